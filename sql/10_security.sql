@@ -1,0 +1,36 @@
+-- security: who acts, and for which organisations
+
+CREATE FUNCTION referral.current_org() RETURNS bigint
+LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'current_org';
+COMMENT ON FUNCTION referral.current_org() IS
+'Organisation the session works for, the default of every org_id: referral.org_id when set, else the login''s only organisation, else 1 while there is only one. Never null. RF018 when it cannot be told.';
+
+CREATE FUNCTION referral.current_actor() RETURNS text
+LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'current_actor';
+COMMENT ON FUNCTION referral.current_actor() IS
+'Who is acting: referral.actor for logins that are members of referral_application, the login itself for all others. Never null.';
+
+CREATE FUNCTION referral.current_actor_kind(org_id bigint) RETURNS text
+LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'current_actor_kind';
+COMMENT ON FUNCTION referral.current_actor_kind(bigint) IS
+'user, system or ai: the least trusted of what the login''s membership in the organisation and referral.actor_kind say. An application that names no person in referral.actor is a system. Null for null.';
+
+CREATE FUNCTION referral.visible_orgs() RETURNS bigint[]
+LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'visible_orgs';
+COMMENT ON FUNCTION referral.visible_orgs() IS
+'Organisations whose rows the session may see and write; every row-level security policy compares org_id with it. Memberships of the login (referral.organization_member), narrowed by referral.org_id; for members of referral_application, referral.org_id itself.';
+
+-- Called by the model files: one policy and the triggers every table of a kind has.
+CREATE FUNCTION referral.secure_table(relation regclass) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', relation);
+    IF NOT EXISTS (SELECT FROM pg_policy WHERE polrelid = relation AND polname = 'organisation') THEN
+        EXECUTE format(
+            'CREATE POLICY organisation ON %s USING (org_id = ANY ((SELECT referral.visible_orgs())::bigint[]))',
+            relation);
+    END IF;
+END $$;
+COMMENT ON FUNCTION referral.secure_table(regclass) IS
+'Turns on row-level security for a table with an org_id column, with the policy "organisation": a session sees and writes only rows of referral.visible_orgs(). Idempotent; for the table''s owner.';
+REVOKE ALL ON FUNCTION referral.secure_table(regclass) FROM PUBLIC;

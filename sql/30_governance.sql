@@ -1,0 +1,295 @@
+-- governance: rule versions, from draft to active, and what may change when
+
+CREATE TYPE referral.rule_status AS ENUM ('draft', 'submitted', 'approved', 'active', 'retired');
+COMMENT ON TYPE referral.rule_status IS
+'Life of a rule version: draft (may be edited), submitted, approved (by another than its authors), active (in force, immutable), retired.';
+
+CREATE FUNCTION referral.rule_checksum(rule_version_id bigint) RETURNS bytea
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    t record;
+    part text;
+    whole text := '';
+BEGIN
+    FOR t IN SELECT c.conrelid::regclass AS relation
+             FROM pg_constraint c
+             WHERE c.contype = 'f' AND c.confrelid = 'referral.rule_version'::regclass
+             ORDER BY c.conrelid::regclass::text LOOP
+        EXECUTE format('SELECT string_agg(to_jsonb(r)::text, E''\n'' ORDER BY to_jsonb(r)::text)'
+                       ' FROM %s r WHERE r.rule_version_id = $1', t.relation)
+           INTO part USING rule_version_id;
+        whole := whole || t.relation::text || E'\n' || coalesce(part, '') || E'\n';
+    END LOOP;
+    RETURN sha256(convert_to(whole, 'UTF8'));
+END $$;
+COMMENT ON FUNCTION referral.rule_checksum(bigint) IS
+'SHA-256 over all rule rows of a version, in every table that refers to it. Taken at submission, compared at approval and activation. Null for null.';
+
+CREATE FUNCTION referral.rule_version_guard() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    actor text := referral.current_actor();
+    is_owner boolean := pg_has_role(current_user, (SELECT relowner FROM pg_class WHERE oid = TG_RELID), 'USAGE');
+    changed_at timestamptz := clock_timestamp();
+BEGIN
+    IF TG_OP = 'DELETE' THEN
+        IF OLD.status <> 'draft' THEN
+            RAISE EXCEPTION 'rule version % is %, only a draft can be deleted', OLD.rule_version_id, OLD.status
+                USING ERRCODE = 'RF016', DETAIL = 'What was ever submitted stays on record.',
+                      HINT = 'Retire the version instead.';
+        END IF;
+        RETURN OLD;
+    END IF;
+
+    IF TG_OP = 'INSERT' THEN
+        IF NEW.status <> 'draft' OR (NEW.is_seed AND NOT is_owner) THEN
+            RAISE EXCEPTION 'a rule version starts as a draft'
+                USING ERRCODE = 'RF016', DETAIL = 'Status and is_seed of a new version cannot be chosen.',
+                      HINT = 'Insert it without status; then submit, approve and activate it.';
+        END IF;
+        PERFORM pg_advisory_xact_lock('referral.rule_set'::regclass::oid::int, NEW.rule_set_id::int);
+        NEW.version_number := coalesce((SELECT max(v.version_number) FROM referral.rule_version v
+                                 WHERE v.rule_set_id = NEW.rule_set_id), 0) + 1;
+        NEW.author := actor;
+        NEW.editors := '{}';
+        NEW.approver := NULL; NEW.submitted_at := NULL; NEW.approved_at := NULL;
+        NEW.valid_during := '{}'; NEW.checksum := NULL;
+        NEW.created_at := changed_at;
+        RETURN NEW;
+    END IF;
+
+    IF (NEW.rule_version_id, NEW.rule_set_id, NEW.version_number, NEW.author, NEW.is_seed, NEW.created_at)
+       IS DISTINCT FROM
+       (OLD.rule_version_id, OLD.rule_set_id, OLD.version_number, OLD.author, OLD.is_seed, OLD.created_at)
+       OR (NEW.approver, NEW.submitted_at, NEW.approved_at, NEW.valid_during, NEW.checksum)
+          IS DISTINCT FROM (OLD.approver, OLD.submitted_at, OLD.approved_at, OLD.valid_during, OLD.checksum)
+       OR (NEW.note IS DISTINCT FROM OLD.note AND OLD.status <> 'draft')
+       OR (NEW.editors IS DISTINCT FROM OLD.editors
+           AND (OLD.status <> 'draft' OR NOT NEW.editors @> OLD.editors)) THEN
+        RAISE EXCEPTION 'rule version % cannot be changed', OLD.rule_version_id
+            USING ERRCODE = 'RF016',
+                  DETAIL = 'Author, approver, times, checksum and validity are kept by the database; the note can change only in a draft.',
+                  HINT = 'Change status, or write a new version with referral.copy_rule_version().';
+    END IF;
+    IF NEW.status = OLD.status THEN
+        RETURN NEW;
+    END IF;
+
+    PERFORM pg_advisory_xact_lock('referral.rule_set'::regclass::oid::int, OLD.rule_set_id::int);
+    CASE
+        WHEN (OLD.status, NEW.status) = ('draft', 'submitted') THEN
+            NEW.submitted_at := changed_at;
+            NEW.checksum := referral.rule_checksum(OLD.rule_version_id);
+        WHEN (OLD.status, NEW.status) IN (('submitted', 'draft'), ('approved', 'draft')) THEN
+            NEW.submitted_at := NULL; NEW.approved_at := NULL; NEW.approver := NULL; NEW.checksum := NULL;
+        WHEN (OLD.status, NEW.status) = ('submitted', 'approved') THEN
+            IF NOT pg_has_role(current_user, 'referral_rule_approver', 'USAGE') THEN
+                RAISE EXCEPTION 'only referral_rule_approver may approve a rule version'
+                    USING ERRCODE = 'RF003', DETAIL = format('The session acts as %I.', current_user),
+                          HINT = 'Ask a member of referral_rule_approver.';
+            END IF;
+            IF actor = OLD.author OR actor = ANY (OLD.editors) THEN
+                RAISE EXCEPTION 'the author of rule version % cannot approve it', OLD.rule_version_id
+                    USING ERRCODE = 'RF013', DETAIL = 'Who wrote or edited a version cannot be the one to approve it.',
+                          HINT = 'Ask another member of referral_rule_approver.';
+            END IF;
+            NEW.approver := actor;
+            NEW.approved_at := changed_at;
+        WHEN (OLD.status, NEW.status) IN (('approved', 'active'), ('retired', 'active'))
+             OR ((OLD.status, NEW.status) = ('draft', 'active') AND OLD.is_seed AND is_owner) THEN
+            IF NOT (is_owner OR pg_has_role(current_user, 'referral_rule_approver', 'USAGE')) THEN
+                RAISE EXCEPTION 'only referral_rule_approver may activate a rule version'
+                    USING ERRCODE = 'RF003', DETAIL = format('The session acts as %I.', current_user),
+                          HINT = 'Ask a member of referral_rule_approver.';
+            END IF;
+            UPDATE referral.rule_version v SET status = 'retired'
+            WHERE v.rule_set_id = OLD.rule_set_id AND v.status = 'active';
+            changed_at := clock_timestamp();
+            NEW.checksum := coalesce(OLD.checksum, referral.rule_checksum(OLD.rule_version_id));
+            NEW.valid_during := OLD.valid_during + tstzmultirange(tstzrange(changed_at, NULL));
+        WHEN (OLD.status, NEW.status) = ('active', 'retired') THEN
+            IF NOT (is_owner OR pg_has_role(current_user, 'referral_rule_approver', 'USAGE')) THEN
+                RAISE EXCEPTION 'only referral_rule_approver may retire a rule version'
+                    USING ERRCODE = 'RF003', DETAIL = format('The session acts as %I.', current_user),
+                          HINT = 'Ask a member of referral_rule_approver.';
+            END IF;
+            NEW.valid_during := OLD.valid_during
+                * tstzmultirange(tstzrange(NULL, greatest(changed_at, lower(OLD.valid_during))));
+        ELSE
+            RAISE EXCEPTION 'rule version % cannot go from % to %', OLD.rule_version_id, OLD.status, NEW.status
+                USING ERRCODE = 'RF001',
+                      DETAIL = 'The order is draft, submitted, approved, active, retired; submitted and approved may go back to draft, retired may become active again.',
+                      HINT = 'Take the next step of that order.';
+    END CASE;
+    IF NEW.status IN ('approved', 'active') AND NOT OLD.is_seed
+       AND NEW.checksum IS DISTINCT FROM referral.rule_checksum(OLD.rule_version_id) THEN
+        RAISE EXCEPTION 'the rules of version % are not the ones that were submitted', OLD.rule_version_id
+            USING ERRCODE = 'RF016', DETAIL = 'Their checksum has changed since submission.',
+                  HINT = 'Return the version to draft, review it and submit it again.';
+    END IF;
+    RETURN NEW;
+END $$;
+COMMENT ON FUNCTION referral.rule_version_guard() IS
+'BEFORE row trigger of referral.rule_version: keeps the order draft, submitted, approved, active, retired; author and editors differ from approver (RF013); one active version per rule set.';
+
+CREATE FUNCTION referral.rule_row_guard() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    ids bigint[];
+    v record;
+    actor text := referral.current_actor();
+BEGIN
+    -- rows that hang on a workflow inherit its version
+    IF TG_OP <> 'DELETE' AND NEW.rule_version_id IS NULL AND to_jsonb(NEW) ? 'workflow_id' THEN
+        NEW.rule_version_id := (SELECT w.rule_version_id FROM referral.workflow w
+                                WHERE w.workflow_id = (to_jsonb(NEW) ->> 'workflow_id')::bigint);
+    END IF;
+    ids := CASE TG_OP WHEN 'INSERT' THEN ARRAY[NEW.rule_version_id]
+                      WHEN 'DELETE' THEN ARRAY[OLD.rule_version_id]
+                      ELSE ARRAY[OLD.rule_version_id, NEW.rule_version_id] END;
+    -- the lock keeps the version from being submitted while a row is on its way in
+    FOR v IN SELECT r.* FROM referral.rule_version r WHERE r.rule_version_id = ANY (ids) FOR SHARE LOOP
+        IF v.status <> 'draft' THEN
+            RAISE EXCEPTION 'rule version % is %, its rules cannot be changed', v.rule_version_id, v.status
+                USING ERRCODE = 'RF016',
+                      DETAIL = 'Only the rules of a draft can be written, so that every decision can be traced to rules that still stand.',
+                      HINT = format('Write a new version: SELECT referral.copy_rule_version(%s, ''why'').', v.rule_version_id);
+        END IF;
+        IF NOT v.is_seed AND actor <> v.author AND NOT actor = ANY (v.editors) THEN
+            UPDATE referral.rule_version r SET editors = r.editors || actor
+            WHERE r.rule_version_id = v.rule_version_id;
+        END IF;
+    END LOOP;
+    RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
+END $$;
+COMMENT ON FUNCTION referral.rule_row_guard() IS
+'BEFORE row trigger of every rule table: rules can be written only while their version is a draft (RF016); whoever writes one becomes an editor, who cannot approve.';
+
+CREATE FUNCTION referral.rollback_rule_set(rule_set text) RETURNS bigint
+LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    former bigint;
+BEGIN
+    SELECT v.rule_version_id INTO former
+    FROM referral.rule_version v JOIN referral.rule_set s USING (rule_set_id)
+    WHERE s.name = rollback_rule_set.rule_set AND v.status = 'retired' AND NOT isempty(v.valid_during)
+    ORDER BY upper(v.valid_during) DESC LIMIT 1;
+    IF former IS NULL THEN
+        RAISE EXCEPTION 'rule set "%" has no former version to go back to', rollback_rule_set.rule_set
+            USING ERRCODE = 'RF001', DETAIL = 'No retired version of it was ever active.',
+                  HINT = 'See referral.rule_version.';
+    END IF;
+    UPDATE referral.rule_version SET status = 'active' WHERE rule_version_id = former;
+    RETURN former;
+END $$;
+COMMENT ON FUNCTION referral.rollback_rule_set(text) IS
+'Re-activates the version that was active before the present one, and returns its rule_version_id. Takes effect at commit. RF001 when there is none. Null for null.';
+
+CREATE FUNCTION referral.copy_rule_version(rule_version_id bigint, note text) RETURNS bigint
+LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    draft bigint;
+    w record;
+    new_workflow bigint;
+BEGIN
+    INSERT INTO referral.rule_version (rule_set_id, note)
+    SELECT v.rule_set_id, copy_rule_version.note FROM referral.rule_version v
+    WHERE v.rule_version_id = copy_rule_version.rule_version_id
+    RETURNING rule_version.rule_version_id INTO draft;
+    IF draft IS NULL THEN
+        RAISE EXCEPTION 'there is no rule version %', copy_rule_version.rule_version_id
+            USING ERRCODE = 'RF019', DETAIL = 'referral.rule_version has no such row.',
+                  HINT = 'See referral.rule_version.';
+    END IF;
+    INSERT INTO referral.reason_code (rule_version_id, domain, code, display, comment_required, active)
+    SELECT draft, r.domain, r.code, r.display, r.comment_required, r.active
+    FROM referral.reason_code r WHERE r.rule_version_id = copy_rule_version.rule_version_id;
+    FOR w IN SELECT * FROM referral.workflow x
+             WHERE x.rule_version_id = copy_rule_version.rule_version_id ORDER BY x.workflow_id LOOP
+        INSERT INTO referral.workflow (rule_version_id, entity, name, title, applies_when, priority,
+                                       scope_org_id, scope_region, scope_site_id, scope_specialty)
+        VALUES (draft, w.entity, w.name, w.title, w.applies_when, w.priority,
+                w.scope_org_id, w.scope_region, w.scope_site_id, w.scope_specialty)
+        RETURNING workflow_id INTO new_workflow;
+        PERFORM referral.copy_workflow_rules(w.workflow_id, new_workflow);
+    END LOOP;
+    RETURN draft;
+END $$;
+COMMENT ON FUNCTION referral.copy_rule_version(bigint, text) IS
+'Copies a rule version with all its rules into a new draft of the same rule set and returns its rule_version_id: the way to change rules that are active. Null for null.';
+
+CREATE FUNCTION referral.copy_workflow_rules(from_workflow bigint, to_workflow bigint) RETURNS void
+LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    t record;
+    new_transition bigint;
+BEGIN
+    INSERT INTO referral.workflow_step (workflow_id, step, state, is_initial, is_entry, title,
+                                        business_status, fhir_task_status, sort)
+    SELECT to_workflow, s.step, s.state, s.is_initial, s.is_entry, s.title,
+           s.business_status, s.fhir_task_status, s.sort
+    FROM referral.workflow_step s WHERE s.workflow_id = from_workflow;
+    FOR t IN SELECT * FROM referral.workflow_transition x
+             WHERE x.workflow_id = from_workflow ORDER BY x.transition_id LOOP
+        INSERT INTO referral.workflow_transition
+            (workflow_id, transition, from_step, to_step, priority, required_role, human_only,
+             reason_required, comment_required, reason_domain, notify, party, title)
+        VALUES (to_workflow, t.transition, t.from_step, t.to_step, t.priority, t.required_role, t.human_only,
+                t.reason_required, t.comment_required, t.reason_domain, t.notify, t.party, t.title)
+        RETURNING transition_id INTO new_transition;
+        INSERT INTO referral.workflow_guard (workflow_id, transition_id, predicate, message, unblock, error_code, sort)
+        SELECT to_workflow, new_transition, g.predicate, g.message, g.unblock, g.error_code, g.sort
+        FROM referral.workflow_guard g WHERE g.transition_id = t.transition_id ORDER BY g.guard_id;
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION referral.copy_workflow_rules(bigint, bigint) IS
+'Copies steps, transitions and guards of one workflow into another, empty one, whose version must be a draft.';
+
+CREATE FUNCTION referral.rule_function_guard() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    f oid := to_regprocedure(NEW.signature);
+BEGIN
+    IF f IS NULL OR NOT EXISTS (SELECT FROM pg_proc p WHERE p.oid = f
+                                AND p.prokind = 'f' AND NOT p.proretset AND p.provolatile IN ('i', 's')) THEN
+        RAISE EXCEPTION 'function % cannot be registered for rules', NEW.signature
+            USING ERRCODE = 'RF011',
+                  DETAIL = 'It must exist, be IMMUTABLE or STABLE, and return one value.',
+                  HINT = 'Write its name with schema and argument types, such as public.distance(text,text).';
+    END IF;
+    NEW.signature := f::regprocedure::text;
+    NEW.definition_hash := sha256(convert_to(pg_get_functiondef(f), 'UTF8'));
+    NEW.registered_by := referral.current_actor();
+    NEW.registered_at := now();
+    RETURN NEW;
+END $$;
+COMMENT ON FUNCTION referral.rule_function_guard() IS
+'BEFORE row trigger of referral.rule_function: records the definition the administrator saw. A function that changes afterwards is no longer registered.';
+
+-- Called by the model files for every rule table.
+CREATE FUNCTION referral.govern_table(relation regclass, id_column name) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    entity text := (SELECT relname FROM pg_class WHERE oid = relation);
+BEGIN
+    EXECUTE format('CREATE OR REPLACE TRIGGER rule_row BEFORE INSERT OR UPDATE OR DELETE ON %s'
+                   ' FOR EACH ROW EXECUTE FUNCTION referral.rule_row_guard()', relation);
+    PERFORM referral.watch_table(relation);
+    PERFORM referral.track_table(relation, entity, id_column);
+END $$;
+COMMENT ON FUNCTION referral.govern_table(regclass, name) IS
+'Makes a table a rule table: rows change only in a draft, every backend is told, every change is journaled. Idempotent; for the table''s owner.';
+
+CREATE FUNCTION referral.watch_table(relation regclass) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    EXECUTE format('CREATE OR REPLACE TRIGGER rules_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON %s'
+                   ' FOR EACH STATEMENT EXECUTE FUNCTION referral.rules_changed()', relation);
+    -- it writes nothing, and replicated rules must be noticed too
+    EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER rules_changed', relation);
+END $$;
+COMMENT ON FUNCTION referral.watch_table(regclass) IS
+'Lets every backend forget its compiled rules when the table changes. Idempotent; for the table''s owner.';
+
+REVOKE ALL ON FUNCTION referral.rule_version_guard(), referral.rule_row_guard(), referral.rule_function_guard(),
+    referral.govern_table(regclass, name), referral.watch_table(regclass) FROM PUBLIC;

@@ -1,0 +1,275 @@
+-- workflow: states, steps, transitions, and the guard that enforces them
+
+CREATE TYPE referral.state AS ENUM (
+    'received', 'validated', 'pending_authorization', 'ready_to_schedule', 'scheduled', 'no_show',
+    'appointment_cancelled', 'completed', 'closed_loop', 'on_hold', 'cancellation_requested',
+    'declined', 'cancelled', 'expired', 'entered_in_error');
+COMMENT ON TYPE referral.state IS
+'Canonical state of a referral, the same for everybody, in lifecycle order. closed_loop, declined, cancelled, expired and entered_in_error are terminal. Workflows refine states into local steps. Sources: FHIR R4 Task, BSeR / IHE 360X, NHS e-RS.';
+
+CREATE TYPE referral.urgency AS ENUM ('routine', 'urgent', 'asap', 'stat');
+COMMENT ON TYPE referral.urgency IS 'FHIR R4 request-priority, in rising order.';
+
+CREATE FUNCTION referral.guard() RETURNS trigger
+LANGUAGE C AS 'MODULE_PATHNAME', 'guard';
+COMMENT ON FUNCTION referral.guard() IS
+'guard(entity, id_column): BEFORE INSERT OR UPDATE row trigger of a tracked table. Finds and checks the transition, sets step, state, entered_at, version and transition_id. Errors: RF001 no such transition, RF002 guard not satisfied, RF003 role or person, RF005 reason or comment, RF006 stale version, RF012 no rules, RF017 identity changed, and the code that a guard names. Must be the last BEFORE trigger, hence its name zz_guard.';
+REVOKE ALL ON FUNCTION referral.guard() FROM PUBLIC;
+
+CREATE FUNCTION referral.next_transitions(
+    entity text, org_id bigint, id bigint,
+    OUT transition text, OUT to_step text, OUT to_state referral.state,
+    OUT allowed boolean, OUT blocked_by text[], OUT how_to_unblock text[])
+RETURNS SETOF record
+LANGUAGE C STABLE STRICT ROWS 10 AS 'MODULE_PATHNAME', 'next_transitions';
+COMMENT ON FUNCTION referral.next_transitions(text, bigint, bigint) IS
+'Every transition from the row''s present step, in priority order: whether an UPDATE by this session would be allowed now, what blocks it and what would unblock it. Asks the guard''s own code and changes nothing. A reason counts as given when referral.reason is set. RF019 when the row does not exist or is not visible. Null arguments: no rows. After NHS e-RS A029 (available actions).';
+
+CREATE FUNCTION referral.step_before(entity text, org_id bigint, id bigint, step text) RETURNS text
+LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+    SELECT j.from_step FROM referral.journal j
+    WHERE j.org_id = step_before.org_id AND j.entity = step_before.entity
+      AND j.entity_id = step_before.id AND j.to_step = step_before.step
+    ORDER BY j.journal_id DESC LIMIT 1
+$$;
+COMMENT ON FUNCTION referral.step_before(text, bigint, bigint, text) IS
+'The step a row was at before it last entered the given step; null when it never did. Lets a guard resume a suspended referral where it was (FHIR Task: a suspended task resumes in the state it had). Null for null.';
+
+CREATE FUNCTION referral.migrate_workflow(
+    entity text, org_id bigint, id bigint, to_workflow bigint, reason text, step_map jsonb DEFAULT '{}')
+RETURNS void
+LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    e record;
+    n bigint;
+BEGIN
+    SELECT * INTO e FROM referral.entity x WHERE x.entity = migrate_workflow.entity;
+    PERFORM set_config('referral.reason', reason, true);
+    EXECUTE format('UPDATE %s SET workflow_id = $1, step = coalesce($2 ->> step, step)'
+                   ' WHERE org_id = $3 AND %I = $4', e.relation, e.id_column)
+    USING to_workflow, step_map, migrate_workflow.org_id, migrate_workflow.id;
+    GET DIAGNOSTICS n = ROW_COUNT;
+    PERFORM set_config('referral.reason', '', true);
+    IF n = 0 THEN
+        RAISE EXCEPTION 'there is no row % of entity "%" in organisation %', id, entity, org_id
+            USING ERRCODE = 'RF019', DETAIL = 'It does not exist or is not visible to the session.',
+                  HINT = 'See referral.entity for the entities.';
+    END IF;
+END $$;
+COMMENT ON FUNCTION referral.migrate_workflow(text, bigint, bigint, bigint, text, jsonb) IS
+'Moves a row in flight to another workflow version of its entity: step_map gives new names for steps, {"old step": "new step"}; the canonical state stays. For referral_admin (RF003); the journal records transition migrate_workflow with the reason. RF001 when the workflow does not have the step with the same state. Null arguments: nothing happens.';
+
+CREATE FUNCTION referral.workflow_check() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    target regclass;
+    expression text;
+    role_name text;
+BEGIN
+    IF TG_TABLE_NAME = 'workflow' THEN
+        expression := NEW.applies_when;
+        SELECT e.relation INTO target FROM referral.entity e WHERE e.entity = NEW.entity;
+    ELSE
+        expression := NEW.predicate;
+        SELECT e.relation INTO target
+        FROM referral.workflow w JOIN referral.entity e USING (entity) WHERE w.workflow_id = NEW.workflow_id;
+    END IF;
+    IF expression IS NOT NULL AND target IS NOT NULL THEN
+        PERFORM referral.check_rule(target, expression);
+    END IF;
+    RETURN NEW;
+END $$;
+COMMENT ON FUNCTION referral.workflow_check() IS
+'BEFORE row trigger of workflow and workflow_guard: refuses a predicate that does not compile over the entity''s table (RF011).';
+
+CREATE FUNCTION referral.entity_guard() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NOT pg_has_role(current_user, (SELECT c.relowner FROM pg_class c WHERE c.oid = NEW.relation), 'USAGE')
+       OR (TG_OP = 'UPDATE' AND NOT pg_has_role(current_user,
+               (SELECT c.relowner FROM pg_class c WHERE c.oid = OLD.relation), 'USAGE')) THEN
+        RAISE EXCEPTION 'only the owner of table % may register it as an entity', NEW.relation
+            USING ERRCODE = 'RF003', DETAIL = 'Who registers a table decides what the journal says of it.',
+                  HINT = 'Call referral.attach() as the owner of the table.';
+    END IF;
+    RETURN NEW;
+END $$;
+COMMENT ON FUNCTION referral.entity_guard() IS 'BEFORE row trigger of referral.entity: a table is registered by its owner (RF003).';
+
+CREATE FUNCTION referral.attach(
+    relation regclass, workflow text DEFAULT NULL, entity text DEFAULT NULL, id_column name DEFAULT NULL,
+    step text DEFAULT NULL, row_security boolean DEFAULT true)
+RETURNS text
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    entity_name text := coalesce(attach.entity, (SELECT c.relname FROM pg_class c WHERE c.oid = attach.relation));
+    id_name name := attach.id_column;
+    target bigint;
+    first_step text;
+    first_state referral.state;
+BEGIN
+    IF attach.relation IS NULL OR NOT pg_has_role(current_user,
+        (SELECT c.relowner FROM pg_class c WHERE c.oid = attach.relation), 'USAGE') THEN
+        RAISE EXCEPTION 'only the owner of a table may attach it'
+            USING ERRCODE = 'RF003', DETAIL = 'attach() adds columns and triggers.', HINT = 'Call it as the owner.';
+    END IF;
+    IF workflow IS NOT NULL AND NOT EXISTS (
+        SELECT FROM referral.workflow w JOIN referral.rule_version v USING (rule_version_id)
+        WHERE w.name = attach.workflow AND v.status = 'active') THEN
+        RAISE EXCEPTION 'there is no active workflow "%"', workflow
+            USING ERRCODE = 'RF012',
+                  DETAIL = 'Active are: ' || coalesce((SELECT string_agg(DISTINCT w.name, ', ')
+                      FROM referral.workflow w JOIN referral.rule_version v USING (rule_version_id)
+                      WHERE v.status = 'active'), 'none') || '.',
+                  HINT = 'Attach without a workflow, then write one for the entity and activate it.';
+    END IF;
+
+    -- the columns the engine needs
+    EXECUTE format('ALTER TABLE %s'
+        ' ADD COLUMN IF NOT EXISTS org_id bigint NOT NULL DEFAULT referral.current_org(),'
+        ' ADD COLUMN IF NOT EXISTS workflow_id bigint,'
+        ' ADD COLUMN IF NOT EXISTS step text,'
+        ' ADD COLUMN IF NOT EXISTS state referral.state,'
+        ' ADD COLUMN IF NOT EXISTS status_reason text,'
+        ' ADD COLUMN IF NOT EXISTS entered_at timestamptz,'
+        ' ADD COLUMN IF NOT EXISTS version bigint,'
+        ' ADD COLUMN IF NOT EXISTS transition_id bigint', relation);
+    IF id_name IS NULL THEN
+        SELECT CASE WHEN count(*) = 1 THEN min(a.attname::text) END INTO id_name
+        FROM pg_index i
+        JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
+        WHERE i.indrelid = attach.relation AND i.indisprimary AND a.attname <> 'org_id'
+          AND a.atttypid IN ('bigint'::regtype, 'integer'::regtype, 'smallint'::regtype)
+          AND (SELECT count(*) FROM unnest(i.indkey::int2[]) k
+               JOIN pg_attribute b ON b.attrelid = i.indrelid AND b.attnum = k
+               WHERE b.attname <> 'org_id') = 1;
+    END IF;
+    IF id_name IS NULL THEN
+        id_name := 'tracking_id';
+        EXECUTE format('ALTER TABLE %s ADD COLUMN IF NOT EXISTS tracking_id bigint GENERATED BY DEFAULT AS IDENTITY,'
+                       ' ADD UNIQUE (org_id, tracking_id)', relation);
+    END IF;
+
+    -- registered before its workflow, whose rules are checked against the table
+    INSERT INTO referral.entity (entity, relation, id_column)
+    VALUES (entity_name, attach.relation, id_name)
+    ON CONFLICT ON CONSTRAINT entity_pkey DO UPDATE SET relation = excluded.relation, id_column = excluded.id_column;
+
+    -- a workflow of another entity serves this one as a copy, checked against its columns
+    IF workflow IS NOT NULL AND NOT EXISTS (
+        SELECT FROM referral.workflow w JOIN referral.rule_version v USING (rule_version_id)
+        WHERE w.entity = entity_name AND w.name = attach.workflow AND v.status = 'active') THEN
+        PERFORM referral.adopt_workflow(attach.workflow, entity_name);
+    END IF;
+
+    SELECT w.workflow_id INTO target
+    FROM referral.workflow w JOIN referral.rule_version v USING (rule_version_id)
+    WHERE w.entity = entity_name AND v.status = 'active' AND w.name = coalesce(attach.workflow, w.name)
+    ORDER BY w.priority, w.workflow_id LIMIT 1;
+    IF target IS NOT NULL THEN
+        SELECT s.step, s.state INTO first_step, first_state FROM referral.workflow_step s
+        WHERE s.workflow_id = target AND (s.step = attach.step OR (attach.step IS NULL AND s.is_initial))
+        ORDER BY s.sort LIMIT 1;
+    END IF;
+    IF first_step IS NOT NULL THEN
+        EXECUTE format('UPDATE %s SET workflow_id = $1, step = $2, state = $3, entered_at = now(), version = 1'
+                       ' WHERE step IS NULL', relation) USING target, first_step, first_state;
+    ELSE
+        EXECUTE format('UPDATE %s SET version = 1 WHERE version IS NULL', relation);
+    END IF;
+
+    PERFORM referral.track_table(attach.relation, entity_name, id_name);
+    IF row_security THEN
+        PERFORM referral.secure_table(attach.relation);
+    END IF;
+    RETURN entity_name;
+END $$;
+COMMENT ON FUNCTION referral.attach(regclass, text, text, name, text, boolean) IS
+'Puts guard, journal and row-level security on a table of one''s own, in one call, and returns the entity''s name. Adds the columns that are missing (org_id, workflow_id, step, state, status_reason, entered_at, version, transition_id; tracking_id when the primary key is not one integer). workflow: an active workflow, copied for this entity when it belongs to another; without one, writes are refused (RF012) until a workflow for the entity is active. entity: default the table''s name. step: where existing rows stand, default the initial step. For the table''s owner who is a member of referral_admin. Idempotent.';
+
+-- Also called by the model files, for the canonical tables.
+CREATE FUNCTION referral.track_table(relation regclass, entity text, id_column name) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO referral.entity (entity, relation, id_column)
+    VALUES (track_table.entity, track_table.relation, track_table.id_column)
+    ON CONFLICT ON CONSTRAINT entity_pkey DO UPDATE
+        SET relation = excluded.relation, id_column = excluded.id_column, detached_at = NULL
+    WHERE (entity.relation, entity.id_column, entity.detached_at)
+          IS DISTINCT FROM (excluded.relation, excluded.id_column, NULL);
+    IF EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = track_table.relation
+               AND a.attname = 'version' AND a.atttypid = 'bigint'::regtype AND NOT a.attisdropped) THEN
+        EXECUTE format('CREATE OR REPLACE TRIGGER zz_guard BEFORE INSERT OR UPDATE ON %s'
+                       ' FOR EACH ROW EXECUTE FUNCTION referral.guard(%L, %L)', relation, entity, id_column);
+    END IF;
+    EXECUTE format('CREATE OR REPLACE TRIGGER journal AFTER INSERT OR UPDATE OR DELETE ON %s'
+                   ' FOR EACH ROW EXECUTE FUNCTION referral.journal(%L, %L)', relation, entity, id_column);
+    EXECUTE format('CREATE OR REPLACE TRIGGER no_truncate BEFORE TRUNCATE ON %s'
+                   ' FOR EACH STATEMENT EXECUTE FUNCTION referral.append_only()', relation);
+END $$;
+COMMENT ON FUNCTION referral.track_table(regclass, text, name) IS
+'Registers a table as an entity and puts guard and journal on it; TRUNCATE, which would leave no trace, is refused. The guard of a table without workflow columns only keeps version and identity. Idempotent; for the table''s owner.';
+
+CREATE FUNCTION referral.adopt_workflow(workflow text, entity text) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    source bigint;
+    set_id bigint;
+    draft bigint;
+    copy bigint;
+BEGIN
+    -- only rules that were approved already, and only where there are none yet
+    IF NOT EXISTS (SELECT FROM referral.entity e JOIN pg_class c ON c.oid = e.relation
+                   WHERE e.entity = adopt_workflow.entity AND pg_has_role(session_user, c.relowner, 'MEMBER'))
+       OR EXISTS (SELECT FROM referral.workflow w JOIN referral.rule_version v USING (rule_version_id)
+                  WHERE w.entity = adopt_workflow.entity AND v.status = 'active') THEN
+        RAISE EXCEPTION 'entity "%" cannot adopt a workflow', entity
+            USING ERRCODE = 'RF003', DETAIL = 'It must be a table of one''s own that has no active workflow yet.',
+                  HINT = 'Write a version of its workflow instead: referral.copy_rule_version().';
+    END IF;
+    SELECT w.workflow_id INTO source
+    FROM referral.workflow w JOIN referral.rule_version v USING (rule_version_id)
+    WHERE w.name = adopt_workflow.workflow AND v.status = 'active'
+    ORDER BY w.workflow_id LIMIT 1;
+    IF source IS NULL THEN
+        RETURN NULL;
+    END IF;
+    INSERT INTO referral.rule_set (name, kind)
+    VALUES (format('workflow/%s/%s', entity, workflow), 'workflow')
+    ON CONFLICT (name) DO NOTHING;
+    SELECT s.rule_set_id INTO set_id FROM referral.rule_set s WHERE s.name = format('workflow/%s/%s', entity, workflow);
+    INSERT INTO referral.rule_version (rule_set_id, is_seed, note)
+    VALUES (set_id, true, format('Copy of workflow %s for entity %s, by attach()', source, entity))
+    RETURNING rule_version_id INTO draft;
+    INSERT INTO referral.workflow (rule_version_id, entity, name, title, priority)
+    SELECT draft, adopt_workflow.entity, w.name, w.title, w.priority
+    FROM referral.workflow w WHERE w.workflow_id = source
+    RETURNING workflow_id INTO copy;
+    PERFORM referral.copy_workflow_rules(source, copy);
+    UPDATE referral.rule_version v SET status = 'active' WHERE v.rule_version_id = draft;
+    RETURN copy;
+END $$;
+COMMENT ON FUNCTION referral.adopt_workflow(text, text) IS
+'Copies an active workflow, approved as it stands, for an entity of one''s own that has none, and activates the copy; returns its workflow_id, null when there is no such workflow. RF011 when a guard names a column that the entity''s table lacks, RF003 when the entity has a workflow already. Called by attach().';
+
+CREATE FUNCTION referral.detach(relation regclass) RETURNS void
+LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NOT pg_has_role(current_user, (SELECT c.relowner FROM pg_class c WHERE c.oid = detach.relation), 'USAGE') THEN
+        RAISE EXCEPTION 'only the owner of a table may detach it'
+            USING ERRCODE = 'RF003', DETAIL = 'detach() removes triggers.', HINT = 'Call it as the owner.';
+    END IF;
+    EXECUTE format('DROP TRIGGER IF EXISTS zz_guard ON %s', relation);
+    EXECUTE format('DROP TRIGGER IF EXISTS journal ON %s', relation);
+    EXECUTE format('DROP TRIGGER IF EXISTS no_truncate ON %s', relation);
+    EXECUTE format('DROP POLICY IF EXISTS organisation ON %s', relation);
+    IF NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = detach.relation) THEN
+        EXECUTE format('ALTER TABLE %s DISABLE ROW LEVEL SECURITY', relation);
+    END IF;
+    UPDATE referral.entity e SET detached_at = now() WHERE e.relation = detach.relation;
+END $$;
+COMMENT ON FUNCTION referral.detach(regclass) IS
+'Takes guard, journal and the organisation policy off a table; its columns, its rows and its past in the journal stay. attach() puts them back. For the table''s owner. Null: nothing happens.';
+REVOKE ALL ON FUNCTION referral.attach(regclass, text, text, name, text, boolean), referral.detach(regclass),
+    referral.track_table(regclass, text, name), referral.adopt_workflow(text, text),
+    referral.workflow_check(), referral.entity_guard(), referral.copy_workflow_rules(bigint, bigint) FROM PUBLIC;

@@ -1,0 +1,44 @@
+/*-------------------------------------------------------------------------
+ *
+ * compat.h
+ *		The differences between PostgreSQL majors, in one place.
+ *
+ * Written against 15; everything below gives the newer name to the older
+ * server or hides a changed signature.
+ *
+ * IDENTIFICATION
+ *		src/compat.h
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef REFERRAL_COMPAT_H
+#define REFERRAL_COMPAT_H
+
+#if PG_VERSION_NUM < 150000
+#error "referral needs PostgreSQL 15 or newer"
+#endif
+
+#include "catalog/pg_proc.h"
+#include "utils/acl.h"
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
+/* 16 folded the per-class ACL checks into one function. */
+static inline bool
+compat_may_execute(Oid funcid, Oid roleid)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_aclcheck(ProcedureRelationId, funcid, roleid,
+						   ACL_EXECUTE) == ACLCHECK_OK;
+#else
+	return pg_proc_aclcheck(funcid, roleid, ACL_EXECUTE) == ACLCHECK_OK;
+#endif
+}
+
+/* 18 gave the module magic a name and a version. */
+#ifndef PG_MODULE_MAGIC_EXT
+#define PG_MODULE_MAGIC_EXT(...) PG_MODULE_MAGIC
+#endif
+
+#endif							/* REFERRAL_COMPAT_H */

@@ -1,0 +1,355 @@
+/*-------------------------------------------------------------------------
+ *
+ * entity.c
+ *		Tracked relations: the tables registered in referral.entity.
+ *
+ * A trigger names its entity and the id column by argument, so that the same
+ * trigger works on a partition or on a shard with another name.  That the
+ * table really is the registered one is checked once per backend: otherwise
+ * a trigger on a table of one's own could write into the journal under
+ * another entity's name.
+ *
+ * IDENTIFICATION
+ *		src/entity.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/partition.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+#include "compat.h"
+#include "entity.h"
+#include "errors.h"
+#include "rule.h"
+#include "security.h"
+
+/*
+ * The relation and id column registered for "entity"; InvalidOid when none.
+ */
+Oid
+entity_relation(RuleCache *cache, const char *entity, char **id_column)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	OwnerScope	scope;
+	Oid			argtypes[1] = {TEXTOID};
+	Datum		args[1] = {CStringGetTextDatum(entity)};
+	Oid			relid = InvalidOid;
+
+	security_enter_owner(&scope, cache->owner);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	PushActiveSnapshot(GetLatestSnapshot());
+	if (SPI_execute_with_args("SELECT relation::oid, id_column::text"
+							  " FROM referral.entity WHERE entity = $1",
+							  1, argtypes, args, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read referral.entity");
+	if (SPI_processed > 0)
+	{
+		bool		isnull;
+		HeapTuple	tuple = SPI_tuptable->vals[0];
+
+		relid = DatumGetObjectId(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 1, &isnull));
+		if (id_column != NULL)
+			*id_column = MemoryContextStrdup(caller,
+											 SPI_getvalue(tuple, SPI_tuptable->tupdesc, 2));
+	}
+	PopActiveSnapshot();
+	SPI_finish();
+	security_leave_owner(&scope);
+	return relid;
+}
+
+static Oid
+relation_owner(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Oid			owner = InvalidOid;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+		ReleaseSysCache(tuple);
+	}
+	return owner;
+}
+
+/*
+ * The table itself, a partition of it, or (a shard of a distributed table)
+ * another one of the same owner.
+ */
+static void
+entity_check_registered(RuleCache *cache, Relation rel, const char *entity)
+{
+	Oid			registered = entity_relation(cache, entity, NULL);
+
+	if (OidIsValid(registered))
+	{
+		if (RelationGetRelid(rel) == registered ||
+			list_member_oid(rel->rd_rel->relispartition
+							? get_partition_ancestors(RelationGetRelid(rel)) : NIL,
+							registered) ||
+			rel->rd_rel->relowner == relation_owner(registered))
+			return;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_RF_NOT_DEPLOYED),
+			 errmsg("table \"%s\" is not registered as entity \"%s\"",
+					RelationGetRelationName(rel), entity),
+			 errdetail("The trigger names an entity that referral.entity does not have for this table."),
+			 errhint("Use referral.attach() to guard a table, referral.detach() to stop.")));
+}
+
+static AttrNumber
+entity_column(TupleDesc desc, const char *name)
+{
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (!att->attisdropped && strcmp(NameStr(att->attname), name) == 0)
+			return att->attnum;
+	}
+	return 0;
+}
+
+static AttrNumber
+entity_typed_column(TupleDesc desc, const char *name, Oid type)
+{
+	AttrNumber	attno = entity_column(desc, name);
+
+	if (attno != 0 && TupleDescAttr(desc, attno - 1)->atttypid != type)
+		ereport(ERROR,
+				(errcode(ERRCODE_RF_NOT_DEPLOYED),
+				 errmsg("column \"%s\" of a tracked table must be of type %s",
+						name, format_type_be(type)),
+				 errdetail("It is of type %s.",
+						   format_type_be(TupleDescAttr(desc, attno - 1)->atttypid)),
+				 errhint("Give the table's own column another name.")));
+	return attno;
+}
+
+static JournalKind
+entity_journal_kind(Oid type)
+{
+	switch (type)
+	{
+		case BOOLOID:
+			return JOURNAL_BOOL;
+		case INT2OID:
+		case INT4OID:
+		case INT8OID:
+			return JOURNAL_INTEGER;
+		case NUMERICOID:
+			return JOURNAL_NUMERIC;
+		case TEXTOID:
+		case VARCHAROID:
+		case BPCHAROID:
+			return JOURNAL_TEXT;
+		case DATEOID:
+		case TIMESTAMPOID:
+		case TIMESTAMPTZOID:
+			return JOURNAL_DATETIME;
+		case JSONBOID:
+			return JOURNAL_JSONB;
+		default:
+			return type_is_enum(type) ? JOURNAL_ENUM : JOURNAL_OTHER;
+	}
+}
+
+static void
+entity_fill_columns(TrackedRel *tracked)
+{
+	AttrNumber	carried[] = {tracked->org_id, tracked->id, tracked->version, tracked->step,
+	tracked->state, tracked->entered_at, tracked->transition_id};
+
+	tracked->columns = palloc0(sizeof(TrackedColumn) * tracked->desc->natts);
+	for (int i = 0; i < tracked->desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(tracked->desc, i);
+		TrackedColumn *column = &tracked->columns[i];
+
+		if (att->attisdropped)
+			continue;			/* JOURNAL_SKIP */
+		column->kind = entity_journal_kind(att->atttypid);
+		if (column->kind == JOURNAL_OTHER)
+		{
+			/* to_jsonb() learns its argument's type from the call expression */
+			FuncExpr   *call = makeFuncExpr(F_TO_JSONB, JSONBOID,
+											list_make1(makeNullConst(att->atttypid, att->atttypmod,
+																	 att->attcollation)),
+											InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL);
+
+			fmgr_info_cxt(F_TO_JSONB, &column->to_jsonb, CurrentMemoryContext);
+			fmgr_info_set_expr((Node *) call, &column->to_jsonb);
+		}
+	}
+	for (int i = 0; i < lengthof(carried); i++)
+		if (carried[i] != 0)
+			tracked->columns[carried[i] - 1].kind = JOURNAL_SKIP;
+}
+
+/*
+ * The cached description of "rel" as a tracked relation, built when needed.
+ */
+TrackedRel *
+entity_tracked(RuleCache *cache, Relation rel, const char *entity, const char *id_column)
+{
+	Oid			relid = RelationGetRelid(rel);
+	TrackedRelEntry *entry;
+	TrackedRel *tracked;
+	TupleDesc	desc;
+	MemoryContext caller;
+
+	entry = hash_search(cache->relations, &relid, HASH_FIND, NULL);
+	if (entry != NULL)
+		return entry->rel;
+
+	rule_cache_watch(relid);
+	entity_check_registered(cache, rel, entity);
+
+	caller = MemoryContextSwitchTo(cache->context);
+	desc = CreateTupleDescCopyConstr(RelationGetDescr(rel));
+	tracked = palloc0(sizeof(TrackedRel));
+	tracked->relid = relid;
+	tracked->entity = pstrdup(entity);
+	tracked->desc = desc;
+	tracked->id = entity_column(desc, id_column);
+	tracked->org_id = entity_typed_column(desc, "org_id", INT8OID);
+	tracked->version = entity_typed_column(desc, "version", INT8OID);
+	/* rule tables have a workflow_id too, but nothing that moves */
+	if (entity_column(desc, "entered_at") != 0 && entity_column(desc, "workflow_id") != 0)
+	{
+		tracked->workflow_id = entity_typed_column(desc, "workflow_id", INT8OID);
+		tracked->region = entity_typed_column(desc, "region", TEXTOID);
+		tracked->site_id = entity_typed_column(desc, "site_id", INT8OID);
+		tracked->specialty = entity_typed_column(desc, "specialty", TEXTOID);
+		tracked->step = entity_typed_column(desc, "step", TEXTOID);
+		tracked->state = entity_column(desc, "state");
+		tracked->status_reason = entity_typed_column(desc, "status_reason", TEXTOID);
+		tracked->entered_at = entity_typed_column(desc, "entered_at", TIMESTAMPTZOID);
+		tracked->transition_id = entity_typed_column(desc, "transition_id", INT8OID);
+	}
+	if (tracked->id == 0 ||
+		(tracked->workflow_id != 0 &&
+		 (tracked->step == 0 || tracked->state == 0 || tracked->status_reason == 0 ||
+		  tracked->entered_at == 0 || tracked->transition_id == 0 || tracked->version == 0)))
+		ereport(ERROR,
+				(errcode(ERRCODE_RF_NOT_DEPLOYED),
+				 errmsg("table \"%s\" lacks a column that entity \"%s\" needs",
+						RelationGetRelationName(rel), entity),
+				 errdetail("Needed are %s, and for a workflow workflow_id, step, state, status_reason, entered_at, version and transition_id.",
+						   quote_identifier(id_column)),
+				 errhint("Run referral.attach() again.")));
+	entity_fill_columns(tracked);
+	tracked->newslot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
+	tracked->nullslot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
+	ExecStoreAllNullTuple(tracked->nullslot);
+	MemoryContextSwitchTo(caller);
+
+	entry = hash_search(cache->relations, &relid, HASH_ENTER, NULL);
+	entry->rel = tracked;
+	return tracked;
+}
+
+/* Per-statement memory of a trigger, in flinfo->fn_extra. */
+typedef struct TriggerMemo
+{
+	uint64		generation;
+	RuleCache  *cache;
+	TrackedRel *rel;
+} TriggerMemo;
+
+/*
+ * The tracked relation a trigger fires for.  Looked up once per statement,
+ * which is also when other sessions' committed rule changes are accepted.
+ */
+TrackedRel *
+entity_of_trigger(TriggerData *trigdata, RuleCache **cache, FmgrInfo *flinfo)
+{
+	TriggerMemo *memo = (TriggerMemo *) flinfo->fn_extra;
+	Trigger    *trigger = trigdata->tg_trigger;
+
+	if (memo == NULL || memo->generation != rule_generation ||
+		memo->rel->relid != RelationGetRelid(trigdata->tg_relation))
+	{
+		if (trigger->tgnargs != 2)
+			ereport(ERROR,
+					(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+					 errmsg("trigger \"%s\" needs two arguments: the entity and its id column",
+							trigger->tgname)));
+		*cache = rule_cache(memo == NULL);
+		if (memo == NULL)
+			memo = flinfo->fn_extra = MemoryContextAllocZero(flinfo->fn_mcxt,
+															 sizeof(TriggerMemo));
+		memo->rel = entity_tracked(*cache, trigdata->tg_relation,
+								   trigger->tgargs[0], trigger->tgargs[1]);
+		memo->cache = *cache;
+		memo->generation = (*cache)->generation;
+	}
+	*cache = memo->cache;
+	return memo->rel;
+}
+
+/*
+ * Compare like datum_image_eq(), but take two identical TOAST pointers for
+ * the same value without fetching it.
+ */
+bool
+entity_column_changed(TrackedRel *rel, int index,
+					  TupleTableSlot *oldslot, TupleTableSlot *newslot)
+{
+	Form_pg_attribute att = TupleDescAttr(rel->desc, index);
+	Datum		a = oldslot->tts_values[index];
+	Datum		b = newslot->tts_values[index];
+
+	if (oldslot->tts_isnull[index] || newslot->tts_isnull[index])
+		return oldslot->tts_isnull[index] != newslot->tts_isnull[index];
+	if (att->attbyval)
+		return a != b;
+	if (att->attlen > 0)
+		return memcmp(DatumGetPointer(a), DatumGetPointer(b), att->attlen) != 0;
+	if (att->attlen == -1 &&
+		VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(a)) &&
+		VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(b)) &&
+		memcmp(DatumGetPointer(a), DatumGetPointer(b),
+			   VARSIZE_EXTERNAL(DatumGetPointer(a))) == 0)
+		return false;
+	return !datum_image_eq(a, b, att->attbyval, att->attlen);
+}
+
+int64
+entity_get_int64(TrackedRel *rel, AttrNumber attno, Datum value)
+{
+	switch (TupleDescAttr(rel->desc, attno - 1)->atttypid)
+	{
+		case INT2OID:
+			return DatumGetInt16(value);
+		case INT4OID:
+			return DatumGetInt32(value);
+		case INT8OID:
+			return DatumGetInt64(value);
+		default:
+			ereport(ERROR,
+					(errcode(ERRCODE_RF_NOT_DEPLOYED),
+					 errmsg("column \"%s\" of entity \"%s\" must be of an integer type",
+							NameStr(TupleDescAttr(rel->desc, attno - 1)->attname), rel->entity),
+					 errhint("Attach the table with an integer id column.")));
+	}
+	return 0;					/* keep compiler quiet */
+}

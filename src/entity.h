@@ -1,0 +1,84 @@
+/*-------------------------------------------------------------------------
+ *
+ * entity.h
+ *		A tracked relation: where the engine's columns are in its rows.
+ *
+ * IDENTIFICATION
+ *		src/entity.h
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef REFERRAL_ENTITY_H
+#define REFERRAL_ENTITY_H
+
+#include "commands/trigger.h"
+#include "executor/tuptable.h"
+#include "fmgr.h"
+
+#include "rule.h"
+
+/* How a column's value becomes JSON; see journal.c. */
+typedef enum JournalKind
+{
+	JOURNAL_SKIP,				/* carried by a journal column of its own */
+	JOURNAL_BOOL,
+	JOURNAL_INTEGER,
+	JOURNAL_NUMERIC,
+	JOURNAL_TEXT,
+	JOURNAL_ENUM,
+	JOURNAL_DATETIME,
+	JOURNAL_JSONB,
+	JOURNAL_OTHER
+} JournalKind;
+
+typedef struct TrackedColumn
+{
+	JournalKind kind;
+	FmgrInfo	to_jsonb;		/* JOURNAL_OTHER only */
+} TrackedColumn;
+
+typedef struct TrackedRel
+{
+	Oid			relid;
+	const char *entity;			/* name, from the trigger's first argument */
+	TupleDesc	desc;			/* a copy without reference count */
+
+	/* Attribute numbers; 0 when the table has no such column. */
+	AttrNumber	id;
+	AttrNumber	org_id;
+	AttrNumber	workflow_id;
+	AttrNumber	step;
+	AttrNumber	state;
+	AttrNumber	status_reason;
+	AttrNumber	entered_at;
+	AttrNumber	version;
+	AttrNumber	transition_id;
+	AttrNumber	region;
+	AttrNumber	site_id;
+	AttrNumber	specialty;
+
+	TupleTableSlot *newslot;	/* virtual; the row as the guard will store it */
+	TupleTableSlot *nullslot;	/* the former row of an INSERT */
+	TrackedColumn *columns;
+} TrackedRel;
+
+typedef struct TrackedRelEntry
+{
+	Oid			relid;			/* hash key */
+	TrackedRel *rel;
+} TrackedRelEntry;
+
+extern TrackedRel *entity_tracked(RuleCache *cache, Relation rel,
+								  const char *entity, const char *id_column);
+extern TrackedRel *entity_of_trigger(TriggerData *trigdata, RuleCache **cache,
+									 FmgrInfo *flinfo);
+extern Oid	entity_relation(RuleCache *cache, const char *entity, char **id_column);
+
+/* Has the column another value?  Unchanged toasted values stay toasted. */
+extern bool entity_column_changed(TrackedRel *rel, int index,
+								  TupleTableSlot *oldslot, TupleTableSlot *newslot);
+
+/* Integer columns of any width. */
+extern int64 entity_get_int64(TrackedRel *rel, AttrNumber attno, Datum value);
+
+#endif							/* REFERRAL_ENTITY_H */

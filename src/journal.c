@@ -1,0 +1,513 @@
+/*-------------------------------------------------------------------------
+ *
+ * journal.c
+ *		The journal: one row per change of a tracked row.
+ *
+ * journal() is the AFTER row trigger of every tracked table.  It writes to
+ * referral.journal directly, with nobody's rights but its own: no role needs,
+ * or has, INSERT on the journal, so none can forge a row or leave one out.  A
+ * failed write fails the change.
+ *
+ * Columns the journal row carries anyway (identity, version, step, state and
+ * what follows from them) are left out of "changes"; of the others, only the
+ * changed ones are in.
+ *
+ * IDENTIFICATION
+ *		src/journal.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "commands/sequence.h"
+#include "commands/trigger.h"
+#include "executor/executor.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/datetime.h"
+#include "utils/fmgroids.h"
+#include "utils/guc.h"
+#include "utils/json.h"
+#include "utils/jsonb.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/numeric.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/xid8.h"
+
+#include "compat.h"
+#include "entity.h"
+#include "errors.h"
+#include "rule.h"
+#include "security.h"
+#include "workflow.h"
+
+/* The columns of referral.journal, in the order of journal_columns. */
+enum
+{
+	J_ORG_ID, J_JOURNAL_ID, J_ENTITY, J_ENTITY_ID, J_VERSION, J_ACTION, J_TRANSITION,
+	J_FROM_STEP, J_TO_STEP, J_FROM_STATE, J_TO_STATE, J_ACTOR, J_ACTOR_KIND, J_DB_USER,
+	J_APPLICATION_NAME, J_REASON, J_ORIGIN, J_CORRELATION_ID, J_RULE_VERSION,
+	J_OCCURRED_AT, J_RECORDED_AT, J_XID_EPOCH, J_XID, J_CHANGES,
+	J_NCOLUMNS
+};
+
+static const char *const journal_columns[J_NCOLUMNS] = {
+	"org_id", "journal_id", "entity", "entity_id", "version", "action", "transition",
+	"from_step", "to_step", "from_state", "to_state", "actor", "actor_kind", "db_user",
+	"application_name", "reason", "origin", "correlation_id", "rule_version",
+	"occurred_at", "recorded_at", "xid_epoch", "xid", "changes"
+};
+
+/* Where the journal is; kept while the rule cache is. */
+static struct
+{
+	uint64		generation;
+	Oid			relid;
+	Oid			sequence;
+	int32		epoch;
+	AttrNumber	attno[J_NCOLUMNS];
+}			target;
+
+/* One journal row in the making. */
+typedef struct JournalRow
+{
+	Datum		values[J_NCOLUMNS];
+	bool		nulls[J_NCOLUMNS];
+} JournalRow;
+
+/* ---------- Values as JSON ---------- */
+
+static void
+json_of_text(JsonbValue *out, const char *value, int length)
+{
+	out->type = jbvString;
+	out->val.string.val = (char *) value;
+	out->val.string.len = length;
+}
+
+/* Turn a column's value into one JSON value; false when it is a container. */
+static void
+json_of_column(TrackedRel *rel, int index, TupleTableSlot *slot, JsonbValue *out)
+{
+	TrackedColumn *column = &rel->columns[index];
+	Oid			type = TupleDescAttr(rel->desc, index)->atttypid;
+	Datum		value = slot->tts_values[index];
+
+	if (slot->tts_isnull[index])
+	{
+		out->type = jbvNull;
+		return;
+	}
+	switch (column->kind)
+	{
+		case JOURNAL_BOOL:
+			out->type = jbvBool;
+			out->val.boolean = DatumGetBool(value);
+			break;
+		case JOURNAL_INTEGER:
+			out->type = jbvNumeric;
+			out->val.numeric = int64_to_numeric(type == INT8OID ? DatumGetInt64(value) :
+												type == INT4OID ? DatumGetInt32(value) :
+												DatumGetInt16(value));
+			break;
+		case JOURNAL_NUMERIC:
+			if (numeric_is_nan(DatumGetNumeric(value)) || numeric_is_inf(DatumGetNumeric(value)))
+			{
+				char	   *text = DatumGetCString(DirectFunctionCall1(numeric_out, value));
+
+				json_of_text(out, text, strlen(text));
+				break;
+			}
+			out->type = jbvNumeric;
+			out->val.numeric = DatumGetNumeric(value);
+			break;
+		case JOURNAL_TEXT:
+			{
+				text	   *t = DatumGetTextPP(value);
+
+				json_of_text(out, VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t));
+				break;
+			}
+		case JOURNAL_ENUM:
+			{
+				char	   *text = OidOutputFunctionCall(F_ENUM_OUT, value);
+
+				json_of_text(out, text, strlen(text));
+				break;
+			}
+		case JOURNAL_DATETIME:
+			{
+				/* ISO 8601, times in UTC: the same whatever the session says */
+				int			utc = 0;
+				char	   *buf = palloc(MAXDATELEN + 1);
+
+				JsonEncodeDateTime(buf, value, type, type == TIMESTAMPTZOID ? &utc : NULL);
+				json_of_text(out, buf, strlen(buf));
+				break;
+			}
+		default:
+			{
+				Jsonb	   *jsonb = column->kind == JOURNAL_JSONB
+					? DatumGetJsonbP(value)
+					: DatumGetJsonbP(FunctionCall1(&column->to_jsonb, value));
+
+				if (JB_ROOT_IS_SCALAR(jsonb))
+				{
+					JsonbIterator *it = JsonbIteratorInit(&jsonb->root);
+
+					(void) JsonbIteratorNext(&it, out, true);
+					(void) JsonbIteratorNext(&it, out, true);
+				}
+				else
+				{
+					out->type = jbvBinary;
+					out->val.binary.data = &jsonb->root;
+					out->val.binary.len = VARSIZE(jsonb) - VARHDRSZ;
+				}
+			}
+	}
+}
+
+/*
+ * {"column": [old, new], …} of the columns that differ; NULL when none does.
+ * A row that did not exist, or no longer does, counts as all null.
+ */
+static Jsonb *
+journal_changes(TrackedRel *rel, TupleTableSlot *oldslot, TupleTableSlot *newslot)
+{
+	JsonbParseState *state = NULL;
+	JsonbValue *result;
+	bool		any = false;
+
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	for (int i = 0; i < rel->desc->natts; i++)
+	{
+		JsonbValue	value;
+		Form_pg_attribute att = TupleDescAttr(rel->desc, i);
+
+		if (rel->columns[i].kind == JOURNAL_SKIP ||
+			!entity_column_changed(rel, i, oldslot, newslot))
+			continue;
+		any = true;
+		json_of_text(&value, NameStr(att->attname), strlen(NameStr(att->attname)));
+		pushJsonbValue(&state, WJB_KEY, &value);
+		pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
+		json_of_column(rel, i, oldslot, &value);
+		pushJsonbValue(&state, WJB_ELEM, &value);
+		json_of_column(rel, i, newslot, &value);
+		pushJsonbValue(&state, WJB_ELEM, &value);
+		pushJsonbValue(&state, WJB_END_ARRAY, NULL);
+	}
+	result = pushJsonbValue(&state, WJB_END_OBJECT, NULL);
+	return any ? JsonbValueToJsonb(result) : NULL;
+}
+
+/* ---------- Where to write ---------- */
+
+/*
+ * The epoch the cluster is in.  Transaction ids start anew in a restored
+ * cluster, so readers order by (epoch, xid); a cluster with another system
+ * identifier is another epoch, begun by its first write.
+ */
+static int32
+journal_epoch(RuleCache *cache)
+{
+	OwnerScope	scope;
+	Oid			argtypes[1] = {TEXTOID};
+	Datum		args[1];
+	int32		epoch;
+	bool		isnull;
+
+	args[0] = CStringGetTextDatum(psprintf(UINT64_FORMAT, GetSystemIdentifier()));
+	security_enter_owner(&scope, cache->owner);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	PushActiveSnapshot(GetLatestSnapshot());
+	if (SPI_execute_with_args(
+			"SELECT e.xid_epoch FROM referral.journal_epoch e"
+			" WHERE e.system_identifier = $1"
+			"   AND e.xid_epoch = (SELECT max(l.xid_epoch) FROM referral.journal_epoch l)",
+			1, argtypes, args, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read referral.journal_epoch");
+	PopActiveSnapshot();
+	if (SPI_processed == 0)
+	{
+		if (SPI_execute_with_args(
+				"INSERT INTO referral.journal_epoch (xid_epoch, system_identifier)"
+				" SELECT coalesce(max(xid_epoch), 0) + 1, $1 FROM referral.journal_epoch"
+				" ON CONFLICT (xid_epoch) DO UPDATE SET system_identifier = excluded.system_identifier"
+				" RETURNING xid_epoch",
+				1, argtypes, args, NULL, false, 1) != SPI_OK_INSERT_RETURNING)
+			elog(ERROR, "could not write referral.journal_epoch");
+	}
+	epoch = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	SPI_finish();
+	security_leave_owner(&scope);
+	return epoch;
+}
+
+static void
+find_target(RuleCache *cache)
+{
+	Relation	journal;
+
+	if (target.generation == cache->generation)
+		return;
+	target.generation = 0;
+	target.relid = get_relname_relid("journal", cache->namespace_id);
+	target.sequence = get_relname_relid("journal_journal_id_seq", cache->namespace_id);
+	if (!OidIsValid(target.relid) || !OidIsValid(target.sequence))
+		ereport(ERROR,
+				(errcode(ERRCODE_RF_NOT_DEPLOYED),
+				 errmsg("the referral model is not deployed in this database"),
+				 errdetail("Table referral.journal does not exist."),
+				 errhint("Run SELECT * FROM referral.deploy().")));
+	rule_cache_watch(target.relid);
+	target.epoch = journal_epoch(cache);
+
+	journal = table_open(target.relid, RowExclusiveLock);
+	for (int c = 0; c < J_NCOLUMNS; c++)
+	{
+		target.attno[c] = get_attnum(target.relid, journal_columns[c]);
+		if (target.attno[c] == InvalidAttrNumber)
+			ereport(ERROR,
+					(errcode(ERRCODE_RF_NOT_DEPLOYED),
+					 errmsg("referral.journal has no column \"%s\"", journal_columns[c]),
+					 errhint("Run SELECT * FROM referral.deploy().")));
+	}
+	table_close(journal, NoLock);
+	target.generation = cache->generation;
+}
+
+/* Insert as the executor would: constraints, indexes and triggers included. */
+static void
+journal_write(JournalRow *row)
+{
+	Relation	journal = table_open(target.relid, RowExclusiveLock);
+	EState	   *estate = CreateExecutorState();
+	ResultRelInfo *rri = makeNode(ResultRelInfo);
+	TupleTableSlot *slot = ExecInitExtraTupleSlot(estate, RelationGetDescr(journal),
+												  &TTSOpsVirtual);
+
+	InitResultRelInfo(rri, journal, 0, NULL, 0);
+	ExecOpenIndices(rri, false);
+
+	ExecClearTuple(slot);
+	memset(slot->tts_isnull, true, slot->tts_tupleDescriptor->natts);
+	for (int c = 0; c < J_NCOLUMNS; c++)
+	{
+		slot->tts_values[target.attno[c] - 1] = row->values[c];
+		slot->tts_isnull[target.attno[c] - 1] = row->nulls[c];
+	}
+	ExecStoreVirtualTuple(slot);
+	ExecSimpleRelationInsert(rri, estate, slot);
+
+	ExecCloseIndices(rri);
+	ExecResetTupleTable(estate->es_tupleTable, false);
+	FreeExecutorState(estate);
+	table_close(journal, NoLock);
+}
+
+/* ---------- One journal row ---------- */
+
+static inline void
+put(JournalRow *row, int column, Datum value)
+{
+	row->values[column] = value;
+	row->nulls[column] = false;
+}
+
+static inline void
+put_text(JournalRow *row, int column, const char *value)
+{
+	if (value != NULL)
+		put(row, column, CStringGetTextDatum(value));
+}
+
+static inline void
+put_column(JournalRow *row, int column, TupleTableSlot *slot, AttrNumber attno)
+{
+	if (attno != 0 && !slot->tts_isnull[attno - 1])
+		put(row, column, slot->tts_values[attno - 1]);
+}
+
+static inline int64
+column_int64(TupleTableSlot *slot, AttrNumber attno)
+{
+	return attno == 0 || slot->tts_isnull[attno - 1] ? 0
+		: DatumGetInt64(slot->tts_values[attno - 1]);
+}
+
+/*
+ * Step, state and rule version of a change.  A step that changed without the
+ * guard's transition was changed behind its back, by another trigger.
+ */
+static void
+put_transition(JournalRow *row, RuleCache *cache, TrackedRel *rel,
+			   TupleTableSlot *oldslot, TupleTableSlot *newslot, bool is_update)
+{
+	Workflow   *workflow = workflow_get(cache, column_int64(newslot, rel->workflow_id));
+	int64		transition_id = column_int64(newslot, rel->transition_id);
+	bool		moved = transition_id != 0 || !is_update;
+
+	if (is_update && !moved &&
+		column_int64(newslot, rel->workflow_id) != column_int64(oldslot, rel->workflow_id))
+	{
+		put_text(row, J_TRANSITION, "migrate_workflow");
+		moved = true;
+	}
+	else if (is_update)
+	{
+		WorkflowTransition *transition = moved ? workflow_transition(workflow, transition_id) : NULL;
+		WorkflowStep *from = workflow_step(workflow, DatumGetTextPP(oldslot->tts_values[rel->step - 1]));
+		WorkflowStep *to = workflow_step(workflow, DatumGetTextPP(newslot->tts_values[rel->step - 1]));
+
+		if (to == NULL || DatumGetObjectId(newslot->tts_values[rel->state - 1]) != to->state ||
+			(transition == NULL ? from != to : transition->from != from || transition->to != to))
+			ereport(ERROR,
+					(errcode(ERRCODE_RF_NO_TRANSITION),
+					 errmsg("the step of a row of entity \"%s\" was changed behind the guard's back",
+							rel->entity),
+					 errdetail("Another trigger changed step, state or transition_id after the guard had run."),
+					 errhint("Let that trigger leave them alone, or give it a name that sorts before the guard's.")));
+		if (transition != NULL)
+			put_text(row, J_TRANSITION, transition->transition);
+	}
+	if (!moved)
+		return;
+	put(row, J_RULE_VERSION, Int64GetDatum(workflow->rule_version_id));
+	if (is_update)
+	{
+		put_column(row, J_FROM_STEP, oldslot, rel->step);
+		put_column(row, J_FROM_STATE, oldslot, rel->state);
+	}
+	put_column(row, J_TO_STEP, newslot, rel->step);
+	put_column(row, J_TO_STATE, newslot, rel->state);
+}
+
+static void
+put_circumstances(JournalRow *row, int64 org_id)
+{
+	TimestampTz occurred_at;
+
+	if (!security_occurred_at(&occurred_at))
+		occurred_at = GetCurrentTransactionStartTimestamp();
+	put_text(row, J_ACTOR, security_actor());
+	put_text(row, J_ACTOR_KIND, security_actor_kind_name(security_actor_kind(org_id)));
+	put_text(row, J_DB_USER, security_login_name());
+	if (application_name != NULL && *application_name != '\0')
+		put_text(row, J_APPLICATION_NAME, application_name);
+	put_text(row, J_REASON, security_reason());
+	put_text(row, J_ORIGIN, security_origin());
+	put_text(row, J_CORRELATION_ID, security_correlation_id());
+	put(row, J_OCCURRED_AT, TimestampTzGetDatum(occurred_at));
+	put(row, J_RECORDED_AT, TimestampTzGetDatum(GetCurrentTimestamp()));
+	put(row, J_XID_EPOCH, Int32GetDatum(target.epoch));
+	put(row, J_XID, FullTransactionIdGetDatum(GetTopFullTransactionId()));
+}
+
+PG_FUNCTION_INFO_V1(journal);
+
+/*
+ * journal(entity, id_column): AFTER INSERT OR UPDATE OR DELETE row trigger.
+ * An UPDATE that changes nothing writes nothing.
+ */
+Datum
+journal(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigdata = (TriggerData *) fcinfo->context;
+	RuleCache  *cache;
+	TrackedRel *rel;
+	TupleTableSlot *oldslot,
+			   *newslot,
+			   *liveslot;
+	JournalRow	row;
+	Jsonb	   *changes;
+	const char *action;
+	int64		org_id;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(trigdata->tg_event) ||
+		!TRIGGER_FIRED_FOR_ROW(trigdata->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("journal must be called as an AFTER row trigger")));
+	rel = entity_of_trigger(trigdata, &cache, fcinfo->flinfo);
+	find_target(cache);
+
+	if (TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
+	{
+		action = "update";
+		oldslot = trigdata->tg_trigslot;
+		newslot = liveslot = trigdata->tg_newslot;
+	}
+	else if (TRIGGER_FIRED_BY_INSERT(trigdata->tg_event))
+	{
+		action = "insert";
+		oldslot = rel->nullslot;
+		newslot = liveslot = trigdata->tg_trigslot;
+	}
+	else
+	{
+		action = "delete";
+		oldslot = liveslot = trigdata->tg_trigslot;
+		newslot = rel->nullslot;
+	}
+	slot_getallattrs(oldslot);
+	slot_getallattrs(newslot);
+
+	changes = journal_changes(rel, oldslot, newslot);
+	if (changes == NULL && oldslot != rel->nullslot && newslot != rel->nullslot &&
+		column_int64(newslot, rel->version) == column_int64(oldslot, rel->version))
+		return PointerGetDatum(NULL);
+
+	memset(row.nulls, true, sizeof(row.nulls));
+	org_id = column_int64(liveslot, rel->org_id);
+	put(&row, J_ORG_ID, Int64GetDatum(org_id));
+	put(&row, J_JOURNAL_ID, Int64GetDatum(nextval_internal(target.sequence, false)));
+	put_text(&row, J_ENTITY, rel->entity);
+	put(&row, J_ENTITY_ID,
+		Int64GetDatum(entity_get_int64(rel, rel->id, liveslot->tts_values[rel->id - 1])));
+	put_column(&row, J_VERSION, liveslot, rel->version);
+	put_text(&row, J_ACTION, action);
+	if (rel->workflow_id != 0 && newslot != rel->nullslot)
+		put_transition(&row, cache, rel, oldslot, newslot, oldslot != rel->nullslot);
+	put_circumstances(&row, org_id);
+	if (changes != NULL)
+		put(&row, J_CHANGES, JsonbPGetDatum(changes));
+	journal_write(&row);
+	return PointerGetDatum(NULL);
+}
+
+PG_FUNCTION_INFO_V1(append_only);
+
+/*
+ * append_only(): BEFORE UPDATE OR DELETE OR TRUNCATE trigger of tables that
+ * only grow.  Always refuses.
+ */
+Datum
+append_only(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigdata = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("append_only must be called as a trigger")));
+	ereport(ERROR,
+			(errcode(ERRCODE_RF_APPEND_ONLY),
+			 errmsg("table \"%s\" is append-only", RelationGetRelationName(trigdata->tg_relation)),
+			 errdetail("What is recorded stays recorded."),
+			 errhint("Record a correction as a new change.")));
+}

@@ -1,0 +1,30 @@
+/*-------------------------------------------------------------------------
+ *
+ * referral.c
+ *		Module start.
+ *
+ * IDENTIFICATION
+ *		src/referral.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+
+#include "compat.h"
+#include "rule.h"
+#include "security.h"
+#include "workflow.h"
+
+PG_MODULE_MAGIC_EXT(.name = "referral", .version = "0.1");
+
+void		_PG_init(void);
+
+void
+_PG_init(void)
+{
+	security_init();
+	rule_init();
+	workflow_init();
+}

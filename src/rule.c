@@ -1,0 +1,538 @@
+/*-------------------------------------------------------------------------
+ *
+ * rule.c
+ *		Parsing, checking, compiling and evaluating rule expressions.
+ *
+ * A rule runs with the rights of whoever changes the row, so its author must
+ * not be able to smuggle code into it.  Therefore names are resolved on a
+ * fixed search path, only functions of pg_catalog, of this extension and
+ * those in referral.rule_function may be called, and no type may appear that
+ * could bring code of its own (a domain's CHECK, a cast).
+ *
+ * IDENTIFICATION
+ *		src/rule.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/dependency.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_type.h"
+#include "commands/extension.h"
+#include "executor/executor.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
+#include "parser/parse_coerce.h"
+#include "parser/parse_collate.h"
+#include "parser/parse_expr.h"
+#include "parser/parse_relation.h"
+#include "parser/parser.h"
+#include "rewrite/prs2lock.h"
+#include "rewrite/rewriteManip.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/regproc.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+
+#include "compat.h"
+#include "errors.h"
+#include "rule.h"
+#include "security.h"
+
+#define RULE_MAX_LENGTH 8192
+
+/* One predicate compiled for one relation. */
+struct RuleCompiled
+{
+	Oid			relid;
+	ExprState  *state;
+	List	   *functions;		/* every function the expression may call */
+	Oid			checked_role;	/* last role found allowed to call them all */
+	bool		in_use;
+	RuleCompiled *next;
+};
+
+/* What the walk over an analysed expression carries along. */
+typedef struct RuleCheck
+{
+	Relation	rel;
+	Oid			extension_id;
+	List	   *functions;
+	const char *refusal;		/* why the expression is refused, or NULL */
+} RuleCheck;
+
+/* > 0 while a predicate runs; left over only by an error. */
+static int	rule_evaluating = 0;
+
+static void rule_end_of_xact(XactEvent event, void *arg);
+static void rule_end_of_subxact(SubXactEvent event, SubTransactionId mine,
+								SubTransactionId parent, void *arg);
+
+void
+rule_watch_errors(void)
+{
+	RegisterXactCallback(rule_end_of_xact, NULL);
+	RegisterSubXactCallback(rule_end_of_subxact, NULL);
+}
+
+/* ---------- Checking ---------- */
+
+static bool
+rule_type_is_safe(RuleCheck *check, Oid typid)
+{
+	TupleDesc	desc = RelationGetDescr(check->rel);
+	Oid			element = get_element_type(typid);
+
+	if (!OidIsValid(typid) || typid < FirstGenbkiObjectId ||
+		(OidIsValid(element) && element < FirstGenbkiObjectId))
+		return true;
+	if (getExtensionOfObject(TypeRelationId,
+							 OidIsValid(element) ? element : typid) ==
+		check->extension_id)
+		return true;
+	/* The table's owner chose the types of its columns. */
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (!att->attisdropped &&
+			(att->atttypid == typid || att->atttypid == element))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Was the function registered by an administrator, and is it still the one
+ * that was registered?
+ */
+static bool
+rule_function_is_registered(Oid funcid)
+{
+	RuleCache  *cache = rule_cache(false);
+	OwnerScope	scope;
+	Oid			argtypes[1] = {OIDOID};
+	Datum		args[1] = {ObjectIdGetDatum(funcid)};
+	bool		found;
+
+	security_enter_owner(&scope, cache->owner);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	if (SPI_execute_with_args(
+			"SELECT 1 FROM referral.rule_function f"
+			" WHERE to_regprocedure(f.signature) = $1"
+			"   AND f.definition_hash = sha256(convert_to(pg_get_functiondef($1), 'UTF8'))",
+			1, argtypes, args, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read referral.rule_function");
+	found = SPI_processed > 0;
+	SPI_finish();
+	security_leave_owner(&scope);
+	return found;
+}
+
+/* check_functions_in_node callback: true stops the walk. */
+static bool
+rule_check_function(Oid funcid, void *arg)
+{
+	RuleCheck  *check = (RuleCheck *) arg;
+	char	   *name = format_procedure(funcid);
+
+	if (func_volatile(funcid) == PROVOLATILE_VOLATILE)
+		check->refusal = psprintf("function %s is volatile", name);
+	else if (funcid < FirstGenbkiObjectId ||
+			 get_func_namespace(funcid) == PG_CATALOG_NAMESPACE)
+	{
+		/* table_to_xml and its kin run queries over whatever they are told */
+		if (get_func_rettype(funcid) == XMLOID)
+			check->refusal = psprintf("function %s can run other queries", name);
+	}
+	else if (getExtensionOfObject(ProcedureRelationId, funcid) != check->extension_id &&
+			 !rule_function_is_registered(funcid))
+		check->refusal = psprintf("function %s is not registered for rules, or changed since", name);
+
+	check->functions = list_append_unique_oid(check->functions, funcid);
+	return check->refusal != NULL;
+}
+
+static bool
+rule_check_column(Var *var, RuleCheck *check)
+{
+	TupleDesc	desc = RelationGetDescr(check->rel);
+
+	if (var->varattno == 0)
+		check->refusal = "a whole row cannot be used, name its columns";
+	else if (var->varattno < 0)
+		check->refusal = "system columns cannot be used";
+	else if (var->varno == PRS2_NEW_VARNO &&
+			 TupleDescAttr(desc, var->varattno - 1)->attgenerated)
+		check->refusal = psprintf("generated column \"%s\" is not known yet when the rule runs",
+								  NameStr(TupleDescAttr(desc, var->varattno - 1)->attname));
+	return check->refusal != NULL;
+}
+
+static bool
+rule_check_walker(Node *node, void *arg)
+{
+	RuleCheck  *check = (RuleCheck *) arg;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, List))
+		return expression_tree_walker(node, rule_check_walker, arg);
+	if (IsA(node, SubLink) || IsA(node, Query))
+	{
+		check->refusal = "subqueries are not allowed";
+		return true;
+	}
+	if (IsA(node, Param) || IsA(node, CurrentOfExpr) || IsA(node, NextValueExpr))
+	{
+		check->refusal = "parameters are not allowed";
+		return true;
+	}
+	if (IsA(node, Var) && rule_check_column((Var *) node, check))
+		return true;
+	if (check_functions_in_node(node, rule_check_function, arg))
+		return true;
+	if (!rule_type_is_safe(check, exprType(node)))
+	{
+		check->refusal = psprintf("type %s is neither built in nor a column's type",
+								  format_type_be(exprType(node)));
+		return true;
+	}
+	return expression_tree_walker(node, rule_check_walker, arg);
+}
+
+/* Refuse what EXPR_KIND_TRIGGER_WHEN would refuse too, in our own words. */
+static bool
+rule_has_subquery(Node *node, void *arg)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, SubLink))
+	{
+		*(int *) arg = ((SubLink *) node)->location;
+		return true;
+	}
+	return raw_expression_tree_walker(node, rule_has_subquery, arg);
+}
+
+static char *
+rule_columns_on_offer(Relation rel)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (att->attisdropped || att->attgenerated)
+			continue;
+		appendStringInfo(&buf, "%s%s", buf.len > 0 ? ", " : "",
+						 quote_identifier(NameStr(att->attname)));
+	}
+	return buf.data;
+}
+
+static void pg_attribute_noreturn()
+rule_refuse(const char *source, Relation rel, const char *why, int position)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_RF_INVALID_RULE),
+			 errmsg("invalid rule expression: %s", why),
+			 errdetail("Columns on offer, for the new row by bare name, for the former as old.column: %s.",
+					   rule_columns_on_offer(rel)),
+			 position > 0
+			 ? errhint("The position is character %d of the expression.", position)
+			 : errhint("Rules are boolean SQL expressions over one row: no subqueries, aggregates, window or set-returning functions, volatile functions or parameters; other functions only when registered in referral.rule_function."),
+			 internalerrquery(source),
+			 position > 0 ? internalerrposition(position) : 0));
+}
+
+/* ---------- Parsing ---------- */
+
+/* The one expression in "source", as the grammar gives it. */
+static Node *
+rule_parse_raw(const char *source, Relation rel)
+{
+	List	   *parsed = raw_parser(source, RAW_PARSE_PLPGSQL_EXPR);
+	SelectStmt *stmt = (SelectStmt *) linitial_node(RawStmt, parsed)->stmt;
+	ResTarget  *target;
+	int			location = -1;
+
+	if (!IsA(stmt, SelectStmt) || list_length(stmt->targetList) != 1 ||
+		stmt->distinctClause || stmt->intoClause || stmt->fromClause ||
+		stmt->whereClause || stmt->groupClause || stmt->havingClause ||
+		stmt->windowClause || stmt->valuesLists || stmt->sortClause ||
+		stmt->limitOffset || stmt->limitCount || stmt->lockingClause ||
+		stmt->withClause || stmt->op != SETOP_NONE)
+		rule_refuse(source, rel, "it must be one expression", 0);
+	target = linitial_node(ResTarget, stmt->targetList);
+	if (target->name != NULL || target->indirection != NIL)
+		rule_refuse(source, rel, "it must be one expression", 0);
+	if (rule_has_subquery(target->val, &location))
+		rule_refuse(source, rel, "subqueries are not allowed", location + 1);
+	return target->val;
+}
+
+static Node *
+rule_analyse(const char *source, Relation rel, RuleCheck *check)
+{
+	ParseState *pstate = make_parsestate(NULL);
+	ParseNamespaceItem *nsitem;
+	Node	   *raw = rule_parse_raw(source, rel);
+	Node	   *node;
+
+	pstate->p_sourcetext = source;
+	nsitem = addRangeTableEntryForRelation(pstate, rel, AccessShareLock,
+										   makeAlias("old", NIL), false, false);
+	Assert(nsitem->p_rtindex == PRS2_OLD_VARNO);
+	addNSItemToQuery(pstate, nsitem, false, true, false);
+	nsitem = addRangeTableEntryForRelation(pstate, rel, AccessShareLock,
+										   makeAlias("new", NIL), false, false);
+	Assert(nsitem->p_rtindex == PRS2_NEW_VARNO);
+	addNSItemToQuery(pstate, nsitem, false, true, true);
+
+	node = transformExpr(pstate, raw, EXPR_KIND_TRIGGER_WHEN);
+	node = coerce_to_boolean(pstate, node, "rule");
+	assign_expr_collations(pstate, node);
+	free_parsestate(pstate);
+
+	check->rel = rel;
+	check->extension_id = get_extension_oid("referral", false);
+	rule_check_walker(node, check);
+	return node;
+}
+
+/* The parser speaks of trigger conditions; our users write rules. */
+static char *
+rule_reword(const char *message)
+{
+	static const char *const theirs[] = {"trigger WHEN conditions", "trigger WHEN condition"};
+	static const char *const ours[] = {"rule expressions", "a rule expression"};
+
+	for (int i = 0; i < lengthof(theirs); i++)
+	{
+		const char *at = strstr(message, theirs[i]);
+
+		if (at != NULL)
+			return psprintf("%.*s%s%s", (int) (at - message), message, ours[i],
+							at + strlen(theirs[i]));
+	}
+	return pstrdup(message);
+}
+
+/*
+ * Parse and check "source" as a predicate over "rel"; RF011 when it is none.
+ * The functions it may call are returned through "functions".
+ */
+static Node *
+rule_parse_checked(const char *source, Relation rel, List **functions)
+{
+	RuleCheck	check = {0};
+	MemoryContext caller = CurrentMemoryContext;
+	Node	   *volatile node = NULL;
+	int			nest;
+
+	if (strlen(source) > RULE_MAX_LENGTH)
+		rule_refuse("", rel, psprintf("it is longer than %d bytes", RULE_MAX_LENGTH), 0);
+
+	/* Resolve names the same way for everybody. */
+	nest = NewGUCNestLevel();
+	(void) set_config_option("search_path", "pg_catalog, referral, pg_temp",
+							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	PG_TRY();
+	{
+		node = rule_analyse(source, rel, &check);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+		int			category;
+
+		MemoryContextSwitchTo(caller);
+		edata = CopyErrorData();
+		category = ERRCODE_TO_CATEGORY(edata->sqlerrcode);
+		if (edata->sqlerrcode == ERRCODE_RF_INVALID_RULE ||
+			(category != ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION &&
+			 category != ERRCODE_DATA_EXCEPTION &&
+			 category != ERRCODE_FEATURE_NOT_SUPPORTED))
+			PG_RE_THROW();
+		FlushErrorState();
+		rule_refuse(source, rel, rule_reword(edata->message),
+					edata->cursorpos > 0 ? edata->cursorpos : edata->internalpos);
+	}
+	PG_END_TRY();
+	AtEOXact_GUC(true, nest);
+
+	if (check.refusal != NULL)
+		rule_refuse(source, rel, check.refusal, 0);
+	if (functions != NULL)
+		*functions = check.functions;
+	return node;
+}
+
+Node *
+rule_parse(const char *source, Relation rel)
+{
+	return rule_parse_checked(source, rel, NULL);
+}
+
+/* ---------- Compiling and evaluating ---------- */
+
+static RuleCompiled *
+rule_compile(RulePredicate *predicate, Relation rel, MemoryContext context)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	RuleCompiled *compiled;
+	List	   *functions;
+	Node	   *node;
+
+	node = rule_parse_checked(predicate->source, rel, &functions);
+
+	/* As for trigger conditions: the former row is inner, the new one outer. */
+	ChangeVarNodes(node, PRS2_OLD_VARNO, INNER_VAR, 0);
+	ChangeVarNodes(node, PRS2_NEW_VARNO, OUTER_VAR, 0);
+
+	MemoryContextSwitchTo(context);
+	compiled = palloc0(sizeof(RuleCompiled));
+	compiled->relid = RelationGetRelid(rel);
+	compiled->functions = list_copy(functions);
+	compiled->state = ExecInitExpr(expression_planner((Expr *) copyObject(node)), NULL);
+	compiled->checked_role = InvalidOid;
+	MemoryContextSwitchTo(caller);
+	return compiled;
+}
+
+/* A tree built under one role must not serve another unchecked. */
+static void
+rule_check_execute(RuleCompiled *compiled, Oid roleid)
+{
+	ListCell   *lc;
+
+	foreach(lc, compiled->functions)
+	{
+		if (!compat_may_execute(lfirst_oid(lc), roleid))
+			aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FUNCTION,
+						   get_func_name(lfirst_oid(lc)));
+	}
+	compiled->checked_role = roleid;
+}
+
+static void
+rule_error_context(void *arg)
+{
+	errcontext("%s", ((RulePredicate *) arg)->label);
+}
+
+/*
+ * Does the predicate hold?  NULL is "no".  Results of inner steps go to the
+ * caller's memory context, which for triggers is the executor's per-row one.
+ */
+bool
+rule_holds(RulePredicate *predicate, Relation rel,
+		   TupleTableSlot *newslot, TupleTableSlot *oldslot)
+{
+	ErrorContextCallback errcallback;
+	RuleCompiled *compiled;
+	ExprContext econtext = {.type = T_ExprContext};
+	Oid			roleid = GetUserId();
+	bool		isnull;
+	Datum		result;
+
+	errcallback.callback = rule_error_context;
+	errcallback.arg = predicate;
+	errcallback.previous = error_context_stack;
+	error_context_stack = &errcallback;
+
+	for (compiled = predicate->compiled; compiled != NULL; compiled = compiled->next)
+		if (compiled->relid == RelationGetRelid(rel))
+			break;
+	if (compiled == NULL)
+	{
+		compiled = rule_compile(predicate, rel, GetMemoryChunkContext(predicate));
+		compiled->next = predicate->compiled;
+		predicate->compiled = compiled;
+	}
+	else if (compiled->in_use)
+	{
+		/* called from within itself: an expression state serves one at a time */
+		compiled = rule_compile(predicate, rel, CurrentMemoryContext);
+	}
+	if (compiled->checked_role != roleid)
+		rule_check_execute(compiled, roleid);
+
+	econtext.ecxt_per_tuple_memory = CurrentMemoryContext;
+	econtext.ecxt_per_query_memory = CurrentMemoryContext;
+	econtext.ecxt_outertuple = newslot;
+	econtext.ecxt_innertuple = oldslot;
+
+	rule_evaluating++;
+	compiled->in_use = true;
+	result = ExecEvalExpr(compiled->state, &econtext, &isnull);
+	compiled->in_use = false;
+	rule_evaluating = Max(rule_evaluating - 1, 0);
+
+	error_context_stack = errcallback.previous;
+	return !isnull && DatumGetBool(result);
+}
+
+/* An error in the middle of a predicate leaves its state unusable. */
+static void
+rule_forget_evaluation(void)
+{
+	if (rule_evaluating > 0)
+	{
+		rule_evaluating = 0;
+		rule_generation++;
+	}
+}
+
+static void
+rule_end_of_xact(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_ABORT)
+		rule_forget_evaluation();
+}
+
+static void
+rule_end_of_subxact(SubXactEvent event, SubTransactionId mine,
+					SubTransactionId parent, void *arg)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		rule_forget_evaluation();
+}
+
+/* ---------- SQL ---------- */
+
+PG_FUNCTION_INFO_V1(check_rule);
+
+/*
+ * check_rule(relation regclass, expression text) returns text: the expression
+ * as PostgreSQL understood it, or RF011.
+ */
+Datum
+check_rule(PG_FUNCTION_ARGS)
+{
+	Oid			relid = PG_GETARG_OID(0);
+	char	   *source = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	Relation	rel = table_open(relid, AccessShareLock);
+
+	(void) rule_parse(source, rel);
+	table_close(rel, AccessShareLock);
+	PG_RETURN_TEXT_P(cstring_to_text(source));
+}

@@ -1,0 +1,62 @@
+/*-------------------------------------------------------------------------
+ *
+ * rule.h
+ *		Rules: SQL predicates over a row, compiled once per backend.
+ *
+ * A predicate names the columns of the new row bare and those of the former
+ * row as old.column.  NULL counts as "not satisfied".
+ *
+ * IDENTIFICATION
+ *		src/rule.h
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef REFERRAL_RULE_H
+#define REFERRAL_RULE_H
+
+#include "executor/tuptable.h"
+#include "utils/hsearch.h"
+#include "utils/relcache.h"
+
+typedef struct RuleCompiled RuleCompiled;
+
+/* One predicate as read from a rule table, with its compiled forms. */
+typedef struct RulePredicate
+{
+	const char *source;			/* SQL text */
+	const char *label;			/* names the rule in error contexts */
+	RuleCompiled *compiled;		/* one per relation it was evaluated on */
+} RulePredicate;
+
+/*
+ * Everything read from rule tables lives in one RuleCache.  When any rule
+ * table, tracked table or function changes, the whole cache is retired and
+ * built anew on demand; a retired one stays readable until its transaction
+ * ends, so that code in the middle of a row is never pulled from under.
+ */
+typedef struct RuleCache
+{
+	MemoryContext context;
+	uint64		generation;
+	HTAB	   *workflows;		/* workflow_id -> Workflow */
+	HTAB	   *entities;		/* entity name -> EntityRules */
+	HTAB	   *relations;		/* relation oid -> TrackedRel */
+	HTAB	   *reasons;		/* (domain, code) -> ReasonCode */
+	Oid			namespace_id;	/* schema referral */
+	Oid			owner;			/* owner of the rule tables */
+} RuleCache;
+
+/* Counts invalidations; a cache whose generation differs is stale. */
+extern uint64 rule_generation;
+
+extern void rule_init(void);
+extern void rule_watch_errors(void);
+extern RuleCache *rule_cache(bool accept_invalidations);
+extern void rule_cache_watch(Oid relid);
+extern Oid	rule_namespace(void);
+
+extern Node *rule_parse(const char *source, Relation rel);
+extern bool rule_holds(RulePredicate *predicate, Relation rel,
+					   TupleTableSlot *newslot, TupleTableSlot *oldslot);
+
+#endif							/* REFERRAL_RULE_H */

@@ -1,0 +1,190 @@
+/*-------------------------------------------------------------------------
+ *
+ * rule_cache.c
+ *		The per-backend cache of everything read from rule tables, and what
+ *		makes it stale.
+ *
+ * Statement triggers on the rule tables (rules_changed) send a relcache
+ * invalidation for their table; so do ALTER TABLE and friends for the tracked
+ * tables, and pg_proc changes arrive through the syscache.  Every callback
+ * only counts up rule_generation; the next look-up retires the stale cache.
+ *
+ * IDENTIFICATION
+ *		src/rule_cache.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "commands/trigger.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+
+#include "entity.h"
+#include "errors.h"
+#include "rule.h"
+#include "workflow.h"
+
+uint64		rule_generation = 1;
+
+static RuleCache *current_cache = NULL;
+
+/* Relations whose invalidation makes the cache stale; lives for the backend. */
+static HTAB *watched = NULL;
+
+/* Tables whose rows the cache holds. */
+static const char *const rule_tables[] = {
+	"entity", "rule_version", "rule_function", "workflow", "workflow_step",
+	"workflow_transition", "workflow_guard", "reason_code", "organization",
+	"organization_member"
+};
+
+static void
+rule_relcache_callback(Datum arg, Oid relid)
+{
+	if (!OidIsValid(relid) || hash_search(watched, &relid, HASH_FIND, NULL) != NULL)
+		rule_generation++;
+}
+
+static void
+rule_syscache_callback(Datum arg, int cacheid, uint32 hashvalue)
+{
+	rule_generation++;
+}
+
+void
+rule_init(void)
+{
+	HASHCTL		ctl = {0};
+
+	ctl.keysize = sizeof(Oid);
+	ctl.entrysize = sizeof(Oid);
+	watched = hash_create("referral watched relations", 64, &ctl,
+						  HASH_ELEM | HASH_BLOBS);
+	CacheRegisterRelcacheCallback(rule_relcache_callback, (Datum) 0);
+	CacheRegisterSyscacheCallback(PROCOID, rule_syscache_callback, (Datum) 0);
+	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, rule_syscache_callback, (Datum) 0);
+	CacheRegisterSyscacheCallback(AUTHOID, rule_syscache_callback, (Datum) 0);
+	rule_watch_errors();
+}
+
+void
+rule_cache_watch(Oid relid)
+{
+	(void) hash_search(watched, &relid, HASH_ENTER, NULL);
+}
+
+Oid
+rule_namespace(void)
+{
+	return get_namespace_oid("referral", false);
+}
+
+static HTAB *
+rule_cache_table(RuleCache *cache, const char *name, Size keysize, Size entrysize, int flags)
+{
+	HASHCTL		ctl = {0};
+
+	ctl.keysize = keysize;
+	ctl.entrysize = entrysize;
+	ctl.hcxt = cache->context;
+	return hash_create(name, 16, &ctl, HASH_ELEM | HASH_CONTEXT | flags);
+}
+
+static RuleCache *
+rule_cache_build(void)
+{
+	MemoryContext context;
+	RuleCache  *cache;
+	Oid			workflow_id;
+
+	context = AllocSetContextCreate(CacheMemoryContext, "referral rules",
+									ALLOCSET_DEFAULT_SIZES);
+	cache = MemoryContextAllocZero(context, sizeof(RuleCache));
+	cache->context = context;
+	cache->generation = rule_generation;
+	cache->namespace_id = rule_namespace();
+
+	for (int i = 0; i < lengthof(rule_tables); i++)
+	{
+		Oid			relid = get_relname_relid(rule_tables[i], cache->namespace_id);
+
+		if (OidIsValid(relid))
+			rule_cache_watch(relid);
+	}
+	workflow_id = get_relname_relid("workflow", cache->namespace_id);
+	if (OidIsValid(workflow_id))
+	{
+		HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(workflow_id));
+
+		if (!HeapTupleIsValid(tuple))
+			elog(ERROR, "cache lookup failed for relation %u", workflow_id);
+		cache->owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+		ReleaseSysCache(tuple);
+	}
+	if (!OidIsValid(cache->owner))
+	{
+		MemoryContextDelete(context);
+		ereport(ERROR,
+				(errcode(ERRCODE_RF_NOT_DEPLOYED),
+				 errmsg("the referral model is not deployed in this database"),
+				 errdetail("Table referral.workflow does not exist."),
+				 errhint("Run SELECT * FROM referral.deploy().")));
+	}
+
+	cache->workflows = rule_cache_table(cache, "referral workflows", sizeof(int64),
+										sizeof(WorkflowEntry), HASH_BLOBS);
+	cache->entities = rule_cache_table(cache, "referral entities", NAMEDATALEN,
+									   sizeof(EntityRules), HASH_STRINGS);
+	cache->relations = rule_cache_table(cache, "referral relations", sizeof(Oid),
+										sizeof(TrackedRelEntry), HASH_BLOBS);
+	cache->reasons = NULL;
+	return cache;
+}
+
+/*
+ * The valid cache.  With accept_invalidations, what other sessions committed
+ * since is taken note of first: needed once per statement, because an open
+ * transaction that already holds its locks is told nothing otherwise.
+ */
+RuleCache *
+rule_cache(bool accept_invalidations)
+{
+	if (accept_invalidations)
+		AcceptInvalidationMessages();
+	if (current_cache != NULL && current_cache->generation != rule_generation)
+	{
+		/* somebody up the stack may still be reading it */
+		MemoryContextSetParent(current_cache->context, TopTransactionContext);
+		current_cache = NULL;
+	}
+	if (current_cache == NULL)
+		current_cache = rule_cache_build();
+	return current_cache;
+}
+
+PG_FUNCTION_INFO_V1(rules_changed);
+
+/*
+ * rules_changed(): AFTER statement trigger of every rule table; tells every
+ * backend, at commit, that its cached rules are stale.  It writes nothing.
+ */
+Datum
+rules_changed(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigdata = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(trigdata->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("rules_changed must be called as an AFTER trigger")));
+	CacheInvalidateRelcache(trigdata->tg_relation);
+	return PointerGetDatum(NULL);
+}

@@ -1,0 +1,399 @@
+/*-------------------------------------------------------------------------
+ *
+ * security.c
+ *		Settings, actor, organisations, and reading with the owner's rights.
+ *
+ * Any session can set any referral.* setting, so a setting proves nothing by
+ * itself.  referral.actor and referral.org_id count for logins that belong to
+ * referral_application (a service that authenticated the person); for all
+ * others the login is the actor and its memberships are its organisations.
+ *
+ * IDENTIFICATION
+ *		src/security.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "errors.h"
+#include "rule.h"
+#include "security.h"
+
+static char *setting_org_id = NULL;
+static char *setting_actor = NULL;
+static char *setting_actor_kind = NULL;
+static char *setting_reason = NULL;
+static char *setting_origin = NULL;
+static char *setting_correlation_id = NULL;
+static char *setting_transition = NULL;
+static char *setting_occurred_at = NULL;
+
+static const char *const kind_names[] = {"user", "system", "ai"};
+
+/* A login's membership in one organisation. */
+typedef struct Membership
+{
+	int64		org_id;
+	ActorKind	kind;
+} Membership;
+
+/* What is known of the login, until a rule table or a role changes. */
+static struct
+{
+	uint64		generation;
+	Oid			userid;
+	char		name[NAMEDATALEN];
+	bool		is_application;
+	bool		single_org;		/* the installation has one organisation */
+	int			nmemberships;
+	Membership *memberships;
+}			login;
+
+/* ---------- Settings ---------- */
+
+static bool
+check_org_id(char **newval, void **extra, GucSource source)
+{
+	char	   *end;
+	long long	value;
+
+	if (**newval == '\0')
+		return true;
+	errno = 0;
+	value = strtoll(*newval, &end, 10);
+	if (errno != 0 || *end != '\0' || value <= 0)
+	{
+		GUC_check_errdetail("It is the number of an organisation, or empty.");
+		return false;
+	}
+	return true;
+}
+
+static bool
+check_actor_kind(char **newval, void **extra, GucSource source)
+{
+	if (**newval == '\0')
+		return true;
+	for (int i = 0; i < lengthof(kind_names); i++)
+		if (strcmp(*newval, kind_names[i]) == 0)
+			return true;
+	GUC_check_errdetail("It is \"user\", \"system\" or \"ai\", or empty.");
+	return false;
+}
+
+static void
+define_setting(const char *name, const char *what, char **variable,
+			   GucStringCheckHook check)
+{
+	DefineCustomStringVariable(name, what, NULL, variable, "", PGC_USERSET, 0,
+							   check, NULL, NULL);
+}
+
+void
+security_init(void)
+{
+	define_setting("referral.org_id",
+				   "Organisation the session works for; counts for members of referral_application, narrows for others.",
+				   &setting_org_id, check_org_id);
+	define_setting("referral.actor",
+				   "Person or system that acts; counts for members of referral_application.",
+				   &setting_actor, NULL);
+	define_setting("referral.actor_kind",
+				   "Kind of actor: user, system or ai. A session can lower its trust, not raise it.",
+				   &setting_actor_kind, check_actor_kind);
+	define_setting("referral.reason", "Comment that explains the change.",
+				   &setting_reason, NULL);
+	define_setting("referral.origin", "System that causes the change.",
+				   &setting_origin, NULL);
+	define_setting("referral.correlation_id", "Identifier shared by all changes of one business event.",
+				   &setting_correlation_id, NULL);
+	define_setting("referral.transition",
+				   "Name of the transition to take, where two share a pair of steps or a step leads to itself.",
+				   &setting_transition, NULL);
+	define_setting("referral.occurred_at",
+				   "Time of an imported event (timestamptz); for members of referral_integration.",
+				   &setting_occurred_at, NULL);
+	MarkGUCPrefixReserved("referral");
+}
+
+static const char *
+setting(const char *value)
+{
+	return value == NULL || *value == '\0' ? NULL : value;
+}
+
+const char *
+security_reason(void)
+{
+	return setting(setting_reason);
+}
+
+const char *
+security_origin(void)
+{
+	return setting(setting_origin);
+}
+
+const char *
+security_correlation_id(void)
+{
+	return setting(setting_correlation_id);
+}
+
+const char *
+security_transition(void)
+{
+	return setting(setting_transition);
+}
+
+/* ---------- Reading as the owner ---------- */
+
+void
+security_enter_owner(OwnerScope *scope, Oid owner)
+{
+	scope->guc_level = NewGUCNestLevel();
+	(void) set_config_option("search_path", "pg_catalog, pg_temp",
+							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	GetUserIdAndSecContext(&scope->save_userid, &scope->save_sec_context);
+	SetUserIdAndSecContext(owner, scope->save_sec_context |
+						   SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
+}
+
+void
+security_leave_owner(OwnerScope *scope)
+{
+	SetUserIdAndSecContext(scope->save_userid, scope->save_sec_context);
+	AtEOXact_GUC(true, scope->guc_level);
+}
+
+/* ---------- The login ---------- */
+
+static void
+load_memberships(RuleCache *cache)
+{
+	OwnerScope	scope;
+	Oid			argtypes[1] = {TEXTOID};
+	Datum		args[1] = {CStringGetTextDatum(login.name)};
+
+	security_enter_owner(&scope, cache->owner);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	PushActiveSnapshot(GetLatestSnapshot());
+	if (SPI_execute_with_args("SELECT org_id, actor_kind FROM referral.organization_member"
+							  " WHERE login = $1 ORDER BY org_id",
+							  1, argtypes, args, NULL, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read referral.organization_member");
+	login.memberships = MemoryContextAlloc(cache->context,
+										   sizeof(Membership) * Max(SPI_processed, 1));
+	login.nmemberships = (int) SPI_processed;
+	for (int i = 0; i < login.nmemberships; i++)
+	{
+		bool		isnull;
+		char	   *kind = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2);
+
+		login.memberships[i].org_id =
+			DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
+		login.memberships[i].kind = ACTOR_USER;
+		for (int k = 0; k < lengthof(kind_names); k++)
+			if (kind != NULL && strcmp(kind, kind_names[k]) == 0)
+				login.memberships[i].kind = (ActorKind) k;
+	}
+	if (SPI_execute("SELECT FROM referral.organization LIMIT 2", true, 2) != SPI_OK_SELECT)
+		elog(ERROR, "could not read referral.organization");
+	login.single_org = SPI_processed < 2;
+	PopActiveSnapshot();
+	SPI_finish();
+	security_leave_owner(&scope);
+}
+
+static void
+know_login(void)
+{
+	RuleCache  *cache;
+	Oid			userid = GetSessionUserId();
+	Oid			application;
+
+	if (login.generation == rule_generation && login.userid == userid)
+		return;
+	cache = rule_cache(false);
+	login.generation = 0;
+	login.userid = userid;
+	strlcpy(login.name, GetUserNameFromId(userid, false), NAMEDATALEN);
+	application = get_role_oid("referral_application", true);
+	login.is_application = OidIsValid(application) &&
+		is_member_of_role_nosuper(userid, application);
+	load_memberships(cache);
+	login.generation = cache->generation;
+}
+
+const char *
+security_login_name(void)
+{
+	know_login();
+	return login.name;
+}
+
+const char *
+security_actor(void)
+{
+	know_login();
+	if (login.is_application && setting(setting_actor) != NULL)
+		return setting_actor;
+	return login.name;
+}
+
+const char *
+security_actor_kind_name(ActorKind kind)
+{
+	return kind_names[kind];
+}
+
+/*
+ * The kind that counts in an organisation.  An application that names no
+ * person is a system; a login is what its membership says, and a setting may
+ * only take trust away.
+ */
+ActorKind
+security_actor_kind(int64 org_id)
+{
+	ActorKind	kind = ACTOR_USER;
+
+	know_login();
+	if (login.is_application && setting(setting_actor) == NULL)
+		kind = ACTOR_SYSTEM;
+	for (int i = 0; i < login.nmemberships; i++)
+		if (login.memberships[i].org_id == org_id)
+			kind = Max(kind, login.memberships[i].kind);
+	if (setting(setting_actor_kind) != NULL)
+		for (int k = 0; k < lengthof(kind_names); k++)
+			if (strcmp(setting_actor_kind, kind_names[k]) == 0)
+				kind = Max(kind, (ActorKind) k);
+	return kind;
+}
+
+bool
+security_has_role(const char *rolename, bool *exists)
+{
+	Oid			roleid = get_role_oid(rolename, true);
+
+	*exists = OidIsValid(roleid);
+	return *exists && has_privs_of_role(GetUserId(), roleid);
+}
+
+bool
+security_is_integration(void)
+{
+	bool		exists;
+
+	return security_has_role("referral_integration", &exists);
+}
+
+/*
+ * The event time of imported history, when set.  Only an interface may say
+ * that something happened at another time than now.
+ */
+bool
+security_occurred_at(TimestampTz *occurred_at)
+{
+	if (setting(setting_occurred_at) == NULL)
+		return false;
+	if (!security_is_integration())
+		ereport(ERROR,
+				(errcode(ERRCODE_RF_ROLE),
+				 errmsg("only members of referral_integration may set referral.occurred_at"),
+				 errdetail("The setting says that a change happened at another time than it is made."),
+				 errhint("RESET referral.occurred_at, or act as a member of referral_integration.")));
+	*occurred_at = DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in,
+														   CStringGetDatum(setting_occurred_at),
+														   ObjectIdGetDatum(InvalidOid),
+														   Int32GetDatum(-1)));
+	if (TIMESTAMP_NOT_FINITE(*occurred_at) || *occurred_at > GetCurrentTimestamp())
+		ereport(ERROR,
+				(errcode(ERRCODE_RF_SETTING),
+				 errmsg("referral.occurred_at must be a time in the past"),
+				 errdetail("It is \"%s\".", setting_occurred_at),
+				 errhint("Give the time at which the imported event happened.")));
+	return true;
+}
+
+/* ---------- SQL ---------- */
+
+PG_FUNCTION_INFO_V1(current_org);
+PG_FUNCTION_INFO_V1(current_actor);
+PG_FUNCTION_INFO_V1(current_actor_kind);
+PG_FUNCTION_INFO_V1(visible_orgs);
+
+/* current_org() returns bigint: default of every org_id column. */
+Datum
+current_org(PG_FUNCTION_ARGS)
+{
+	if (setting(setting_org_id) != NULL)
+		PG_RETURN_INT64(strtoll(setting_org_id, NULL, 10));
+	know_login();
+	if (!login.is_application && login.nmemberships == 1)
+		PG_RETURN_INT64(login.memberships[0].org_id);
+	if (login.single_org)
+		PG_RETURN_INT64(1);
+	ereport(ERROR,
+			(errcode(ERRCODE_RF_SETTING),
+			 errmsg("referral.org_id is not set"),
+			 errdetail("There are several organisations, and the login does not belong to exactly one."),
+			 errhint("SET LOCAL referral.org_id, or name org_id in the statement.")));
+}
+
+Datum
+current_actor(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(cstring_to_text(security_actor()));
+}
+
+/* current_actor_kind(org_id bigint) returns text */
+Datum
+current_actor_kind(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(cstring_to_text(kind_names[security_actor_kind(PG_GETARG_INT64(0))]));
+}
+
+/*
+ * visible_orgs() returns bigint[]: the organisations whose rows the session
+ * may see and write; the row-level security policies compare with it.
+ */
+Datum
+visible_orgs(PG_FUNCTION_ARGS)
+{
+	int64		wanted = 0;
+	Datum	   *orgs;
+	int			norgs = 0;
+
+	know_login();
+	if (setting(setting_org_id) != NULL)
+		wanted = strtoll(setting_org_id, NULL, 10);
+
+	orgs = palloc(sizeof(Datum) * (login.nmemberships + 1));
+	if (login.is_application)
+	{
+		/* unset counts only while no other organisation could be meant */
+		if (wanted != 0 || login.single_org)
+			orgs[norgs++] = Int64GetDatum(wanted != 0 ? wanted : 1);
+	}
+	else
+		for (int i = 0; i < login.nmemberships; i++)
+			if (wanted == 0 || login.memberships[i].org_id == wanted)
+				orgs[norgs++] = Int64GetDatum(login.memberships[i].org_id);
+
+	PG_RETURN_ARRAYTYPE_P(construct_array(orgs, norgs, INT8OID, sizeof(int64),
+										  FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}

@@ -1,0 +1,907 @@
+/*-------------------------------------------------------------------------
+ *
+ * workflow_guard.c
+ *		The guard: decides whether a row may change its step, and explains.
+ *
+ * guard() is the BEFORE INSERT OR UPDATE row trigger of every tracked table.
+ * It resolves step and state, finds the transition, checks it, and fills in
+ * the columns it owns.  next_transitions() asks the same questions of the
+ * same code without changing anything.
+ *
+ * The row carries what the journal needs to know: transition_id is the
+ * transition that the last write took, or null when it took none.
+ *
+ * IDENTIFICATION
+ *		src/workflow_guard.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/sysattr.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "executor/executor.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "lib/stringinfo.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "entity.h"
+#include "errors.h"
+#include "rule.h"
+#include "security.h"
+#include "workflow.h"
+
+/* One attempt to bring one row to a step. */
+typedef struct Move
+{
+	RuleCache  *cache;
+	TrackedRel *rel;
+	Relation	relation;
+	Workflow   *workflow;
+	WorkflowStep *from;
+	int64		org_id;
+	int64		id;
+	TupleTableSlot *oldslot;
+	TupleTableSlot *newslot;	/* virtual; step and state as they would be */
+	const char *reason_code;	/* status_reason given with this change */
+} Move;
+
+/* One reason why a transition cannot be taken now. */
+typedef struct Block
+{
+	int			sqlstate;
+	const char *message;		/* what is in the way, for people */
+	const char *rule;			/* which rule says so */
+	const char *unblock;		/* what would satisfy it */
+} Block;
+
+/*
+ * The row the guard passed last in this command.  An UPDATE that moves a row
+ * to another partition comes back as an INSERT of that very row.
+ */
+static struct
+{
+	bool		valid;
+	CommandId	command;
+	int64		org_id;
+	int64		id;
+	int64		version;
+}			last_passed;
+
+static void
+forget_last_passed(XactEvent event, void *arg)
+{
+	last_passed.valid = false;
+}
+
+void
+workflow_init(void)
+{
+	RegisterXactCallback(forget_last_passed, NULL);
+}
+
+/* ---------- Row access ---------- */
+
+static inline bool
+row_isnull(TupleTableSlot *slot, AttrNumber attno)
+{
+	return attno == 0 || slot->tts_isnull[attno - 1];
+}
+
+static inline Datum
+row_value(TupleTableSlot *slot, AttrNumber attno)
+{
+	return slot->tts_values[attno - 1];
+}
+
+static inline int64
+row_int64(TupleTableSlot *slot, AttrNumber attno)
+{
+	return row_isnull(slot, attno) ? 0 : DatumGetInt64(row_value(slot, attno));
+}
+
+static inline void
+row_set(TupleTableSlot *slot, AttrNumber attno, Datum value)
+{
+	if (attno == 0)
+		return;
+	slot->tts_values[attno - 1] = value;
+	slot->tts_isnull[attno - 1] = false;
+}
+
+static inline void
+row_set_null(TupleTableSlot *slot, AttrNumber attno)
+{
+	if (attno == 0)
+		return;
+	slot->tts_values[attno - 1] = (Datum) 0;
+	slot->tts_isnull[attno - 1] = true;
+}
+
+static inline void
+row_copy(TupleTableSlot *to, TupleTableSlot *from, AttrNumber attno)
+{
+	if (attno == 0)
+		return;
+	to->tts_values[attno - 1] = from->tts_values[attno - 1];
+	to->tts_isnull[attno - 1] = from->tts_isnull[attno - 1];
+}
+
+static inline void
+row_set_step(Move *move, WorkflowStep *step)
+{
+	row_set(move->newslot, move->rel->step, PointerGetDatum(step->step_text));
+	row_set(move->newslot, move->rel->state, ObjectIdGetDatum(step->state));
+}
+
+static bool
+row_text_differs(TupleTableSlot *a, TupleTableSlot *b, AttrNumber attno)
+{
+	text	   *x,
+			   *y;
+
+	if (row_isnull(a, attno) || row_isnull(b, attno))
+		return row_isnull(a, attno) != row_isnull(b, attno);
+	x = DatumGetTextPP(row_value(a, attno));
+	y = DatumGetTextPP(row_value(b, attno));
+	return VARSIZE_ANY_EXHDR(x) != VARSIZE_ANY_EXHDR(y) ||
+		memcmp(VARDATA_ANY(x), VARDATA_ANY(y), VARSIZE_ANY_EXHDR(x)) != 0;
+}
+
+/* A virtual copy of "from" in "to", to be changed freely. */
+static void
+row_copy_all(TupleTableSlot *to, TupleTableSlot *from)
+{
+	int			natts = to->tts_tupleDescriptor->natts;
+
+	slot_getallattrs(from);
+	ExecClearTuple(to);
+	memcpy(to->tts_values, from->tts_values, natts * sizeof(Datum));
+	memcpy(to->tts_isnull, from->tts_isnull, natts * sizeof(bool));
+	ExecStoreVirtualTuple(to);
+}
+
+static HeapTuple
+row_form(TrackedRel *rel)
+{
+	return heap_form_tuple(rel->desc, rel->newslot->tts_values, rel->newslot->tts_isnull);
+}
+
+/* ---------- What is in the way of a transition ---------- */
+
+static bool
+add_block(List **blocks, int sqlstate, const char *message, const char *rule,
+		  const char *unblock)
+{
+	Block	   *block;
+
+	if (blocks == NULL)
+		return false;
+	block = palloc(sizeof(Block));
+	block->sqlstate = sqlstate;
+	block->message = message;
+	block->rule = rule;
+	block->unblock = unblock;
+	*blocks = lappend(*blocks, block);
+	return false;
+}
+
+static bool
+check_role(WorkflowTransition *transition, List **blocks)
+{
+	bool		exists;
+
+	if (transition->required_role == NULL ||
+		security_has_role(transition->required_role, &exists))
+		return true;
+	return add_block(blocks, ERRCODE_RF_ROLE,
+					 psprintf("it needs role %s", transition->required_role),
+					 psprintf("required_role of transition " INT64_FORMAT, transition->transition_id),
+					 exists
+					 ? psprintf("Ask a member of %s to make the change.", transition->required_role)
+					 : psprintf("Create role %s: it does not exist.", transition->required_role));
+}
+
+static bool
+check_human(Move *move, WorkflowTransition *transition, List **blocks)
+{
+	ActorKind	kind;
+
+	if (!transition->human_only)
+		return true;
+	kind = security_actor_kind(move->org_id);
+	if (kind == ACTOR_USER)
+		return true;
+	return add_block(blocks, ERRCODE_RF_ROLE,
+					 psprintf("only a person may take it, the actor is of kind \"%s\"",
+							  security_actor_kind_name(kind)),
+					 psprintf("human_only of transition " INT64_FORMAT, transition->transition_id),
+					 "Let a person make the change; an application names the person in referral.actor.");
+}
+
+static bool
+check_reason(Move *move, WorkflowTransition *transition, List **blocks)
+{
+	const char *comment = security_reason();
+	const char *domain = transition->reason_domain;
+	const char *code = move->reason_code;
+	bool		comment_required = transition->comment_required;
+	bool		open = true;
+	char	   *rule;
+
+	if (!transition->reason_required && !comment_required && (domain == NULL || code == NULL))
+		return true;
+
+	rule = blocks == NULL ? NULL :
+		psprintf("reason rules of transition " INT64_FORMAT, transition->transition_id);
+	if (domain != NULL)
+	{
+		ReasonCode *reason = code == NULL ? NULL : workflow_reason(move->cache, domain, code);
+
+		if (reason != NULL)
+			comment_required |= reason->comment_required;
+		else if (code != NULL || transition->reason_required)
+			open = add_block(blocks, ERRCODE_RF_REASON,
+							 code == NULL ? psprintf("a reason code of domain \"%s\" is required", domain)
+							 : psprintf("the status_reason given is no active code of domain \"%s\"", domain),
+							 rule,
+							 psprintf("SET status_reason to one of: %s.",
+									  workflow_reason_codes(move->cache, domain)));
+	}
+	else if (transition->reason_required && code == NULL && comment == NULL)
+		open = add_block(blocks, ERRCODE_RF_REASON, "a reason is required", rule,
+						 "SET status_reason in the UPDATE, or SET LOCAL referral.reason.");
+	if (comment_required && comment == NULL)
+		open = add_block(blocks, ERRCODE_RF_REASON, "a comment is required", rule,
+						 "SET LOCAL referral.reason to a sentence that explains the change.");
+	return open;
+}
+
+static bool
+check_guards(Move *move, WorkflowTransition *transition, List **blocks)
+{
+	bool		open = true;
+
+	for (WorkflowGuard *guard = transition->guards; guard != NULL; guard = guard->next)
+	{
+		if (rule_holds(&guard->predicate, move->relation, move->newslot, move->oldslot))
+			continue;
+		open = false;
+		if (blocks == NULL)
+			break;
+		add_block(blocks, guard->sqlstate, guard->message,
+				  psprintf("guard " INT64_FORMAT " (%s)", guard->guard_id, guard->predicate.source),
+				  guard->unblock);
+	}
+	return open;
+}
+
+/*
+ * May the transition be taken now?  With "blocks", everything in its way is
+ * collected; without, the first obstacle ends the search.
+ */
+static bool
+transition_is_open(Move *move, WorkflowTransition *transition, List **blocks)
+{
+	bool		open;
+
+	row_set_step(move, transition->to);
+	open = check_role(transition, blocks);
+	if (open || blocks != NULL)
+		open &= check_human(move, transition, blocks);
+	if (open || blocks != NULL)
+		open &= check_reason(move, transition, blocks);
+	if (open || blocks != NULL)
+		open &= check_guards(move, transition, blocks);
+	return open;
+}
+
+/* ---------- Refusals ---------- */
+
+/* "validated (validate); cancelled (cancel: blocked, a reason is required)" */
+static char *
+describe_next_steps(Move *move)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	for (WorkflowTransition *t = move->workflow->by_from[move->from->number];
+		 t != NULL; t = t->next_same_from)
+	{
+		List	   *blocks = NIL;
+		ListCell   *lc;
+
+		appendStringInfo(&buf, "%s%s (%s", buf.len > 0 ? "; " : "", t->to->step, t->transition);
+		if (!transition_is_open(move, t, &blocks))
+			foreach(lc, blocks)
+				appendStringInfo(&buf, "%s%s", foreach_current_index(lc) == 0 ? ": blocked, " : ", ",
+								 ((Block *) lfirst(lc))->message);
+		appendStringInfoChar(&buf, ')');
+	}
+	if (buf.len == 0)
+		return psprintf("Step \"%s\" is final: it has no next steps.", move->from->step);
+	return psprintf("Legal next steps from \"%s\": %s.", move->from->step, buf.data);
+}
+
+static void pg_attribute_noreturn()
+refuse_step(Move *move, const char *to, const char *named)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_RF_NO_TRANSITION),
+			 named == NULL
+			 ? errmsg("%s " INT64_FORMAT " cannot go from step \"%s\" to \"%s\"",
+					  move->rel->entity, move->id, move->from->step, to)
+			 : errmsg("%s " INT64_FORMAT " has no transition \"%s\" from step \"%s\" to \"%s\"",
+					  move->rel->entity, move->id, named, move->from->step, to),
+			 errdetail("%s", describe_next_steps(move)),
+			 errhint("Take one of the legal steps; SELECT * FROM referral.next_transitions('%s', "
+					 INT64_FORMAT ", " INT64_FORMAT ") explains each.",
+					 move->rel->entity, move->org_id, move->id)));
+}
+
+static void pg_attribute_noreturn()
+refuse_blocked(Move *move, WorkflowTransition *first, const char *named)
+{
+	List	   *all = NIL;
+	ListCell   *lc;
+	StringInfoData detail,
+				hint;
+
+	for (WorkflowTransition *t = first; t != NULL; t = t->next_same_pair)
+		if (named == NULL || strcmp(t->transition, named) == 0)
+		{
+			List	   *blocks = NIL;
+
+			(void) transition_is_open(move, t, &blocks);
+			if (all == NIL)
+				first = t;
+			all = list_concat(all, blocks);
+		}
+	if (all == NIL)
+		elog(ERROR, "a refused transition has nothing in its way");
+
+	initStringInfo(&detail);
+	initStringInfo(&hint);
+	foreach(lc, all)
+	{
+		Block	   *block = lfirst(lc);
+
+		appendStringInfo(&detail, "%s%s: %s.", detail.len > 0 ? " " : "",
+						 block->rule, block->message);
+		if (block->unblock != NULL)
+			appendStringInfo(&hint, "%s%s", hint.len > 0 ? " " : "", block->unblock);
+	}
+	ereport(ERROR,
+			(errcode(((Block *) linitial(all))->sqlstate),
+			 errmsg("transition \"%s\" of %s " INT64_FORMAT " is blocked: %s",
+					first->transition, move->rel->entity, move->id,
+					((Block *) linitial(all))->message),
+			 errdetail("%s %s", detail.data, describe_next_steps(move)),
+			 errhint("%s", hint.data)));
+}
+
+/* ---------- INSERT ---------- */
+
+static bool
+candidate_matches(Move *move, WorkflowCandidate *candidate)
+{
+	TrackedRel *rel = move->rel;
+	TupleTableSlot *row = move->newslot;
+
+#define TEXT_IS(attno, wanted) \
+	(!row_isnull(row, attno) && \
+	 strcmp(TextDatumGetCString(row_value(row, attno)), (wanted)) == 0)
+
+	if (candidate->has_org && candidate->org_id != move->org_id)
+		return false;
+	if (candidate->has_site && candidate->site_id != row_int64(row, rel->site_id))
+		return false;
+	if (candidate->has_region && !TEXT_IS(rel->region, candidate->region))
+		return false;
+	if (candidate->has_specialty && !TEXT_IS(rel->specialty, candidate->specialty))
+		return false;
+	return candidate->applies_when == NULL ||
+		rule_holds(candidate->applies_when, move->relation, row, move->oldslot);
+}
+
+/* The workflow for a new row: the most specific one that applies. */
+static Workflow *
+choose_workflow(Move *move)
+{
+	EntityRules *rules = workflow_entity_rules(move->cache, move->rel->entity);
+	bool		named = !row_isnull(move->newslot, move->rel->workflow_id);
+	int64		wanted = row_int64(move->newslot, move->rel->workflow_id);
+
+	for (WorkflowCandidate *c = rules->candidates; c != NULL; c = c->next)
+		if ((!named || c->workflow_id == wanted) && candidate_matches(move, c))
+			return workflow_get(move->cache, c->workflow_id);
+	ereport(ERROR,
+			(errcode(ERRCODE_RF_NOT_DEPLOYED),
+			 named
+			 ? errmsg("workflow " INT64_FORMAT " does not apply to this row of entity \"%s\"",
+					  wanted, move->rel->entity)
+			 : errmsg("no active workflow applies to this row of entity \"%s\"", move->rel->entity),
+			 errdetail("A workflow applies when its version is active, its scope fits the row and its applies_when holds."),
+			 errhint("See referral.workflow and referral.rule_version for what is active.")));
+}
+
+/* The step a new row asks for; by default the initial one. */
+static WorkflowStep *
+choose_first_step(Move *move)
+{
+	TrackedRel *rel = move->rel;
+	TupleTableSlot *row = move->newslot;
+	WorkflowStep *step;
+
+	if (!row_isnull(row, rel->step))
+		step = workflow_step(move->workflow, DatumGetTextPP(row_value(row, rel->step)));
+	else if (!row_isnull(row, rel->state))
+		step = workflow_entry_step(move->workflow, DatumGetObjectId(row_value(row, rel->state)));
+	else
+		step = workflow_initial_step(move->workflow);
+
+	if (step == NULL ||
+		(!row_isnull(row, rel->state) &&
+		 DatumGetObjectId(row_value(row, rel->state)) != step->state))
+		ereport(ERROR,
+				(errcode(ERRCODE_RF_NO_TRANSITION),
+				 errmsg("workflow \"%s\" has no step for the new row's step and state",
+						move->workflow->name),
+				 errdetail("Step and state must agree, and be known to the workflow."),
+				 errhint("Leave both out: a new row then starts at step \"%s\".",
+						 workflow_initial_step(move->workflow)
+						 ? workflow_initial_step(move->workflow)->step : "")));
+	return step;
+}
+
+static TimestampTz
+event_time(bool *imported)
+{
+	TimestampTz at;
+
+	*imported = security_occurred_at(&at);
+	return *imported ? at : GetCurrentTransactionStartTimestamp();
+}
+
+static HeapTuple
+guard_insert(TriggerData *trigdata, RuleCache *cache, TrackedRel *rel)
+{
+	Move		move = {.cache = cache,.rel = rel,.relation = trigdata->tg_relation,
+		.oldslot = rel->nullslot,.newslot = rel->newslot};
+	TupleTableSlot *row = rel->newslot;
+
+	row_copy_all(row, trigdata->tg_trigslot);
+	if (row_isnull(row, rel->id) || (rel->org_id != 0 && row_isnull(row, rel->org_id)))
+		return trigdata->tg_trigtuple;	/* NOT NULL will say so */
+	move.org_id = row_int64(row, rel->org_id);
+	move.id = entity_get_int64(rel, rel->id, row_value(row, rel->id));
+
+	/* A row on its way to another partition has been judged already. */
+	if (last_passed.valid && rel->version != 0 &&
+		trigdata->tg_relation->rd_rel->relispartition &&
+		last_passed.command == GetCurrentCommandId(false) &&
+		last_passed.org_id == move.org_id && last_passed.id == move.id &&
+		last_passed.version == row_int64(row, rel->version))
+		return trigdata->tg_trigtuple;
+
+	row_set(row, rel->version, Int64GetDatum(1));
+	if (rel->workflow_id != 0)
+	{
+		WorkflowStep *step;
+		bool		imported;
+		TimestampTz at = event_time(&imported);
+
+		move.workflow = choose_workflow(&move);
+		step = choose_first_step(&move);
+		if (!step->is_initial && !imported)
+			ereport(ERROR,
+					(errcode(ERRCODE_RF_NO_TRANSITION),
+					 errmsg("a new row of entity \"%s\" cannot start at step \"%s\"",
+							rel->entity, step->step),
+					 errdetail("Workflow \"%s\" starts at step \"%s\".", move.workflow->name,
+							   workflow_initial_step(move.workflow)
+							   ? workflow_initial_step(move.workflow)->step : ""),
+					 errhint("Leave step and state out; history is imported by members of referral_integration with referral.occurred_at set.")));
+		row_set_step(&move, step);
+		row_set(row, rel->workflow_id, Int64GetDatum(move.workflow->workflow_id));
+		row_set(row, rel->entered_at, TimestampTzGetDatum(at));
+		row_set_null(row, rel->transition_id);
+	}
+	return row_form(rel);
+}
+
+/* ---------- UPDATE ---------- */
+
+static void
+check_identity(TriggerData *trigdata, TrackedRel *rel, TupleTableSlot *oldslot)
+{
+	TupleTableSlot *newslot = rel->newslot;
+
+	if ((rel->org_id == 0 ||
+		 !entity_column_changed(rel, rel->org_id - 1, oldslot, newslot)) &&
+		!entity_column_changed(rel, rel->id - 1, oldslot, newslot))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_RF_IDENTITY),
+			 errmsg("the identity of a tracked row may not change"),
+			 errdetail("org_id and %s of entity \"%s\" name the row in the journal for ever.",
+					   NameStr(TupleDescAttr(rel->desc, rel->id - 1)->attname), rel->entity),
+			 errhint("Insert a new row instead.")));
+}
+
+/*
+ * An UPDATE may say which version it read: either that version itself, or,
+ * as object mappers do, that version plus one.
+ */
+static void
+check_version(Move *move)
+{
+	int64		stored = row_int64(move->oldslot, move->rel->version);
+	int64		given = row_int64(move->newslot, move->rel->version);
+
+	if (given == stored || given == stored + 1)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_RF_STALE),
+			 errmsg("%s " INT64_FORMAT " has changed since it was read", move->rel->entity, move->id),
+			 errdetail("The UPDATE carries version " INT64_FORMAT ", the row is at version " INT64_FORMAT ".",
+					   given, stored),
+			 errhint("Read the row again and repeat the change if it still applies.")));
+}
+
+static bool
+is_assigned(TriggerData *trigdata, AttrNumber attno)
+{
+	return bms_is_member(attno - FirstLowInvalidHeapAttributeNumber, trigdata->tg_updatedcols);
+}
+
+/* The step an UPDATE asks for; NULL when it asks for none. */
+static WorkflowStep *
+wanted_step(TriggerData *trigdata, Move *move)
+{
+	TrackedRel *rel = move->rel;
+	bool		state_changed = row_isnull(move->newslot, rel->state) ||
+		row_value(move->newslot, rel->state) != row_value(move->oldslot, rel->state);
+	WorkflowStep *to;
+
+	if (row_text_differs(move->newslot, move->oldslot, rel->step))
+	{
+		text	   *name = row_isnull(move->newslot, rel->step) ? cstring_to_text("")
+			: DatumGetTextPP(row_value(move->newslot, rel->step));
+
+		to = workflow_step(move->workflow, name);
+		if (to == NULL ||
+			(state_changed && (row_isnull(move->newslot, rel->state) ||
+							   DatumGetObjectId(row_value(move->newslot, rel->state)) != to->state)))
+			refuse_step(move, text_to_cstring(name), NULL);
+		return to;
+	}
+	if (state_changed)
+	{
+		to = row_isnull(move->newslot, rel->state) ? NULL
+			: workflow_entry_step(move->workflow,
+								  DatumGetObjectId(row_value(move->newslot, rel->state)));
+		if (to == NULL)
+			refuse_step(move, row_isnull(move->newslot, rel->state) ? ""
+						: OidOutputFunctionCall(F_ENUM_OUT,
+																  row_value(move->newslot, rel->state)),
+						NULL);
+		return to;
+	}
+	/* the same step again: only by name, or every UPDATE would be one */
+	if (security_transition() != NULL)
+	{
+		for (WorkflowTransition *t = workflow_first_transition(move->workflow, move->from, move->from);
+			 t != NULL; t = t->next_same_pair)
+			if (strcmp(t->transition, security_transition()) == 0)
+				return move->from;
+		if (is_assigned(trigdata, rel->step) || is_assigned(trigdata, rel->state))
+			refuse_step(move, move->from->step, security_transition());
+	}
+	return NULL;
+}
+
+static WorkflowTransition *
+find_transition(Move *move, WorkflowStep *to)
+{
+	WorkflowTransition *first = workflow_first_transition(move->workflow, move->from, to);
+	const char *named = security_transition();
+	bool		seen = false;
+
+	for (WorkflowTransition *t = first; t != NULL; t = t->next_same_pair)
+	{
+		if (named != NULL && strcmp(t->transition, named) != 0)
+			continue;
+		seen = true;
+		if (transition_is_open(move, t, NULL))
+			return t;
+	}
+	if (!seen)
+		refuse_step(move, to->step, named);
+	refuse_blocked(move, first, named);
+}
+
+/* migrate_workflow(): an administrator moves a row to another version. */
+static void
+guard_migration(TriggerData *trigdata, Move *move)
+{
+	TrackedRel *rel = move->rel;
+	bool		exists;
+	Workflow   *target;
+	WorkflowStep *step;
+
+	if (!security_has_role("referral_admin", &exists))
+		ereport(ERROR,
+				(errcode(ERRCODE_RF_ROLE),
+				 errmsg("only referral_admin may move a row to another workflow"),
+				 errdetail("A row stays on the workflow version it started with."),
+				 errhint("Use referral.migrate_workflow() as a member of referral_admin.")));
+	target = workflow_get(move->cache, row_int64(move->newslot, rel->workflow_id));
+	step = row_isnull(move->newslot, rel->step) ? NULL
+		: workflow_step(target, DatumGetTextPP(row_value(move->newslot, rel->step)));
+	if (strcmp(target->entity, rel->entity) != 0 || step == NULL ||
+		step->state != move->from->state || security_reason() == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_RF_NO_TRANSITION),
+				 errmsg("%s " INT64_FORMAT " cannot be moved to workflow \"%s\"",
+						rel->entity, move->id, target->name),
+				 errdetail("The workflow must serve the same entity, have the row's step with state \"%s\", and the move needs referral.reason.",
+						   move->from->state_name),
+				 errhint("Give referral.migrate_workflow() a step map and a reason.")));
+	row_set_step(move, step);
+	row_set_null(move->newslot, rel->transition_id);
+	row_copy(move->newslot, move->oldslot, rel->entered_at);
+}
+
+static bool
+row_is_unchanged(Move *move)
+{
+	TrackedRel *rel = move->rel;
+
+	for (int i = 0; i < rel->desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(rel->desc, i);
+
+		if (att->attisdropped || att->attgenerated ||
+			att->attnum == rel->transition_id || att->attnum == rel->version)
+			continue;
+		if (entity_column_changed(rel, i, move->oldslot, move->newslot))
+			return false;
+	}
+	return true;
+}
+
+/* Returns true when the row takes a transition or is migrated. */
+static bool
+guard_step(TriggerData *trigdata, Move *move)
+{
+	TrackedRel *rel = move->rel;
+	WorkflowStep *to;
+	bool		imported;
+
+	row_copy(move->newslot, move->oldslot, rel->entered_at);
+	row_set_null(move->newslot, rel->transition_id);
+
+	move->workflow = workflow_get(move->cache, row_int64(move->oldslot, rel->workflow_id));
+	move->from = workflow_step(move->workflow, DatumGetTextPP(row_value(move->oldslot, rel->step)));
+	if (move->from == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_RF_NOT_DEPLOYED),
+				 errmsg("workflow \"%s\" does not know the step of %s " INT64_FORMAT,
+						move->workflow->name, rel->entity, move->id),
+				 errdetail("The row is at step \"%s\".",
+						   TextDatumGetCString(row_value(move->oldslot, rel->step))),
+				 errhint("Move the row with referral.migrate_workflow().")));
+	if (row_int64(move->newslot, rel->workflow_id) != row_int64(move->oldslot, rel->workflow_id))
+	{
+		guard_migration(trigdata, move);
+		return true;
+	}
+
+	to = wanted_step(trigdata, move);
+	if (to == NULL)
+		return false;
+
+	if (is_assigned(trigdata, rel->status_reason) && !row_isnull(move->newslot, rel->status_reason))
+		move->reason_code = TextDatumGetCString(row_value(move->newslot, rel->status_reason));
+	else
+		row_set_null(move->newslot, rel->status_reason);
+	row_set(move->newslot, rel->transition_id,
+			Int64GetDatum(find_transition(move, to)->transition_id));
+	row_set(move->newslot, rel->entered_at, TimestampTzGetDatum(event_time(&imported)));
+	return true;
+}
+
+static HeapTuple
+guard_update(TriggerData *trigdata, RuleCache *cache, TrackedRel *rel)
+{
+	Move		move = {.cache = cache,.rel = rel,.relation = trigdata->tg_relation,
+		.oldslot = trigdata->tg_trigslot,.newslot = rel->newslot};
+	bool		moved = false;
+
+	row_copy_all(rel->newslot, trigdata->tg_newslot);
+	slot_getallattrs(move.oldslot);
+	check_identity(trigdata, rel, move.oldslot);
+	move.org_id = row_int64(move.oldslot, rel->org_id);
+	move.id = entity_get_int64(rel, rel->id, row_value(move.oldslot, rel->id));
+	if (rel->version == 0)
+		return trigdata->tg_newtuple;
+
+	check_version(&move);
+	if (rel->workflow_id != 0)
+		moved = guard_step(trigdata, &move);
+	if (!moved && row_is_unchanged(&move) &&
+		row_int64(move.newslot, rel->version) == row_int64(move.oldslot, rel->version))
+	{
+		/* nothing to record: the row keeps its version */
+		row_copy(move.newslot, move.oldslot, rel->version);
+		row_copy(move.newslot, move.oldslot, rel->transition_id);
+		return row_form(rel);
+	}
+
+	last_passed.valid = true;
+	last_passed.command = GetCurrentCommandId(false);
+	last_passed.org_id = move.org_id;
+	last_passed.id = move.id;
+	last_passed.version = row_int64(move.oldslot, rel->version) + 1;
+	row_set(move.newslot, rel->version, Int64GetDatum(last_passed.version));
+	return row_form(rel);
+}
+
+/* ---------- The trigger ---------- */
+
+PG_FUNCTION_INFO_V1(guard);
+
+/*
+ * guard(entity, id_column): BEFORE INSERT OR UPDATE row trigger.  Errors
+ * RF001 to RF006, and those a guard names itself.
+ */
+Datum
+guard(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigdata = (TriggerData *) fcinfo->context;
+	RuleCache  *cache;
+	TrackedRel *rel;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BEFORE(trigdata->tg_event) ||
+		!TRIGGER_FIRED_FOR_ROW(trigdata->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("guard must be called as a BEFORE row trigger")));
+	rel = entity_of_trigger(trigdata, &cache, fcinfo->flinfo);
+	if (TRIGGER_FIRED_BY_INSERT(trigdata->tg_event))
+		return PointerGetDatum(guard_insert(trigdata, cache, rel));
+	if (TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
+		return PointerGetDatum(guard_update(trigdata, cache, rel));
+	ereport(ERROR,
+			(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+			 errmsg("guard must be fired by INSERT or UPDATE")));
+}
+
+/* ---------- next_transitions() ---------- */
+
+static Datum
+text_array(List *blocks, bool unblock)
+{
+	ArrayBuildState *state = initArrayResult(TEXTOID, CurrentMemoryContext, false);
+	ListCell   *lc;
+
+	foreach(lc, blocks)
+	{
+		Block	   *block = lfirst(lc);
+		const char *value = unblock ? block->unblock : block->message;
+
+		state = accumArrayResult(state, value == NULL ? (Datum) 0 : CStringGetTextDatum(value),
+								 value == NULL, TEXTOID, CurrentMemoryContext);
+	}
+	return makeArrayResult(state, CurrentMemoryContext);
+}
+
+/* The row as the caller may see it, in a slot of its own. */
+static TupleTableSlot *
+fetch_row(TrackedRel *rel, Relation relation, const char *id_column, int64 org_id, int64 id)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(rel->desc, &TTSOpsHeapTuple);
+	Oid			argtypes[2] = {INT8OID, INT8OID};
+	Datum		args[2] = {Int64GetDatum(org_id), Int64GetDatum(id)};
+	char	   *sql;
+
+	sql = psprintf("SELECT t FROM %s t WHERE org_id OPERATOR(pg_catalog.=) $1"
+				   " AND %s OPERATOR(pg_catalog.=) $2",
+				   quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
+											  RelationGetRelationName(relation)),
+				   quote_identifier(id_column));
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	if (SPI_execute_with_args(sql, 2, argtypes, args, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read entity \"%s\"", rel->entity);
+	if (SPI_processed > 0)
+	{
+		bool		isnull;
+		Datum		row = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+		HeapTupleHeader header;
+		HeapTupleData tuple = {0};
+		MemoryContext spi = MemoryContextSwitchTo(caller);
+
+		header = DatumGetHeapTupleHeaderCopy(row);
+		tuple.t_len = HeapTupleHeaderGetDatumLength(header);
+		tuple.t_data = header;
+		ExecStoreHeapTuple(heap_copytuple(&tuple), slot, false);
+		MemoryContextSwitchTo(spi);
+	}
+	SPI_finish();
+	return slot;
+}
+
+PG_FUNCTION_INFO_V1(next_transitions);
+
+/*
+ * next_transitions(entity text, org_id bigint, id bigint): every transition
+ * from the row's step, whether the caller could take it now, and if not, why
+ * and what would help.  Changes nothing.
+ */
+Datum
+next_transitions(PG_FUNCTION_ARGS)
+{
+	char	   *entity = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	int64		org_id = PG_GETARG_INT64(1);
+	int64		id = PG_GETARG_INT64(2);
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	RuleCache  *cache = rule_cache(true);
+	char	   *id_column;
+	Oid			relid = entity_relation(cache, entity, &id_column);
+	Relation	relation = OidIsValid(relid) ? try_relation_open(relid, AccessShareLock) : NULL;
+	Move		move = {.cache = cache,.org_id = org_id,.id = id};
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (relation != NULL)
+	{
+		move.relation = relation;
+		move.rel = entity_tracked(cache, relation, entity, id_column);
+		move.oldslot = fetch_row(move.rel, relation, id_column, org_id, id);
+	}
+	if (relation == NULL || move.rel->workflow_id == 0 || TTS_EMPTY(move.oldslot))
+		ereport(ERROR,
+				(errcode(ERRCODE_RF_NO_SUCH_ROW),
+				 errmsg("there is no row " INT64_FORMAT " of entity \"%s\" in organisation " INT64_FORMAT,
+						id, entity, org_id),
+				 errdetail("The entity is not attached with a workflow, or the row does not exist or is not visible to the session."),
+				 errhint("See referral.entity for the entities.")));
+
+	move.newslot = MakeSingleTupleTableSlot(move.rel->desc, &TTSOpsVirtual);
+	row_copy_all(move.newslot, move.oldslot);
+	move.workflow = workflow_get(cache, row_int64(move.oldslot, move.rel->workflow_id));
+	move.from = workflow_step(move.workflow,
+							  DatumGetTextPP(row_value(move.oldslot, move.rel->step)));
+	if (move.from != NULL)
+		for (WorkflowTransition *t = move.workflow->by_from[move.from->number];
+			 t != NULL; t = t->next_same_from)
+		{
+			List	   *blocks = NIL;
+			Datum		values[6];
+			bool		nulls[6] = {0};
+
+			values[3] = BoolGetDatum(transition_is_open(&move, t, &blocks));
+			values[0] = CStringGetTextDatum(t->transition);
+			values[1] = PointerGetDatum(t->to->step_text);
+			values[2] = ObjectIdGetDatum(t->to->state);
+			values[4] = text_array(blocks, false);
+			values[5] = text_array(blocks, true);
+			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+		}
+	relation_close(relation, AccessShareLock);
+	return (Datum) 0;
+}
