@@ -28,7 +28,7 @@ COMMENT ON FUNCTION referral.deployed_objects() IS
 'What deploy() laid down or the user added in schema referral, and the group roles: everything there that is not a member of the extension.';
 
 CREATE FUNCTION referral.deploy() RETURNS TABLE (kind text, name text, action text)
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS $$
+LANGUAGE plpgsql ROWS 300 SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS $$
 DECLARE
     part text;
     before text[];
@@ -51,6 +51,9 @@ BEGIN
         SELECT o.kind, o.name,
                CASE WHEN o.kind || ' ' || o.name = ANY (before) THEN 'kept' ELSE 'created' END
         FROM referral.deployed_objects() o
+        -- a column is worth a row only when it was added to an older table
+        WHERE o.kind <> 'column' OR ('table ' || split_part(o.name, '.', 1) = ANY (before)
+                                     AND o.kind || ' ' || o.name <> ALL (before))
         UNION ALL
         SELECT 'rule set', s.name, CASE WHEN s.name = ANY (seeds_before) THEN 'kept' ELSE 'created' END
         FROM referral.rule_set s

@@ -464,7 +464,7 @@ rule_holds(RulePredicate *predicate, Relation rel,
 			break;
 	if (compiled == NULL)
 	{
-		compiled = rule_compile(predicate, rel, GetMemoryChunkContext(predicate));
+		compiled = rule_compile(predicate, rel, predicate->context);
 		compiled->next = predicate->compiled;
 		predicate->compiled = compiled;
 	}

@@ -25,6 +25,7 @@ typedef struct RulePredicate
 {
 	const char *source;			/* SQL text */
 	const char *label;			/* names the rule in error contexts */
+	MemoryContext context;		/* where compiled forms go: the rule cache's */
 	RuleCompiled *compiled;		/* one per relation it was evaluated on */
 } RulePredicate;
 

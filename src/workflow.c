@@ -227,6 +227,7 @@ load_guards(RuleCache *cache, Workflow *workflow)
 		char	   *code = row_string(cache, i, 6);
 
 		guard->guard_id = row_int64(i, 1);
+		guard->predicate.context = cache->context;
 		guard->predicate.source = row_string(cache, i, 3);
 		guard->predicate.label = row_string(cache, i, 7);
 		guard->message = row_string(cache, i, 4);
@@ -305,6 +306,7 @@ load_candidate(RuleCache *cache, uint64 row, WorkflowCandidate ***tail)
 	if (source != NULL)
 	{
 		candidate->applies_when = MemoryContextAllocZero(cache->context, sizeof(RulePredicate));
+		candidate->applies_when->context = cache->context;
 		candidate->applies_when->source = source;
 		candidate->applies_when->label = row_string(cache, row, 7);
 	}
@@ -436,6 +438,12 @@ workflow_reason(RuleCache *cache, const char *domain, const char *code)
 	return hash_search(cache->reasons, &key, HASH_FIND, NULL);
 }
 
+static int
+compare_strings(const ListCell *a, const ListCell *b)
+{
+	return strcmp(lfirst(a), lfirst(b));
+}
+
 /* "a, b, c": the codes on offer in a domain. */
 char *
 workflow_reason_codes(RuleCache *cache, const char *domain)
@@ -451,9 +459,10 @@ workflow_reason_codes(RuleCache *cache, const char *domain)
 	hash_seq_init(&status, cache->reasons);
 	while ((reason = hash_seq_search(&status)) != NULL)
 		if (strcmp(reason->key.domain, domain) == 0)
-			codes = lappend(codes, makeString(pstrdup(reason->key.code)));
+			codes = lappend(codes, reason->key.code);
+	list_sort(codes, compare_strings);
 	initStringInfo(&buf);
 	foreach(lc, codes)
-		appendStringInfo(&buf, "%s%s", buf.len > 0 ? ", " : "", strVal(lfirst(lc)));
+		appendStringInfo(&buf, "%s%s", buf.len > 0 ? ", " : "", (char *) lfirst(lc));
 	return buf.data;
 }
