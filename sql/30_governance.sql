@@ -11,10 +11,10 @@ DECLARE
     part text;
     whole text := '';
 BEGIN
-    FOR t IN SELECT c.conrelid::regclass AS relation
-             FROM pg_constraint c
-             WHERE c.contype = 'f' AND c.confrelid = 'referral.rule_version'::regclass
-             ORDER BY c.conrelid::regclass::text LOOP
+    FOR t IN SELECT g.tgrelid::regclass AS relation
+             FROM pg_trigger g
+             WHERE g.tgfoid = 'referral.rule_row_guard()'::regprocedure AND g.tgparentid = 0
+             ORDER BY g.tgrelid::regclass::text LOOP
         EXECUTE format('SELECT string_agg(to_jsonb(r)::text, E''\n'' ORDER BY to_jsonb(r)::text)'
                        ' FROM %s r WHERE r.rule_version_id = $1', t.relation)
            INTO part USING rule_version_id;
@@ -23,7 +23,7 @@ BEGIN
     RETURN sha256(convert_to(whole, 'UTF8'));
 END $$;
 COMMENT ON FUNCTION referral.rule_checksum(bigint) IS
-'SHA-256 over all rule rows of a version, in every table that refers to it. Taken at submission, compared at approval and activation. Null for null.';
+'SHA-256 over all rule rows of a version, in every rule table (those with trigger rule_row). Taken at submission, compared at approval and activation. Null for null.';
 
 CREATE FUNCTION referral.rule_version_guard() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

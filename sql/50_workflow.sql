@@ -100,7 +100,7 @@ CREATE FUNCTION referral.attach(
     relation regclass, workflow text DEFAULT NULL, entity text DEFAULT NULL, id_column name DEFAULT NULL,
     step text DEFAULT NULL, row_security boolean DEFAULT true)
 RETURNS text
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS $$
 DECLARE
     entity_name text := coalesce(attach.entity, (SELECT c.relname FROM pg_class c WHERE c.oid = attach.relation));
     id_name name := attach.id_column;
@@ -253,7 +253,7 @@ COMMENT ON FUNCTION referral.adopt_workflow(text, text) IS
 'Copies an active workflow, approved as it stands, for an entity of one''s own that has none, and activates the copy; returns its workflow_id, null when there is no such workflow. RF011 when a guard names a column that the entity''s table lacks, RF003 when the entity has a workflow already. Called by attach().';
 
 CREATE FUNCTION referral.detach(relation regclass) RETURNS void
-LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS $$
 BEGIN
     IF NOT pg_has_role(current_user, (SELECT c.relowner FROM pg_class c WHERE c.oid = detach.relation), 'USAGE') THEN
         RAISE EXCEPTION 'only the owner of a table may detach it'

@@ -23,6 +23,7 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/tupconvert.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/namespace.h"
@@ -49,6 +50,7 @@
 #include "compat.h"
 #include "entity.h"
 #include "errors.h"
+#include "journal.h"
 #include "rule.h"
 #include "security.h"
 #include "workflow.h"
@@ -77,8 +79,30 @@ static struct
 	Oid			relid;
 	Oid			sequence;
 	int32		epoch;
+	bool		epoch_is_new;	/* begun by this transaction */
 	AttrNumber	attno[J_NCOLUMNS];
 }			target;
+
+/*
+ * Rows of this transaction on their way to another partition.  "old" is filled
+ * in by the DELETE and taken out by the INSERT that follows it.
+ */
+typedef struct MovedKey
+{
+	int64		org_id;
+	int64		id;
+	int64		version;		/* after the update */
+	char		entity[NAMEDATALEN];
+} MovedKey;
+
+typedef struct MovedRow
+{
+	MovedKey	key;
+	HeapTuple	old;
+	TupleDesc	old_desc;
+} MovedRow;
+
+static HTAB *moved_rows = NULL;
 
 /* One journal row in the making. */
 typedef struct JournalRow
@@ -86,6 +110,91 @@ typedef struct JournalRow
 	Datum		values[J_NCOLUMNS];
 	bool		nulls[J_NCOLUMNS];
 } JournalRow;
+
+/* ---------- Transaction ends ---------- */
+
+/* An aborted transaction takes its new epoch, and its rows on the move, back. */
+static void
+journal_forget(bool aborted)
+{
+	if (aborted && target.epoch_is_new)
+		target.generation = 0;
+	target.epoch_is_new = false;
+	moved_rows = NULL;			/* its memory goes with the transaction */
+}
+
+static void
+journal_end_of_xact(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_COMMIT ||
+		event == XACT_EVENT_PREPARE)
+		journal_forget(event == XACT_EVENT_ABORT);
+}
+
+static void
+journal_end_of_subxact(SubXactEvent event, SubTransactionId mine,
+					   SubTransactionId parent, void *arg)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		journal_forget(true);
+}
+
+void
+journal_init(void)
+{
+	RegisterXactCallback(journal_end_of_xact, NULL);
+	RegisterSubXactCallback(journal_end_of_subxact, NULL);
+}
+
+/* ---------- Rows that move to another partition ---------- */
+
+static MovedRow *
+find_moved(TrackedRel *rel, int64 org_id, int64 id, int64 version, HASHACTION action)
+{
+	MovedKey	key = {.org_id = org_id,.id = id,.version = version};
+
+	strlcpy(key.entity, rel->entity, NAMEDATALEN);
+	return hash_search(moved_rows, &key, action, NULL);
+}
+
+void
+journal_note_moved(TrackedRel *rel, int64 org_id, int64 id, int64 version)
+{
+	if (moved_rows == NULL)
+	{
+		HASHCTL		ctl = {0};
+
+		ctl.keysize = sizeof(MovedKey);
+		ctl.entrysize = sizeof(MovedRow);
+		ctl.hcxt = TopTransactionContext;
+		moved_rows = hash_create("referral moved rows", 256, &ctl,
+								 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+	find_moved(rel, org_id, id, version, HASH_ENTER)->old = NULL;
+}
+
+static void
+keep_old_row(MovedRow *moved, TrackedRel *rel, HeapTuple old)
+{
+	MemoryContext caller = MemoryContextSwitchTo(TopTransactionContext);
+
+	moved->old = heap_copytuple(old);
+	moved->old_desc = CreateTupleDescCopy(rel->desc);
+	MemoryContextSwitchTo(caller);
+}
+
+/* The former row, in the layout of the partition it has come to. */
+static TupleTableSlot *
+take_old_row(MovedRow *moved, TrackedRel *rel)
+{
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(rel->desc, &TTSOpsHeapTuple);
+	TupleConversionMap *map = convert_tuples_by_name(moved->old_desc, rel->desc);
+
+	ExecStoreHeapTuple(map == NULL ? moved->old : execute_attr_map_tuple(moved->old, map),
+					   slot, false);
+	hash_search(moved_rows, &moved->key, HASH_REMOVE, NULL);
+	return slot;
+}
 
 /* ---------- Values as JSON ---------- */
 
@@ -251,6 +360,7 @@ journal_epoch(RuleCache *cache)
 				" RETURNING xid_epoch",
 				1, argtypes, args, NULL, false, 1) != SPI_OK_INSERT_RETURNING)
 			elog(ERROR, "could not write referral.journal_epoch");
+		target.epoch_is_new = true;
 	}
 	epoch = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	SPI_finish();
@@ -418,6 +528,42 @@ put_circumstances(JournalRow *row, int64 org_id)
 	put(row, J_XID, FullTransactionIdGetDatum(GetTopFullTransactionId()));
 }
 
+/*
+ * The row before and after the change, all attributes at hand.  False when
+ * this is the DELETE half of a move to another partition.
+ */
+static bool
+choose_slots(TriggerData *trigdata, TrackedRel *rel,
+			 TupleTableSlot **oldslot, TupleTableSlot **newslot)
+{
+	MovedRow   *moved = NULL;
+	bool		is_insert = TRIGGER_FIRED_BY_INSERT(trigdata->tg_event);
+
+	*oldslot = is_insert ? rel->nullslot : trigdata->tg_trigslot;
+	*newslot = is_insert ? trigdata->tg_trigslot :
+		TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event) ? trigdata->tg_newslot : rel->nullslot;
+	slot_getallattrs(*oldslot);
+	slot_getallattrs(*newslot);
+	if (moved_rows == NULL || TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
+		return true;
+
+	moved = find_moved(rel, column_int64(trigdata->tg_trigslot, rel->org_id),
+					   entity_get_int64(rel, rel->id, trigdata->tg_trigslot->tts_values[rel->id - 1]),
+					   column_int64(trigdata->tg_trigslot, rel->version) + (is_insert ? 0 : 1),
+					   HASH_FIND);
+	if (moved != NULL && !is_insert && moved->old == NULL)
+	{
+		keep_old_row(moved, rel, trigdata->tg_trigtuple);
+		return false;
+	}
+	if (moved != NULL && is_insert && moved->old != NULL)
+	{
+		*oldslot = take_old_row(moved, rel);
+		slot_getallattrs(*oldslot);
+	}
+	return true;
+}
+
 PG_FUNCTION_INFO_V1(journal);
 
 /*
@@ -435,7 +581,6 @@ journal(PG_FUNCTION_ARGS)
 			   *liveslot;
 	JournalRow	row;
 	Jsonb	   *changes;
-	const char *action;
 	int64		org_id;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(trigdata->tg_event) ||
@@ -446,27 +591,9 @@ journal(PG_FUNCTION_ARGS)
 	rel = entity_of_trigger(trigdata, &cache, fcinfo->flinfo);
 	find_target(cache);
 
-	if (TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
-	{
-		action = "update";
-		oldslot = trigdata->tg_trigslot;
-		newslot = liveslot = trigdata->tg_newslot;
-	}
-	else if (TRIGGER_FIRED_BY_INSERT(trigdata->tg_event))
-	{
-		action = "insert";
-		oldslot = rel->nullslot;
-		newslot = liveslot = trigdata->tg_trigslot;
-	}
-	else
-	{
-		action = "delete";
-		oldslot = liveslot = trigdata->tg_trigslot;
-		newslot = rel->nullslot;
-	}
-	slot_getallattrs(oldslot);
-	slot_getallattrs(newslot);
-
+	if (!choose_slots(trigdata, rel, &oldslot, &newslot))
+		return PointerGetDatum(NULL);
+	liveslot = newslot == rel->nullslot ? oldslot : newslot;
 	changes = journal_changes(rel, oldslot, newslot);
 	if (changes == NULL && oldslot != rel->nullslot && newslot != rel->nullslot &&
 		column_int64(newslot, rel->version) == column_int64(oldslot, rel->version))
@@ -480,7 +607,8 @@ journal(PG_FUNCTION_ARGS)
 	put(&row, J_ENTITY_ID,
 		Int64GetDatum(entity_get_int64(rel, rel->id, liveslot->tts_values[rel->id - 1])));
 	put_column(&row, J_VERSION, liveslot, rel->version);
-	put_text(&row, J_ACTION, action);
+	put_text(&row, J_ACTION, oldslot == rel->nullslot ? "insert" :
+			 newslot == rel->nullslot ? "delete" : "update");
 	if (rel->workflow_id != 0 && newslot != rel->nullslot)
 		put_transition(&row, cache, rel, oldslot, newslot, oldslot != rel->nullslot);
 	put_circumstances(&row, org_id);

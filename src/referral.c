@@ -13,6 +13,7 @@
 #include "fmgr.h"
 
 #include "compat.h"
+#include "journal.h"
 #include "rule.h"
 #include "security.h"
 #include "workflow.h"
@@ -27,4 +28,5 @@ _PG_init(void)
 	security_init();
 	rule_init();
 	workflow_init();
+	journal_init();
 }

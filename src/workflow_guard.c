@@ -5,8 +5,7 @@
  *
  * guard() is the BEFORE INSERT OR UPDATE row trigger of every tracked table.
  * It resolves step and state, finds the transition, checks it, and fills in
- * the columns it owns.  next_transitions() asks the same questions of the
- * same code without changing anything.
+ * the columns it owns.  What stands in the way is in workflow_check.c.
  *
  * The row carries what the journal needs to know: transition_id is the
  * transition that the last write took, or null when it took none.
@@ -19,53 +18,21 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/relation.h"
 #include "access/sysattr.h"
-#include "access/table.h"
 #include "access/xact.h"
-#include "catalog/pg_type.h"
 #include "commands/trigger.h"
-#include "executor/executor.h"
-#include "executor/spi.h"
-#include "funcapi.h"
-#include "lib/stringinfo.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
 #include "entity.h"
 #include "errors.h"
+#include "journal.h"
 #include "rule.h"
 #include "security.h"
-#include "workflow.h"
-
-/* One attempt to bring one row to a step. */
-typedef struct Move
-{
-	RuleCache  *cache;
-	TrackedRel *rel;
-	Relation	relation;
-	Workflow   *workflow;
-	WorkflowStep *from;
-	int64		org_id;
-	int64		id;
-	TupleTableSlot *oldslot;
-	TupleTableSlot *newslot;	/* virtual; step and state as they would be */
-	const char *reason_code;	/* status_reason given with this change */
-} Move;
-
-/* One reason why a transition cannot be taken now. */
-typedef struct Block
-{
-	int			sqlstate;
-	const char *message;		/* what is in the way, for people */
-	const char *rule;			/* which rule says so */
-	const char *unblock;		/* what would satisfy it */
-} Block;
+#include "workflow_move.h"
 
 /*
  * The row the guard passed last in this command.  An UPDATE that moves a row
@@ -92,60 +59,6 @@ workflow_init(void)
 	RegisterXactCallback(forget_last_passed, NULL);
 }
 
-/* ---------- Row access ---------- */
-
-static inline bool
-row_isnull(TupleTableSlot *slot, AttrNumber attno)
-{
-	return attno == 0 || slot->tts_isnull[attno - 1];
-}
-
-static inline Datum
-row_value(TupleTableSlot *slot, AttrNumber attno)
-{
-	return slot->tts_values[attno - 1];
-}
-
-static inline int64
-row_int64(TupleTableSlot *slot, AttrNumber attno)
-{
-	return row_isnull(slot, attno) ? 0 : DatumGetInt64(row_value(slot, attno));
-}
-
-static inline void
-row_set(TupleTableSlot *slot, AttrNumber attno, Datum value)
-{
-	if (attno == 0)
-		return;
-	slot->tts_values[attno - 1] = value;
-	slot->tts_isnull[attno - 1] = false;
-}
-
-static inline void
-row_set_null(TupleTableSlot *slot, AttrNumber attno)
-{
-	if (attno == 0)
-		return;
-	slot->tts_values[attno - 1] = (Datum) 0;
-	slot->tts_isnull[attno - 1] = true;
-}
-
-static inline void
-row_copy(TupleTableSlot *to, TupleTableSlot *from, AttrNumber attno)
-{
-	if (attno == 0)
-		return;
-	to->tts_values[attno - 1] = from->tts_values[attno - 1];
-	to->tts_isnull[attno - 1] = from->tts_isnull[attno - 1];
-}
-
-static inline void
-row_set_step(Move *move, WorkflowStep *step)
-{
-	row_set(move->newslot, move->rel->step, PointerGetDatum(step->step_text));
-	row_set(move->newslot, move->rel->state, ObjectIdGetDatum(step->state));
-}
-
 static bool
 row_text_differs(TupleTableSlot *a, TupleTableSlot *b, AttrNumber attno)
 {
@@ -160,236 +73,10 @@ row_text_differs(TupleTableSlot *a, TupleTableSlot *b, AttrNumber attno)
 		memcmp(VARDATA_ANY(x), VARDATA_ANY(y), VARSIZE_ANY_EXHDR(x)) != 0;
 }
 
-/* A virtual copy of "from" in "to", to be changed freely. */
-static void
-row_copy_all(TupleTableSlot *to, TupleTableSlot *from)
-{
-	int			natts = to->tts_tupleDescriptor->natts;
-
-	slot_getallattrs(from);
-	ExecClearTuple(to);
-	memcpy(to->tts_values, from->tts_values, natts * sizeof(Datum));
-	memcpy(to->tts_isnull, from->tts_isnull, natts * sizeof(bool));
-	ExecStoreVirtualTuple(to);
-}
-
 static HeapTuple
 row_form(TrackedRel *rel)
 {
 	return heap_form_tuple(rel->desc, rel->newslot->tts_values, rel->newslot->tts_isnull);
-}
-
-/* ---------- What is in the way of a transition ---------- */
-
-static bool
-add_block(List **blocks, int sqlstate, const char *message, const char *rule,
-		  const char *unblock)
-{
-	Block	   *block;
-
-	if (blocks == NULL)
-		return false;
-	block = palloc(sizeof(Block));
-	block->sqlstate = sqlstate;
-	block->message = message;
-	block->rule = rule;
-	block->unblock = unblock;
-	*blocks = lappend(*blocks, block);
-	return false;
-}
-
-static bool
-check_role(WorkflowTransition *transition, List **blocks)
-{
-	bool		exists;
-
-	if (transition->required_role == NULL ||
-		security_has_role(transition->required_role, &exists))
-		return true;
-	return add_block(blocks, ERRCODE_RF_ROLE,
-					 psprintf("it needs role %s", transition->required_role),
-					 psprintf("required_role of transition " INT64_FORMAT, transition->transition_id),
-					 exists
-					 ? psprintf("Ask a member of %s to make the change.", transition->required_role)
-					 : psprintf("Create role %s: it does not exist.", transition->required_role));
-}
-
-static bool
-check_human(Move *move, WorkflowTransition *transition, List **blocks)
-{
-	ActorKind	kind;
-
-	if (!transition->human_only)
-		return true;
-	kind = security_actor_kind(move->org_id);
-	if (kind == ACTOR_USER)
-		return true;
-	return add_block(blocks, ERRCODE_RF_ROLE,
-					 psprintf("only a person may take it, the actor is of kind \"%s\"",
-							  security_actor_kind_name(kind)),
-					 psprintf("human_only of transition " INT64_FORMAT, transition->transition_id),
-					 "Let a person make the change; an application names the person in referral.actor.");
-}
-
-static bool
-check_reason(Move *move, WorkflowTransition *transition, List **blocks)
-{
-	const char *comment = security_reason();
-	const char *domain = transition->reason_domain;
-	const char *code = move->reason_code;
-	bool		comment_required = transition->comment_required;
-	bool		open = true;
-	char	   *rule;
-
-	if (!transition->reason_required && !comment_required && (domain == NULL || code == NULL))
-		return true;
-
-	rule = blocks == NULL ? NULL :
-		psprintf("reason rules of transition " INT64_FORMAT, transition->transition_id);
-	if (domain != NULL)
-	{
-		ReasonCode *reason = code == NULL ? NULL : workflow_reason(move->cache, domain, code);
-
-		if (reason != NULL)
-			comment_required |= reason->comment_required;
-		else if (code != NULL || transition->reason_required)
-			open = add_block(blocks, ERRCODE_RF_REASON,
-							 code == NULL ? psprintf("a reason code of domain \"%s\" is required", domain)
-							 : psprintf("the status_reason given is no active code of domain \"%s\"", domain),
-							 rule,
-							 psprintf("SET status_reason to one of: %s.",
-									  workflow_reason_codes(move->cache, domain)));
-	}
-	else if (transition->reason_required && code == NULL && comment == NULL)
-		open = add_block(blocks, ERRCODE_RF_REASON, "a reason is required", rule,
-						 "SET status_reason in the UPDATE, or SET LOCAL referral.reason.");
-	if (comment_required && comment == NULL)
-		open = add_block(blocks, ERRCODE_RF_REASON, "a comment is required", rule,
-						 "SET LOCAL referral.reason to a sentence that explains the change.");
-	return open;
-}
-
-static bool
-check_guards(Move *move, WorkflowTransition *transition, List **blocks)
-{
-	bool		open = true;
-
-	for (WorkflowGuard *guard = transition->guards; guard != NULL; guard = guard->next)
-	{
-		if (rule_holds(&guard->predicate, move->relation, move->newslot, move->oldslot))
-			continue;
-		open = false;
-		if (blocks == NULL)
-			break;
-		add_block(blocks, guard->sqlstate, guard->message,
-				  psprintf("guard " INT64_FORMAT " (%s)", guard->guard_id, guard->predicate.source),
-				  guard->unblock);
-	}
-	return open;
-}
-
-/*
- * May the transition be taken now?  With "blocks", everything in its way is
- * collected; without, the first obstacle ends the search.
- */
-static bool
-transition_is_open(Move *move, WorkflowTransition *transition, List **blocks)
-{
-	bool		open;
-
-	row_set_step(move, transition->to);
-	open = check_role(transition, blocks);
-	if (open || blocks != NULL)
-		open &= check_human(move, transition, blocks);
-	if (open || blocks != NULL)
-		open &= check_reason(move, transition, blocks);
-	if (open || blocks != NULL)
-		open &= check_guards(move, transition, blocks);
-	return open;
-}
-
-/* ---------- Refusals ---------- */
-
-/* "validated (validate); cancelled (cancel: blocked, a reason is required)" */
-static char *
-describe_next_steps(Move *move)
-{
-	StringInfoData buf;
-
-	initStringInfo(&buf);
-	for (WorkflowTransition *t = move->workflow->by_from[move->from->number];
-		 t != NULL; t = t->next_same_from)
-	{
-		List	   *blocks = NIL;
-		ListCell   *lc;
-
-		appendStringInfo(&buf, "%s%s (%s", buf.len > 0 ? "; " : "", t->to->step, t->transition);
-		if (!transition_is_open(move, t, &blocks))
-			foreach(lc, blocks)
-				appendStringInfo(&buf, "%s%s", foreach_current_index(lc) == 0 ? ": blocked, " : ", ",
-								 ((Block *) lfirst(lc))->message);
-		appendStringInfoChar(&buf, ')');
-	}
-	if (buf.len == 0)
-		return psprintf("Step \"%s\" is final: it has no next steps.", move->from->step);
-	return psprintf("Legal next steps from \"%s\": %s.", move->from->step, buf.data);
-}
-
-static void pg_attribute_noreturn()
-refuse_step(Move *move, const char *to, const char *named)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_RF_NO_TRANSITION),
-			 named == NULL
-			 ? errmsg("%s " INT64_FORMAT " cannot go from step \"%s\" to \"%s\"",
-					  move->rel->entity, move->id, move->from->step, to)
-			 : errmsg("%s " INT64_FORMAT " has no transition \"%s\" from step \"%s\" to \"%s\"",
-					  move->rel->entity, move->id, named, move->from->step, to),
-			 errdetail("%s", describe_next_steps(move)),
-			 errhint("Take one of the legal steps; SELECT * FROM referral.next_transitions('%s', "
-					 INT64_FORMAT ", " INT64_FORMAT ") explains each.",
-					 move->rel->entity, move->org_id, move->id)));
-}
-
-static void pg_attribute_noreturn()
-refuse_blocked(Move *move, WorkflowTransition *first, const char *named)
-{
-	List	   *all = NIL;
-	ListCell   *lc;
-	StringInfoData detail,
-				hint;
-
-	for (WorkflowTransition *t = first; t != NULL; t = t->next_same_pair)
-		if (named == NULL || strcmp(t->transition, named) == 0)
-		{
-			List	   *blocks = NIL;
-
-			(void) transition_is_open(move, t, &blocks);
-			if (all == NIL)
-				first = t;
-			all = list_concat(all, blocks);
-		}
-	if (all == NIL)
-		elog(ERROR, "a refused transition has nothing in its way");
-
-	initStringInfo(&detail);
-	initStringInfo(&hint);
-	foreach(lc, all)
-	{
-		Block	   *block = lfirst(lc);
-
-		appendStringInfo(&detail, "%s%s: %s.", detail.len > 0 ? " " : "",
-						 block->rule, block->message);
-		if (block->unblock != NULL)
-			appendStringInfo(&hint, "%s%s", hint.len > 0 ? " " : "", block->unblock);
-	}
-	ereport(ERROR,
-			(errcode(((Block *) linitial(all))->sqlstate),
-			 errmsg("transition \"%s\" of %s " INT64_FORMAT " is blocked: %s",
-					first->transition, move->rel->entity, move->id,
-					((Block *) linitial(all))->message),
-			 errdetail("%s %s", detail.data, describe_next_steps(move)),
-			 errhint("%s", hint.data)));
 }
 
 /* ---------- INSERT ---------- */
@@ -494,7 +181,10 @@ guard_insert(TriggerData *trigdata, RuleCache *cache, TrackedRel *rel)
 		last_passed.command == GetCurrentCommandId(false) &&
 		last_passed.org_id == move.org_id && last_passed.id == move.id &&
 		last_passed.version == row_int64(row, rel->version))
+	{
+		journal_note_moved(rel, move.org_id, move.id, last_passed.version);
 		return trigdata->tg_trigtuple;
+	}
 
 	row_set(row, rel->version, Int64GetDatum(1));
 	if (rel->workflow_id != 0)
@@ -585,7 +275,7 @@ wanted_step(TriggerData *trigdata, Move *move)
 		if (to == NULL ||
 			(state_changed && (row_isnull(move->newslot, rel->state) ||
 							   DatumGetObjectId(row_value(move->newslot, rel->state)) != to->state)))
-			refuse_step(move, text_to_cstring(name), NULL);
+			workflow_refuse_step(move, text_to_cstring(name), NULL);
 		return to;
 	}
 	if (state_changed)
@@ -594,7 +284,7 @@ wanted_step(TriggerData *trigdata, Move *move)
 			: workflow_entry_step(move->workflow,
 								  DatumGetObjectId(row_value(move->newslot, rel->state)));
 		if (to == NULL)
-			refuse_step(move, row_isnull(move->newslot, rel->state) ? ""
+			workflow_refuse_step(move, row_isnull(move->newslot, rel->state) ? ""
 						: OidOutputFunctionCall(F_ENUM_OUT,
 																  row_value(move->newslot, rel->state)),
 						NULL);
@@ -608,7 +298,7 @@ wanted_step(TriggerData *trigdata, Move *move)
 			if (strcmp(t->transition, security_transition()) == 0)
 				return move->from;
 		if (is_assigned(trigdata, rel->step) || is_assigned(trigdata, rel->state))
-			refuse_step(move, move->from->step, security_transition());
+			workflow_refuse_step(move, move->from->step, security_transition());
 	}
 	return NULL;
 }
@@ -625,12 +315,12 @@ find_transition(Move *move, WorkflowStep *to)
 		if (named != NULL && strcmp(t->transition, named) != 0)
 			continue;
 		seen = true;
-		if (transition_is_open(move, t, NULL))
+		if (workflow_is_open(move, t, NULL))
 			return t;
 	}
 	if (!seen)
-		refuse_step(move, to->step, named);
-	refuse_blocked(move, first, named);
+		workflow_refuse_step(move, to->step, named);
+	workflow_refuse_blocked(move, first, named);
 }
 
 /* migrate_workflow(): an administrator moves a row to another version. */
@@ -788,120 +478,4 @@ guard(PG_FUNCTION_ARGS)
 	ereport(ERROR,
 			(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 			 errmsg("guard must be fired by INSERT or UPDATE")));
-}
-
-/* ---------- next_transitions() ---------- */
-
-static Datum
-text_array(List *blocks, bool unblock)
-{
-	ArrayBuildState *state = initArrayResult(TEXTOID, CurrentMemoryContext, false);
-	ListCell   *lc;
-
-	foreach(lc, blocks)
-	{
-		Block	   *block = lfirst(lc);
-		const char *value = unblock ? block->unblock : block->message;
-
-		state = accumArrayResult(state, value == NULL ? (Datum) 0 : CStringGetTextDatum(value),
-								 value == NULL, TEXTOID, CurrentMemoryContext);
-	}
-	return makeArrayResult(state, CurrentMemoryContext);
-}
-
-/* The row as the caller may see it, in a slot of its own. */
-static TupleTableSlot *
-fetch_row(TrackedRel *rel, Relation relation, const char *id_column, int64 org_id, int64 id)
-{
-	MemoryContext caller = CurrentMemoryContext;
-	TupleTableSlot *slot = MakeSingleTupleTableSlot(rel->desc, &TTSOpsHeapTuple);
-	Oid			argtypes[2] = {INT8OID, INT8OID};
-	Datum		args[2] = {Int64GetDatum(org_id), Int64GetDatum(id)};
-	char	   *sql;
-
-	sql = psprintf("SELECT t FROM %s t WHERE org_id OPERATOR(pg_catalog.=) $1"
-				   " AND %s OPERATOR(pg_catalog.=) $2",
-				   quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
-											  RelationGetRelationName(relation)),
-				   quote_identifier(id_column));
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	if (SPI_execute_with_args(sql, 2, argtypes, args, NULL, true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not read entity \"%s\"", rel->entity);
-	if (SPI_processed > 0)
-	{
-		bool		isnull;
-		Datum		row = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
-		HeapTupleHeader header;
-		HeapTupleData tuple = {0};
-		MemoryContext spi = MemoryContextSwitchTo(caller);
-
-		header = DatumGetHeapTupleHeaderCopy(row);
-		tuple.t_len = HeapTupleHeaderGetDatumLength(header);
-		tuple.t_data = header;
-		ExecStoreHeapTuple(heap_copytuple(&tuple), slot, false);
-		MemoryContextSwitchTo(spi);
-	}
-	SPI_finish();
-	return slot;
-}
-
-PG_FUNCTION_INFO_V1(next_transitions);
-
-/*
- * next_transitions(entity text, org_id bigint, id bigint): every transition
- * from the row's step, whether the caller could take it now, and if not, why
- * and what would help.  Changes nothing.
- */
-Datum
-next_transitions(PG_FUNCTION_ARGS)
-{
-	char	   *entity = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	int64		org_id = PG_GETARG_INT64(1);
-	int64		id = PG_GETARG_INT64(2);
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	RuleCache  *cache = rule_cache(true);
-	char	   *id_column;
-	Oid			relid = entity_relation(cache, entity, &id_column);
-	Relation	relation = OidIsValid(relid) ? try_relation_open(relid, AccessShareLock) : NULL;
-	Move		move = {.cache = cache,.org_id = org_id,.id = id};
-
-	InitMaterializedSRF(fcinfo, 0);
-	if (relation != NULL)
-	{
-		move.relation = relation;
-		move.rel = entity_tracked(cache, relation, entity, id_column);
-		move.oldslot = fetch_row(move.rel, relation, id_column, org_id, id);
-	}
-	if (relation == NULL || move.rel->workflow_id == 0 || TTS_EMPTY(move.oldslot))
-		ereport(ERROR,
-				(errcode(ERRCODE_RF_NO_SUCH_ROW),
-				 errmsg("there is no row " INT64_FORMAT " of entity \"%s\" in organisation " INT64_FORMAT,
-						id, entity, org_id),
-				 errdetail("The entity is not attached with a workflow, or the row does not exist or is not visible to the session."),
-				 errhint("See referral.entity for the entities.")));
-
-	move.newslot = MakeSingleTupleTableSlot(move.rel->desc, &TTSOpsVirtual);
-	row_copy_all(move.newslot, move.oldslot);
-	move.workflow = workflow_get(cache, row_int64(move.oldslot, move.rel->workflow_id));
-	move.from = workflow_step(move.workflow,
-							  DatumGetTextPP(row_value(move.oldslot, move.rel->step)));
-	if (move.from != NULL)
-		for (WorkflowTransition *t = move.workflow->by_from[move.from->number];
-			 t != NULL; t = t->next_same_from)
-		{
-			List	   *blocks = NIL;
-			Datum		values[6];
-			bool		nulls[6] = {0};
-
-			values[3] = BoolGetDatum(transition_is_open(&move, t, &blocks));
-			values[0] = CStringGetTextDatum(t->transition);
-			values[1] = PointerGetDatum(t->to->step_text);
-			values[2] = ObjectIdGetDatum(t->to->state);
-			values[4] = text_array(blocks, false);
-			values[5] = text_array(blocks, true);
-			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
-		}
-	relation_close(relation, AccessShareLock);
-	return (Datum) 0;
 }

@@ -1,0 +1,24 @@
+/*-------------------------------------------------------------------------
+ *
+ * journal.h
+ *		What the guard tells the journal.
+ *
+ * IDENTIFICATION
+ *		src/journal.h
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef REFERRAL_JOURNAL_H
+#define REFERRAL_JOURNAL_H
+
+#include "entity.h"
+
+extern void journal_init(void);
+
+/*
+ * The row is moving to another partition: what fires as DELETE and INSERT is
+ * one update, to be recorded as such.
+ */
+extern void journal_note_moved(TrackedRel *rel, int64 org_id, int64 id, int64 version);
+
+#endif							/* REFERRAL_JOURNAL_H */

@@ -1,0 +1,230 @@
+/*-------------------------------------------------------------------------
+ *
+ * workflow_check.c
+ *		What is in the way of a transition: role, person, reason, guards.
+ *
+ * IDENTIFICATION
+ *		src/workflow_check.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+
+#include "compat.h"
+#include "errors.h"
+#include "rule.h"
+#include "security.h"
+#include "workflow_move.h"
+
+static bool
+add_block(List **blocks, int sqlstate, const char *message, const char *rule,
+		  const char *unblock)
+{
+	Block	   *block;
+
+	if (blocks == NULL)
+		return false;
+	block = palloc(sizeof(Block));
+	block->sqlstate = sqlstate;
+	block->message = message;
+	block->rule = rule;
+	block->unblock = unblock;
+	*blocks = lappend(*blocks, block);
+	return false;
+}
+
+static bool
+check_role(WorkflowTransition *transition, List **blocks)
+{
+	bool		exists;
+
+	if (transition->required_role == NULL ||
+		security_has_role(transition->required_role, &exists))
+		return true;
+	return add_block(blocks, ERRCODE_RF_ROLE,
+					 psprintf("it needs role %s", transition->required_role),
+					 psprintf("required_role of transition " INT64_FORMAT, transition->transition_id),
+					 exists
+					 ? psprintf("Ask a member of %s to make the change.", transition->required_role)
+					 : psprintf("Create role %s: it does not exist.", transition->required_role));
+}
+
+static bool
+check_human(Move *move, WorkflowTransition *transition, List **blocks)
+{
+	ActorKind	kind;
+
+	if (!transition->human_only)
+		return true;
+	kind = security_actor_kind(move->org_id);
+	if (kind == ACTOR_USER)
+		return true;
+	return add_block(blocks, ERRCODE_RF_ROLE,
+					 psprintf("only a person may take it, the actor is of kind \"%s\"",
+							  security_actor_kind_name(kind)),
+					 psprintf("human_only of transition " INT64_FORMAT, transition->transition_id),
+					 "Let a person make the change; an application names the person in referral.actor.");
+}
+
+static bool
+check_reason(Move *move, WorkflowTransition *transition, List **blocks)
+{
+	const char *comment = security_reason();
+	const char *domain = transition->reason_domain;
+	const char *code = move->reason_code;
+	bool		comment_required = transition->comment_required;
+	bool		open = true;
+	char	   *rule;
+
+	if (!transition->reason_required && !comment_required && (domain == NULL || code == NULL))
+		return true;
+
+	rule = blocks == NULL ? NULL :
+		psprintf("reason rules of transition " INT64_FORMAT, transition->transition_id);
+	if (domain != NULL)
+	{
+		ReasonCode *reason = code == NULL ? NULL : workflow_reason(move->cache, domain, code);
+
+		if (reason != NULL)
+			comment_required |= reason->comment_required;
+		else if (code != NULL || transition->reason_required)
+			open = add_block(blocks, ERRCODE_RF_REASON,
+							 code == NULL ? psprintf("a reason code of domain \"%s\" is required", domain)
+							 : psprintf("the status_reason given is no active code of domain \"%s\"", domain),
+							 rule,
+							 psprintf("SET status_reason to one of: %s.",
+									  workflow_reason_codes(move->cache, domain)));
+	}
+	else if (transition->reason_required && code == NULL && comment == NULL)
+		open = add_block(blocks, ERRCODE_RF_REASON, "a reason is required", rule,
+						 "SET status_reason in the UPDATE, or SET LOCAL referral.reason.");
+	if (comment_required && comment == NULL)
+		open = add_block(blocks, ERRCODE_RF_REASON, "a comment is required", rule,
+						 "SET LOCAL referral.reason to a sentence that explains the change.");
+	return open;
+}
+
+static bool
+check_guards(Move *move, WorkflowTransition *transition, List **blocks)
+{
+	bool		open = true;
+
+	for (WorkflowGuard *guard = transition->guards; guard != NULL; guard = guard->next)
+	{
+		if (rule_holds(&guard->predicate, move->relation, move->newslot, move->oldslot))
+			continue;
+		open = false;
+		if (blocks == NULL)
+			break;
+		add_block(blocks, guard->sqlstate, guard->message,
+				  psprintf("guard " INT64_FORMAT " (%s)", guard->guard_id, guard->predicate.source),
+				  guard->unblock);
+	}
+	return open;
+}
+
+/*
+ * May the transition be taken now?  With "blocks", everything in its way is
+ * collected; without, the first obstacle ends the search.
+ */
+bool
+workflow_is_open(Move *move, WorkflowTransition *transition, List **blocks)
+{
+	bool		open;
+
+	row_set_step(move, transition->to);
+	open = check_role(transition, blocks);
+	if (open || blocks != NULL)
+		open &= check_human(move, transition, blocks);
+	if (open || blocks != NULL)
+		open &= check_reason(move, transition, blocks);
+	if (open || blocks != NULL)
+		open &= check_guards(move, transition, blocks);
+	return open;
+}
+
+/* ---------- Refusals ---------- */
+
+/* "validated (validate); cancelled (cancel: blocked, a reason is required)" */
+static char *
+describe_next_steps(Move *move)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	for (WorkflowTransition *t = move->workflow->by_from[move->from->number];
+		 t != NULL; t = t->next_same_from)
+	{
+		List	   *blocks = NIL;
+		ListCell   *lc;
+
+		appendStringInfo(&buf, "%s%s (%s", buf.len > 0 ? "; " : "", t->to->step, t->transition);
+		if (!workflow_is_open(move, t, &blocks))
+			foreach(lc, blocks)
+				appendStringInfo(&buf, "%s%s", foreach_current_index(lc) == 0 ? ": blocked, " : ", ",
+								 ((Block *) lfirst(lc))->message);
+		appendStringInfoChar(&buf, ')');
+	}
+	if (buf.len == 0)
+		return psprintf("Step \"%s\" is final: it has no next steps.", move->from->step);
+	return psprintf("Legal next steps from \"%s\": %s.", move->from->step, buf.data);
+}
+
+void
+workflow_refuse_step(Move *move, const char *to, const char *named)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_RF_NO_TRANSITION),
+			 named == NULL
+			 ? errmsg("%s " INT64_FORMAT " cannot go from step \"%s\" to \"%s\"",
+					  move->rel->entity, move->id, move->from->step, to)
+			 : errmsg("%s " INT64_FORMAT " has no transition \"%s\" from step \"%s\" to \"%s\"",
+					  move->rel->entity, move->id, named, move->from->step, to),
+			 errdetail("%s", describe_next_steps(move)),
+			 errhint("Take one of the legal steps; SELECT * FROM referral.next_transitions('%s', "
+					 INT64_FORMAT ", " INT64_FORMAT ") explains each.",
+					 move->rel->entity, move->org_id, move->id)));
+}
+
+void
+workflow_refuse_blocked(Move *move, WorkflowTransition *first, const char *named)
+{
+	List	   *all = NIL;
+	ListCell   *lc;
+	StringInfoData detail,
+				hint;
+
+	for (WorkflowTransition *t = first; t != NULL; t = t->next_same_pair)
+		if (named == NULL || strcmp(t->transition, named) == 0)
+		{
+			List	   *blocks = NIL;
+
+			(void) workflow_is_open(move, t, &blocks);
+			if (all == NIL)
+				first = t;
+			all = list_concat(all, blocks);
+		}
+	if (all == NIL)
+		elog(ERROR, "a refused transition has nothing in its way");
+
+	initStringInfo(&detail);
+	initStringInfo(&hint);
+	foreach(lc, all)
+	{
+		Block	   *block = lfirst(lc);
+
+		appendStringInfo(&detail, "%s%s: %s.", detail.len > 0 ? " " : "",
+						 block->rule, block->message);
+		if (block->unblock != NULL)
+			appendStringInfo(&hint, "%s%s", hint.len > 0 ? " " : "", block->unblock);
+	}
+	ereport(ERROR,
+			(errcode(((Block *) linitial(all))->sqlstate),
+			 errmsg("transition \"%s\" of %s " INT64_FORMAT " is blocked: %s",
+					first->transition, move->rel->entity, move->id,
+					((Block *) linitial(all))->message),
+			 errdetail("%s %s", detail.data, describe_next_steps(move)),
+			 errhint("%s", hint.data)));
+}

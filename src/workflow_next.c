@@ -1,0 +1,144 @@
+/*-------------------------------------------------------------------------
+ *
+ * workflow_next.c
+ *		next_transitions(): what could be done with a row now.
+ *
+ * Asks the guard's own questions (workflow_check.c) and changes nothing.
+ *
+ * IDENTIFICATION
+ *		src/workflow_next.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "compat.h"
+#include "entity.h"
+#include "errors.h"
+#include "rule.h"
+#include "workflow_move.h"
+
+static Datum
+text_array(List *blocks, bool unblock)
+{
+	ArrayBuildState *state = initArrayResult(TEXTOID, CurrentMemoryContext, false);
+	ListCell   *lc;
+
+	foreach(lc, blocks)
+	{
+		Block	   *block = lfirst(lc);
+		const char *value = unblock ? block->unblock : block->message;
+
+		state = accumArrayResult(state, value == NULL ? (Datum) 0 : CStringGetTextDatum(value),
+								 value == NULL, TEXTOID, CurrentMemoryContext);
+	}
+	return makeArrayResult(state, CurrentMemoryContext);
+}
+
+/* The row as the caller may see it, in a slot of its own. */
+static TupleTableSlot *
+fetch_row(TrackedRel *rel, Relation relation, const char *id_column, int64 org_id, int64 id)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(rel->desc, &TTSOpsHeapTuple);
+	Oid			argtypes[2] = {INT8OID, INT8OID};
+	Datum		args[2] = {Int64GetDatum(org_id), Int64GetDatum(id)};
+	char	   *sql;
+
+	sql = psprintf("SELECT t FROM %s t WHERE org_id OPERATOR(pg_catalog.=) $1"
+				   " AND %s OPERATOR(pg_catalog.=) $2",
+				   quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
+											  RelationGetRelationName(relation)),
+				   quote_identifier(id_column));
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	if (SPI_execute_with_args(sql, 2, argtypes, args, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read entity \"%s\"", rel->entity);
+	if (SPI_processed > 0)
+	{
+		bool		isnull;
+		Datum		row = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+		HeapTupleHeader header;
+		HeapTupleData tuple = {0};
+		MemoryContext spi = MemoryContextSwitchTo(caller);
+
+		header = DatumGetHeapTupleHeaderCopy(row);
+		tuple.t_len = HeapTupleHeaderGetDatumLength(header);
+		tuple.t_data = header;
+		ExecStoreHeapTuple(heap_copytuple(&tuple), slot, false);
+		MemoryContextSwitchTo(spi);
+	}
+	SPI_finish();
+	return slot;
+}
+
+PG_FUNCTION_INFO_V1(next_transitions);
+
+/*
+ * next_transitions(entity text, org_id bigint, id bigint): every transition
+ * from the row's step, whether the caller could take it now, and if not, why
+ * and what would help.  Changes nothing.
+ */
+Datum
+next_transitions(PG_FUNCTION_ARGS)
+{
+	char	   *entity = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	int64		org_id = PG_GETARG_INT64(1);
+	int64		id = PG_GETARG_INT64(2);
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	RuleCache  *cache = rule_cache(true);
+	char	   *id_column;
+	Oid			relid = entity_relation(cache, entity, &id_column);
+	Relation	relation = OidIsValid(relid) ? try_relation_open(relid, AccessShareLock) : NULL;
+	Move		move = {.cache = cache,.org_id = org_id,.id = id};
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (relation != NULL)
+	{
+		move.relation = relation;
+		move.rel = entity_tracked(cache, relation, entity, id_column);
+		move.oldslot = fetch_row(move.rel, relation, id_column, org_id, id);
+	}
+	if (relation == NULL || move.rel->workflow_id == 0 || TTS_EMPTY(move.oldslot))
+		ereport(ERROR,
+				(errcode(ERRCODE_RF_NO_SUCH_ROW),
+				 errmsg("there is no row " INT64_FORMAT " of entity \"%s\" in organisation " INT64_FORMAT,
+						id, entity, org_id),
+				 errdetail("The entity is not attached with a workflow, or the row does not exist or is not visible to the session."),
+				 errhint("See referral.entity for the entities.")));
+
+	move.newslot = MakeSingleTupleTableSlot(move.rel->desc, &TTSOpsVirtual);
+	row_copy_all(move.newslot, move.oldslot);
+	move.workflow = workflow_get(cache, row_int64(move.oldslot, move.rel->workflow_id));
+	move.from = workflow_step(move.workflow,
+							  DatumGetTextPP(row_value(move.oldslot, move.rel->step)));
+	if (move.from != NULL)
+		for (WorkflowTransition *t = move.workflow->by_from[move.from->number];
+			 t != NULL; t = t->next_same_from)
+		{
+			List	   *blocks = NIL;
+			Datum		values[6];
+			bool		nulls[6] = {0};
+
+			values[3] = BoolGetDatum(workflow_is_open(&move, t, &blocks));
+			values[0] = CStringGetTextDatum(t->transition);
+			values[1] = PointerGetDatum(t->to->step_text);
+			values[2] = ObjectIdGetDatum(t->to->state);
+			values[4] = text_array(blocks, false);
+			values[5] = text_array(blocks, true);
+			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+		}
+	relation_close(relation, AccessShareLock);
+	return (Datum) 0;
+}
