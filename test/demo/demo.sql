@@ -1,1 +1,104 @@
-SELECT * FROM referral.deploy();
+-- The story of one referral, from the message that brought it to the closed loop. Read it from top to bottom.
+\set QUIET on
+\set ON_ERROR_STOP on
+\pset footer off
+\pset null ''
+SET client_min_messages = warning;
+
+SELECT count(*) AS objects, string_agg(DISTINCT kind, ', ' ORDER BY kind) AS kinds
+FROM referral.deploy() \gset
+\echo '== 1. deploy() laid down' :objects 'objects:' :kinds
+
+-- A DBA gives logins their roles and their organisation.
+UPDATE referral.organization SET name = 'North Shore Cardiology' WHERE org_id = 1;
+CREATE ROLE demo_intake LOGIN;
+CREATE ROLE demo_jane LOGIN;
+CREATE ROLE demo_dr_lind LOGIN;
+GRANT referral_integration TO demo_intake;
+GRANT referral_coordinator TO demo_jane;
+GRANT referral_clinician TO demo_dr_lind;
+INSERT INTO referral.organization_member (org_id, login, actor_kind)
+VALUES (1, 'demo_intake', 'system'), (1, 'demo_jane', 'user'), (1, 'demo_dr_lind', 'user');
+
+\echo
+\echo '== 2. An HL7 v2 message REF^I12 arrives, and the interface makes a referral of it'
+\set message `cat test/data/ref_i12.hl7`
+SET SESSION AUTHORIZATION demo_intake;
+SELECT set_config('demo.message', replace(:'message', E'\r', E'\n'), false) AS ignore \gset
+BEGIN;
+SET LOCAL referral.origin = 'LAKESIDE_EHR';
+SET LOCAL referral.correlation_id = 'LKS000417';
+-- field n of a segment, and component c of it
+CREATE FUNCTION pg_temp.hl7(segment text, field int, component int DEFAULT 1) RETURNS text LANGUAGE sql AS $$
+    SELECT nullif(split_part(split_part(line, '|', field + 1), '^', component), '')
+    FROM regexp_split_to_table(current_setting('demo.message'), E'\n') line
+    WHERE line LIKE segment || '%' LIMIT 1
+$$;
+WITH patient AS (
+    INSERT INTO referral.patient (identifier_system, identifier, family, given, birth_date, sex, address, city, postal_code)
+    VALUES (pg_temp.hl7('PID', 3, 4), pg_temp.hl7('PID', 3), initcap(pg_temp.hl7('PID', 5)), initcap(pg_temp.hl7('PID', 5, 2)),
+            to_date(pg_temp.hl7('PID', 7), 'YYYYMMDD'),
+            CASE pg_temp.hl7('PID', 8) WHEN 'F' THEN 'female' WHEN 'M' THEN 'male' ELSE 'unknown' END,
+            pg_temp.hl7('PID', 11), pg_temp.hl7('PID', 11, 3), pg_temp.hl7('PID', 11, 5))
+    RETURNING patient_id
+), requester AS (
+    INSERT INTO referral.practitioner (identifier_system, identifier, name, organization_name)
+    VALUES (pg_temp.hl7('PRD|RP', 7, 2), pg_temp.hl7('PRD|RP', 7),
+            initcap(pg_temp.hl7('PRD|RP', 2, 2) || ' ' || pg_temp.hl7('PRD|RP', 2)), pg_temp.hl7('MSH', 3))
+    RETURNING practitioner_id
+)
+INSERT INTO referral.referral (patient_id, requester_id, placer_order_number, urgency, specialty, reason_code_system,
+                               reason_code, reason_text, service_code, channel, authorization_required, expires_on)
+SELECT patient_id, practitioner_id, pg_temp.hl7('RF1', 6),
+       CASE pg_temp.hl7('RF1', 2) WHEN 'S' THEN 'stat' WHEN 'A' THEN 'asap' WHEN 'U' THEN 'urgent' ELSE 'routine' END::referral.urgency,
+       lower(pg_temp.hl7('RF1', 3, 2)), pg_temp.hl7('DG1', 3, 3), pg_temp.hl7('DG1', 3), pg_temp.hl7('DG1', 3, 2),
+       pg_temp.hl7('PR1', 3), 'hl7v2', true, to_date(pg_temp.hl7('RF1', 8), 'YYYYMMDD')
+FROM patient, requester;
+COMMIT;
+\set QUIET off
+SELECT referral_id, step, urgency, specialty, reason_code, reason_text, placer_order_number FROM referral.referral;
+\set QUIET on
+
+\echo '== 3. What may Jane, a coordinator, do with it now, and what stands in the way of the rest?'
+SET SESSION AUTHORIZATION demo_jane;
+SELECT transition, to_state, allowed, array_to_string(blocked_by, '; ') AS blocked_by
+FROM referral.next_transitions('referral', 1, 1);
+
+\echo '== 4. She tries to skip the steps in between: refused, with the legal ones'
+\set ON_ERROR_STOP off
+UPDATE referral.referral SET state = 'scheduled' WHERE referral_id = 1;
+\echo
+\echo '== 5. She validates it, then wants to schedule although the payer requires an authorization: refused, with what would help'
+UPDATE referral.referral SET state = 'validated' WHERE referral_id = 1;
+UPDATE referral.referral SET state = 'ready_to_schedule' WHERE referral_id = 1;
+\set ON_ERROR_STOP on
+
+\echo
+\echo '== 6. She takes it through: authorization, appointment, visit, report, closed loop'
+UPDATE referral.referral SET state = 'pending_authorization' WHERE referral_id = 1;
+UPDATE referral.referral SET state = 'ready_to_schedule', authorization_number = 'AUTH0001' WHERE referral_id = 1;
+UPDATE referral.referral SET state = 'scheduled', scheduled_for = now() + interval '2 days' WHERE referral_id = 1;
+BEGIN;
+SET LOCAL referral.transition = 'reschedule';
+SET LOCAL referral.reason = 'An earlier slot came free';
+UPDATE referral.referral SET scheduled_for = now() - interval '5 minutes' WHERE referral_id = 1;
+COMMIT;
+SET SESSION AUTHORIZATION demo_dr_lind;
+UPDATE referral.referral SET state = 'completed' WHERE referral_id = 1;
+\set ON_ERROR_STOP off
+UPDATE referral.referral SET state = 'closed_loop' WHERE referral_id = 1;
+\set ON_ERROR_STOP on
+INSERT INTO referral.document (referral_id, type, title, source) VALUES (1, 'consult_report', 'Echo and consult', 'North Shore');
+SET SESSION AUTHORIZATION demo_jane;
+UPDATE referral.referral SET state = 'closed_loop' WHERE referral_id = 1;
+
+\echo
+\echo '== 7. Its history: every step, who, why, under which rule version'
+SELECT to_char(occurred_at, 'HH24:MI:SS.MS') AS at, transition, from_step, to_step, actor, actor_kind AS kind,
+       coalesce(reason, status_reason) AS reason, origin, rule_version AS rules
+FROM referral.history WHERE entity = 'referral' AND entity_id = 1 ORDER BY journal_id;
+
+\echo '== 8. Nobody rewrites it'
+RESET SESSION AUTHORIZATION;
+\set ON_ERROR_STOP off
+DELETE FROM referral.journal WHERE entity = 'referral';
