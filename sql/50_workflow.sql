@@ -103,7 +103,8 @@ RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS $$
 DECLARE
     entity_name text := coalesce(attach.entity, (SELECT c.relname FROM pg_class c WHERE c.oid = attach.relation));
-    id_name name := attach.id_column;
+    id_name name := coalesce(attach.id_column,
+        (SELECT e.id_column FROM referral.entity e WHERE e.relation = attach.relation));
     target bigint;
     first_step text;
     first_state referral.state;
@@ -171,9 +172,13 @@ BEGIN
         WHERE s.workflow_id = target AND (s.step = attach.step OR (attach.step IS NULL AND s.is_initial))
         ORDER BY s.sort LIMIT 1;
     END IF;
+    -- rows that are there already enter the workflow; the journal says so, the guard would not allow it
+    EXECUTE format('DROP TRIGGER IF EXISTS zz_guard ON %s', relation);
+    PERFORM referral.track_table(attach.relation, entity_name, id_name, false);
     IF first_step IS NOT NULL THEN
-        EXECUTE format('UPDATE %s SET workflow_id = $1, step = $2, state = $3, entered_at = now(), version = 1'
-                       ' WHERE step IS NULL', relation) USING target, first_step, first_state;
+        EXECUTE format('UPDATE %s SET workflow_id = $1, step = $2, state = $3, entered_at = now(),'
+                       ' version = coalesce(version, 0) + 1 WHERE step IS NULL', relation)
+        USING target, first_step, first_state;
     ELSE
         EXECUTE format('UPDATE %s SET version = 1 WHERE version IS NULL', relation);
     END IF;
@@ -188,7 +193,8 @@ COMMENT ON FUNCTION referral.attach(regclass, text, text, name, text, boolean) I
 'Puts guard, journal and row-level security on a table of one''s own, in one call, and returns the entity''s name. Adds the columns that are missing (org_id, workflow_id, step, state, status_reason, entered_at, version, transition_id; tracking_id when the primary key is not one integer). workflow: an active workflow, copied for this entity when it belongs to another; without one, writes are refused (RF012) until a workflow for the entity is active. entity: default the table''s name. step: where existing rows stand, default the initial step. For the table''s owner who is a member of referral_admin. Idempotent.';
 
 -- Also called by the model files, for the canonical tables.
-CREATE FUNCTION referral.track_table(relation regclass, entity text, id_column name) RETURNS void
+CREATE FUNCTION referral.track_table(relation regclass, entity text, id_column name, guarded boolean DEFAULT true)
+RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     INSERT INTO referral.entity (entity, relation, id_column)
@@ -197,7 +203,7 @@ BEGIN
         SET relation = excluded.relation, id_column = excluded.id_column, detached_at = NULL
     WHERE (entity.relation, entity.id_column, entity.detached_at)
           IS DISTINCT FROM (excluded.relation, excluded.id_column, NULL);
-    IF EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = track_table.relation
+    IF guarded AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = track_table.relation
                AND a.attname = 'version' AND a.atttypid = 'bigint'::regtype AND NOT a.attisdropped) THEN
         EXECUTE format('CREATE OR REPLACE TRIGGER zz_guard BEFORE INSERT OR UPDATE ON %s'
                        ' FOR EACH ROW EXECUTE FUNCTION referral.guard(%L, %L)', relation, entity, id_column);
@@ -207,7 +213,7 @@ BEGIN
     EXECUTE format('CREATE OR REPLACE TRIGGER no_truncate BEFORE TRUNCATE ON %s'
                    ' FOR EACH STATEMENT EXECUTE FUNCTION referral.append_only()', relation);
 END $$;
-COMMENT ON FUNCTION referral.track_table(regclass, text, name) IS
+COMMENT ON FUNCTION referral.track_table(regclass, text, name, boolean) IS
 'Registers a table as an entity and puts guard and journal on it; TRUNCATE, which would leave no trace, is refused. The guard of a table without workflow columns only keeps version and identity. Idempotent; for the table''s owner.';
 
 CREATE FUNCTION referral.adopt_workflow(workflow text, entity text) RETURNS bigint
@@ -271,5 +277,5 @@ END $$;
 COMMENT ON FUNCTION referral.detach(regclass) IS
 'Takes guard, journal and the organisation policy off a table; its columns, its rows and its past in the journal stay. attach() puts them back. For the table''s owner. Null: nothing happens.';
 REVOKE ALL ON FUNCTION referral.attach(regclass, text, text, name, text, boolean), referral.detach(regclass),
-    referral.track_table(regclass, text, name), referral.adopt_workflow(text, text),
+    referral.track_table(regclass, text, name, boolean), referral.adopt_workflow(text, text),
     referral.workflow_check(), referral.entity_guard(), referral.copy_workflow_rules(bigint, bigint) FROM PUBLIC;

@@ -468,14 +468,17 @@ static void
 put_transition(JournalRow *row, RuleCache *cache, TrackedRel *rel,
 			   TupleTableSlot *oldslot, TupleTableSlot *newslot, bool is_update)
 {
-	Workflow   *workflow = workflow_get(cache, column_int64(newslot, rel->workflow_id));
+	Workflow   *workflow;
 	int64		transition_id = column_int64(newslot, rel->transition_id);
+	int64		former_workflow = column_int64(oldslot, rel->workflow_id);
 	bool		moved = transition_id != 0 || !is_update;
 
-	if (is_update && !moved &&
-		column_int64(newslot, rel->workflow_id) != column_int64(oldslot, rel->workflow_id))
+	if (column_int64(newslot, rel->workflow_id) == 0)
+		return;					/* attached, but without a workflow yet */
+	workflow = workflow_get(cache, column_int64(newslot, rel->workflow_id));
+	if (is_update && !moved && former_workflow != workflow->workflow_id)
 	{
-		put_text(row, J_TRANSITION, "migrate_workflow");
+		put_text(row, J_TRANSITION, former_workflow == 0 ? "attach" : "migrate_workflow");
 		moved = true;
 	}
 	else if (is_update)
@@ -505,6 +508,21 @@ put_transition(JournalRow *row, RuleCache *cache, TrackedRel *rel,
 	}
 	put_column(row, J_TO_STEP, newslot, rel->step);
 	put_column(row, J_TO_STATE, newslot, rel->state);
+}
+
+/* The guard counts versions one by one; a trigger after it may not. */
+static void
+check_version_counted(TrackedRel *rel, TupleTableSlot *oldslot, TupleTableSlot *newslot)
+{
+	if (rel->version == 0 || oldslot == rel->nullslot || newslot == rel->nullslot ||
+		column_int64(newslot, rel->version) == column_int64(oldslot, rel->version) + 1)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_RF_STALE),
+			 errmsg("the version of a row of entity \"%s\" was changed behind the guard's back",
+					rel->entity),
+			 errdetail("Every change raises version by one."),
+			 errhint("Let other triggers leave version alone, or give them names that sort before the guard's.")));
 }
 
 static void
@@ -599,6 +617,7 @@ journal(PG_FUNCTION_ARGS)
 		column_int64(newslot, rel->version) == column_int64(oldslot, rel->version))
 		return PointerGetDatum(NULL);
 
+	check_version_counted(rel, oldslot, newslot);
 	memset(row.nulls, true, sizeof(row.nulls));
 	org_id = column_int64(liveslot, rel->org_id);
 	put(&row, J_ORG_ID, Int64GetDatum(org_id));

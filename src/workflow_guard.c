@@ -384,6 +384,12 @@ guard_step(TriggerData *trigdata, Move *move)
 	row_copy(move->newslot, move->oldslot, rel->entered_at);
 	row_set_null(move->newslot, rel->transition_id);
 
+	if (row_isnull(move->oldslot, rel->workflow_id) || row_isnull(move->oldslot, rel->step))
+		ereport(ERROR,
+				(errcode(ERRCODE_RF_NOT_DEPLOYED),
+				 errmsg("%s " INT64_FORMAT " is in no workflow yet", rel->entity, move->id),
+				 errdetail("Its table was attached before a workflow for the entity was active."),
+				 errhint("Activate a workflow for the entity, then call referral.attach() again.")));
 	move->workflow = workflow_get(move->cache, row_int64(move->oldslot, rel->workflow_id));
 	move->from = workflow_step(move->workflow, DatumGetTextPP(row_value(move->oldslot, rel->step)));
 	if (move->from == NULL)
