@@ -22,7 +22,6 @@
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "executor/spi.h"
-#include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -30,7 +29,6 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "compat.h"
@@ -47,18 +45,11 @@ entity_relation(RuleCache *cache, const char *entity, char **id_column)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	OwnerScope	scope;
-	Oid			argtypes[1] = {TEXTOID};
-	Datum		args[1] = {CStringGetTextDatum(entity)};
 	Oid			relid = InvalidOid;
 
-	security_enter_owner(&scope, cache->owner);
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	PushActiveSnapshot(GetLatestSnapshot());
-	if (SPI_execute_with_args("SELECT relation::oid, id_column::text"
-							  " FROM referral.entity WHERE entity = $1",
-							  1, argtypes, args, NULL, true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not read referral.entity");
+	security_begin_read(&scope, cache->owner);
+	security_read("SELECT relation::oid, id_column::text FROM referral.entity WHERE entity = $1",
+				  TEXTOID, CStringGetTextDatum(entity));
 	if (SPI_processed > 0)
 	{
 		bool		isnull;
@@ -69,9 +60,7 @@ entity_relation(RuleCache *cache, const char *entity, char **id_column)
 			*id_column = MemoryContextStrdup(caller,
 											 SPI_getvalue(tuple, SPI_tuptable->tupdesc, 2));
 	}
-	PopActiveSnapshot();
-	SPI_finish();
-	security_leave_owner(&scope);
+	security_end_read(&scope);
 	return relid;
 }
 

@@ -36,14 +36,12 @@
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 #include "utils/fmgroids.h"
-#include "utils/guc.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/numeric.h"
 #include "utils/rel.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/xid8.h"
 
@@ -340,17 +338,11 @@ journal_epoch(RuleCache *cache)
 	bool		isnull;
 
 	args[0] = CStringGetTextDatum(psprintf(UINT64_FORMAT, GetSystemIdentifier()));
-	security_enter_owner(&scope, cache->owner);
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	PushActiveSnapshot(GetLatestSnapshot());
-	if (SPI_execute_with_args(
-			"SELECT e.xid_epoch FROM referral.journal_epoch e"
-			" WHERE e.system_identifier = $1"
-			"   AND e.xid_epoch = (SELECT max(l.xid_epoch) FROM referral.journal_epoch l)",
-			1, argtypes, args, NULL, true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not read referral.journal_epoch");
-	PopActiveSnapshot();
+	security_begin_read(&scope, cache->owner);
+	security_read("SELECT e.xid_epoch FROM referral.journal_epoch e"
+				  " WHERE e.system_identifier = $1"
+				  "   AND e.xid_epoch = (SELECT max(l.xid_epoch) FROM referral.journal_epoch l)",
+				  TEXTOID, args[0]);
 	if (SPI_processed == 0)
 	{
 		if (SPI_execute_with_args(
@@ -363,8 +355,7 @@ journal_epoch(RuleCache *cache)
 		target.epoch_is_new = true;
 	}
 	epoch = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-	SPI_finish();
-	security_leave_owner(&scope);
+	security_end_read(&scope);
 	return epoch;
 }
 

@@ -124,22 +124,15 @@ rule_function_is_registered(Oid funcid)
 {
 	RuleCache  *cache = rule_cache(false);
 	OwnerScope	scope;
-	Oid			argtypes[1] = {OIDOID};
-	Datum		args[1] = {ObjectIdGetDatum(funcid)};
 	bool		found;
 
-	security_enter_owner(&scope, cache->owner);
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	if (SPI_execute_with_args(
-			"SELECT 1 FROM referral.rule_function f"
-			" WHERE to_regprocedure(f.signature) = $1"
-			"   AND f.definition_hash = sha256(convert_to(pg_get_functiondef($1), 'UTF8'))",
-			1, argtypes, args, NULL, true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not read referral.rule_function");
+	security_begin_read(&scope, cache->owner);
+	security_read("SELECT 1 FROM referral.rule_function f"
+				  " WHERE to_regprocedure(f.signature) = $1"
+				  "   AND f.definition_hash = sha256(convert_to(pg_get_functiondef($1), 'UTF8'))",
+				  OIDOID, ObjectIdGetDatum(funcid));
 	found = SPI_processed > 0;
-	SPI_finish();
-	security_leave_owner(&scope);
+	security_end_read(&scope);
 	return found;
 }
 

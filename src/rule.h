@@ -54,6 +54,8 @@ extern void rule_init(void);
 extern void rule_watch_errors(void);
 extern RuleCache *rule_cache(bool accept_invalidations);
 extern void rule_cache_watch(Oid relid);
+extern HTAB *rule_cache_table(RuleCache *cache, const char *name,
+							  Size keysize, Size entrysize, int flags);
 extern Oid	rule_namespace(void);
 
 extern Node *rule_parse(const char *source, Relation rel);

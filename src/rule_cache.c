@@ -87,7 +87,8 @@ rule_namespace(void)
 	return get_namespace_oid("referral", false);
 }
 
-static HTAB *
+/* A hash table that lives as long as the cache. */
+HTAB *
 rule_cache_table(RuleCache *cache, const char *name, Size keysize, Size entrysize, int flags)
 {
 	HASHCTL		ctl = {0};
@@ -95,7 +96,7 @@ rule_cache_table(RuleCache *cache, const char *name, Size keysize, Size entrysiz
 	ctl.keysize = keysize;
 	ctl.entrysize = entrysize;
 	ctl.hcxt = cache->context;
-	return hash_create(name, 16, &ctl, HASH_ELEM | HASH_CONTEXT | flags);
+	return hash_create(name, 64, &ctl, HASH_ELEM | HASH_CONTEXT | flags);
 }
 
 static RuleCache *

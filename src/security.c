@@ -162,7 +162,7 @@ security_transition(void)
 /* ---------- Reading as the owner ---------- */
 
 void
-security_enter_owner(OwnerScope *scope, Oid owner)
+security_begin_read(OwnerScope *scope, Oid owner)
 {
 	scope->guc_level = NewGUCNestLevel();
 	(void) set_config_option("search_path", "pg_catalog, pg_temp",
@@ -170,11 +170,23 @@ security_enter_owner(OwnerScope *scope, Oid owner)
 	GetUserIdAndSecContext(&scope->save_userid, &scope->save_sec_context);
 	SetUserIdAndSecContext(owner, scope->save_sec_context |
 						   SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	PushActiveSnapshot(GetLatestSnapshot());
 }
 
 void
-security_leave_owner(OwnerScope *scope)
+security_read(const char *sql, Oid argtype, Datum arg)
 {
+	if (SPI_execute_with_args(sql, 1, &argtype, &arg, NULL, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not run: %s", sql);
+}
+
+void
+security_end_read(OwnerScope *scope)
+{
+	PopActiveSnapshot();
+	SPI_finish();
 	SetUserIdAndSecContext(scope->save_userid, scope->save_sec_context);
 	AtEOXact_GUC(true, scope->guc_level);
 }
@@ -185,17 +197,11 @@ static void
 load_memberships(RuleCache *cache)
 {
 	OwnerScope	scope;
-	Oid			argtypes[1] = {TEXTOID};
-	Datum		args[1] = {CStringGetTextDatum(login.name)};
 
-	security_enter_owner(&scope, cache->owner);
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	PushActiveSnapshot(GetLatestSnapshot());
-	if (SPI_execute_with_args("SELECT org_id, actor_kind FROM referral.organization_member"
-							  " WHERE login = $1 ORDER BY org_id",
-							  1, argtypes, args, NULL, true, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not read referral.organization_member");
+	security_begin_read(&scope, cache->owner);
+	security_read("SELECT org_id, actor_kind FROM referral.organization_member"
+				  " WHERE login = $1 ORDER BY org_id",
+				  TEXTOID, CStringGetTextDatum(login.name));
 	login.memberships = MemoryContextAlloc(cache->context,
 										   sizeof(Membership) * Max(SPI_processed, 1));
 	login.nmemberships = (int) SPI_processed;
@@ -211,12 +217,9 @@ load_memberships(RuleCache *cache)
 			if (kind != NULL && strcmp(kind, kind_names[k]) == 0)
 				login.memberships[i].kind = (ActorKind) k;
 	}
-	if (SPI_execute("SELECT FROM referral.organization LIMIT 2", true, 2) != SPI_OK_SELECT)
-		elog(ERROR, "could not read referral.organization");
+	security_read("SELECT FROM referral.organization WHERE $1 LIMIT 2", BOOLOID, BoolGetDatum(true));
 	login.single_org = SPI_processed < 2;
-	PopActiveSnapshot();
-	SPI_finish();
-	security_leave_owner(&scope);
+	security_end_read(&scope);
 }
 
 static void

@@ -21,7 +21,7 @@ typedef enum ActorKind
 	ACTOR_AI
 } ActorKind;
 
-/* Saved identity while the extension reads its own tables as their owner. */
+/* The session's own identity, while the extension reads as the owner. */
 typedef struct OwnerScope
 {
 	Oid			save_userid;
@@ -45,8 +45,13 @@ extern bool security_is_integration(void);
 extern bool security_has_role(const char *rolename, bool *exists);
 extern bool security_occurred_at(TimestampTz *occurred_at);
 
-/* Run SPI reads as "owner", with a search_path no session can bend. */
-extern void security_enter_owner(OwnerScope *scope, Oid owner);
-extern void security_leave_owner(OwnerScope *scope);
+/*
+ * Between begin and end, SPI runs with the rights of "owner" and a search_path
+ * no session can bend; security_read() runs a query with one argument on the
+ * newest snapshot.
+ */
+extern void security_begin_read(OwnerScope *scope, Oid owner);
+extern void security_read(const char *sql, Oid argtype, Datum arg);
+extern void security_end_read(OwnerScope *scope);
 
 #endif							/* REFERRAL_SECURITY_H */

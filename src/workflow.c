@@ -19,7 +19,6 @@
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 
 #include "compat.h"
 #include "errors.h"
@@ -46,13 +45,6 @@ typedef struct TransitionEntry
 } TransitionEntry;
 
 /* ---------- Reading rows ---------- */
-
-static void
-read_rules(RuleCache *cache, const char *sql, Oid argtype, Datum arg)
-{
-	if (SPI_execute_with_args(sql, 1, &argtype, &arg, NULL, true, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not read rule tables");
-}
 
 static char *
 row_string(RuleCache *cache, uint64 row, int column)
@@ -86,47 +78,18 @@ row_bool(uint64 row, int column)
 	return !isnull && DatumGetBool(value);
 }
 
-static void
-begin_reading(RuleCache *cache, OwnerScope *scope)
-{
-	security_enter_owner(scope, cache->owner);
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	PushActiveSnapshot(GetLatestSnapshot());
-}
-
-static void
-end_reading(OwnerScope *scope)
-{
-	PopActiveSnapshot();
-	SPI_finish();
-	security_leave_owner(scope);
-}
-
-static HTAB *
-rules_hash(RuleCache *cache, const char *name, Size keysize, Size entrysize, int flags)
-{
-	HASHCTL		ctl = {0};
-
-	ctl.keysize = keysize;
-	ctl.entrysize = entrysize;
-	ctl.hcxt = cache->context;
-	return hash_create(name, 64, &ctl, HASH_ELEM | HASH_CONTEXT | flags);
-}
-
 /* ---------- Loading one workflow ---------- */
 
 static void
 load_steps(RuleCache *cache, Workflow *workflow)
 {
-	read_rules(cache,
-			   "SELECT step, state, state::text, is_initial, is_entry"
-			   " FROM referral.workflow_step WHERE workflow_id = $1"
-			   " ORDER BY sort, step",
-			   INT8OID, Int64GetDatum(workflow->workflow_id));
+	security_read("SELECT step, state, state::text, is_initial, is_entry"
+				  " FROM referral.workflow_step WHERE workflow_id = $1"
+				  " ORDER BY sort, step",
+				  INT8OID, Int64GetDatum(workflow->workflow_id));
 
 	workflow->nsteps = (int) SPI_processed;
-	workflow->steps = rules_hash(cache, "referral steps", NAMEDATALEN,
+	workflow->steps = rule_cache_table(cache, "referral steps", NAMEDATALEN,
 								 sizeof(WorkflowStep), HASH_STRINGS);
 	workflow->by_number = MemoryContextAllocZero(cache->context,
 												 sizeof(WorkflowStep *) * Max(workflow->nsteps, 1));
@@ -176,16 +139,15 @@ add_transition(Workflow *workflow, WorkflowTransition *transition)
 static void
 load_transitions(RuleCache *cache, Workflow *workflow)
 {
-	read_rules(cache,
-			   "SELECT transition_id, transition, from_step, to_step, required_role::text,"
-			   " human_only, reason_required, comment_required, reason_domain"
-			   " FROM referral.workflow_transition WHERE workflow_id = $1"
-			   " ORDER BY priority, transition_id",
-			   INT8OID, Int64GetDatum(workflow->workflow_id));
+	security_read("SELECT transition_id, transition, from_step, to_step, required_role::text,"
+				  " human_only, reason_required, comment_required, reason_domain"
+				  " FROM referral.workflow_transition WHERE workflow_id = $1"
+				  " ORDER BY priority, transition_id",
+				  INT8OID, Int64GetDatum(workflow->workflow_id));
 
-	workflow->pairs = rules_hash(cache, "referral pairs", sizeof(PairKey),
+	workflow->pairs = rule_cache_table(cache, "referral pairs", sizeof(PairKey),
 								 sizeof(PairEntry), HASH_BLOBS);
-	workflow->transitions = rules_hash(cache, "referral transitions", sizeof(int64),
+	workflow->transitions = rule_cache_table(cache, "referral transitions", sizeof(int64),
 									   sizeof(TransitionEntry), HASH_BLOBS);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
@@ -210,14 +172,13 @@ load_transitions(RuleCache *cache, Workflow *workflow)
 static void
 load_guards(RuleCache *cache, Workflow *workflow)
 {
-	read_rules(cache,
-			   "SELECT g.guard_id, g.transition_id, g.predicate, g.message, g.unblock, g.error_code,"
-			   " format('guard %s of transition %I of workflow %I', g.guard_id, t.transition, w.name)"
-			   " FROM referral.workflow_guard g"
-			   " JOIN referral.workflow_transition t USING (transition_id)"
-			   " JOIN referral.workflow w ON w.workflow_id = t.workflow_id"
-			   " WHERE t.workflow_id = $1 ORDER BY g.sort, g.guard_id",
-			   INT8OID, Int64GetDatum(workflow->workflow_id));
+	security_read("SELECT g.guard_id, g.transition_id, g.predicate, g.message, g.unblock, g.error_code,"
+				  " format('guard %s of transition %I of workflow %I', g.guard_id, t.transition, w.name)"
+				  " FROM referral.workflow_guard g"
+				  " JOIN referral.workflow_transition t USING (transition_id)"
+				  " JOIN referral.workflow w ON w.workflow_id = t.workflow_id"
+				  " WHERE t.workflow_id = $1 ORDER BY g.sort, g.guard_id",
+				  INT8OID, Int64GetDatum(workflow->workflow_id));
 
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
@@ -253,11 +214,10 @@ workflow_get(RuleCache *cache, int64 workflow_id)
 	if (entry != NULL)
 		return entry->workflow;
 
-	begin_reading(cache, &scope);
-	read_rules(cache,
-			   "SELECT name, entity, rule_version_id FROM referral.workflow"
-			   " WHERE workflow_id = $1",
-			   INT8OID, Int64GetDatum(workflow_id));
+	security_begin_read(&scope, cache->owner);
+	security_read("SELECT name, entity, rule_version_id FROM referral.workflow"
+				  " WHERE workflow_id = $1",
+				  INT8OID, Int64GetDatum(workflow_id));
 	workflow = MemoryContextAllocZero(cache->context, sizeof(Workflow));
 	workflow->workflow_id = workflow_id;
 	if (SPI_processed > 0)
@@ -269,7 +229,7 @@ workflow_get(RuleCache *cache, int64 workflow_id)
 		load_transitions(cache, workflow);
 		load_guards(cache, workflow);
 	}
-	end_reading(&scope);
+	security_end_read(&scope);
 
 	if (workflow->nsteps == 0)
 		ereport(ERROR,
@@ -326,20 +286,19 @@ workflow_entity_rules(RuleCache *cache, const char *entity)
 	if (rules != NULL)
 		return rules;
 
-	begin_reading(cache, &scope);
-	read_rules(cache,
-			   "SELECT w.workflow_id, w.scope_org_id, w.scope_region, w.scope_site_id,"
-			   " w.scope_specialty, w.applies_when,"
-			   " format('applies_when of workflow %I', w.name)"
-			   " FROM referral.workflow w JOIN referral.rule_version v USING (rule_version_id)"
-			   " WHERE w.entity = $1 AND v.status = 'active'"
-			   " ORDER BY (w.scope_specialty IS NOT NULL)::int * 8 + (w.scope_site_id IS NOT NULL)::int * 4"
-			   "  + (w.scope_region IS NOT NULL)::int * 2 + (w.scope_org_id IS NOT NULL)::int DESC,"
-			   "  w.priority, w.workflow_id",
-			   TEXTOID, CStringGetTextDatum(entity));
+	security_begin_read(&scope, cache->owner);
+	security_read("SELECT w.workflow_id, w.scope_org_id, w.scope_region, w.scope_site_id,"
+				  " w.scope_specialty, w.applies_when,"
+				  " format('applies_when of workflow %I', w.name)"
+				  " FROM referral.workflow w JOIN referral.rule_version v USING (rule_version_id)"
+				  " WHERE w.entity = $1 AND v.status = 'active'"
+				  " ORDER BY (w.scope_specialty IS NOT NULL)::int * 8 + (w.scope_site_id IS NOT NULL)::int * 4"
+				  "  + (w.scope_region IS NOT NULL)::int * 2 + (w.scope_org_id IS NOT NULL)::int DESC,"
+				  "  w.priority, w.workflow_id",
+				  TEXTOID, CStringGetTextDatum(entity));
 	for (uint64 i = 0; i < SPI_processed; i++)
 		load_candidate(cache, i, &tail);
-	end_reading(&scope);
+	security_end_read(&scope);
 
 	rules = hash_search(cache->entities, entity, HASH_ENTER, NULL);
 	rules->candidates = first;
@@ -403,13 +362,12 @@ load_reasons(RuleCache *cache)
 {
 	OwnerScope	scope;
 
-	begin_reading(cache, &scope);
-	read_rules(cache,
-			   "SELECT r.domain, r.code, r.comment_required"
-			   " FROM referral.reason_code r JOIN referral.rule_version v USING (rule_version_id)"
-			   " WHERE v.status = 'active' AND r.active AND $1",
-			   BOOLOID, BoolGetDatum(true));
-	cache->reasons = rules_hash(cache, "referral reasons", sizeof(ReasonKey),
+	security_begin_read(&scope, cache->owner);
+	security_read("SELECT r.domain, r.code, r.comment_required"
+				  " FROM referral.reason_code r JOIN referral.rule_version v USING (rule_version_id)"
+				  " WHERE v.status = 'active' AND r.active AND $1",
+				  BOOLOID, BoolGetDatum(true));
+	cache->reasons = rule_cache_table(cache, "referral reasons", sizeof(ReasonKey),
 								sizeof(ReasonCode), HASH_BLOBS);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
@@ -421,7 +379,7 @@ load_reasons(RuleCache *cache)
 		reason = hash_search(cache->reasons, &key, HASH_ENTER, NULL);
 		reason->comment_required = row_bool(i, 3);
 	}
-	end_reading(&scope);
+	security_end_read(&scope);
 }
 
 ReasonCode *
