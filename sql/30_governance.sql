@@ -291,5 +291,6 @@ END $$;
 COMMENT ON FUNCTION referral.watch_table(regclass) IS
 'Lets every backend forget its compiled rules when the table changes. Idempotent; for the table''s owner.';
 
-REVOKE ALL ON FUNCTION referral.rule_version_guard(), referral.rule_row_guard(), referral.rule_function_guard(),
+REVOKE ALL ON FUNCTION referral.rollback_rule_set(text), referral.copy_rule_version(bigint, text),
+    referral.copy_workflow_rules(bigint, bigint), referral.rule_version_guard(), referral.rule_row_guard(), referral.rule_function_guard(),
     referral.govern_table(regclass, name), referral.watch_table(regclass) FROM PUBLIC;

@@ -278,4 +278,5 @@ COMMENT ON FUNCTION referral.detach(regclass) IS
 'Takes guard, journal and the organisation policy off a table; its columns, its rows and its past in the journal stay. attach() puts them back. For the table''s owner. Null: nothing happens.';
 REVOKE ALL ON FUNCTION referral.attach(regclass, text, text, name, text, boolean), referral.detach(regclass),
     referral.track_table(regclass, text, name, boolean), referral.adopt_workflow(text, text),
-    referral.workflow_check(), referral.entity_guard(), referral.copy_workflow_rules(bigint, bigint) FROM PUBLIC;
+    referral.workflow_check(), referral.entity_guard(),
+    referral.migrate_workflow(text, bigint, bigint, bigint, text, jsonb) FROM PUBLIC;

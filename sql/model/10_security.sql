@@ -33,7 +33,8 @@ GRANT USAGE ON SCHEMA referral TO referral_admin, referral_coordinator, referral
     referral_analyst, referral_integration, referral_application;
 GRANT EXECUTE ON FUNCTION referral.attach(regclass, text, text, name, text, boolean), referral.detach(regclass),
     referral.track_table(regclass, text, name, boolean), referral.adopt_workflow(text, text), referral.secure_table(regclass),
-    referral.guard(), referral.journal(), referral.append_only() TO referral_admin;
+    referral.guard(), referral.journal(), referral.append_only(),
+    referral.migrate_workflow(text, bigint, bigint, bigint, text, jsonb) TO referral_admin;
 
 -- The organisations, and which login works for which.
 CREATE TABLE IF NOT EXISTS referral.organization (

@@ -55,3 +55,6 @@ GRANT INSERT, UPDATE ON referral.rule_set TO referral_rule_author;
 GRANT INSERT, UPDATE, DELETE ON referral.rule_version TO referral_rule_author;
 GRANT UPDATE (status) ON referral.rule_version TO referral_rule_approver;
 GRANT INSERT, UPDATE, DELETE ON referral.rule_function TO referral_admin;
+GRANT EXECUTE ON FUNCTION referral.copy_rule_version(bigint, text), referral.copy_workflow_rules(bigint, bigint)
+    TO referral_rule_author;
+GRANT EXECUTE ON FUNCTION referral.rollback_rule_set(text) TO referral_rule_approver;
