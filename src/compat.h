@@ -19,6 +19,7 @@
 #endif
 
 #include "catalog/pg_proc.h"
+#include "fmgr.h"
 #include "utils/acl.h"
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
@@ -35,6 +36,11 @@ compat_may_execute(Oid funcid, Oid roleid)
 	return pg_proc_aclcheck(funcid, roleid, ACL_EXECUTE) == ACLCHECK_OK;
 #endif
 }
+
+/* 18 writes it before the declaration, where C11 wants it. */
+#ifndef pg_noreturn
+#define pg_noreturn __attribute__((noreturn))
+#endif
 
 /* 18 gave the module magic a name and a version. */
 #ifndef PG_MODULE_MAGIC_EXT

@@ -241,7 +241,7 @@ rule_columns_on_offer(Relation rel)
 	return buf.data;
 }
 
-static void pg_attribute_noreturn()
+pg_noreturn static void
 rule_refuse(const char *source, Relation rel, const char *why, int position)
 {
 	ereport(ERROR,

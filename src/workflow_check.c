@@ -19,14 +19,14 @@
 #include "workflow_move.h"
 
 static bool
-add_block(List **blocks, int sqlstate, const char *message, const char *rule,
+add_obstacle(List **blocks, int sqlstate, const char *message, const char *rule,
 		  const char *unblock)
 {
-	Block	   *block;
+	Obstacle	   *block;
 
 	if (blocks == NULL)
 		return false;
-	block = palloc(sizeof(Block));
+	block = palloc(sizeof(Obstacle));
 	block->sqlstate = sqlstate;
 	block->message = message;
 	block->rule = rule;
@@ -43,7 +43,7 @@ check_role(WorkflowTransition *transition, List **blocks)
 	if (transition->required_role == NULL ||
 		security_has_role(transition->required_role, &exists))
 		return true;
-	return add_block(blocks, ERRCODE_RF_ROLE,
+	return add_obstacle(blocks, ERRCODE_RF_ROLE,
 					 psprintf("it needs role %s", transition->required_role),
 					 psprintf("required_role of transition " INT64_FORMAT, transition->transition_id),
 					 exists
@@ -61,7 +61,7 @@ check_human(Move *move, WorkflowTransition *transition, List **blocks)
 	kind = security_actor_kind(move->org_id);
 	if (kind == ACTOR_USER)
 		return true;
-	return add_block(blocks, ERRCODE_RF_ROLE,
+	return add_obstacle(blocks, ERRCODE_RF_ROLE,
 					 psprintf("only a person may take it, the actor is of kind \"%s\"",
 							  security_actor_kind_name(kind)),
 					 psprintf("human_only of transition " INT64_FORMAT, transition->transition_id),
@@ -90,7 +90,7 @@ check_reason(Move *move, WorkflowTransition *transition, List **blocks)
 		if (reason != NULL)
 			comment_required |= reason->comment_required;
 		else if (code != NULL || transition->reason_required)
-			open = add_block(blocks, ERRCODE_RF_REASON,
+			open = add_obstacle(blocks, ERRCODE_RF_REASON,
 							 code == NULL ? psprintf("a reason code of domain \"%s\" is required", domain)
 							 : psprintf("the status_reason given is no active code of domain \"%s\"", domain),
 							 rule,
@@ -98,10 +98,10 @@ check_reason(Move *move, WorkflowTransition *transition, List **blocks)
 									  workflow_reason_codes(move->cache, domain)));
 	}
 	else if (transition->reason_required && code == NULL && comment == NULL)
-		open = add_block(blocks, ERRCODE_RF_REASON, "a reason is required", rule,
+		open = add_obstacle(blocks, ERRCODE_RF_REASON, "a reason is required", rule,
 						 "SET status_reason in the UPDATE, or SET LOCAL referral.reason.");
 	if (comment_required && comment == NULL)
-		open = add_block(blocks, ERRCODE_RF_REASON, "a comment is required", rule,
+		open = add_obstacle(blocks, ERRCODE_RF_REASON, "a comment is required", rule,
 						 "SET LOCAL referral.reason to a sentence that explains the change.");
 	return open;
 }
@@ -118,7 +118,7 @@ check_guards(Move *move, WorkflowTransition *transition, List **blocks)
 		open = false;
 		if (blocks == NULL)
 			break;
-		add_block(blocks, guard->sqlstate, guard->message,
+		add_obstacle(blocks, guard->sqlstate, guard->message,
 				  psprintf("guard " INT64_FORMAT " (%s)", guard->guard_id, guard->predicate.source),
 				  guard->unblock);
 	}
@@ -164,7 +164,7 @@ describe_next_steps(Move *move)
 		if (!workflow_is_open(move, t, &blocks))
 			foreach(lc, blocks)
 				appendStringInfo(&buf, "%s%s", foreach_current_index(lc) == 0 ? ": blocked, " : ", ",
-								 ((Block *) lfirst(lc))->message);
+								 ((Obstacle *) lfirst(lc))->message);
 		appendStringInfoChar(&buf, ')');
 	}
 	if (buf.len == 0)
@@ -213,7 +213,7 @@ workflow_refuse_blocked(Move *move, WorkflowTransition *first, const char *named
 	initStringInfo(&hint);
 	foreach(lc, all)
 	{
-		Block	   *block = lfirst(lc);
+		Obstacle	   *block = lfirst(lc);
 
 		appendStringInfo(&detail, "%s%s: %s.", detail.len > 0 ? " " : "",
 						 block->rule, block->message);
@@ -221,10 +221,10 @@ workflow_refuse_blocked(Move *move, WorkflowTransition *first, const char *named
 			appendStringInfo(&hint, "%s%s", hint.len > 0 ? " " : "", block->unblock);
 	}
 	ereport(ERROR,
-			(errcode(((Block *) linitial(all))->sqlstate),
+			(errcode(((Obstacle *) linitial(all))->sqlstate),
 			 errmsg("transition \"%s\" of %s " INT64_FORMAT " is blocked: %s",
 					first->transition, move->rel->entity, move->id,
-					((Block *) linitial(all))->message),
+					((Obstacle *) linitial(all))->message),
 			 errdetail("%s %s", detail.data, describe_next_steps(move)),
 			 errhint("%s", hint.data)));
 }

@@ -13,6 +13,7 @@
 #ifndef REFERRAL_WORKFLOW_MOVE_H
 #define REFERRAL_WORKFLOW_MOVE_H
 
+#include "compat.h"
 #include "workflow.h"
 
 typedef struct Move
@@ -30,18 +31,18 @@ typedef struct Move
 } Move;
 
 /* One reason why a transition cannot be taken now. */
-typedef struct Block
+typedef struct Obstacle
 {
 	int			sqlstate;
 	const char *message;		/* what is in the way, for people */
 	const char *rule;			/* which rule says so */
 	const char *unblock;		/* what would satisfy it */
-} Block;
+} Obstacle;
 
 extern bool workflow_is_open(Move *move, WorkflowTransition *transition, List **blocks);
-extern void workflow_refuse_step(Move *move, const char *to, const char *named) pg_attribute_noreturn();
-extern void workflow_refuse_blocked(Move *move, WorkflowTransition *first,
-									const char *named) pg_attribute_noreturn();
+pg_noreturn extern void workflow_refuse_step(Move *move, const char *to, const char *named);
+pg_noreturn extern void workflow_refuse_blocked(Move *move, WorkflowTransition *first,
+									const char *named);
 
 /* Access to the row in a slot; a column the table lacks (0) reads as null. */
 

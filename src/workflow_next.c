@@ -37,7 +37,7 @@ text_array(List *blocks, bool unblock)
 
 	foreach(lc, blocks)
 	{
-		Block	   *block = lfirst(lc);
+		Obstacle	   *block = lfirst(lc);
 		const char *value = unblock ? block->unblock : block->message;
 
 		state = accumArrayResult(state, value == NULL ? (Datum) 0 : CStringGetTextDatum(value),
