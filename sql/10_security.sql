@@ -3,7 +3,7 @@
 CREATE FUNCTION referral.current_org() RETURNS bigint
 LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'current_org';
 COMMENT ON FUNCTION referral.current_org() IS
-'Organisation the session works for, the default of every org_id: referral.org_id when set, else the login''s only organisation, else 1 while there is only one. Never null. RF018 when it cannot be told.';
+'Organisation the session works for, the default of every org_id: referral.org_id when set, else the login''s only organisation, else the only one there is (1 while there is none). Never null. RF018 when it cannot be told.';
 
 CREATE FUNCTION referral.current_actor() RETURNS text
 LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'current_actor';

@@ -8,5 +8,37 @@ COMMENT ON FUNCTION referral.check_rule(regclass, text) IS
 CREATE FUNCTION referral.rules_changed() RETURNS trigger
 LANGUAGE C AS 'MODULE_PATHNAME', 'rules_changed';
 COMMENT ON FUNCTION referral.rules_changed() IS
-'AFTER statement trigger of the rule tables: at commit, every backend forgets its compiled rules. Writes nothing.';
+'AFTER trigger of the rule tables: at commit, every backend forgets its compiled rules. Writes nothing.';
 REVOKE ALL ON FUNCTION referral.rules_changed() FROM PUBLIC;
+
+CREATE FUNCTION referral.broken_rules(
+    OUT rule_version_id bigint, OUT rule text, OUT expression text, OUT error text)
+RETURNS SETOF record
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    r record;
+BEGIN
+    FOR r IN
+        SELECT w.rule_version_id, format('applies_when of workflow %I', w.name) AS rule, w.applies_when AS expression, e.relation
+        FROM referral.workflow w JOIN referral.entity e USING (entity)
+        WHERE w.applies_when IS NOT NULL
+        UNION ALL
+        SELECT g.rule_version_id, format('guard %s of transition %I of workflow %I', g.guard_id, t.transition, w.name),
+               g.predicate, e.relation
+        FROM referral.workflow_guard g JOIN referral.workflow_transition t USING (transition_id)
+        JOIN referral.workflow w ON w.workflow_id = g.workflow_id JOIN referral.entity e USING (entity)
+        ORDER BY 1, 2
+    LOOP
+        BEGIN
+            PERFORM referral.check_rule(r.relation, r.expression);
+        EXCEPTION WHEN OTHERS THEN
+            rule_version_id := r.rule_version_id;
+            rule := r.rule;
+            expression := r.expression;
+            error := SQLERRM;
+            RETURN NEXT;
+        END;
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION referral.broken_rules() IS
+'Rules of any version that no longer compile, with the reason: a column or function they use was dropped, changed or is no longer registered. Empty when all is well; to be run after ALTER TABLE on a tracked table.';

@@ -25,16 +25,34 @@ END $$;
 COMMENT ON FUNCTION referral.rule_checksum(bigint) IS
 'SHA-256 over all rule rows of a version, in every rule table (those with trigger rule_row). Taken at submission, compared at approval and activation. Null for null.';
 
+CREATE FUNCTION referral.check_rule_version(rule_version_id bigint) RETURNS void
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    bad text := (SELECT string_agg(w.name, ', ') FROM referral.workflow w
+                 WHERE w.rule_version_id = check_rule_version.rule_version_id
+                   AND NOT EXISTS (SELECT FROM referral.workflow_step s
+                                   WHERE s.workflow_id = w.workflow_id AND s.is_initial));
+BEGIN
+    IF bad IS NOT NULL THEN
+        RAISE EXCEPTION 'workflow "%" has no initial step', bad
+            USING ERRCODE = 'RF011', DETAIL = 'No row could ever enter it.',
+                  HINT = 'Mark the step where new rows start with is_initial.';
+    END IF;
+END $$;
+COMMENT ON FUNCTION referral.check_rule_version(bigint) IS
+'Refuses (RF011) a version whose rules are each well-formed but cannot work together: a workflow without an initial step. Called at submission. Null for null.';
+
 CREATE FUNCTION referral.rule_version_guard() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     actor text := referral.current_actor();
     is_owner boolean := pg_has_role(current_user, (SELECT relowner FROM pg_class WHERE oid = TG_RELID), 'USAGE');
     changed_at timestamptz := clock_timestamp();
+    retired_at timestamptz;
 BEGIN
     IF TG_OP = 'DELETE' THEN
-        IF OLD.status <> 'draft' THEN
-            RAISE EXCEPTION 'rule version % is %, only a draft can be deleted', OLD.rule_version_id, OLD.status
+        IF OLD.status <> 'draft' OR OLD.submitted_at IS NOT NULL THEN
+            RAISE EXCEPTION 'rule version % is %, only a draft that was never submitted can be deleted', OLD.rule_version_id, OLD.status
                 USING ERRCODE = 'RF016', DETAIL = 'What was ever submitted stays on record.',
                       HINT = 'Retire the version instead.';
         END IF;
@@ -78,10 +96,16 @@ BEGIN
     PERFORM pg_advisory_xact_lock('referral.rule_set'::regclass::oid::int, OLD.rule_set_id::int);
     CASE
         WHEN (OLD.status, NEW.status) = ('draft', 'submitted') THEN
+            IF NOT (is_owner OR pg_has_role(current_user, 'referral_rule_author', 'USAGE')) THEN
+                RAISE EXCEPTION 'only referral_rule_author may submit a rule version'
+                    USING ERRCODE = 'RF003', DETAIL = format('The session acts as %I.', current_user),
+                          HINT = 'Ask a member of referral_rule_author.';
+            END IF;
+            PERFORM referral.check_rule_version(OLD.rule_version_id);
             NEW.submitted_at := changed_at;
             NEW.checksum := referral.rule_checksum(OLD.rule_version_id);
         WHEN (OLD.status, NEW.status) IN (('submitted', 'draft'), ('approved', 'draft')) THEN
-            NEW.submitted_at := NULL; NEW.approved_at := NULL; NEW.approver := NULL; NEW.checksum := NULL;
+            NEW.approved_at := NULL; NEW.approver := NULL; NEW.checksum := NULL;
         WHEN (OLD.status, NEW.status) = ('submitted', 'approved') THEN
             IF NOT pg_has_role(current_user, 'referral_rule_approver', 'USAGE') THEN
                 RAISE EXCEPTION 'only referral_rule_approver may approve a rule version'
@@ -102,9 +126,14 @@ BEGIN
                     USING ERRCODE = 'RF003', DETAIL = format('The session acts as %I.', current_user),
                           HINT = 'Ask a member of referral_rule_approver.';
             END IF;
+            IF OLD.is_seed AND OLD.status = 'draft' THEN
+                PERFORM referral.check_rule_version(OLD.rule_version_id);
+            END IF;
+            -- the former version's last instant is the new one's first
             UPDATE referral.rule_version v SET status = 'retired'
-            WHERE v.rule_set_id = OLD.rule_set_id AND v.status = 'active';
-            changed_at := clock_timestamp();
+            WHERE v.rule_set_id = OLD.rule_set_id AND v.status = 'active'
+            RETURNING upper(v.valid_during) INTO retired_at;
+            changed_at := greatest(retired_at, changed_at);
             NEW.checksum := coalesce(OLD.checksum, referral.rule_checksum(OLD.rule_version_id));
             NEW.valid_during := OLD.valid_during + tstzmultirange(tstzrange(changed_at, NULL));
         WHEN (OLD.status, NEW.status) = ('active', 'retired') THEN
@@ -113,8 +142,11 @@ BEGIN
                     USING ERRCODE = 'RF003', DETAIL = format('The session acts as %I.', current_user),
                           HINT = 'Ask a member of referral_rule_approver.';
             END IF;
-            NEW.valid_during := OLD.valid_during
-                * tstzmultirange(tstzrange(NULL, greatest(changed_at, lower(OLD.valid_during))));
+            NEW.valid_during := OLD.valid_during * tstzmultirange(tstzrange(NULL, changed_at));
+            IF pg_trigger_depth() = 1 THEN
+                RAISE WARNING 'rule set % has no active version now', OLD.rule_set_id
+                    USING HINT = 'What depends on it is refused until a version is active again.';
+            END IF;
         ELSE
             RAISE EXCEPTION 'rule version % cannot go from % to %', OLD.rule_version_id, OLD.status, NEW.status
                 USING ERRCODE = 'RF001',
@@ -283,10 +315,13 @@ COMMENT ON FUNCTION referral.govern_table(regclass, name) IS
 CREATE FUNCTION referral.watch_table(relation regclass) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    EXECUTE format('CREATE OR REPLACE TRIGGER rules_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON %s'
+    EXECUTE format('CREATE OR REPLACE TRIGGER rules_changed AFTER INSERT OR UPDATE OR DELETE ON %s'
+                   ' FOR EACH ROW EXECUTE FUNCTION referral.rules_changed()', relation);
+    EXECUTE format('CREATE OR REPLACE TRIGGER rules_changed_truncate AFTER TRUNCATE ON %s'
                    ' FOR EACH STATEMENT EXECUTE FUNCTION referral.rules_changed()', relation);
-    -- it writes nothing, and replicated rules must be noticed too
+    -- they write nothing, and replicated rules must be noticed too
     EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER rules_changed', relation);
+    EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER rules_changed_truncate', relation);
 END $$;
 COMMENT ON FUNCTION referral.watch_table(regclass) IS
 'Lets every backend forget its compiled rules when the table changes. Idempotent; for the table''s owner.';

@@ -44,6 +44,12 @@ DECLARE
     n bigint;
 BEGIN
     SELECT * INTO e FROM referral.entity x WHERE x.entity = migrate_workflow.entity;
+    IF NOT FOUND OR NOT EXISTS (SELECT FROM referral.workflow w
+                                WHERE w.workflow_id = to_workflow AND w.entity = migrate_workflow.entity) THEN
+        RAISE EXCEPTION 'there is no workflow % of entity "%"', to_workflow, entity
+            USING ERRCODE = 'RF019', DETAIL = 'referral.workflow has no such row.',
+                  HINT = 'SELECT workflow_id, name FROM referral.workflow WHERE entity = ….';
+    END IF;
     PERFORM set_config('referral.reason', reason, true);
     EXECUTE format('UPDATE %s SET workflow_id = $1, step = coalesce($2 ->> step, step)'
                    ' WHERE org_id = $3 AND %I = $4', e.relation, e.id_column)
@@ -92,9 +98,62 @@ BEGIN
             USING ERRCODE = 'RF003', DETAIL = 'Who registers a table decides what the journal says of it.',
                   HINT = 'Call referral.attach() as the owner of the table.';
     END IF;
+    IF TG_OP = 'UPDATE' AND NEW.relation <> OLD.relation AND OLD.detached_at IS NULL
+       AND EXISTS (SELECT FROM pg_class c WHERE c.oid = OLD.relation) THEN
+        RAISE EXCEPTION 'entity "%" is table %', OLD.entity, OLD.relation
+            USING ERRCODE = 'RF017', DETAIL = 'Two tables under one name would be one in the journal.',
+                  HINT = 'Give attach() another entity name, or detach the other table first.';
+    END IF;
     RETURN NEW;
 END $$;
-COMMENT ON FUNCTION referral.entity_guard() IS 'BEFORE row trigger of referral.entity: a table is registered by its owner (RF003).';
+COMMENT ON FUNCTION referral.entity_guard() IS 'BEFORE row trigger of referral.entity: a table is registered by its owner (RF003), and a name stays with its table (RF017).';
+
+CREATE FUNCTION referral.check_attachable(relation regclass) RETURNS void
+LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    bad text;
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = relation AND c.relkind IN ('r', 'p') AND NOT c.relispartition) THEN
+        RAISE EXCEPTION '% is not a table that can be attached', relation
+            USING ERRCODE = 'wrong_object_type', DETAIL = 'Views, foreign tables and single partitions cannot be guarded.',
+                  HINT = 'Attach the table itself; of a partitioned table, the parent.';
+    END IF;
+    SELECT string_agg(format('%I is %s, not %s', a.attname, format_type(a.atttypid, a.atttypmod), want.type), ', ')
+    INTO bad
+    FROM (VALUES ('org_id', 'bigint'::regtype), ('workflow_id', 'bigint'), ('step', 'text'),
+                 ('state', 'referral.state'), ('status_reason', 'text'), ('entered_at', 'timestamptz'),
+                 ('version', 'bigint'), ('transition_id', 'bigint')) want (name, type)
+    JOIN pg_attribute a ON a.attrelid = relation AND a.attname = want.name AND NOT a.attisdropped
+    WHERE a.atttypid <> want.type;
+    IF bad IS NOT NULL THEN
+        RAISE EXCEPTION 'table % has columns of its own under the engine''s names', relation
+            USING ERRCODE = 'RF012', DETAIL = 'Column ' || bad || '.',
+                  HINT = 'Rename them first: ALTER TABLE … RENAME COLUMN ….';
+    END IF;
+END $$;
+COMMENT ON FUNCTION referral.check_attachable(regclass) IS
+'Refuses a relation that attach() cannot guard: not a table, or with columns of other types under the names the engine needs (RF012). Changes nothing. Null for null.';
+
+CREATE FUNCTION referral.check_identifies(relation regclass, id_column name) RETURNS void
+LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = relation AND a.attname = id_column AND a.attnotnull
+                   AND a.atttypid IN ('bigint'::regtype, 'integer'::regtype, 'smallint'::regtype))
+       -- a partitioned table's unique keys hold the partition key as well: its owner answers for uniqueness
+       OR NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = relation AND c.relkind = 'p'
+                      UNION ALL
+                      SELECT FROM pg_index i WHERE i.indrelid = relation AND i.indisunique AND i.indisvalid
+                        AND i.indpred IS NULL AND i.indexprs IS NULL
+                        AND NOT EXISTS (SELECT FROM unnest(i.indkey::int2[]) k
+                                        JOIN pg_attribute a ON a.attrelid = relation AND a.attnum = k
+                                        WHERE a.attname NOT IN ('org_id', id_column))) THEN
+        RAISE EXCEPTION 'column % of table % does not identify its rows', id_column, relation
+            USING ERRCODE = 'RF017', DETAIL = 'It must be an integer, NOT NULL, and unique alone or together with org_id.',
+                  HINT = 'Name another column, or leave id_column out: attach() then adds tracking_id.';
+    END IF;
+END $$;
+COMMENT ON FUNCTION referral.check_identifies(regclass, name) IS
+'Refuses (RF017) an id column that is not an integer, NOT NULL and unique within an organisation. Null for null.';
 
 CREATE FUNCTION referral.attach(
     relation regclass, workflow text DEFAULT NULL, entity text DEFAULT NULL, id_column name DEFAULT NULL,
@@ -114,6 +173,7 @@ BEGIN
         RAISE EXCEPTION 'only the owner of a table may attach it'
             USING ERRCODE = 'RF003', DETAIL = 'attach() adds columns and triggers.', HINT = 'Call it as the owner.';
     END IF;
+    PERFORM referral.check_attachable(attach.relation);
     IF workflow IS NOT NULL AND NOT EXISTS (
         SELECT FROM referral.workflow w JOIN referral.rule_version v USING (rule_version_id)
         WHERE w.name = attach.workflow AND v.status = 'active') THEN
@@ -135,6 +195,7 @@ BEGIN
         ' ADD COLUMN IF NOT EXISTS entered_at timestamptz,'
         ' ADD COLUMN IF NOT EXISTS version bigint,'
         ' ADD COLUMN IF NOT EXISTS transition_id bigint', relation);
+    EXECUTE format('ALTER TABLE %s ALTER COLUMN org_id SET NOT NULL', relation);
     IF id_name IS NULL THEN
         SELECT CASE WHEN count(*) = 1 THEN min(a.attname::text) END INTO id_name
         FROM pg_index i
@@ -145,11 +206,17 @@ BEGIN
                JOIN pg_attribute b ON b.attrelid = i.indrelid AND b.attnum = k
                WHERE b.attname <> 'org_id') = 1;
     END IF;
-    IF id_name IS NULL THEN
+    IF id_name IS NULL AND EXISTS (SELECT FROM pg_class c WHERE c.oid = attach.relation AND c.relkind = 'p') THEN
+        RAISE EXCEPTION 'partitioned table % needs an integer column that identifies its rows', relation
+            USING ERRCODE = 'RF017', DETAIL = 'Its primary key is not one integer beside org_id.',
+                  HINT = 'Name the column: referral.attach(…, id_column => ''…'').';
+    ELSIF id_name IS NULL THEN
         id_name := 'tracking_id';
         EXECUTE format('ALTER TABLE %s ADD COLUMN IF NOT EXISTS tracking_id bigint GENERATED BY DEFAULT AS IDENTITY,'
                        ' ADD UNIQUE (org_id, tracking_id)', relation);
     END IF;
+
+    PERFORM referral.check_identifies(attach.relation, id_name);
 
     -- registered before its workflow, whose rules are checked against the table
     INSERT INTO referral.entity (entity, relation, id_column)
@@ -196,6 +263,8 @@ COMMENT ON FUNCTION referral.attach(regclass, text, text, name, text, boolean) I
 CREATE FUNCTION referral.track_table(relation regclass, entity text, id_column name, guarded boolean DEFAULT true)
 RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    part regclass;
 BEGIN
     INSERT INTO referral.entity (entity, relation, id_column)
     VALUES (track_table.entity, track_table.relation, track_table.id_column)
@@ -205,13 +274,21 @@ BEGIN
           IS DISTINCT FROM (excluded.relation, excluded.id_column, NULL);
     IF guarded AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = track_table.relation
                AND a.attname = 'version' AND a.atttypid = 'bigint'::regtype AND NOT a.attisdropped) THEN
-        EXECUTE format('CREATE OR REPLACE TRIGGER zz_guard BEFORE INSERT OR UPDATE ON %s'
-                       ' FOR EACH ROW EXECUTE FUNCTION referral.guard(%L, %L)', relation, entity, id_column);
+        -- on a partitioned table an UPDATE may come back as DELETE and INSERT
+        EXECUTE format('CREATE OR REPLACE TRIGGER zz_guard BEFORE INSERT OR UPDATE %s ON %s'
+                       ' FOR EACH ROW EXECUTE FUNCTION referral.guard(%L, %L)',
+                       (SELECT CASE c.relkind WHEN 'p' THEN 'OR DELETE' ELSE '' END
+                        FROM pg_class c WHERE c.oid = track_table.relation),
+                       relation, entity, id_column);
     END IF;
     EXECUTE format('CREATE OR REPLACE TRIGGER journal AFTER INSERT OR UPDATE OR DELETE ON %s'
                    ' FOR EACH ROW EXECUTE FUNCTION referral.journal(%L, %L)', relation, entity, id_column);
-    EXECUTE format('CREATE OR REPLACE TRIGGER no_truncate BEFORE TRUNCATE ON %s'
-                   ' FOR EACH STATEMENT EXECUTE FUNCTION referral.append_only()', relation);
+    -- partitions do not inherit statement triggers
+    FOR part IN SELECT p.relid FROM pg_partition_tree(track_table.relation) p
+                UNION SELECT track_table.relation LOOP
+        EXECUTE format('CREATE OR REPLACE TRIGGER no_truncate BEFORE TRUNCATE ON %s'
+                       ' FOR EACH STATEMENT EXECUTE FUNCTION referral.append_only()', part);
+    END LOOP;
 END $$;
 COMMENT ON FUNCTION referral.track_table(regclass, text, name, boolean) IS
 'Registers a table as an entity and puts guard and journal on it; TRUNCATE, which would leave no trace, is refused. The guard of a table without workflow columns only keeps version and identity. Idempotent; for the table''s owner.';

@@ -133,6 +133,22 @@ entity_typed_column(TupleDesc desc, const char *name, Oid type)
 	return attno;
 }
 
+/* A column that may be there to choose a workflow by; of another type, it is not it. */
+static AttrNumber
+entity_scope_column(TupleDesc desc, const char *name, Oid type)
+{
+	AttrNumber	attno = entity_column(desc, name);
+
+	return attno != 0 && TupleDescAttr(desc, attno - 1)->atttypid == type ? attno : 0;
+}
+
+static Oid
+entity_state_type(RuleCache *cache)
+{
+	return GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum("state"),
+						   ObjectIdGetDatum(cache->namespace_id));
+}
+
 static JournalKind
 entity_journal_kind(Oid type)
 {
@@ -225,11 +241,12 @@ entity_tracked(RuleCache *cache, Relation rel, const char *entity, const char *i
 	if (entity_column(desc, "entered_at") != 0 && entity_column(desc, "workflow_id") != 0)
 	{
 		tracked->workflow_id = entity_typed_column(desc, "workflow_id", INT8OID);
-		tracked->region = entity_typed_column(desc, "region", TEXTOID);
-		tracked->site_id = entity_typed_column(desc, "site_id", INT8OID);
-		tracked->specialty = entity_typed_column(desc, "specialty", TEXTOID);
+		tracked->region = entity_scope_column(desc, "region", TEXTOID);
+		tracked->site_id = entity_scope_column(desc, "site_id", INT8OID);
+		tracked->specialty = entity_scope_column(desc, "specialty", TEXTOID);
 		tracked->step = entity_typed_column(desc, "step", TEXTOID);
-		tracked->state = entity_column(desc, "state");
+		tracked->state = entity_typed_column(desc, "state",
+											 entity_state_type(cache));
 		tracked->status_reason = entity_typed_column(desc, "status_reason", TEXTOID);
 		tracked->entered_at = entity_typed_column(desc, "entered_at", TIMESTAMPTZOID);
 		tracked->transition_id = entity_typed_column(desc, "transition_id", INT8OID);

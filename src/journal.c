@@ -646,7 +646,9 @@ append_only(PG_FUNCTION_ARGS)
 				 errmsg("append_only must be called as a trigger")));
 	ereport(ERROR,
 			(errcode(ERRCODE_RF_APPEND_ONLY),
-			 errmsg("table \"%s\" is append-only", RelationGetRelationName(trigdata->tg_relation)),
-			 errdetail("What is recorded stays recorded."),
+			 TRIGGER_FIRED_BY_TRUNCATE(trigdata->tg_event)
+			 ? errmsg("table \"%s\" cannot be truncated", RelationGetRelationName(trigdata->tg_relation))
+			 : errmsg("table \"%s\" is append-only", RelationGetRelationName(trigdata->tg_relation)),
+			 errdetail("What is recorded stays recorded, and TRUNCATE would leave no record."),
 			 errhint("Record a correction as a new change.")));
 }

@@ -72,6 +72,7 @@ typedef struct RuleCheck
 	Oid			extension_id;
 	List	   *functions;
 	const char *refusal;		/* why the expression is refused, or NULL */
+	int			position;		/* where, counted from 1 */
 } RuleCheck;
 
 /* > 0 while a predicate runs; left over only by an error. */
@@ -148,9 +149,9 @@ rule_check_function(Oid funcid, void *arg)
 	else if (funcid < FirstGenbkiObjectId ||
 			 get_func_namespace(funcid) == PG_CATALOG_NAMESPACE)
 	{
-		/* table_to_xml and its kin run queries over whatever they are told */
+		/* table_to_xml() and its kin run queries over whatever they are told */
 		if (get_func_rettype(funcid) == XMLOID)
-			check->refusal = psprintf("function %s can run other queries", name);
+			check->refusal = psprintf("function %s yields xml, which rules cannot use", name);
 	}
 	else if (getExtensionOfObject(ProcedureRelationId, funcid) != check->extension_id &&
 			 !rule_function_is_registered(funcid))
@@ -176,6 +177,24 @@ rule_check_column(Var *var, RuleCheck *check)
 	return check->refusal != NULL;
 }
 
+/* Is there something about this node itself that a rule may not have? */
+static bool
+rule_check_node(Node *node, RuleCheck *check)
+{
+	if (IsA(node, SubLink) || IsA(node, Query))
+		check->refusal = "subqueries are not allowed";
+	else if (IsA(node, Param) || IsA(node, CurrentOfExpr) || IsA(node, NextValueExpr))
+		check->refusal = "parameters are not allowed";
+	else if (IsA(node, Var) && rule_check_column((Var *) node, check))
+		return true;
+	else if (check_functions_in_node(node, rule_check_function, check))
+		return true;
+	else if (!rule_type_is_safe(check, exprType(node)))
+		check->refusal = psprintf("type %s is neither built in nor a column's type",
+								  format_type_be(exprType(node)));
+	return check->refusal != NULL;
+}
+
 static bool
 rule_check_walker(Node *node, void *arg)
 {
@@ -183,26 +202,9 @@ rule_check_walker(Node *node, void *arg)
 
 	if (node == NULL)
 		return false;
-	if (IsA(node, List))
-		return expression_tree_walker(node, rule_check_walker, arg);
-	if (IsA(node, SubLink) || IsA(node, Query))
+	if (!IsA(node, List) && rule_check_node(node, check))
 	{
-		check->refusal = "subqueries are not allowed";
-		return true;
-	}
-	if (IsA(node, Param) || IsA(node, CurrentOfExpr) || IsA(node, NextValueExpr))
-	{
-		check->refusal = "parameters are not allowed";
-		return true;
-	}
-	if (IsA(node, Var) && rule_check_column((Var *) node, check))
-		return true;
-	if (check_functions_in_node(node, rule_check_function, arg))
-		return true;
-	if (!rule_type_is_safe(check, exprType(node)))
-	{
-		check->refusal = psprintf("type %s is neither built in nor a column's type",
-								  format_type_be(exprType(node)));
+		check->position = exprLocation(node) + 1;
 		return true;
 	}
 	return expression_tree_walker(node, rule_check_walker, arg);
@@ -249,9 +251,8 @@ rule_refuse(const char *source, Relation rel, const char *why, int position)
 			 errmsg("invalid rule expression: %s", why),
 			 errdetail("Columns on offer, for the new row by bare name, for the former as old.column: %s.",
 					   rule_columns_on_offer(rel)),
-			 position > 0
-			 ? errhint("The position is character %d of the expression.", position)
-			 : errhint("Rules are boolean SQL expressions over one row: no subqueries, aggregates, window or set-returning functions, volatile functions or parameters; other functions only when registered in referral.rule_function."),
+			 errhint("%sRules are boolean SQL expressions over one row: no subqueries, aggregates, window or set-returning functions, volatile functions or parameters; functions beyond pg_catalog and referral only when registered in referral.rule_function.",
+					 position > 0 ? psprintf("See character %d. ", position) : ""),
 			 internalerrquery(source),
 			 position > 0 ? internalerrposition(position) : 0));
 }
@@ -373,7 +374,7 @@ rule_parse_checked(const char *source, Relation rel, List **functions)
 	AtEOXact_GUC(true, nest);
 
 	if (check.refusal != NULL)
-		rule_refuse(source, rel, check.refusal, 0);
+		rule_refuse(source, rel, check.refusal, check.position);
 	if (functions != NULL)
 		*functions = check.functions;
 	return node;

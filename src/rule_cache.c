@@ -4,7 +4,7 @@
  *		The per-backend cache of everything read from rule tables, and what
  *		makes it stale.
  *
- * Statement triggers on the rule tables (rules_changed) send a relcache
+ * Triggers on the rule tables (rules_changed) send a relcache
  * invalidation for their table; so do ALTER TABLE and friends for the tracked
  * tables, and pg_proc changes arrive through the syscache.  Every callback
  * only counts up rule_generation; the next look-up retires the stale cache.
@@ -174,8 +174,9 @@ rule_cache(bool accept_invalidations)
 PG_FUNCTION_INFO_V1(rules_changed);
 
 /*
- * rules_changed(): AFTER statement trigger of every rule table; tells every
- * backend, at commit, that its cached rules are stale.  It writes nothing.
+ * rules_changed(): AFTER trigger of every rule table, for each row (all that
+ * logical replication fires) and for TRUNCATE; tells every backend, at commit,
+ * that its cached rules are stale.  It writes nothing.
  */
 Datum
 rules_changed(PG_FUNCTION_ARGS)

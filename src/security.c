@@ -57,7 +57,7 @@ static struct
 	Oid			userid;
 	char		name[NAMEDATALEN];
 	bool		is_application;
-	bool		single_org;		/* the installation has one organisation */
+	int64		only_org;		/* the one organisation, 0 when there are several */
 	int			nmemberships;
 	Membership *memberships;
 }			login;
@@ -197,6 +197,7 @@ static void
 load_memberships(RuleCache *cache)
 {
 	OwnerScope	scope;
+	bool		isnull;
 
 	security_begin_read(&scope, cache->owner);
 	security_read("SELECT org_id, actor_kind FROM referral.organization_member"
@@ -207,7 +208,6 @@ load_memberships(RuleCache *cache)
 	login.nmemberships = (int) SPI_processed;
 	for (int i = 0; i < login.nmemberships; i++)
 	{
-		bool		isnull;
 		char	   *kind = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2);
 
 		login.memberships[i].org_id =
@@ -217,8 +217,11 @@ load_memberships(RuleCache *cache)
 			if (kind != NULL && strcmp(kind, kind_names[k]) == 0)
 				login.memberships[i].kind = (ActorKind) k;
 	}
-	security_read("SELECT FROM referral.organization WHERE $1 LIMIT 2", BOOLOID, BoolGetDatum(true));
-	login.single_org = SPI_processed < 2;
+	security_read("SELECT CASE count(*) WHEN 0 THEN 1 WHEN 1 THEN min(org_id) ELSE 0 END"
+				  " FROM (SELECT org_id FROM referral.organization WHERE $1 LIMIT 2) o",
+				  BOOLOID, BoolGetDatum(true));
+	login.only_org = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0],
+												 SPI_tuptable->tupdesc, 1, &isnull));
 	security_end_read(&scope);
 }
 
@@ -348,8 +351,8 @@ current_org(PG_FUNCTION_ARGS)
 	know_login();
 	if (!login.is_application && login.nmemberships == 1)
 		PG_RETURN_INT64(login.memberships[0].org_id);
-	if (login.single_org)
-		PG_RETURN_INT64(1);
+	if (login.only_org != 0)
+		PG_RETURN_INT64(login.only_org);
 	ereport(ERROR,
 			(errcode(ERRCODE_RF_SETTING),
 			 errmsg("referral.org_id is not set"),
@@ -389,8 +392,8 @@ visible_orgs(PG_FUNCTION_ARGS)
 	if (login.is_application)
 	{
 		/* unset counts only while no other organisation could be meant */
-		if (wanted != 0 || login.single_org)
-			orgs[norgs++] = Int64GetDatum(wanted != 0 ? wanted : 1);
+		if (wanted != 0 || login.only_org != 0)
+			orgs[norgs++] = Int64GetDatum(wanted != 0 ? wanted : login.only_org);
 	}
 	else
 		for (int i = 0; i < login.nmemberships; i++)

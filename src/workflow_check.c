@@ -147,29 +147,40 @@ workflow_is_open(Move *move, WorkflowTransition *transition, List **blocks)
 
 /* ---------- Refusals ---------- */
 
-/* "validated (validate); cancelled (cancel: blocked, a reason is required)" */
+/*
+ * "validated (validate); cancelled (cancel: blocked, a reason is required)":
+ * what is open first.  A reason given for another move does not count here.
+ */
 static char *
 describe_next_steps(Move *move)
 {
-	StringInfoData buf;
+	StringInfoData open,
+				blocked;
 
-	initStringInfo(&buf);
+	move->reason_code = NULL;
+	initStringInfo(&open);
+	initStringInfo(&blocked);
 	for (WorkflowTransition *t = move->workflow->by_from[move->from->number];
 		 t != NULL; t = t->next_same_from)
 	{
-		List	   *blocks = NIL;
+		List	   *obstacles = NIL;
 		ListCell   *lc;
 
-		appendStringInfo(&buf, "%s%s (%s", buf.len > 0 ? "; " : "", t->to->step, t->transition);
-		if (!workflow_is_open(move, t, &blocks))
-			foreach(lc, blocks)
-				appendStringInfo(&buf, "%s%s", foreach_current_index(lc) == 0 ? ": blocked, " : ", ",
-								 ((Obstacle *) lfirst(lc))->message);
-		appendStringInfoChar(&buf, ')');
+		if (workflow_is_open(move, t, &obstacles))
+		{
+			appendStringInfo(&open, "%s%s (%s)", open.len > 0 ? "; " : "",
+							 t->to->step, t->transition);
+			continue;
+		}
+		appendStringInfo(&blocked, "; %s (%s: blocked", t->to->step, t->transition);
+		foreach(lc, obstacles)
+			appendStringInfo(&blocked, ", %s", ((Obstacle *) lfirst(lc))->message);
+		appendStringInfoChar(&blocked, ')');
 	}
-	if (buf.len == 0)
+	if (open.len + blocked.len == 0)
 		return psprintf("Step \"%s\" is final: it has no next steps.", move->from->step);
-	return psprintf("Legal next steps from \"%s\": %s.", move->from->step, buf.data);
+	return psprintf("Legal next steps from \"%s\": %s%s.", move->from->step, open.data,
+					open.len > 0 ? blocked.data : blocked.data + 2);
 }
 
 void

@@ -35,22 +35,29 @@
 #include "workflow_move.h"
 
 /*
- * The row the guard passed last in this command.  An UPDATE that moves a row
- * to another partition comes back as an INSERT of that very row.
+ * An UPDATE that moves a row to another partition comes back to the guard as
+ * UPDATE, DELETE and INSERT of that very row, one right after the other.  The
+ * INSERT then has been judged already.  Nothing else may slip through, so the
+ * three must follow each other in one command, with no other row in between.
  */
 static struct
 {
-	bool		valid;
+	enum
+	{
+		PASSED_NOTHING,
+		PASSED_UPDATE,
+		PASSED_DELETE
+	}			stage;
 	CommandId	command;
 	int64		org_id;
 	int64		id;
-	int64		version;
+	int64		version;		/* after the update */
 }			last_passed;
 
 static void
 forget_last_passed(XactEvent event, void *arg)
 {
-	last_passed.valid = false;
+	last_passed.stage = PASSED_NOTHING;
 }
 
 void
@@ -162,6 +169,30 @@ event_time(bool *imported)
 	return *imported ? at : GetCurrentTransactionStartTimestamp();
 }
 
+/* Is this the next event of the row that the guard passed last? */
+static bool
+follows_last_passed(int stage, TrackedRel *rel, TriggerData *trigdata,
+					TupleTableSlot *row, int64 versions_behind)
+{
+	return last_passed.stage == stage && rel->version != 0 &&
+		trigdata->tg_relation->rd_rel->relispartition &&
+		last_passed.command == GetCurrentCommandId(false) &&
+		last_passed.org_id == row_int64(row, rel->org_id) &&
+		last_passed.id == entity_get_int64(rel, rel->id, row_value(row, rel->id)) &&
+		last_passed.version == row_int64(row, rel->version) + versions_behind;
+}
+
+/* A DELETE is nobody's transition; it only may be half of a move. */
+static HeapTuple
+guard_delete(TriggerData *trigdata, TrackedRel *rel)
+{
+	slot_getallattrs(trigdata->tg_trigslot);
+	last_passed.stage = follows_last_passed(PASSED_UPDATE, rel, trigdata,
+											trigdata->tg_trigslot, 1)
+		? PASSED_DELETE : PASSED_NOTHING;
+	return trigdata->tg_trigtuple;
+}
+
 static HeapTuple
 guard_insert(TriggerData *trigdata, RuleCache *cache, TrackedRel *rel)
 {
@@ -175,16 +206,13 @@ guard_insert(TriggerData *trigdata, RuleCache *cache, TrackedRel *rel)
 	move.org_id = row_int64(row, rel->org_id);
 	move.id = entity_get_int64(rel, rel->id, row_value(row, rel->id));
 
-	/* A row on its way to another partition has been judged already. */
-	if (last_passed.valid && rel->version != 0 &&
-		trigdata->tg_relation->rd_rel->relispartition &&
-		last_passed.command == GetCurrentCommandId(false) &&
-		last_passed.org_id == move.org_id && last_passed.id == move.id &&
-		last_passed.version == row_int64(row, rel->version))
+	if (follows_last_passed(PASSED_DELETE, rel, trigdata, row, 0))
 	{
+		last_passed.stage = PASSED_NOTHING;
 		journal_note_moved(rel, move.org_id, move.id, last_passed.version);
 		return trigdata->tg_trigtuple;
 	}
+	last_passed.stage = PASSED_NOTHING;
 
 	row_set(row, rel->version, Int64GetDatum(1));
 	if (rel->workflow_id != 0)
@@ -268,7 +296,7 @@ wanted_step(TriggerData *trigdata, Move *move)
 
 	if (row_text_differs(move->newslot, move->oldslot, rel->step))
 	{
-		text	   *name = row_isnull(move->newslot, rel->step) ? cstring_to_text("")
+		text	   *name = row_isnull(move->newslot, rel->step) ? cstring_to_text("(none)")
 			: DatumGetTextPP(row_value(move->newslot, rel->step));
 
 		to = workflow_step(move->workflow, name);
@@ -284,7 +312,7 @@ wanted_step(TriggerData *trigdata, Move *move)
 			: workflow_entry_step(move->workflow,
 								  DatumGetObjectId(row_value(move->newslot, rel->state)));
 		if (to == NULL)
-			workflow_refuse_step(move, row_isnull(move->newslot, rel->state) ? ""
+			workflow_refuse_step(move, row_isnull(move->newslot, rel->state) ? "(none)"
 						: OidOutputFunctionCall(F_ENUM_OUT,
 																  row_value(move->newslot, rel->state)),
 						NULL);
@@ -427,6 +455,7 @@ guard_update(TriggerData *trigdata, RuleCache *cache, TrackedRel *rel)
 		.oldslot = trigdata->tg_trigslot,.newslot = rel->newslot};
 	bool		moved = false;
 
+	last_passed.stage = PASSED_NOTHING;
 	row_copy_all(rel->newslot, trigdata->tg_newslot);
 	slot_getallattrs(move.oldslot);
 	check_identity(trigdata, rel, move.oldslot);
@@ -447,7 +476,7 @@ guard_update(TriggerData *trigdata, RuleCache *cache, TrackedRel *rel)
 		return row_form(rel);
 	}
 
-	last_passed.valid = true;
+	last_passed.stage = PASSED_UPDATE;
 	last_passed.command = GetCurrentCommandId(false);
 	last_passed.org_id = move.org_id;
 	last_passed.id = move.id;
@@ -461,8 +490,9 @@ guard_update(TriggerData *trigdata, RuleCache *cache, TrackedRel *rel)
 PG_FUNCTION_INFO_V1(guard);
 
 /*
- * guard(entity, id_column): BEFORE INSERT OR UPDATE row trigger.  Errors
- * RF001 to RF006, and those a guard names itself.
+ * guard(entity, id_column): BEFORE INSERT OR UPDATE row trigger, on partitioned
+ * tables also BEFORE DELETE.  Errors RF001 to RF006, and those a guard names
+ * itself.
  */
 Datum
 guard(PG_FUNCTION_ARGS)
@@ -481,7 +511,5 @@ guard(PG_FUNCTION_ARGS)
 		return PointerGetDatum(guard_insert(trigdata, cache, rel));
 	if (TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
 		return PointerGetDatum(guard_update(trigdata, cache, rel));
-	ereport(ERROR,
-			(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-			 errmsg("guard must be fired by INSERT or UPDATE")));
+	return PointerGetDatum(guard_delete(trigdata, rel));
 }

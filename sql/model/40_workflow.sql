@@ -130,5 +130,5 @@ GRANT INSERT, UPDATE, DELETE ON referral.workflow, referral.workflow_step, refer
 GRANT SELECT ON referral.organization, referral.organization_member TO referral_admin, referral_coordinator,
     referral_clinician, referral_scheduler, referral_authorizer, referral_approver, referral_auditor,
     referral_analyst, referral_integration;
-GRANT INSERT, UPDATE ON referral.organization TO referral_admin;
+GRANT UPDATE ON referral.organization TO referral_admin;
 GRANT INSERT, UPDATE, DELETE ON referral.organization_member TO referral_admin;
