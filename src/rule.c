@@ -161,6 +161,27 @@ rule_check_function(Oid funcid, void *arg)
 	return check->refusal != NULL;
 }
 
+/*
+ * Functions that read a value of a type named at run time would run the type's
+ * own code (a domain's CHECK) without the type showing in the expression.
+ */
+static bool
+rule_check_call(FuncExpr *call, RuleCheck *check)
+{
+	Oid		   *argtypes;
+	int			nargs;
+	const char *name = get_func_name(call->funcid);
+
+	(void) get_func_signature(call->funcid, &argtypes, &nargs);
+	for (int i = 0; i < nargs; i++)
+		if (argtypes[i] == CSTRINGOID || argtypes[i] == INTERNALOID)
+			check->refusal = psprintf("function %s cannot be called by a rule", name);
+	if (get_func_namespace(call->funcid) == PG_CATALOG_NAMESPACE &&
+		strncmp(name, "pg_input_", strlen("pg_input_")) == 0)
+		check->refusal = psprintf("function %s cannot be called by a rule", name);
+	return check->refusal != NULL;
+}
+
 static bool
 rule_check_column(Var *var, RuleCheck *check)
 {
@@ -187,6 +208,8 @@ rule_check_node(Node *node, RuleCheck *check)
 		check->refusal = "parameters are not allowed";
 	else if (IsA(node, Var) && rule_check_column((Var *) node, check))
 		return true;
+	else if (IsA(node, FuncExpr) && rule_check_call((FuncExpr *) node, check))
+		return true;
 	else if (check_functions_in_node(node, rule_check_function, check))
 		return true;
 	else if (!rule_type_is_safe(check, exprType(node)))
@@ -210,18 +233,34 @@ rule_check_walker(Node *node, void *arg)
 	return expression_tree_walker(node, rule_check_walker, arg);
 }
 
-/* Refuse what EXPR_KIND_TRIGGER_WHEN would refuse too, in our own words. */
-static bool
-rule_has_subquery(Node *node, void *arg)
+/* What is to be refused in the grammar's tree, before it is analysed. */
+typedef struct RawCheck
 {
+	const char *refusal;
+	int			position;
+} RawCheck;
+
+static bool
+rule_check_raw(Node *node, void *arg)
+{
+	RawCheck   *check = (RawCheck *) arg;
+
 	if (node == NULL)
 		return false;
 	if (IsA(node, SubLink))
 	{
-		*(int *) arg = ((SubLink *) node)->location;
+		check->refusal = "subqueries are not allowed";
+		check->position = ((SubLink *) node)->location + 1;
 		return true;
 	}
-	return raw_expression_tree_walker(node, rule_has_subquery, arg);
+	/* a star is expanded in select lists only; the analysis does not expect it */
+	if (IsA(node, ColumnRef) && IsA(llast(((ColumnRef *) node)->fields), A_Star))
+	{
+		check->refusal = "a whole row cannot be used, name its columns";
+		check->position = ((ColumnRef *) node)->location + 1;
+		return true;
+	}
+	return raw_expression_tree_walker(node, rule_check_raw, arg);
 }
 
 static char *
@@ -266,7 +305,7 @@ rule_parse_raw(const char *source, Relation rel)
 	List	   *parsed = raw_parser(source, RAW_PARSE_PLPGSQL_EXPR);
 	SelectStmt *stmt = (SelectStmt *) linitial_node(RawStmt, parsed)->stmt;
 	ResTarget  *target;
-	int			location = -1;
+	RawCheck	check = {0};
 
 	if (!IsA(stmt, SelectStmt) || list_length(stmt->targetList) != 1 ||
 		stmt->distinctClause || stmt->intoClause || stmt->fromClause ||
@@ -278,8 +317,8 @@ rule_parse_raw(const char *source, Relation rel)
 	target = linitial_node(ResTarget, stmt->targetList);
 	if (target->name != NULL || target->indirection != NIL)
 		rule_refuse(source, rel, "it must be one expression", 0);
-	if (rule_has_subquery(target->val, &location))
-		rule_refuse(source, rel, "subqueries are not allowed", location + 1);
+	if (rule_check_raw(target->val, &check))
+		rule_refuse(source, rel, check.refusal, check.position);
 	return target->val;
 }
 
