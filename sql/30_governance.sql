@@ -46,14 +46,14 @@ CREATE FUNCTION referral.rule_version_guard() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     actor text := referral.current_actor();
-    is_owner boolean := pg_has_role(current_user, (SELECT relowner FROM pg_class WHERE oid = TG_RELID), 'USAGE');
+    is_owner boolean := pg_has_role(current_user, (SELECT relowner FROM pg_class WHERE oid = 'referral.rule_version'::regclass), 'USAGE');
     changed_at timestamptz := clock_timestamp();
     retired_at timestamptz;
 BEGIN
     IF TG_OP = 'DELETE' THEN
-        IF OLD.status <> 'draft' OR OLD.submitted_at IS NOT NULL THEN
-            RAISE EXCEPTION 'rule version % is %, only a draft that was never submitted can be deleted', OLD.rule_version_id, OLD.status
-                USING ERRCODE = 'RF016', DETAIL = 'What was ever submitted stays on record.',
+        IF OLD.status <> 'draft' THEN
+            RAISE EXCEPTION 'rule version % is %, only a draft can be deleted', OLD.rule_version_id, OLD.status
+                USING ERRCODE = 'RF016', DETAIL = 'Decisions may have been made by it.',
                       HINT = 'Retire the version instead.';
         END IF;
         RETURN OLD;
@@ -105,7 +105,7 @@ BEGIN
             NEW.submitted_at := changed_at;
             NEW.checksum := referral.rule_checksum(OLD.rule_version_id);
         WHEN (OLD.status, NEW.status) IN (('submitted', 'draft'), ('approved', 'draft')) THEN
-            NEW.approved_at := NULL; NEW.approver := NULL; NEW.checksum := NULL;
+            NEW.submitted_at := NULL; NEW.approved_at := NULL; NEW.approver := NULL; NEW.checksum := NULL;
         WHEN (OLD.status, NEW.status) = ('submitted', 'approved') THEN
             IF NOT pg_has_role(current_user, 'referral_rule_approver', 'USAGE') THEN
                 RAISE EXCEPTION 'only referral_rule_approver may approve a rule version'
@@ -280,8 +280,13 @@ COMMENT ON FUNCTION referral.copy_workflow_rules(bigint, bigint) IS
 CREATE FUNCTION referral.rule_function_guard() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    f oid := to_regprocedure(NEW.signature);
+    f oid;
 BEGIN
+    BEGIN
+        f := to_regprocedure(NEW.signature);
+    EXCEPTION WHEN OTHERS THEN
+        f := NULL;      -- not even the form of a signature
+    END;
     IF f IS NULL OR NOT EXISTS (SELECT FROM pg_proc p WHERE p.oid = f
                                 AND p.prokind = 'f' AND NOT p.proretset AND p.provolatile IN ('i', 's')) THEN
         RAISE EXCEPTION 'function % cannot be registered for rules', NEW.signature
@@ -298,14 +303,30 @@ END $$;
 COMMENT ON FUNCTION referral.rule_function_guard() IS
 'BEFORE row trigger of referral.rule_function: records the definition the administrator saw. A function that changes afterwards is no longer registered.';
 
+-- Called by the model files: a trigger that is there keeps its enabled state, also a disabled one.
+CREATE FUNCTION referral.lay_trigger(relation regclass, trigger name, definition text, fires "char" DEFAULT 'O') RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    state "char" := coalesce((SELECT t.tgenabled FROM pg_trigger t
+                              WHERE t.tgrelid = relation AND t.tgname = trigger), fires);
+BEGIN
+    EXECUTE format('CREATE OR REPLACE TRIGGER %I %s', trigger, format(definition, relation));
+    IF state <> 'O' THEN
+        EXECUTE format('ALTER TABLE %s %s TRIGGER %I', relation,
+                       CASE state WHEN 'A' THEN 'ENABLE ALWAYS' WHEN 'R' THEN 'ENABLE REPLICA' ELSE 'DISABLE' END, trigger);
+    END IF;
+END $$;
+COMMENT ON FUNCTION referral.lay_trigger(regclass, name, text, "char") IS
+'Creates a trigger, or brings it up to date without changing whether it is enabled. definition: what follows the name in CREATE TRIGGER, with %s for the table; fires: tgenabled of a new one. For the table''s owner.';
+
 -- Called by the model files for every rule table.
 CREATE FUNCTION referral.govern_table(relation regclass, id_column name) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     entity text := (SELECT relname FROM pg_class WHERE oid = relation);
 BEGIN
-    EXECUTE format('CREATE OR REPLACE TRIGGER rule_row BEFORE INSERT OR UPDATE OR DELETE ON %s'
-                   ' FOR EACH ROW EXECUTE FUNCTION referral.rule_row_guard()', relation);
+    PERFORM referral.lay_trigger(relation, 'rule_row', 'BEFORE INSERT OR UPDATE OR DELETE ON %s'
+        ' FOR EACH ROW EXECUTE FUNCTION referral.rule_row_guard()');
     PERFORM referral.watch_table(relation);
     PERFORM referral.track_table(relation, entity, id_column);
 END $$;
@@ -315,17 +336,16 @@ COMMENT ON FUNCTION referral.govern_table(regclass, name) IS
 CREATE FUNCTION referral.watch_table(relation regclass) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    EXECUTE format('CREATE OR REPLACE TRIGGER rules_changed AFTER INSERT OR UPDATE OR DELETE ON %s'
-                   ' FOR EACH ROW EXECUTE FUNCTION referral.rules_changed()', relation);
-    EXECUTE format('CREATE OR REPLACE TRIGGER rules_changed_truncate AFTER TRUNCATE ON %s'
-                   ' FOR EACH STATEMENT EXECUTE FUNCTION referral.rules_changed()', relation);
-    -- they write nothing, and replicated rules must be noticed too
-    EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER rules_changed', relation);
-    EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER rules_changed_truncate', relation);
+    -- ALWAYS: they write nothing, and replicated rules must be noticed too
+    PERFORM referral.lay_trigger(relation, 'rules_changed', 'AFTER INSERT OR UPDATE OR DELETE ON %s'
+        ' FOR EACH ROW EXECUTE FUNCTION referral.rules_changed()', 'A');
+    PERFORM referral.lay_trigger(relation, 'rules_changed_truncate', 'AFTER TRUNCATE ON %s'
+        ' FOR EACH STATEMENT EXECUTE FUNCTION referral.rules_changed()', 'A');
 END $$;
 COMMENT ON FUNCTION referral.watch_table(regclass) IS
 'Lets every backend forget its compiled rules when the table changes. Idempotent; for the table''s owner.';
 
 REVOKE ALL ON FUNCTION referral.rollback_rule_set(text), referral.copy_rule_version(bigint, text),
     referral.copy_workflow_rules(bigint, bigint), referral.rule_version_guard(), referral.rule_row_guard(), referral.rule_function_guard(),
-    referral.govern_table(regclass, name), referral.watch_table(regclass) FROM PUBLIC;
+    referral.govern_table(regclass, name), referral.watch_table(regclass),
+    referral.lay_trigger(regclass, name, text, "char") FROM PUBLIC;

@@ -68,25 +68,20 @@ COMMENT ON FUNCTION referral.migrate_workflow(text, bigint, bigint, bigint, text
 CREATE FUNCTION referral.workflow_check() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    target regclass;
-    expression text;
-    role_name text;
+    new_row jsonb := to_jsonb(NEW);
+    expression text := new_row ->> TG_ARGV[0];
+    target regclass := (SELECT e.relation FROM referral.entity e
+                        WHERE e.entity = coalesce(new_row ->> 'entity',
+                            (SELECT w.entity FROM referral.workflow w
+                             WHERE w.workflow_id = (new_row ->> 'workflow_id')::bigint)));
 BEGIN
-    IF TG_TABLE_NAME = 'workflow' THEN
-        expression := NEW.applies_when;
-        SELECT e.relation INTO target FROM referral.entity e WHERE e.entity = NEW.entity;
-    ELSE
-        expression := NEW.predicate;
-        SELECT e.relation INTO target
-        FROM referral.workflow w JOIN referral.entity e USING (entity) WHERE w.workflow_id = NEW.workflow_id;
-    END IF;
     IF expression IS NOT NULL AND target IS NOT NULL THEN
         PERFORM referral.check_rule(target, expression);
     END IF;
     RETURN NEW;
 END $$;
 COMMENT ON FUNCTION referral.workflow_check() IS
-'BEFORE row trigger of workflow and workflow_guard: refuses a predicate that does not compile over the entity''s table (RF011).';
+'workflow_check(column): BEFORE row trigger of workflow and workflow_guard; refuses a predicate in that column that does not compile over the entity''s table (RF011).';
 
 CREATE FUNCTION referral.entity_guard() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -109,7 +104,7 @@ END $$;
 COMMENT ON FUNCTION referral.entity_guard() IS 'BEFORE row trigger of referral.entity: a table is registered by its owner (RF003), and a name stays with its table (RF017).';
 
 CREATE FUNCTION referral.check_attachable(relation regclass) RETURNS void
-LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     bad text;
 BEGIN
@@ -135,7 +130,7 @@ COMMENT ON FUNCTION referral.check_attachable(regclass) IS
 'Refuses a relation that attach() cannot guard: not a table, or with columns of other types under the names the engine needs (RF012). Changes nothing. Null for null.';
 
 CREATE FUNCTION referral.check_identifies(relation regclass, id_column name) RETURNS void
-LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = relation AND a.attname = id_column AND a.attnotnull
                    AND a.atttypid IN ('bigint'::regtype, 'integer'::regtype, 'smallint'::regtype))
@@ -275,19 +270,19 @@ BEGIN
     IF guarded AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = track_table.relation
                AND a.attname = 'version' AND a.atttypid = 'bigint'::regtype AND NOT a.attisdropped) THEN
         -- on a partitioned table an UPDATE may come back as DELETE and INSERT
-        EXECUTE format('CREATE OR REPLACE TRIGGER zz_guard BEFORE INSERT OR UPDATE %s ON %s'
-                       ' FOR EACH ROW EXECUTE FUNCTION referral.guard(%L, %L)',
-                       (SELECT CASE c.relkind WHEN 'p' THEN 'OR DELETE' ELSE '' END
-                        FROM pg_class c WHERE c.oid = track_table.relation),
-                       relation, entity, id_column);
+        PERFORM referral.lay_trigger(relation, 'zz_guard',
+            format('BEFORE INSERT OR UPDATE %s ON %%s FOR EACH ROW EXECUTE FUNCTION referral.guard(%L, %L)',
+                   (SELECT CASE c.relkind WHEN 'p' THEN 'OR DELETE' ELSE '' END
+                    FROM pg_class c WHERE c.oid = track_table.relation), entity, id_column));
     END IF;
-    EXECUTE format('CREATE OR REPLACE TRIGGER journal AFTER INSERT OR UPDATE OR DELETE ON %s'
-                   ' FOR EACH ROW EXECUTE FUNCTION referral.journal(%L, %L)', relation, entity, id_column);
+    PERFORM referral.lay_trigger(relation, 'journal',
+        format('AFTER INSERT OR UPDATE OR DELETE ON %%s FOR EACH ROW EXECUTE FUNCTION referral.journal(%L, %L)',
+               entity, id_column));
     -- partitions do not inherit statement triggers
     FOR part IN SELECT p.relid FROM pg_partition_tree(track_table.relation) p
                 UNION SELECT track_table.relation LOOP
-        EXECUTE format('CREATE OR REPLACE TRIGGER no_truncate BEFORE TRUNCATE ON %s'
-                       ' FOR EACH STATEMENT EXECUTE FUNCTION referral.append_only()', part);
+        PERFORM referral.lay_trigger(part, 'no_truncate',
+            'BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION referral.append_only()');
     END LOOP;
 END $$;
 COMMENT ON FUNCTION referral.track_table(regclass, text, name, boolean) IS

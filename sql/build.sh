@@ -47,6 +47,7 @@ cat <<TAIL
 
 -- the parts of the model, in the order of their numbers
 CREATE FUNCTION referral.model_parts() RETURNS pg_catalog.text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
 AS \$\$ SELECT ARRAY[$concepts]::pg_catalog.text[] \$\$;
 COMMENT ON FUNCTION referral.model_parts() IS 'The parts of the model in the order in which deploy() lays them down.';
 TAIL

@@ -172,8 +172,10 @@ entity_journal_kind(Oid type)
 			return JOURNAL_DATETIME;
 		case JSONBOID:
 			return JOURNAL_JSONB;
+		case UUIDOID:
+			return JOURNAL_OUTPUT;
 		default:
-			return type_is_enum(type) ? JOURNAL_ENUM : JOURNAL_OTHER;
+			return type_is_enum(type) ? JOURNAL_OUTPUT : JOURNAL_OTHER;
 	}
 }
 
@@ -192,6 +194,14 @@ entity_fill_columns(TrackedRel *tracked)
 		if (att->attisdropped)
 			continue;			/* JOURNAL_SKIP */
 		column->kind = entity_journal_kind(att->atttypid);
+		if (column->kind == JOURNAL_OUTPUT)
+		{
+			Oid			output;
+			bool		is_varlena;
+
+			getTypeOutputInfo(att->atttypid, &output, &is_varlena);
+			fmgr_info_cxt(output, &column->function, CurrentMemoryContext);
+		}
 		if (column->kind == JOURNAL_OTHER)
 		{
 			/* to_jsonb() learns its argument's type from the call expression */
@@ -200,8 +210,8 @@ entity_fill_columns(TrackedRel *tracked)
 																	 att->attcollation)),
 											InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL);
 
-			fmgr_info_cxt(F_TO_JSONB, &column->to_jsonb, CurrentMemoryContext);
-			fmgr_info_set_expr((Node *) call, &column->to_jsonb);
+			fmgr_info_cxt(F_TO_JSONB, &column->function, CurrentMemoryContext);
+			fmgr_info_set_expr((Node *) call, &column->function);
 		}
 	}
 	for (int i = 0; i < lengthof(carried); i++)
@@ -337,6 +347,22 @@ entity_column_changed(TrackedRel *rel, int index,
 			   VARSIZE_EXTERNAL(DatumGetPointer(a))) == 0)
 		return false;
 	return !datum_image_eq(a, b, att->attbyval, att->attlen);
+}
+
+/* RF017 when org_id or the id column has changed. */
+void
+entity_check_identity(TrackedRel *rel, TupleTableSlot *oldslot, TupleTableSlot *newslot)
+{
+	if ((rel->org_id == 0 ||
+		 !entity_column_changed(rel, rel->org_id - 1, oldslot, newslot)) &&
+		!entity_column_changed(rel, rel->id - 1, oldslot, newslot))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_RF_IDENTITY),
+			 errmsg("the identity of a tracked row may not change"),
+			 errdetail("org_id and %s of entity \"%s\" name the row in the journal for ever.",
+					   NameStr(TupleDescAttr(rel->desc, rel->id - 1)->attname), rel->entity),
+			 errhint("Insert a new row instead.")));
 }
 
 int64

@@ -25,7 +25,7 @@ typedef enum JournalKind
 	JOURNAL_INTEGER,
 	JOURNAL_NUMERIC,
 	JOURNAL_TEXT,
-	JOURNAL_ENUM,
+	JOURNAL_OUTPUT,				/* as its output function says */
 	JOURNAL_DATETIME,
 	JOURNAL_JSONB,
 	JOURNAL_OTHER
@@ -34,7 +34,7 @@ typedef enum JournalKind
 typedef struct TrackedColumn
 {
 	JournalKind kind;
-	FmgrInfo	to_jsonb;		/* JOURNAL_OTHER only */
+	FmgrInfo	function;		/* JOURNAL_OUTPUT: of the type; JOURNAL_OTHER: to_jsonb */
 } TrackedColumn;
 
 typedef struct TrackedRel
@@ -77,6 +77,9 @@ extern Oid	entity_relation(RuleCache *cache, const char *entity, char **id_colum
 /* Has the column another value?  Unchanged toasted values stay toasted. */
 extern bool entity_column_changed(TrackedRel *rel, int index,
 								  TupleTableSlot *oldslot, TupleTableSlot *newslot);
+
+extern void entity_check_identity(TrackedRel *rel, TupleTableSlot *oldslot,
+								  TupleTableSlot *newslot);
 
 /* Integer columns of any width. */
 extern int64 entity_get_int64(TrackedRel *rel, AttrNumber attno, Datum value);

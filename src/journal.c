@@ -33,6 +33,8 @@
 #include "executor/executor.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "optimizer/optimizer.h"
+#include "rewrite/rewriteHandler.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 #include "utils/fmgroids.h"
@@ -80,7 +82,14 @@ static struct
 	int32		epoch;
 	bool		epoch_is_new;	/* begun by this transaction */
 	AttrNumber	attno[J_NCOLUMNS];
+	List	   *added;			/* AddedColumn: columns of the user's own with defaults */
 }			target;
+
+typedef struct AddedColumn
+{
+	AttrNumber	attno;
+	Expr	   *value;
+} AddedColumn;
 
 /*
  * Rows of this transaction on their way to another partition.  "old" is filled
@@ -205,9 +214,32 @@ json_of_text(JsonbValue *out, const char *value, int length)
 	out->val.string.len = length;
 }
 
-/* Turn a column's value into one JSON value; false when it is a container. */
+/*
+ * What other types look like as text depends on settings.  The journal must
+ * not: the same value is the same bytes whoever writes it.
+ */
+static int
+neutral_settings(void)
+{
+	static const char *const neutral[][2] = {
+		{"TimeZone", "UTC"}, {"DateStyle", "ISO, YMD"}, {"IntervalStyle", "postgres"},
+		{"extra_float_digits", "1"}, {"bytea_output", "hex"}
+	};
+	int			level = NewGUCNestLevel();
+
+	for (int i = 0; i < lengthof(neutral); i++)
+		(void) set_config_option(neutral[i][0], neutral[i][1], PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+	return level;
+}
+
+/*
+ * Turn a column's value into one JSON value.  "guc_level" is set when the
+ * settings had to be made neutral.
+ */
 static void
-json_of_column(TrackedRel *rel, int index, TupleTableSlot *slot, JsonbValue *out)
+json_of_column(TrackedRel *rel, int index, TupleTableSlot *slot, JsonbValue *out,
+			   int *guc_level)
 {
 	TrackedColumn *column = &rel->columns[index];
 	Oid			type = TupleDescAttr(rel->desc, index)->atttypid;
@@ -218,6 +250,8 @@ json_of_column(TrackedRel *rel, int index, TupleTableSlot *slot, JsonbValue *out
 		out->type = jbvNull;
 		return;
 	}
+	if (column->kind == JOURNAL_OTHER && *guc_level == 0)
+		*guc_level = neutral_settings();
 	switch (column->kind)
 	{
 		case JOURNAL_BOOL:
@@ -248,9 +282,9 @@ json_of_column(TrackedRel *rel, int index, TupleTableSlot *slot, JsonbValue *out
 				json_of_text(out, VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t));
 				break;
 			}
-		case JOURNAL_ENUM:
+		case JOURNAL_OUTPUT:
 			{
-				char	   *text = OidOutputFunctionCall(F_ENUM_OUT, value);
+				char	   *text = OutputFunctionCall(&column->function, value);
 
 				json_of_text(out, text, strlen(text));
 				break;
@@ -269,7 +303,7 @@ json_of_column(TrackedRel *rel, int index, TupleTableSlot *slot, JsonbValue *out
 			{
 				Jsonb	   *jsonb = column->kind == JOURNAL_JSONB
 					? DatumGetJsonbP(value)
-					: DatumGetJsonbP(FunctionCall1(&column->to_jsonb, value));
+					: DatumGetJsonbP(FunctionCall1(&column->function, value));
 
 				if (JB_ROOT_IS_SCALAR(jsonb))
 				{
@@ -298,6 +332,7 @@ journal_changes(TrackedRel *rel, TupleTableSlot *oldslot, TupleTableSlot *newslo
 	JsonbParseState *state = NULL;
 	JsonbValue *result;
 	bool		any = false;
+	int			guc_level = 0;
 
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	for (int i = 0; i < rel->desc->natts; i++)
@@ -312,13 +347,15 @@ journal_changes(TrackedRel *rel, TupleTableSlot *oldslot, TupleTableSlot *newslo
 		json_of_text(&value, NameStr(att->attname), strlen(NameStr(att->attname)));
 		pushJsonbValue(&state, WJB_KEY, &value);
 		pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
-		json_of_column(rel, i, oldslot, &value);
+		json_of_column(rel, i, oldslot, &value, &guc_level);
 		pushJsonbValue(&state, WJB_ELEM, &value);
-		json_of_column(rel, i, newslot, &value);
+		json_of_column(rel, i, newslot, &value, &guc_level);
 		pushJsonbValue(&state, WJB_ELEM, &value);
 		pushJsonbValue(&state, WJB_END_ARRAY, NULL);
 	}
 	result = pushJsonbValue(&state, WJB_END_OBJECT, NULL);
+	if (guc_level != 0)
+		AtEOXact_GUC(true, guc_level);
 	return any ? JsonbValueToJsonb(result) : NULL;
 }
 
@@ -360,6 +397,36 @@ journal_epoch(RuleCache *cache)
 	return epoch;
 }
 
+/* Columns that the user added to the journal get their defaults. */
+static void
+find_added_columns(RuleCache *cache, Relation journal)
+{
+	TupleDesc	desc = RelationGetDescr(journal);
+
+	target.added = NIL;
+	for (int i = 1; i <= desc->natts; i++)
+	{
+		Node	   *value;
+		MemoryContext caller;
+		bool		ours = TupleDescAttr(desc, i - 1)->attisdropped ||
+			TupleDescAttr(desc, i - 1)->attgenerated;
+
+		for (int c = 0; c < J_NCOLUMNS && !ours; c++)
+			ours = target.attno[c] == i;
+		if (ours || (value = build_column_default(journal, i)) == NULL)
+			continue;
+		caller = MemoryContextSwitchTo(cache->context);
+		{
+			AddedColumn *added = palloc(sizeof(AddedColumn));
+
+			added->attno = i;
+			added->value = expression_planner((Expr *) copyObject(value));
+			target.added = lappend(target.added, added);
+		}
+		MemoryContextSwitchTo(caller);
+	}
+}
+
 static void
 find_target(RuleCache *cache)
 {
@@ -389,6 +456,7 @@ find_target(RuleCache *cache)
 					 errmsg("referral.journal has no column \"%s\"", journal_columns[c]),
 					 errhint("Run SELECT * FROM referral.deploy().")));
 	}
+	find_added_columns(cache, journal);
 	table_close(journal, NoLock);
 	target.generation = cache->generation;
 }
@@ -402,6 +470,7 @@ journal_write(JournalRow *row)
 	ResultRelInfo *rri = makeNode(ResultRelInfo);
 	TupleTableSlot *slot = ExecInitExtraTupleSlot(estate, RelationGetDescr(journal),
 												  &TTSOpsVirtual);
+	ListCell   *lc;
 
 	InitResultRelInfo(rri, journal, 0, NULL, 0);
 	ExecOpenIndices(rri, false);
@@ -413,8 +482,23 @@ journal_write(JournalRow *row)
 		slot->tts_values[target.attno[c] - 1] = row->values[c];
 		slot->tts_isnull[target.attno[c] - 1] = row->nulls[c];
 	}
+	foreach(lc, target.added)
+	{
+		AddedColumn *added = lfirst(lc);
+
+		slot->tts_values[added->attno - 1] =
+			ExecEvalExpr(ExecPrepareExpr(added->value, estate), GetPerTupleExprContext(estate),
+						 &slot->tts_isnull[added->attno - 1]);
+	}
 	ExecStoreVirtualTuple(slot);
+	ItemPointerSetInvalid(&slot->tts_tid);
 	ExecSimpleRelationInsert(rri, estate, slot);
+	if (!ItemPointerIsValid(&slot->tts_tid))
+		ereport(ERROR,
+				(errcode(ERRCODE_RF_APPEND_ONLY),
+				 errmsg("a journal row was not written"),
+				 errdetail("A trigger on referral.journal left it out, so the change cannot stand."),
+				 errhint("Let BEFORE INSERT triggers on the journal return NEW.")));
 
 	ExecCloseIndices(rri);
 	ExecResetTupleTable(estate->es_tupleTable, false);
@@ -604,6 +688,9 @@ journal(PG_FUNCTION_ARGS)
 	if (!choose_slots(trigdata, rel, &oldslot, &newslot))
 		return PointerGetDatum(NULL);
 	liveslot = newslot == rel->nullslot ? oldslot : newslot;
+	/* the guard sees to it where there is one; other tables are tracked too */
+	if (oldslot != rel->nullslot && newslot != rel->nullslot)
+		entity_check_identity(rel, oldslot, newslot);
 	changes = journal_changes(rel, oldslot, newslot);
 	if (changes == NULL && oldslot != rel->nullslot && newslot != rel->nullslot &&
 		column_int64(newslot, rel->version) == column_int64(oldslot, rel->version))

@@ -401,6 +401,7 @@ rule_parse_checked(const char *source, Relation rel, List **functions)
 		edata = CopyErrorData();
 		category = ERRCODE_TO_CATEGORY(edata->sqlerrcode);
 		if (edata->sqlerrcode == ERRCODE_RF_INVALID_RULE ||
+			edata->sqlerrcode == ERRCODE_INSUFFICIENT_PRIVILEGE ||
 			(category != ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION &&
 			 category != ERRCODE_DATA_EXCEPTION &&
 			 category != ERRCODE_FEATURE_NOT_SUPPORTED))
@@ -459,9 +460,13 @@ rule_check_execute(RuleCompiled *compiled, Oid roleid)
 
 	foreach(lc, compiled->functions)
 	{
-		if (!compat_may_execute(lfirst_oid(lc), roleid))
-			aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FUNCTION,
-						   get_func_name(lfirst_oid(lc)));
+		Oid			funcid = lfirst_oid(lc);
+
+		if (!compat_may_use_schema(get_func_namespace(funcid), roleid))
+			aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_SCHEMA,
+						   get_namespace_name(get_func_namespace(funcid)));
+		if (!compat_may_execute(funcid, roleid))
+			aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FUNCTION, get_func_name(funcid));
 	}
 	compiled->checked_role = roleid;
 }

@@ -10,7 +10,9 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "lib/stringinfo.h"
+#include "utils/resowner.h"
 
 #include "compat.h"
 #include "errors.h"
@@ -19,31 +21,31 @@
 #include "workflow_move.h"
 
 static bool
-add_obstacle(List **blocks, int sqlstate, const char *message, const char *rule,
+add_obstacle(List **obstacles, int sqlstate, const char *message, const char *rule,
 		  const char *unblock)
 {
-	Obstacle	   *block;
+	Obstacle	   *obstacle;
 
-	if (blocks == NULL)
+	if (obstacles == NULL)
 		return false;
-	block = palloc(sizeof(Obstacle));
-	block->sqlstate = sqlstate;
-	block->message = message;
-	block->rule = rule;
-	block->unblock = unblock;
-	*blocks = lappend(*blocks, block);
+	obstacle = palloc(sizeof(Obstacle));
+	obstacle->sqlstate = sqlstate;
+	obstacle->message = message;
+	obstacle->rule = rule;
+	obstacle->unblock = unblock;
+	*obstacles = lappend(*obstacles, obstacle);
 	return false;
 }
 
 static bool
-check_role(WorkflowTransition *transition, List **blocks)
+check_role(WorkflowTransition *transition, List **obstacles)
 {
 	bool		exists;
 
 	if (transition->required_role == NULL ||
 		security_has_role(transition->required_role, &exists))
 		return true;
-	return add_obstacle(blocks, ERRCODE_RF_ROLE,
+	return add_obstacle(obstacles, ERRCODE_RF_ROLE,
 					 psprintf("it needs role %s", transition->required_role),
 					 psprintf("required_role of transition " INT64_FORMAT, transition->transition_id),
 					 exists
@@ -52,7 +54,7 @@ check_role(WorkflowTransition *transition, List **blocks)
 }
 
 static bool
-check_human(Move *move, WorkflowTransition *transition, List **blocks)
+check_human(Move *move, WorkflowTransition *transition, List **obstacles)
 {
 	ActorKind	kind;
 
@@ -61,7 +63,7 @@ check_human(Move *move, WorkflowTransition *transition, List **blocks)
 	kind = security_actor_kind(move->org_id);
 	if (kind == ACTOR_USER)
 		return true;
-	return add_obstacle(blocks, ERRCODE_RF_ROLE,
+	return add_obstacle(obstacles, ERRCODE_RF_ROLE,
 					 psprintf("only a person may take it, the actor is of kind \"%s\"",
 							  security_actor_kind_name(kind)),
 					 psprintf("human_only of transition " INT64_FORMAT, transition->transition_id),
@@ -69,7 +71,7 @@ check_human(Move *move, WorkflowTransition *transition, List **blocks)
 }
 
 static bool
-check_reason(Move *move, WorkflowTransition *transition, List **blocks)
+check_reason(Move *move, WorkflowTransition *transition, List **obstacles)
 {
 	const char *comment = security_reason();
 	const char *domain = transition->reason_domain;
@@ -81,7 +83,7 @@ check_reason(Move *move, WorkflowTransition *transition, List **blocks)
 	if (!transition->reason_required && !comment_required && (domain == NULL || code == NULL))
 		return true;
 
-	rule = blocks == NULL ? NULL :
+	rule = obstacles == NULL ? NULL :
 		psprintf("reason rules of transition " INT64_FORMAT, transition->transition_id);
 	if (domain != NULL)
 	{
@@ -90,7 +92,7 @@ check_reason(Move *move, WorkflowTransition *transition, List **blocks)
 		if (reason != NULL)
 			comment_required |= reason->comment_required;
 		else if (code != NULL || transition->reason_required)
-			open = add_obstacle(blocks, ERRCODE_RF_REASON,
+			open = add_obstacle(obstacles, ERRCODE_RF_REASON,
 							 code == NULL ? psprintf("a reason code of domain \"%s\" is required", domain)
 							 : psprintf("the status_reason given is no active code of domain \"%s\"", domain),
 							 rule,
@@ -98,27 +100,73 @@ check_reason(Move *move, WorkflowTransition *transition, List **blocks)
 									  workflow_reason_codes(move->cache, domain)));
 	}
 	else if (transition->reason_required && code == NULL && comment == NULL)
-		open = add_obstacle(blocks, ERRCODE_RF_REASON, "a reason is required", rule,
+		open = add_obstacle(obstacles, ERRCODE_RF_REASON, "a reason is required", rule,
 						 "SET status_reason in the UPDATE, or SET LOCAL referral.reason.");
 	if (comment_required && comment == NULL)
-		open = add_obstacle(blocks, ERRCODE_RF_REASON, "a comment is required", rule,
+		open = add_obstacle(obstacles, ERRCODE_RF_REASON, "a comment is required", rule,
 						 "SET LOCAL referral.reason to a sentence that explains the change.");
 	return open;
 }
 
+/*
+ * The guard's answer while we explain: one that raises an error must neither
+ * count as plain "no" nor hide the rest of the explanation.  "error" gets its
+ * message.
+ */
 static bool
-check_guards(Move *move, WorkflowTransition *transition, List **blocks)
+guard_holds(Move *move, WorkflowGuard *guard, const char **error)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool result = false;
+
+	*error = NULL;
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(caller);
+	PG_TRY();
+	{
+		result = rule_holds(&guard->predicate, move->relation, move->newslot, move->oldslot);
+		ReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(caller);
+		CurrentResourceOwner = owner;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		MemoryContextSwitchTo(caller);
+		edata = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(caller);
+		CurrentResourceOwner = owner;
+		if (ERRCODE_TO_CATEGORY(edata->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION)
+			ReThrowError(edata);
+		*error = edata->message;
+	}
+	PG_END_TRY();
+	return result;
+}
+
+static bool
+check_guards(Move *move, WorkflowTransition *transition, List **obstacles)
 {
 	bool		open = true;
 
 	for (WorkflowGuard *guard = transition->guards; guard != NULL; guard = guard->next)
 	{
-		if (rule_holds(&guard->predicate, move->relation, move->newslot, move->oldslot))
+		const char *error = NULL;
+
+		if (obstacles == NULL
+			? rule_holds(&guard->predicate, move->relation, move->newslot, move->oldslot)
+			: guard_holds(move, guard, &error))
 			continue;
 		open = false;
-		if (blocks == NULL)
+		if (obstacles == NULL)
 			break;
-		add_obstacle(blocks, guard->sqlstate, guard->message,
+		add_obstacle(obstacles, guard->sqlstate,
+					 error == NULL ? guard->message
+					 : psprintf("%s (its rule raises an error: %s)", guard->message, error),
 				  psprintf("guard " INT64_FORMAT " (%s)", guard->guard_id, guard->predicate.source),
 				  guard->unblock);
 	}
@@ -126,22 +174,22 @@ check_guards(Move *move, WorkflowTransition *transition, List **blocks)
 }
 
 /*
- * May the transition be taken now?  With "blocks", everything in its way is
+ * May the transition be taken now?  With "obstacles", everything in its way is
  * collected; without, the first obstacle ends the search.
  */
 bool
-workflow_is_open(Move *move, WorkflowTransition *transition, List **blocks)
+workflow_is_open(Move *move, WorkflowTransition *transition, List **obstacles)
 {
 	bool		open;
 
 	row_set_step(move, transition->to);
-	open = check_role(transition, blocks);
-	if (open || blocks != NULL)
-		open &= check_human(move, transition, blocks);
-	if (open || blocks != NULL)
-		open &= check_reason(move, transition, blocks);
-	if (open || blocks != NULL)
-		open &= check_guards(move, transition, blocks);
+	open = check_role(transition, obstacles);
+	if (open || obstacles != NULL)
+		open &= check_human(move, transition, obstacles);
+	if (open || obstacles != NULL)
+		open &= check_reason(move, transition, obstacles);
+	if (open || obstacles != NULL)
+		open &= check_guards(move, transition, obstacles);
 	return open;
 }
 
@@ -210,12 +258,12 @@ workflow_refuse_blocked(Move *move, WorkflowTransition *first, const char *named
 	for (WorkflowTransition *t = first; t != NULL; t = t->next_same_pair)
 		if (named == NULL || strcmp(t->transition, named) == 0)
 		{
-			List	   *blocks = NIL;
+			List	   *obstacles = NIL;
 
-			(void) workflow_is_open(move, t, &blocks);
+			(void) workflow_is_open(move, t, &obstacles);
 			if (all == NIL)
 				first = t;
-			all = list_concat(all, blocks);
+			all = list_concat(all, obstacles);
 		}
 	if (all == NIL)
 		elog(ERROR, "a refused transition has nothing in its way");
@@ -224,12 +272,12 @@ workflow_refuse_blocked(Move *move, WorkflowTransition *first, const char *named
 	initStringInfo(&hint);
 	foreach(lc, all)
 	{
-		Obstacle	   *block = lfirst(lc);
+		Obstacle	   *obstacle = lfirst(lc);
 
 		appendStringInfo(&detail, "%s%s: %s.", detail.len > 0 ? " " : "",
-						 block->rule, block->message);
-		if (block->unblock != NULL)
-			appendStringInfo(&hint, "%s%s", hint.len > 0 ? " " : "", block->unblock);
+						 obstacle->rule, obstacle->message);
+		if (obstacle->unblock != NULL)
+			appendStringInfo(&hint, "%s%s", hint.len > 0 ? " " : "", obstacle->unblock);
 	}
 	ereport(ERROR,
 			(errcode(((Obstacle *) linitial(all))->sqlstate),

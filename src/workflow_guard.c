@@ -242,23 +242,6 @@ guard_insert(TriggerData *trigdata, RuleCache *cache, TrackedRel *rel)
 
 /* ---------- UPDATE ---------- */
 
-static void
-check_identity(TriggerData *trigdata, TrackedRel *rel, TupleTableSlot *oldslot)
-{
-	TupleTableSlot *newslot = rel->newslot;
-
-	if ((rel->org_id == 0 ||
-		 !entity_column_changed(rel, rel->org_id - 1, oldslot, newslot)) &&
-		!entity_column_changed(rel, rel->id - 1, oldslot, newslot))
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_RF_IDENTITY),
-			 errmsg("the identity of a tracked row may not change"),
-			 errdetail("org_id and %s of entity \"%s\" name the row in the journal for ever.",
-					   NameStr(TupleDescAttr(rel->desc, rel->id - 1)->attname), rel->entity),
-			 errhint("Insert a new row instead.")));
-}
-
 /*
  * An UPDATE may say which version it read: either that version itself, or,
  * as object mappers do, that version plus one.
@@ -458,7 +441,7 @@ guard_update(TriggerData *trigdata, RuleCache *cache, TrackedRel *rel)
 	last_passed.stage = PASSED_NOTHING;
 	row_copy_all(rel->newslot, trigdata->tg_newslot);
 	slot_getallattrs(move.oldslot);
-	check_identity(trigdata, rel, move.oldslot);
+	entity_check_identity(rel, move.oldslot, rel->newslot);
 	move.org_id = row_int64(move.oldslot, rel->org_id);
 	move.id = entity_get_int64(rel, rel->id, row_value(move.oldslot, rel->id));
 	if (rel->version == 0)

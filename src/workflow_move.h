@@ -39,7 +39,7 @@ typedef struct Obstacle
 	const char *unblock;		/* what would satisfy it */
 } Obstacle;
 
-extern bool workflow_is_open(Move *move, WorkflowTransition *transition, List **blocks);
+extern bool workflow_is_open(Move *move, WorkflowTransition *transition, List **obstacles);
 pg_noreturn extern void workflow_refuse_step(Move *move, const char *to, const char *named);
 pg_noreturn extern void workflow_refuse_blocked(Move *move, WorkflowTransition *first,
 									const char *named);

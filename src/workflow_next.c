@@ -30,15 +30,15 @@
 #include "workflow_move.h"
 
 static Datum
-text_array(List *blocks, bool unblock)
+text_array(List *obstacles, bool unblock)
 {
 	ArrayBuildState *state = initArrayResult(TEXTOID, CurrentMemoryContext, false);
 	ListCell   *lc;
 
-	foreach(lc, blocks)
+	foreach(lc, obstacles)
 	{
-		Obstacle	   *block = lfirst(lc);
-		const char *value = unblock ? block->unblock : block->message;
+		Obstacle	   *obstacle = lfirst(lc);
+		const char *value = unblock ? obstacle->unblock : obstacle->message;
 
 		state = accumArrayResult(state, value == NULL ? (Datum) 0 : CStringGetTextDatum(value),
 								 value == NULL, TEXTOID, CurrentMemoryContext);
@@ -127,16 +127,16 @@ next_transitions(PG_FUNCTION_ARGS)
 		for (WorkflowTransition *t = move.workflow->by_from[move.from->number];
 			 t != NULL; t = t->next_same_from)
 		{
-			List	   *blocks = NIL;
+			List	   *obstacles = NIL;
 			Datum		values[6];
 			bool		nulls[6] = {0};
 
-			values[3] = BoolGetDatum(workflow_is_open(&move, t, &blocks));
+			values[3] = BoolGetDatum(workflow_is_open(&move, t, &obstacles));
 			values[0] = CStringGetTextDatum(t->transition);
 			values[1] = PointerGetDatum(t->to->step_text);
 			values[2] = ObjectIdGetDatum(t->to->state);
-			values[4] = text_array(blocks, false);
-			values[5] = text_array(blocks, true);
+			values[4] = text_array(obstacles, false);
+			values[5] = text_array(obstacles, true);
 			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 		}
 	relation_close(relation, AccessShareLock);

@@ -40,10 +40,10 @@ CREATE TABLE IF NOT EXISTS referral.rule_function (
 COMMENT ON TABLE referral.rule_function IS
 'Functions beyond pg_catalog''s and this extension''s that rules may call. An administrator vouches for the body as it is: it runs with the rights of whoever changes a row. When the body changes, the function must be registered again (UPDATE … SET signature = signature).';
 
-CREATE OR REPLACE TRIGGER rule_version_guard BEFORE INSERT OR UPDATE OR DELETE ON referral.rule_version
-    FOR EACH ROW EXECUTE FUNCTION referral.rule_version_guard();
-CREATE OR REPLACE TRIGGER rule_function_guard BEFORE INSERT OR UPDATE ON referral.rule_function
-    FOR EACH ROW EXECUTE FUNCTION referral.rule_function_guard();
+SELECT referral.lay_trigger('referral.rule_version', 'rule_version_guard',
+    'BEFORE INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION referral.rule_version_guard()');
+SELECT referral.lay_trigger('referral.rule_function', 'rule_function_guard',
+    'BEFORE INSERT OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION referral.rule_function_guard()');
 SELECT referral.watch_table('referral.rule_version');
 SELECT referral.watch_table('referral.rule_function');
 

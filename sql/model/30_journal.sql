@@ -41,12 +41,10 @@ COMMENT ON COLUMN referral.journal.db_user IS 'The login, whoever acted.';
 COMMENT ON COLUMN referral.journal.transition IS 'Transition taken; null for the first step and for changes that take none.';
 COMMENT ON COLUMN referral.journal.rule_version IS 'referral.rule_version that allowed the step.';
 
-CREATE OR REPLACE TRIGGER append_only BEFORE UPDATE OR DELETE ON referral.journal
-    FOR EACH ROW EXECUTE FUNCTION referral.append_only();
-CREATE OR REPLACE TRIGGER append_only_truncate BEFORE TRUNCATE ON referral.journal
-    FOR EACH STATEMENT EXECUTE FUNCTION referral.append_only();
-ALTER TABLE referral.journal ENABLE ALWAYS TRIGGER append_only;
-ALTER TABLE referral.journal ENABLE ALWAYS TRIGGER append_only_truncate;
+SELECT referral.lay_trigger('referral.journal', 'append_only',
+    'BEFORE UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION referral.append_only()', 'A');
+SELECT referral.lay_trigger('referral.journal', 'append_only_truncate',
+    'BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION referral.append_only()', 'A');
 
 ALTER TABLE referral.journal ENABLE ROW LEVEL SECURITY;
 DO $do$

@@ -83,12 +83,13 @@ BEGIN
     PERFORM bench.make_workflow(name, transitions, guards);
     EXECUTE format($f$
         INSERT INTO bench.%I (org_id, referral_id, urgency, patient_id, requester_id, performer_id, payer_id, site_id,
-            region, specialty, service_line, channel, placer_order_number, reason_code_system, reason_code, reason_text,
-            service_code, authored_at, received_at, authorization_required, authorization_number, scheduled_for, expires_on)
-        SELECT 1, i, 'urgent', i, i %% 500, i %% 300, i %% 20, i %% 9, 'north', 'cardiology', 'adult', 'fax', 'ORD' || i,
-               'http://hl7.org/fhir/sid/icd-10-cm', 'I25.10', 'Chest pain on exertion, abnormal stress test',
-               '99243', '2026-08-20 09:00+00', '2026-08-21 09:00+00', true, 'AUTH' || i, '2026-09-01 10:00+00',
-               '2027-02-20'
+            region, specialty, service_line, channel, placer_order_number, reason_code_system, reason_code,
+            reason_text, service_code, authored_at, received_at, authorization_required, authorization_number,
+            scheduled_for, expires_on)
+        SELECT 1, i, 'urgent', i, i %% 500, i %% 300, i %% 20, i %% 9, 'north', 'cardiology', 'adult', 'fax',
+               'ORD' || i, 'http://hl7.org/fhir/sid/icd-10-cm', 'I25.10',
+               'Chest pain on exertion, abnormal stress test', '99243', '2026-08-20 09:00+00',
+               '2026-08-21 09:00+00', true, 'AUTH' || i, '2026-09-01 10:00+00', '2027-02-20'
         FROM generate_series(1, %s) i $f$, name, nrows);
 END $$;
 
@@ -246,3 +247,21 @@ CREATE ROLE bench_member LOGIN IN ROLE referral_coordinator;
 INSERT INTO referral.organization_member (org_id, login) VALUES (1, 'bench_member');
 GRANT USAGE ON SCHEMA bench TO bench_member;
 GRANT SELECT, UPDATE ON bench.ours TO bench_member;
+
+-- ---------- Guards are really asked: a row without patient is refused by all ----------
+
+DO $do$
+DECLARE
+    name text;
+BEGIN
+    FOREACH name IN ARRAY '{ours,plpgsql_static,plpgsql_execute,plpgsql_jsonb}'::text[] LOOP
+        BEGIN
+            EXECUTE format('UPDATE bench.%I SET state = ''scheduled'', patient_id = NULL WHERE referral_id = 1', name);
+            RAISE EXCEPTION '% did not ask its guards', name;
+        EXCEPTION WHEN raise_exception OR SQLSTATE 'RF002' THEN
+            IF SQLERRM NOT LIKE '%is blocked%' THEN
+                RAISE;
+            END IF;
+        END;
+    END LOOP;
+END $do$;

@@ -166,13 +166,14 @@ CREATE FUNCTION public.violation() RETURNS TABLE (rule text, object text) LANGUA
         FROM public.user_trigger t JOIN public.user_trigger g ON g.tgrelid = t.tgrelid
         WHERE g.function = 'referral.guard()' AND t.is_before AND t.is_row AND t.tgname > g.tgname
         UNION ALL
-        SELECT 'rules change in a draft only, and are noticed', r.relname || ' ' || f
+        SELECT 'rules change in a draft only, and are noticed', r.relname || ' ' || w.function
         FROM public.relation r
-        CROSS JOIN unnest(ARRAY['referral.rule_row_guard()', 'referral.rules_changed()']) f
+        CROSS JOIN (VALUES ('referral.rule_row_guard()', 4 + 8 + 16, 'O'), ('referral.rules_changed()', 4 + 8 + 16, 'A'),
+                           ('referral.rules_changed()', 32, 'A')) w (function, events, enabled)
         WHERE r.relkind IN ('r', 'p') AND r.relname <> 'rule_version'
           AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = r.oid AND a.attname = 'rule_version_id')
-          AND NOT EXISTS (SELECT FROM public.user_trigger t WHERE t.tgrelid = r.oid AND t.function = f
-                          AND t.tgenabled = CASE f WHEN 'referral.rules_changed()' THEN 'A'::"char" ELSE 'O' END)
+          AND NOT EXISTS (SELECT FROM public.user_trigger t WHERE t.tgrelid = r.oid AND t.function = w.function
+                          AND (t.tgtype & w.events) = w.events AND t.tgenabled = w.enabled::"char")
         UNION ALL
         SELECT 'rules lead back to their version', r.relname
         FROM public.relation r

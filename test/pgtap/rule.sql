@@ -50,31 +50,36 @@ DROP TRIGGER fill_note ON task;
 SELECT make_workflow('task', NULL, 'old.quantity IS NULL AND old.task_id IS NULL AND quantity = 7') AS chosen \gset
 INSERT INTO task (task_id, quantity) VALUES (1, 7);
 SELECT is((SELECT workflow_id FROM task WHERE task_id = 1), :chosen::bigint, 'old.column is null for a new row');
-SELECT is(code, 'RF012', 'applies_when that is null does not apply') FROM refused('INSERT INTO task (task_id) VALUES (2)');
+SELECT is(code, 'RF012', 'applies_when that is null does not apply')
+FROM refused('INSERT INTO task (task_id) VALUES (2)');
 SELECT is(code, 'RF012', 'applies_when that is false does not apply')
 FROM refused('INSERT INTO task (task_id, quantity) VALUES (2, 8)');
 
 -- ---------- errors in a guard ----------
 SELECT make_workflow('task', '10 / quantity = 5') AS divides \gset
 INSERT INTO task (task_id, quantity) VALUES (3, 0);
-SELECT is(code, '22012', 'an error in a guard is raised as it is') FROM refused($$UPDATE task SET step = 'b' WHERE task_id = 3$$);
+SELECT is(code, '22012', 'an error in a guard is raised as it is')
+FROM refused($$UPDATE task SET step = 'b' WHERE task_id = 3$$);
 SELECT matches(context, '^guard \d+ of transition go of workflow main', 'the context names the guard')
 FROM refused($$UPDATE task SET step = 'b' WHERE task_id = 3$$);
 SELECT is(code, 'RF001', 'the error does not hide that another step is not legal')
 FROM refused($$UPDATE task SET step = 'nowhere' WHERE task_id = 3$$);
 SELECT is(code, 'done', 'after the error the guard still works')
 FROM refused($$UPDATE task SET step = 'b', quantity = 2 WHERE task_id = 3$$);
-SELECT is(code, 'RF002', 'and still refuses') FROM refused($$UPDATE task SET step = 'b', quantity = 3 WHERE task_id = 3$$);
+SELECT is(code, 'RF002', 'and still refuses')
+FROM refused($$UPDATE task SET step = 'b', quantity = 3 WHERE task_id = 3$$);
 
 -- ---------- a new version of the rules ----------
 SELECT make_workflow('task', 'quantity = 1') AS first_version \gset
 INSERT INTO task (task_id, quantity) VALUES (10, 1), (11, 1);
-SELECT is(code, 'done', 'the active version''s guard holds') FROM refused($$UPDATE task SET step = 'b' WHERE task_id = 10$$);
+SELECT is(code, 'done', 'the active version''s guard holds')
+FROM refused($$UPDATE task SET step = 'b' WHERE task_id = 10$$);
 SELECT make_workflow('task', 'quantity = 2') AS second_version \gset
 INSERT INTO task (task_id, quantity) VALUES (12, 1);
 SELECT is((SELECT array_agg(workflow_id ORDER BY task_id) FROM task WHERE task_id BETWEEN 10 AND 12),
           ARRAY[:first_version, :first_version, :second_version]::bigint[], 'a new version serves new rows only');
-SELECT is(code, 'RF002', 'a new row follows the new version') FROM refused($$UPDATE task SET step = 'b' WHERE task_id = 12$$);
+SELECT is(code, 'RF002', 'a new row follows the new version')
+FROM refused($$UPDATE task SET step = 'b' WHERE task_id = 12$$);
 SELECT is(code, 'done', 'an older row follows its own') FROM refused($$UPDATE task SET step = 'b' WHERE task_id = 11$$);
 
 -- a change that is rolled back was never made, in any of the ways to roll back
@@ -117,32 +122,41 @@ SELECT is(code, 'done', 'before the table changes') FROM refused($$UPDATE task S
 ALTER TABLE task ADD COLUMN added text DEFAULT 'x';
 SELECT is(code, 'done', 'a column was added') FROM refused($$UPDATE task SET step = 'b' WHERE task_id = 20$$);
 ALTER TABLE task ALTER COLUMN quantity TYPE numeric;
-SELECT is(code, 'done', 'the column has another type that compares') FROM refused($$UPDATE task SET step = 'b', quantity = 3.5 WHERE task_id = 21$$);
-SELECT is(code, 'RF002', 'and is compared as that type') FROM refused($$UPDATE task SET step = 'b', quantity = 2.5 WHERE task_id = 21$$);
+SELECT is(code, 'done', 'the column has another type that compares')
+FROM refused($$UPDATE task SET step = 'b', quantity = 3.5 WHERE task_id = 21$$);
+SELECT is(code, 'RF002', 'and is compared as that type')
+FROM refused($$UPDATE task SET step = 'b', quantity = 2.5 WHERE task_id = 21$$);
 ALTER TABLE task ALTER COLUMN quantity TYPE text;
-SELECT is(code, 'RF011', 'the column has a type that does not compare') FROM refused($$UPDATE task SET step = 'b' WHERE task_id = 20$$);
-SELECT matches(context, 'guard \d+ of transition go', 'the guard is named') FROM refused($$UPDATE task SET step = 'b' WHERE task_id = 20$$);
-SELECT is(code, 'done', 'changes that need no guard go on') FROM refused($$UPDATE task SET note = 'x' WHERE task_id = 20$$);
+SELECT is(code, 'RF011', 'the column has a type that does not compare')
+FROM refused($$UPDATE task SET step = 'b' WHERE task_id = 20$$);
+SELECT matches(context, 'guard \d+ of transition go', 'the guard is named')
+FROM refused($$UPDATE task SET step = 'b' WHERE task_id = 20$$);
+SELECT is(code, 'done', 'changes that need no guard go on')
+FROM refused($$UPDATE task SET note = 'x' WHERE task_id = 20$$);
 ALTER TABLE task RENAME COLUMN quantity TO amount;
 SELECT is(code || ': ' || message, 'RF011: invalid rule expression: column "quantity" does not exist', 'the column was renamed')
 FROM refused($$UPDATE task SET step = 'b' WHERE task_id = 20$$);
 ALTER TABLE task DROP COLUMN amount;
 SELECT matches(code || ': ' || message || ' ' || detail, 'RF011: .*column "quantity" does not exist.*note, placed',
-               'the column is gone: refused, with the columns that are there') FROM refused($$UPDATE task SET step = 'b' WHERE task_id = 20$$);
+               'the column is gone: refused, with the columns that are there') FROM refused($$UPDATE task SET step = 'b'
+                   WHERE task_id = 20$$);
 ALTER TABLE task ADD COLUMN quantity integer;
-SELECT is(code, 'done', 'a column of that name is back') FROM refused($$UPDATE task SET step = 'b', quantity = 4 WHERE task_id = 20$$);
+SELECT is(code, 'done', 'a column of that name is back')
+FROM refused($$UPDATE task SET step = 'b', quantity = 4 WHERE task_id = 20$$);
 BEGIN;
 ALTER TABLE task DROP COLUMN quantity;
 SELECT code AS inside FROM refused($$UPDATE task SET step = 'b' WHERE task_id = 20$$) \gset
 ROLLBACK;
 SELECT is(:'inside'::text, 'RF011', 'a column dropped in this transaction is missed');
-SELECT is(code, 'done', 'and is there again after ROLLBACK') FROM refused($$UPDATE task SET step = 'b', quantity = 4 WHERE task_id = 20$$);
+SELECT is(code, 'done', 'and is there again after ROLLBACK')
+FROM refused($$UPDATE task SET step = 'b', quantity = 4 WHERE task_id = 20$$);
 
 -- ---------- registered functions ----------
 CREATE SCHEMA site;
 GRANT USAGE ON SCHEMA site TO PUBLIC;
 CREATE FUNCTION site.enough(integer) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT $1 > 3';
-SELECT is(code, 'RF011', 'a function of another schema is refused in a rule') FROM refused($$SELECT make_workflow('task', 'site.enough(quantity)')$$);
+SELECT is(code, 'RF011', 'a function of another schema is refused in a rule')
+FROM refused($$SELECT make_workflow('task', 'site.enough(quantity)')$$);
 INSERT INTO referral.rule_function (signature) VALUES ('site.enough(integer)');
 SELECT make_workflow('task', 'site.enough(quantity)') AS calls \gset
 INSERT INTO task (task_id, quantity) VALUES (30, 4), (31, 1);
@@ -152,13 +166,16 @@ SELECT is(code, 'RF011', 'after it changed, it is not') FROM refused($$UPDATE ta
 SELECT matches(message, 'site.enough\(integer\) is not registered for rules, or changed since', 'and the refusal says so')
 FROM refused($$UPDATE task SET step = 'b' WHERE task_id = 30$$);
 UPDATE referral.rule_function SET signature = signature WHERE signature = 'site.enough(integer)';
-SELECT is(code, 'done', 'registered again it is called, with its new body') FROM refused($$UPDATE task SET step = 'b' WHERE task_id = 31$$);
+SELECT is(code, 'done', 'registered again it is called, with its new body')
+FROM refused($$UPDATE task SET step = 'b' WHERE task_id = 31$$);
 DELETE FROM referral.rule_function WHERE signature = 'site.enough(integer)';
-SELECT is(code, 'RF011', 'no longer registered, it is refused') FROM refused($$UPDATE task SET step = 'b' WHERE task_id = 30$$);
+SELECT is(code, 'RF011', 'no longer registered, it is refused')
+FROM refused($$UPDATE task SET step = 'b' WHERE task_id = 30$$);
 INSERT INTO referral.rule_function (signature) VALUES ('site.enough(int)');
 SELECT is((SELECT signature FROM referral.rule_function), 'site.enough(integer)', 'the signature is kept as PostgreSQL spells it');
 ALTER FUNCTION site.enough(integer) VOLATILE;
-SELECT is(code, 'RF011', 'a function that became volatile is refused') FROM refused($$UPDATE task SET step = 'b' WHERE task_id = 30$$);
+SELECT is(code, 'RF011', 'a function that became volatile is refused')
+FROM refused($$UPDATE task SET step = 'b' WHERE task_id = 30$$);
 ALTER FUNCTION site.enough(integer) IMMUTABLE;
 
 -- a guard that comes to itself again through a function: the same compiled rule, two rows at once
@@ -181,7 +198,8 @@ INSERT INTO referral.rule_function (signature) VALUES ('site.secret(integer)');
 SELECT make_workflow('task', 'site.secret(quantity)') AS secret \gset
 INSERT INTO task (task_id, quantity) VALUES (50, 1);
 SET ROLE rule_may;
-SELECT is(code, 'done', 'a role with EXECUTE takes the transition') FROM refused($$UPDATE task SET step = 'b' WHERE task_id = 50$$);
+SELECT is(code, 'done', 'a role with EXECUTE takes the transition')
+FROM refused($$UPDATE task SET step = 'b' WHERE task_id = 50$$);
 SET ROLE rule_may_not;
 SELECT is(code, '42501', 'a role without it may not use the tree that is compiled already')
 FROM refused($$UPDATE task SET step = 'b' WHERE task_id = 50$$);
@@ -194,11 +212,13 @@ GRANT EXECUTE ON FUNCTION site.secret(integer) TO rule_may_not;
 SET ROLE rule_may;
 SELECT is(code, '42501', 'after REVOKE it may not') FROM refused($$UPDATE task SET step = 'b' WHERE task_id = 50$$);
 SET ROLE rule_may_not;
-SELECT is(code, 'done', 'after GRANT the other one may') FROM refused($$UPDATE task SET step = 'b' WHERE task_id = 50$$);
+SELECT is(code, 'done', 'after GRANT the other one may')
+FROM refused($$UPDATE task SET step = 'b' WHERE task_id = 50$$);
 RESET ROLE;
 GRANT rule_may_not TO rule_may;
 SET ROLE rule_may;
-SELECT is(code, 'done', 'a membership gives the right, too') FROM refused($$UPDATE task SET step = 'b' WHERE task_id = 50$$);
+SELECT is(code, 'done', 'a membership gives the right, too')
+FROM refused($$UPDATE task SET step = 'b' WHERE task_id = 50$$);
 RESET ROLE;
 REVOKE rule_may_not FROM rule_may;
 SET ROLE rule_may;
@@ -211,7 +231,8 @@ INSERT INTO task (task_id) VALUES (51);
 SET ROLE rule_may;
 SELECT is(code, 'done', 'a rule runs as the caller') FROM refused($$UPDATE task SET step = 'b' WHERE task_id = 51$$);
 SET ROLE rule_may_not;
-SELECT is(code, 'RF002', 'also when another compiled it') FROM refused($$UPDATE task SET step = 'b' WHERE task_id = 51$$);
+SELECT is(code, 'RF002', 'also when another compiled it')
+FROM refused($$UPDATE task SET step = 'b' WHERE task_id = 51$$);
 RESET ROLE;
 
 -- whether the schema of a function is closed to a role does not depend on who came first
@@ -223,7 +244,8 @@ SET ROLE rule_may;
 SELECT is(code, '42501', 'in a closed schema it is refused as such')
 FROM refused($$UPDATE task SET step = 'b' WHERE task_id = 52$$);
 RESET ROLE;
-SELECT is(code, 'done', 'the owner of the schema is not') FROM refused($$UPDATE task SET step = 'b' WHERE task_id = 52$$);
+SELECT is(code, 'done', 'the owner of the schema is not')
+FROM refused($$UPDATE task SET step = 'b' WHERE task_id = 52$$);
 SET ROLE rule_may;
 SELECT is(code, '42501', 'the tree that the owner compiled is no way in')
 FROM refused($$UPDATE task SET step = 'b' WHERE task_id = 52$$);
@@ -243,7 +265,8 @@ CREATE TABLE trap.workflow_step AS SELECT * FROM referral.workflow_step WHERE fa
 SELECT make_workflow('task', 'quantity = 1 AND lower(note) = ''y'' AND note::int4 IS NULL') AS trapped \gset
 INSERT INTO task (task_id) VALUES (60);
 SET search_path = trap, public, pg_catalog;
-SELECT go('quantity = 1 AND lower(note) = ''x''', 2, 'Y') AS false_twice, go('quantity = 1 AND lower(note) = ''x''', 1, 'X') AS true_twice,
+SELECT go('quantity = 1 AND lower(note) = ''x''', 2, 'Y') AS false_twice, go('quantity = 1 AND lower(note) = ''x''', 1,
+    'X') AS true_twice,
        go('quantity::int4 = 1', 1) AS typed \gset
 SET search_path = trap, pg_catalog, public;
 SELECT go('quantity = 1', 2) AS false_once \gset

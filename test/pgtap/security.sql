@@ -395,7 +395,6 @@ INSERT INTO public.expected VALUES
     ('history', 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor integration'),
     ('journal_epoch', 'SELECT', 'admin auditor'),
     ('organization', 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor analyst integration'),
-    ('organization', 'INSERT', 'admin'),
     ('organization', 'UPDATE', 'admin'),
     ('organization_member', 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor analyst integration'),
     ('organization_member', 'INSERT', 'admin'),
@@ -476,6 +475,7 @@ CREATE TABLE public.expected_function (function text, roles text);
 INSERT INTO public.expected_function VALUES
     ('check_rule', 'PUBLIC'), ('current_actor', 'PUBLIC'), ('current_actor_kind', 'PUBLIC'), ('current_org', 'PUBLIC'),
     ('visible_orgs', 'PUBLIC'), ('next_transitions', 'PUBLIC'), ('step_before', 'PUBLIC'), ('has_document', 'PUBLIC'),
+    ('broken_rules', 'PUBLIC'), ('check_attachable', 'PUBLIC'), ('check_identifies', 'PUBLIC'), ('check_rule_version', 'PUBLIC'),
     ('rule_checksum', 'PUBLIC'), ('deployed_objects', 'PUBLIC'), ('model_parts', 'PUBLIC'),
     ('attach', 'referral_admin'), ('detach', 'referral_admin'), ('track_table', 'referral_admin'),
     ('adopt_workflow', 'referral_admin'), ('secure_table', 'referral_admin'), ('guard', 'referral_admin'),

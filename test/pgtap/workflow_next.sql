@@ -8,7 +8,8 @@ CREATE ROLE workflow_next_admin LOGIN IN ROLE referral_admin;
 CREATE ROLE workflow_next_robot LOGIN IN ROLE referral_coordinator;
 CREATE ROLE workflow_next_interface LOGIN IN ROLE referral_integration;
 INSERT INTO referral.organization_member (org_id, login, actor_kind)
-VALUES (1, 'workflow_next_clerk', 'user'), (1, 'workflow_next_admin', 'user'), (1, 'workflow_next_robot', 'ai'), (1, 'workflow_next_interface', 'system');
+VALUES (1, 'workflow_next_clerk', 'user'), (1, 'workflow_next_admin', 'user'), (1, 'workflow_next_robot', 'ai'), (1,
+    'workflow_next_interface', 'system');
 
 INSERT INTO referral.patient (patient_id, family) VALUES (1, 'Example');
 INSERT INTO referral.practitioner (practitioner_id, name) VALUES (1, 'Dr Example');
@@ -18,7 +19,8 @@ SET referral.occurred_at = '2024-02-03 04:05:06+00';
 INSERT INTO referral.referral (org_id, referral_type, step)
 SELECT 1, CASE w.name WHEN 'coordination' THEN 'coordination' WHEN 'closed_loop_exchange' THEN 'exchange' END, s.step
 FROM referral.workflow_step s JOIN referral.workflow w USING (workflow_id);
-INSERT INTO referral.referral (org_id, referral_type, step, exchange_role, patient_id, performer_id, specialty, authorization_required,
+INSERT INTO referral.referral (org_id, referral_type, step, exchange_role, patient_id, performer_id, specialty,
+    authorization_required,
                                authorization_number, scheduled_for, expires_on)
 SELECT 1, CASE w.name WHEN 'coordination' THEN 'coordination' WHEN 'closed_loop_exchange' THEN 'exchange' END, s.step,
        'recipient', 1, 1, 'cardiology', true, 'A-1', '2024-01-01', '2024-01-31'
@@ -30,10 +32,12 @@ SELECT referral_id, 'consult_report' FROM referral.referral WHERE patient_id IS 
 INSERT INTO referral.referral (org_id, referral_type, patient_id) VALUES (1, NULL, 1), (1, 'coordination', 1);
 UPDATE referral.referral SET state = 'on_hold', status_reason = 'waiting_for_patient'
 WHERE patient_id = 1 AND step IN ('received', 'intake_received') AND scheduled_for IS NULL;
-SELECT is((SELECT count(*) FROM referral.referral), 2 * 38 + 2::bigint, 'two rows stand at each of 38 steps, and two are suspended');
+SELECT is((SELECT count(*) FROM referral.referral), 2 * 38 + 2::bigint,
+    'two rows stand at each of 38 steps, and two are suspended');
 
 -- one row per transition on offer: what was foretold, and what came of trying it by name
-CREATE TABLE tried (login text, comment text, referral_id bigint, workflow text, from_step text, transition text, to_step text, allowed boolean,
+CREATE TABLE tried (login text, comment text, referral_id bigint, workflow text, from_step text, transition text,
+    to_step text, allowed boolean,
                     blocked integer, unblock integer, code text, detail text, blocked_by text[]);
 GRANT ALL ON tried TO PUBLIC;
 CREATE FUNCTION try(id bigint, transition text, to_step text, OUT code text, OUT detail text)
@@ -53,7 +57,8 @@ CREATE FUNCTION try_all() RETURNS SETOF tried LANGUAGE sql AS $$
     FROM referral.referral r JOIN referral.workflow w USING (workflow_id),
          referral.next_transitions('referral', 1, r.referral_id) n, try(r.referral_id, n.transition, n.to_step) t
 $$;
-SELECT md5(string_agg(r::text, '' ORDER BY referral_id)) || (SELECT count(*) FROM referral.journal) AS before FROM referral.referral r \gset
+SELECT md5(string_agg(r::text, '' ORDER BY referral_id)) || (SELECT count(*) FROM referral.journal) AS before
+    FROM referral.referral r \gset
 SET SESSION AUTHORIZATION workflow_next_clerk;
 INSERT INTO tried SELECT * FROM try_all();
 SET referral.reason = 'As agreed by phone.';
@@ -67,19 +72,25 @@ SET SESSION AUTHORIZATION workflow_next_interface;
 INSERT INTO tried SELECT * FROM try_all();
 RESET SESSION AUTHORIZATION;
 INSERT INTO tried SELECT * FROM try_all();
-SELECT is((SELECT md5(string_agg(r::text, '' ORDER BY referral_id)) || (SELECT count(*) FROM referral.journal) FROM referral.referral r),
+SELECT is((SELECT md5(string_agg(r::text, '' ORDER BY referral_id)) || (SELECT count(*) FROM referral.journal)
+    FROM referral.referral r),
           :'before', 'asking and trying changed nothing');
 
 SELECT is((SELECT count(*) FROM tried) / 6, (SELECT count(*) FROM referral.referral r
            JOIN referral.workflow_transition t ON (t.workflow_id, t.from_step) = (r.workflow_id, r.step)),
           'every transition from a row''s step is on offer, to every login');
-SELECT is((SELECT count(DISTINCT (workflow, from_step, transition, to_step)) FROM tried), (SELECT count(*) FROM referral.workflow_transition),
+SELECT is((SELECT count(DISTINCT (workflow, from_step, transition, to_step)) FROM tried), (SELECT count(*)
+    FROM referral.workflow_transition),
           'so every transition of the shipped workflows was tried');
-SELECT is_empty($$SELECT login, comment, workflow, from_step, transition, to_step, allowed, code FROM tried WHERE allowed <> (code = 'done')$$,
+SELECT is_empty($$SELECT login, comment, workflow, from_step, transition, to_step, allowed, code FROM tried
+    WHERE allowed <> (code = 'done')$$,
                 'allowed is what the guard does');
-SELECT is_empty($$SELECT * FROM tried WHERE code NOT IN ('done', 'RF002', 'RF003', 'RF005')$$, 'refusals are those of guards, roles and reasons');
-SELECT is_empty($$SELECT * FROM tried WHERE allowed <> (blocked = 0) OR blocked <> unblock$$, 'what is not allowed has an obstacle, each with its remedy');
-SELECT is_empty($$SELECT * FROM tried, unnest(blocked_by) b WHERE position(b IN detail) = 0$$, 'every obstacle foretold is in the refusal''s detail');
+SELECT is_empty($$SELECT * FROM tried WHERE code NOT IN ('done', 'RF002', 'RF003', 'RF005')$$,
+    'refusals are those of guards, roles and reasons');
+SELECT is_empty($$SELECT * FROM tried WHERE allowed <> (blocked = 0) OR blocked <> unblock$$,
+    'what is not allowed has an obstacle, each with its remedy');
+SELECT is_empty($$SELECT * FROM tried, unnest(blocked_by) b WHERE position(b IN detail) = 0$$,
+    'every obstacle foretold is in the refusal''s detail');
 SELECT cmp_ok((SELECT count(*) FROM tried WHERE login = l AND allowed), '>', 0::bigint, l || ' is allowed something')
 FROM unnest('{workflow_next_clerk,workflow_next_admin,workflow_next_robot,workflow_next_interface,postgres}'::text[]) l;
 SELECT cmp_ok((SELECT count(*) FROM tried WHERE login = l AND NOT allowed), '>', 0::bigint, l || ' is not allowed everything')
@@ -91,6 +102,7 @@ SELECT set_eq($$SELECT DISTINCT to_step FROM tried WHERE transition = 'resume' A
 CREATE TABLE unnamed AS
 SELECT t.referral_id, t.to_step, bool_or(t.allowed) AS allowed, (try(t.referral_id, '', t.to_step)).code
 FROM tried t WHERE login = 'postgres' AND from_step <> to_step GROUP BY 1, 2;
-SELECT is_empty($$SELECT * FROM unnamed WHERE allowed <> (code = 'done')$$, 'a step can be taken when one of the transitions to it can');
+SELECT is_empty($$SELECT * FROM unnamed WHERE allowed <> (code = 'done')$$,
+    'a step can be taken when one of the transitions to it can');
 
 SELECT * FROM finish();

@@ -130,7 +130,7 @@ SELECT e, rule_verdict(e) FROM (VALUES
     ('random() < 0.5'), ('clock_timestamp() > placed'), ('nextval(''pg_class'') = 1'), ('pg_sleep(1) IS NULL'),
     ('set_config(''search_path'', '''', false) = '''''), ('pg_notify(''a'', ''b'') IS NULL'), ('lo_import(''x'') = 1'),
     ('pg_advisory_lock(1) IS NULL'), ('ts_rewrite(''a''::tsquery, note) IS NULL'), ('gen_random_uuid() IS NULL'),
-    ('quantity > 0 OR random() < 0.5')
+    ('quantity > 0 OR random() < 0.5'), ('note = ''é'' AND random() < 0.5')
 ) v (e);
 
 \echo -- built-in functions that run what they are told
@@ -148,7 +148,7 @@ SELECT e, rule_verdict(e) FROM (VALUES
 ) v (e);
 
 \echo -- types of others, whose code must not even run while the rule is checked
-SELECT e, rule_verdict(e) FROM (VALUES
+SELECT e, split_part(rule_verdict(e), ' @', 1) FROM (VALUES
     ('note::rule_site.code IS NULL'), ('''x''::rule_site.code = note'), ('NULL::rule_site.pair IS NULL'),
     ('ROW(1, note)::rule_site.pair IS NULL'), ('tags::rule_site.code[] IS NULL'), ('ARRAY[]::rule_site.pair[] IS NULL'),
     ('note::rule_site.mood = ''good'''), ('''good''::rule_site.mood IS NULL')
