@@ -51,9 +51,9 @@ DECLARE
     retired_at timestamptz;
 BEGIN
     IF TG_OP = 'DELETE' THEN
-        IF OLD.status <> 'draft' THEN
-            RAISE EXCEPTION 'rule version % is %, only a draft can be deleted', OLD.rule_version_id, OLD.status
-                USING ERRCODE = 'RF016', DETAIL = 'Decisions may have been made by it.',
+        IF OLD.status <> 'draft' OR OLD.submitted_at IS NOT NULL THEN
+            RAISE EXCEPTION 'rule version % is %, only a draft that was never submitted can be deleted', OLD.rule_version_id, OLD.status
+                USING ERRCODE = 'RF016', DETAIL = 'What was ever submitted stays on record.',
                       HINT = 'Retire the version instead.';
         END IF;
         RETURN OLD;
@@ -105,7 +105,7 @@ BEGIN
             NEW.submitted_at := changed_at;
             NEW.checksum := referral.rule_checksum(OLD.rule_version_id);
         WHEN (OLD.status, NEW.status) IN (('submitted', 'draft'), ('approved', 'draft')) THEN
-            NEW.submitted_at := NULL; NEW.approved_at := NULL; NEW.approver := NULL; NEW.checksum := NULL;
+            NEW.approved_at := NULL; NEW.approver := NULL; NEW.checksum := NULL;
         WHEN (OLD.status, NEW.status) = ('submitted', 'approved') THEN
             IF NOT pg_has_role(current_user, 'referral_rule_approver', 'USAGE') THEN
                 RAISE EXCEPTION 'only referral_rule_approver may approve a rule version'
@@ -202,6 +202,9 @@ LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     former bigint;
 BEGIN
+    -- whoever activates a version of the set now is waited for
+    PERFORM pg_advisory_xact_lock('referral.rule_set'::regclass::oid::int, s.rule_set_id::int)
+    FROM referral.rule_set s WHERE s.name = rollback_rule_set.rule_set;
     SELECT v.rule_version_id INTO former
     FROM referral.rule_version v JOIN referral.rule_set s USING (rule_set_id)
     WHERE s.name = rollback_rule_set.rule_set AND v.status = 'retired' AND NOT isempty(v.valid_during)
@@ -304,20 +307,30 @@ COMMENT ON FUNCTION referral.rule_function_guard() IS
 'BEFORE row trigger of referral.rule_function: records the definition the administrator saw. A function that changes afterwards is no longer registered.';
 
 -- Called by the model files: a trigger that is there keeps its enabled state, also a disabled one.
-CREATE FUNCTION referral.lay_trigger(relation regclass, trigger name, definition text, fires "char" DEFAULT 'O') RETURNS void
+CREATE FUNCTION referral.lay_trigger(relation regclass, trigger name, events text, level text, call text,
+                                     fires "char" DEFAULT 'O') RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    state "char" := coalesce((SELECT t.tgenabled FROM pg_trigger t
-                              WHERE t.tgrelid = relation AND t.tgname = trigger), fires);
+    present record;
 BEGIN
-    EXECUTE format('CREATE OR REPLACE TRIGGER %I %s', trigger, format(definition, relation));
-    IF state <> 'O' THEN
+    SELECT t.tgenabled, p.pronamespace = 'referral'::regnamespace AS ours INTO present
+    FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+    WHERE t.tgrelid = relation AND t.tgname = trigger;
+    IF NOT present.ours THEN
+        RAISE EXCEPTION 'table % has a trigger "%" of its own', relation, trigger
+            USING ERRCODE = 'RF012', DETAIL = 'The engine needs that name.',
+                  HINT = 'Rename it: ALTER TRIGGER … ON … RENAME TO ….';
+    END IF;
+    EXECUTE format('CREATE OR REPLACE TRIGGER %I %s ON %s FOR EACH %s EXECUTE FUNCTION %s',
+                   trigger, events, relation, level, call);
+    fires := coalesce(present.tgenabled, fires);
+    IF fires <> 'O' THEN
         EXECUTE format('ALTER TABLE %s %s TRIGGER %I', relation,
-                       CASE state WHEN 'A' THEN 'ENABLE ALWAYS' WHEN 'R' THEN 'ENABLE REPLICA' ELSE 'DISABLE' END, trigger);
+                       CASE fires WHEN 'A' THEN 'ENABLE ALWAYS' WHEN 'R' THEN 'ENABLE REPLICA' ELSE 'DISABLE' END, trigger);
     END IF;
 END $$;
-COMMENT ON FUNCTION referral.lay_trigger(regclass, name, text, "char") IS
-'Creates a trigger, or brings it up to date without changing whether it is enabled. definition: what follows the name in CREATE TRIGGER, with %s for the table; fires: tgenabled of a new one. For the table''s owner.';
+COMMENT ON FUNCTION referral.lay_trigger(regclass, name, text, text, text, "char") IS
+'Creates a trigger, or brings it up to date without changing whether it is enabled. events, level and call: the parts of CREATE TRIGGER, such as BEFORE INSERT, ROW and referral.guard(…); fires: tgenabled of a new one. RF012 when the table has a trigger of that name on another function. For the table''s owner.';
 
 -- Called by the model files for every rule table.
 CREATE FUNCTION referral.govern_table(relation regclass, id_column name) RETURNS void
@@ -325,8 +338,8 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     entity text := (SELECT relname FROM pg_class WHERE oid = relation);
 BEGIN
-    PERFORM referral.lay_trigger(relation, 'rule_row', 'BEFORE INSERT OR UPDATE OR DELETE ON %s'
-        ' FOR EACH ROW EXECUTE FUNCTION referral.rule_row_guard()');
+    PERFORM referral.lay_trigger(relation, 'rule_row', 'BEFORE INSERT OR UPDATE OR DELETE', 'ROW',
+                                 'referral.rule_row_guard()');
     PERFORM referral.watch_table(relation);
     PERFORM referral.track_table(relation, entity, id_column);
 END $$;
@@ -337,10 +350,10 @@ CREATE FUNCTION referral.watch_table(relation regclass) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     -- ALWAYS: they write nothing, and replicated rules must be noticed too
-    PERFORM referral.lay_trigger(relation, 'rules_changed', 'AFTER INSERT OR UPDATE OR DELETE ON %s'
-        ' FOR EACH ROW EXECUTE FUNCTION referral.rules_changed()', 'A');
-    PERFORM referral.lay_trigger(relation, 'rules_changed_truncate', 'AFTER TRUNCATE ON %s'
-        ' FOR EACH STATEMENT EXECUTE FUNCTION referral.rules_changed()', 'A');
+    PERFORM referral.lay_trigger(relation, 'rules_changed', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW',
+                                 'referral.rules_changed()', 'A');
+    PERFORM referral.lay_trigger(relation, 'rules_changed_truncate', 'AFTER TRUNCATE', 'STATEMENT',
+                                 'referral.rules_changed()', 'A');
 END $$;
 COMMENT ON FUNCTION referral.watch_table(regclass) IS
 'Lets every backend forget its compiled rules when the table changes. Idempotent; for the table''s owner.';
@@ -348,4 +361,4 @@ COMMENT ON FUNCTION referral.watch_table(regclass) IS
 REVOKE ALL ON FUNCTION referral.rollback_rule_set(text), referral.copy_rule_version(bigint, text),
     referral.copy_workflow_rules(bigint, bigint), referral.rule_version_guard(), referral.rule_row_guard(), referral.rule_function_guard(),
     referral.govern_table(regclass, name), referral.watch_table(regclass),
-    referral.lay_trigger(regclass, name, text, "char") FROM PUBLIC;
+    referral.lay_trigger(regclass, name, text, text, text, "char") FROM PUBLIC;

@@ -10,6 +10,12 @@ COMMENT ON TYPE referral.state IS
 CREATE TYPE referral.urgency AS ENUM ('routine', 'urgent', 'asap', 'stat');
 COMMENT ON TYPE referral.urgency IS 'FHIR R4 request-priority, in rising order.';
 
+CREATE TYPE referral.intent AS ENUM ('proposal', 'plan', 'order');
+COMMENT ON TYPE referral.intent IS 'FHIR R4 request-intent, the part that referrals use. Only orders count for CMS50.';
+
+CREATE TYPE referral.party AS ENUM ('initiator', 'recipient');
+COMMENT ON TYPE referral.party IS 'Side of a referral exchange: who asks, who is asked (BSeR, IHE 360X).';
+
 CREATE FUNCTION referral.guard() RETURNS trigger
 LANGUAGE C AS 'MODULE_PATHNAME', 'guard';
 COMMENT ON FUNCTION referral.guard() IS
@@ -25,15 +31,15 @@ LANGUAGE C STABLE STRICT ROWS 10 AS 'MODULE_PATHNAME', 'next_transitions';
 COMMENT ON FUNCTION referral.next_transitions(text, bigint, bigint) IS
 'Every transition from the row''s present step, in priority order: whether an UPDATE by this session would be allowed now, what blocks it and what would unblock it. Asks the guard''s own code and changes nothing. A reason counts as given when referral.reason is set. RF019 when the row does not exist or is not visible. Null arguments: no rows. After NHS e-RS A029 (available actions).';
 
-CREATE FUNCTION referral.step_before(entity text, org_id bigint, id bigint, step text) RETURNS text
+CREATE FUNCTION referral.step_before(workflow_id bigint, org_id bigint, id bigint, step text) RETURNS text
 LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
     SELECT j.from_step FROM referral.journal j
-    WHERE j.org_id = step_before.org_id AND j.entity = step_before.entity
-      AND j.entity_id = step_before.id AND j.to_step = step_before.step
+    WHERE j.org_id = step_before.org_id AND j.entity_id = step_before.id AND j.to_step = step_before.step
+      AND j.entity = (SELECT w.entity FROM referral.workflow w WHERE w.workflow_id = step_before.workflow_id)
     ORDER BY j.journal_id DESC LIMIT 1
 $$;
-COMMENT ON FUNCTION referral.step_before(text, bigint, bigint, text) IS
-'The step a row was at before it last entered the given step; null when it never did. Lets a guard resume a suspended referral where it was (FHIR Task: a suspended task resumes in the state it had). Null for null.';
+COMMENT ON FUNCTION referral.step_before(bigint, bigint, bigint, text) IS
+'The step a row was at before it last entered the given step; null when it never did. workflow_id is the row''s own and tells the entity, so that a guard copied for another entity asks about that one. Lets a guard resume a suspended referral where it was (FHIR Task: a suspended task resumes in the state it had). Null for null.';
 
 CREATE FUNCTION referral.migrate_workflow(
     entity text, org_id bigint, id bigint, to_workflow bigint, reason text, step_map jsonb DEFAULT '{}')
@@ -42,6 +48,7 @@ LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     e record;
     n bigint;
+    former_reason text := current_setting('referral.reason', true);
 BEGIN
     SELECT * INTO e FROM referral.entity x WHERE x.entity = migrate_workflow.entity;
     IF NOT FOUND OR NOT EXISTS (SELECT FROM referral.workflow w
@@ -55,7 +62,7 @@ BEGIN
                    ' WHERE org_id = $3 AND %I = $4', e.relation, e.id_column)
     USING to_workflow, step_map, migrate_workflow.org_id, migrate_workflow.id;
     GET DIAGNOSTICS n = ROW_COUNT;
-    PERFORM set_config('referral.reason', '', true);
+    PERFORM set_config('referral.reason', coalesce(former_reason, ''), true);
     IF n = 0 THEN
         RAISE EXCEPTION 'there is no row % of entity "%" in organisation %', id, entity, org_id
             USING ERRCODE = 'RF019', DETAIL = 'It does not exist or is not visible to the session.',
@@ -86,12 +93,19 @@ COMMENT ON FUNCTION referral.workflow_check() IS
 CREATE FUNCTION referral.entity_guard() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF NOT pg_has_role(current_user, (SELECT c.relowner FROM pg_class c WHERE c.oid = NEW.relation), 'USAGE')
-       OR (TG_OP = 'UPDATE' AND NOT pg_has_role(current_user,
-               (SELECT c.relowner FROM pg_class c WHERE c.oid = OLD.relation), 'USAGE')) THEN
+    IF pg_has_role(current_user, (SELECT c.relowner FROM pg_class c WHERE c.oid = NEW.relation), 'USAGE') IS NOT TRUE
+       OR (TG_OP = 'UPDATE' AND pg_has_role(current_user,
+               (SELECT c.relowner FROM pg_class c WHERE c.oid = OLD.relation), 'USAGE') IS FALSE) THEN
         RAISE EXCEPTION 'only the owner of table % may register it as an entity', NEW.relation
             USING ERRCODE = 'RF003', DETAIL = 'Who registers a table decides what the journal says of it.',
                   HINT = 'Call referral.attach() as the owner of the table.';
+    END IF;
+    IF TG_OP = 'UPDATE' AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = OLD.relation)
+       AND NOT pg_has_role(current_user,
+           (SELECT c.relowner FROM pg_class c WHERE c.oid = 'referral.entity'::regclass), 'USAGE') THEN
+        RAISE EXCEPTION 'the table of entity "%" was dropped; only the owner of the model may give the name away', OLD.entity
+            USING ERRCODE = 'RF003', DETAIL = 'The journal keeps that table''s past under the name.',
+                  HINT = 'Give attach() another entity name.';
     END IF;
     IF TG_OP = 'UPDATE' AND NEW.relation <> OLD.relation AND OLD.detached_at IS NULL
        AND EXISTS (SELECT FROM pg_class c WHERE c.oid = OLD.relation) THEN
@@ -234,6 +248,11 @@ BEGIN
         WHERE s.workflow_id = target AND (s.step = attach.step OR (attach.step IS NULL AND s.is_initial))
         ORDER BY s.sort LIMIT 1;
     END IF;
+    IF attach.step IS NOT NULL AND first_step IS NULL THEN
+        RAISE EXCEPTION 'the workflow has no step "%"', attach.step
+            USING ERRCODE = 'RF001', DETAIL = 'Existing rows were to stand there.',
+                  HINT = 'Leave step out: existing rows then stand at the initial step.';
+    END IF;
     -- rows that are there already enter the workflow; the journal says so, the guard would not allow it
     EXECUTE format('DROP TRIGGER IF EXISTS zz_guard ON %s', relation);
     PERFORM referral.track_table(attach.relation, entity_name, id_name, false);
@@ -271,18 +290,16 @@ BEGIN
                AND a.attname = 'version' AND a.atttypid = 'bigint'::regtype AND NOT a.attisdropped) THEN
         -- on a partitioned table an UPDATE may come back as DELETE and INSERT
         PERFORM referral.lay_trigger(relation, 'zz_guard',
-            format('BEFORE INSERT OR UPDATE %s ON %%s FOR EACH ROW EXECUTE FUNCTION referral.guard(%L, %L)',
-                   (SELECT CASE c.relkind WHEN 'p' THEN 'OR DELETE' ELSE '' END
-                    FROM pg_class c WHERE c.oid = track_table.relation), entity, id_column));
+            (SELECT CASE c.relkind WHEN 'p' THEN 'BEFORE INSERT OR UPDATE OR DELETE' ELSE 'BEFORE INSERT OR UPDATE' END
+             FROM pg_class c WHERE c.oid = track_table.relation),
+            'ROW', format('referral.guard(%L, %L)', entity, id_column));
     END IF;
-    PERFORM referral.lay_trigger(relation, 'journal',
-        format('AFTER INSERT OR UPDATE OR DELETE ON %%s FOR EACH ROW EXECUTE FUNCTION referral.journal(%L, %L)',
-               entity, id_column));
+    PERFORM referral.lay_trigger(relation, 'journal', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW',
+                                 format('referral.journal(%L, %L)', entity, id_column));
     -- partitions do not inherit statement triggers
     FOR part IN SELECT p.relid FROM pg_partition_tree(track_table.relation) p
                 UNION SELECT track_table.relation LOOP
-        PERFORM referral.lay_trigger(part, 'no_truncate',
-            'BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION referral.append_only()');
+        PERFORM referral.lay_trigger(part, 'no_truncate', 'BEFORE TRUNCATE', 'STATEMENT', 'referral.append_only()');
     END LOOP;
 END $$;
 COMMENT ON FUNCTION referral.track_table(regclass, text, name, boolean) IS
@@ -300,7 +317,10 @@ BEGIN
     IF NOT EXISTS (SELECT FROM referral.entity e JOIN pg_class c ON c.oid = e.relation
                    WHERE e.entity = adopt_workflow.entity AND pg_has_role(session_user, c.relowner, 'MEMBER'))
        OR EXISTS (SELECT FROM referral.workflow w JOIN referral.rule_version v USING (rule_version_id)
-                  WHERE w.entity = adopt_workflow.entity AND v.status = 'active') THEN
+                  WHERE w.entity = adopt_workflow.entity AND v.status = 'active')
+       OR EXISTS (SELECT FROM referral.rule_set s JOIN referral.rule_version v USING (rule_set_id)
+                  WHERE s.name = format('workflow/%s/%s', adopt_workflow.entity, adopt_workflow.workflow)
+                    AND v.status = 'active') THEN
         RAISE EXCEPTION 'entity "%" cannot adopt a workflow', entity
             USING ERRCODE = 'RF003', DETAIL = 'It must be a table of one''s own that has no active workflow yet.',
                   HINT = 'Write a version of its workflow instead: referral.copy_rule_version().';
@@ -332,14 +352,21 @@ COMMENT ON FUNCTION referral.adopt_workflow(text, text) IS
 
 CREATE FUNCTION referral.detach(relation regclass) RETURNS void
 LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS $$
+DECLARE
+    ours record;
 BEGIN
     IF NOT pg_has_role(current_user, (SELECT c.relowner FROM pg_class c WHERE c.oid = detach.relation), 'USAGE') THEN
         RAISE EXCEPTION 'only the owner of a table may detach it'
             USING ERRCODE = 'RF003', DETAIL = 'detach() removes triggers.', HINT = 'Call it as the owner.';
     END IF;
-    EXECUTE format('DROP TRIGGER IF EXISTS zz_guard ON %s', relation);
-    EXECUTE format('DROP TRIGGER IF EXISTS journal ON %s', relation);
-    EXECUTE format('DROP TRIGGER IF EXISTS no_truncate ON %s', relation);
+    FOR ours IN SELECT t.tgrelid::regclass AS relation, t.tgname
+                FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+                WHERE (t.tgrelid = detach.relation
+                       OR t.tgrelid IN (SELECT x.relid FROM pg_partition_tree(detach.relation) x))
+                  AND t.tgparentid = 0 AND t.tgname IN ('zz_guard', 'journal', 'no_truncate')
+                  AND p.pronamespace = 'referral'::regnamespace LOOP
+        EXECUTE format('DROP TRIGGER %I ON %s', ours.tgname, ours.relation);
+    END LOOP;
     EXECUTE format('DROP POLICY IF EXISTS organisation ON %s', relation);
     IF NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = detach.relation) THEN
         EXECUTE format('ALTER TABLE %s DISABLE ROW LEVEL SECURITY', relation);

@@ -47,6 +47,12 @@ BEGIN
     FOREACH part IN ARRAY referral.model_parts() LOOP
         EXECUTE format('SELECT referral.%I()', 'deploy_' || part);
     END LOOP;
+    -- a new sequence that was used already forgets numbers in a crash, at wal_level minimal, unless it starts a fresh batch
+    FOR part IN SELECT format('referral.%I', substr(o, length('sequence ') + 1))
+                FROM (SELECT d.kind || ' ' || d.name AS o FROM referral.deployed_objects() d WHERE d.kind = 'sequence') n
+                WHERE o <> ALL (before) LOOP
+        EXECUTE format('SELECT setval(%L, last_value, is_called) FROM %s', part, part);
+    END LOOP;
     RETURN QUERY
         SELECT o.kind, o.name,
                CASE WHEN o.kind || ' ' || o.name = ANY (before) THEN 'kept' ELSE 'created' END

@@ -21,7 +21,6 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
-#include "executor/spi.h"
 #include "nodes/makefuncs.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -35,34 +34,7 @@
 #include "entity.h"
 #include "errors.h"
 #include "rule.h"
-#include "security.h"
-
-/*
- * The relation and id column registered for "entity"; InvalidOid when none.
- */
-Oid
-entity_relation(RuleCache *cache, const char *entity, char **id_column)
-{
-	MemoryContext caller = CurrentMemoryContext;
-	OwnerScope	scope;
-	Oid			relid = InvalidOid;
-
-	security_begin_read(&scope, cache->owner);
-	security_read("SELECT relation::oid, id_column::text FROM referral.entity WHERE entity = $1",
-				  TEXTOID, CStringGetTextDatum(entity));
-	if (SPI_processed > 0)
-	{
-		bool		isnull;
-		HeapTuple	tuple = SPI_tuptable->vals[0];
-
-		relid = DatumGetObjectId(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 1, &isnull));
-		if (id_column != NULL)
-			*id_column = MemoryContextStrdup(caller,
-											 SPI_getvalue(tuple, SPI_tuptable->tupdesc, 2));
-	}
-	security_end_read(&scope);
-	return relid;
-}
+#include "workflow.h"
 
 static Oid
 relation_owner(Oid relid)
@@ -85,7 +57,7 @@ relation_owner(Oid relid)
 static void
 entity_check_registered(RuleCache *cache, Relation rel, const char *entity)
 {
-	Oid			registered = entity_relation(cache, entity, NULL);
+	Oid			registered = workflow_entity_rules(cache, entity)->relid;
 
 	if (OidIsValid(registered))
 	{

@@ -72,7 +72,6 @@ extern TrackedRel *entity_tracked(RuleCache *cache, Relation rel,
 								  const char *entity, const char *id_column);
 extern TrackedRel *entity_of_trigger(TriggerData *trigdata, RuleCache **cache,
 									 FmgrInfo *flinfo);
-extern Oid	entity_relation(RuleCache *cache, const char *entity, char **id_column);
 
 /* Has the column another value?  Unchanged toasted values stay toasted. */
 extern bool entity_column_changed(TrackedRel *rel, int index,

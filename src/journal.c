@@ -537,44 +537,66 @@ column_int64(TupleTableSlot *slot, AttrNumber attno)
 }
 
 /*
- * Step, state and rule version of a change.  A step that changed without the
- * guard's transition was changed behind its back, by another trigger.
+ * Is what the row says of its step what the guard would have let it say?  A
+ * BEFORE trigger that sorts after the guard could have changed it.
  */
+static bool
+step_is_guarded(TrackedRel *rel, Workflow *workflow, WorkflowTransition *transition,
+				TupleTableSlot *oldslot, TupleTableSlot *newslot)
+{
+	WorkflowStep *from,
+			   *to;
+	int64		former_workflow = column_int64(oldslot, rel->workflow_id);
+	TimestampTz at;
+	bool		exists;
+
+	if (!workflow->was_active || strcmp(workflow->entity, rel->entity) != 0 ||
+		newslot->tts_isnull[rel->step - 1] || newslot->tts_isnull[rel->state - 1])
+		return false;
+	to = workflow_step(workflow, DatumGetTextPP(newslot->tts_values[rel->step - 1]));
+	if (to == NULL || DatumGetObjectId(newslot->tts_values[rel->state - 1]) != to->state)
+		return false;
+	if (oldslot == rel->nullslot)
+		return transition == NULL && (to->is_initial || security_occurred_at(&at));
+	if (former_workflow != workflow->workflow_id)
+		return transition == NULL &&
+			(former_workflow == 0 ||
+			 (security_reason() != NULL && security_has_role("referral_admin", &exists) &&
+			  to->state == DatumGetObjectId(oldslot->tts_values[rel->state - 1])));
+	from = workflow_step(workflow, DatumGetTextPP(oldslot->tts_values[rel->step - 1]));
+	return transition == NULL ? from == to : transition->from == from && transition->to == to;
+}
+
+/* Step, state, transition and rule version of a change. */
 static void
 put_transition(JournalRow *row, RuleCache *cache, TrackedRel *rel,
-			   TupleTableSlot *oldslot, TupleTableSlot *newslot, bool is_update)
+			   TupleTableSlot *oldslot, TupleTableSlot *newslot)
 {
-	Workflow   *workflow;
-	int64		transition_id = column_int64(newslot, rel->transition_id);
 	int64		former_workflow = column_int64(oldslot, rel->workflow_id);
-	bool		moved = transition_id != 0 || !is_update;
+	int64		workflow_id = column_int64(newslot, rel->workflow_id);
+	int64		transition_id = column_int64(newslot, rel->transition_id);
+	bool		is_update = oldslot != rel->nullslot;
+	Workflow   *workflow;
+	WorkflowTransition *transition;
 
-	if (column_int64(newslot, rel->workflow_id) == 0)
+	if (workflow_id == 0 && former_workflow == 0)
 		return;					/* attached, but without a workflow yet */
-	workflow = workflow_get(cache, column_int64(newslot, rel->workflow_id));
-	if (is_update && !moved && former_workflow != workflow->workflow_id)
-	{
-		put_text(row, J_TRANSITION, former_workflow == 0 ? "attach" : "migrate_workflow");
-		moved = true;
-	}
-	else if (is_update)
-	{
-		WorkflowTransition *transition = moved ? workflow_transition(workflow, transition_id) : NULL;
-		WorkflowStep *from = workflow_step(workflow, DatumGetTextPP(oldslot->tts_values[rel->step - 1]));
-		WorkflowStep *to = workflow_step(workflow, DatumGetTextPP(newslot->tts_values[rel->step - 1]));
+	workflow = workflow_get(cache, workflow_id);
+	transition = transition_id == 0 ? NULL : workflow_transition(workflow, transition_id);
+	if ((transition_id != 0 && transition == NULL) ||
+		!step_is_guarded(rel, workflow, transition, oldslot, newslot))
+		ereport(ERROR,
+				(errcode(ERRCODE_RF_NO_TRANSITION),
+				 errmsg("the step of a row of entity \"%s\" was changed behind the guard's back",
+						rel->entity),
+				 errdetail("Another trigger changed step, state, workflow_id or transition_id after the guard had run."),
+				 errhint("Let that trigger leave them alone, or give it a name that sorts before the guard's.")));
 
-		if (to == NULL || DatumGetObjectId(newslot->tts_values[rel->state - 1]) != to->state ||
-			(transition == NULL ? from != to : transition->from != from || transition->to != to))
-			ereport(ERROR,
-					(errcode(ERRCODE_RF_NO_TRANSITION),
-					 errmsg("the step of a row of entity \"%s\" was changed behind the guard's back",
-							rel->entity),
-					 errdetail("Another trigger changed step, state or transition_id after the guard had run."),
-					 errhint("Let that trigger leave them alone, or give it a name that sorts before the guard's.")));
-		if (transition != NULL)
-			put_text(row, J_TRANSITION, transition->transition);
-	}
-	if (!moved)
+	if (transition != NULL)
+		put_text(row, J_TRANSITION, transition->transition);
+	else if (is_update && former_workflow != workflow_id)
+		put_text(row, J_TRANSITION, former_workflow == 0 ? "attach" : "migrate_workflow");
+	else if (is_update)
 		return;
 	put(row, J_RULE_VERSION, Int64GetDatum(workflow->rule_version_id));
 	if (is_update)
@@ -708,7 +730,7 @@ journal(PG_FUNCTION_ARGS)
 	put_text(&row, J_ACTION, oldslot == rel->nullslot ? "insert" :
 			 newslot == rel->nullslot ? "delete" : "update");
 	if (rel->workflow_id != 0 && newslot != rel->nullslot)
-		put_transition(&row, cache, rel, oldslot, newslot, oldslot != rel->nullslot);
+		put_transition(&row, cache, rel, oldslot, newslot);
 	put_circumstances(&row, org_id);
 	if (changes != NULL)
 		put(&row, J_CHANGES, JsonbPGetDatum(changes));

@@ -16,7 +16,7 @@
  */
 #include "postgres.h"
 
-#include "access/table.h"
+#include "access/relation.h"
 #include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
@@ -27,6 +27,7 @@
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
@@ -35,6 +36,7 @@
 #include "parser/parse_collate.h"
 #include "parser/parse_expr.h"
 #include "parser/parse_relation.h"
+#include "parser/parse_type.h"
 #include "parser/parser.h"
 #include "rewrite/prs2lock.h"
 #include "rewrite/rewriteManip.h"
@@ -72,7 +74,7 @@ typedef struct RuleCheck
 	Oid			extension_id;
 	List	   *functions;
 	const char *refusal;		/* why the expression is refused, or NULL */
-	int			position;		/* where, counted from 1 */
+	int			location;		/* where, in bytes from 0; -1 when not known */
 } RuleCheck;
 
 /* > 0 while a predicate runs; left over only by an error. */
@@ -97,6 +99,8 @@ rule_type_is_safe(RuleCheck *check, Oid typid)
 	TupleDesc	desc = RelationGetDescr(check->rel);
 	Oid			element = get_element_type(typid);
 
+	if (get_typtype(typid) == TYPTYPE_PSEUDO && typid != RECORDOID && typid != UNKNOWNOID)
+		return false;			/* void, internal and the like: no value at all */
 	if (!OidIsValid(typid) || typid < FirstGenbkiObjectId ||
 		(OidIsValid(element) && element < FirstGenbkiObjectId))
 		return true;
@@ -137,26 +141,33 @@ rule_function_is_registered(Oid funcid)
 	return found;
 }
 
+/* Why a rule may not call the function, or NULL. */
+static const char *
+rule_function_refusal(RuleCheck *check, Oid funcid)
+{
+	char	   *name = format_procedure(funcid);
+
+	if (func_volatile(funcid) == PROVOLATILE_VOLATILE)
+		return psprintf("function %s is volatile", name);
+	if (get_func_namespace(funcid) == PG_CATALOG_NAMESPACE)
+	{
+		/* table_to_xml() and its kin run queries over whatever they are told */
+		if (get_func_rettype(funcid) == XMLOID)
+			return psprintf("function %s yields xml, which rules cannot use", name);
+	}
+	else if (getExtensionOfObject(ProcedureRelationId, funcid) != check->extension_id &&
+			 !rule_function_is_registered(funcid))
+		return psprintf("function %s is not registered for rules, or changed since", name);
+	return NULL;
+}
+
 /* check_functions_in_node callback: true stops the walk. */
 static bool
 rule_check_function(Oid funcid, void *arg)
 {
 	RuleCheck  *check = (RuleCheck *) arg;
-	char	   *name = format_procedure(funcid);
 
-	if (func_volatile(funcid) == PROVOLATILE_VOLATILE)
-		check->refusal = psprintf("function %s is volatile", name);
-	else if (funcid < FirstGenbkiObjectId ||
-			 get_func_namespace(funcid) == PG_CATALOG_NAMESPACE)
-	{
-		/* table_to_xml() and its kin run queries over whatever they are told */
-		if (get_func_rettype(funcid) == XMLOID)
-			check->refusal = psprintf("function %s yields xml, which rules cannot use", name);
-	}
-	else if (getExtensionOfObject(ProcedureRelationId, funcid) != check->extension_id &&
-			 !rule_function_is_registered(funcid))
-		check->refusal = psprintf("function %s is not registered for rules, or changed since", name);
-
+	check->refusal = rule_function_refusal(check, funcid);
 	check->functions = list_append_unique_oid(check->functions, funcid);
 	return check->refusal != NULL;
 }
@@ -227,37 +238,81 @@ rule_check_walker(Node *node, void *arg)
 		return false;
 	if (!IsA(node, List) && rule_check_node(node, check))
 	{
-		check->position = exprLocation(node) + 1;
+		check->location = exprLocation(node);
 		return true;
 	}
 	return expression_tree_walker(node, rule_check_walker, arg);
 }
 
-/* What is to be refused in the grammar's tree, before it is analysed. */
-typedef struct RawCheck
+/*
+ * The analysis turns literals into values, and that runs code: the input
+ * function of the type, and with it the CHECK of a domain inside.  So what an
+ * expression names is judged before it is analysed.
+ */
+static bool
+rule_check_raw_type(TypeName *name, RuleCheck *check)
 {
-	const char *refusal;
-	int			position;
-} RawCheck;
+	Type		type = LookupTypeName(NULL, name, NULL, true);
+
+	if (type == NULL)
+		return false;			/* the analysis will say so */
+	if (!rule_type_is_safe(check, typeTypeId(type)))
+		check->refusal = psprintf("type %s is neither built in nor a column's type",
+								  TypeNameToString(name));
+	ReleaseSysCache(type);
+	return check->refusal != NULL;
+}
+
+/* Every function or operator of another schema that the name could mean. */
+static bool
+rule_check_raw_candidates(FuncCandidateList candidates, bool operators, RuleCheck *check)
+{
+	for (; candidates != NULL && check->refusal == NULL; candidates = candidates->next)
+	{
+		Oid			funcid = operators ? get_opcode(candidates->oid) : candidates->oid;
+
+		if (get_func_namespace(funcid) != PG_CATALOG_NAMESPACE)
+			check->refusal = rule_function_refusal(check, funcid);
+	}
+	return check->refusal != NULL;
+}
+
+static bool
+rule_check_raw_call(FuncCall *call, RuleCheck *check)
+{
+	/* f(x) may also mean a cast to type f */
+	if (rule_check_raw_type(makeTypeNameFromNameList(call->funcname), check))
+		return true;
+	return rule_check_raw_candidates(FuncnameGetCandidates(call->funcname, -1, NIL, false,
+														   false, false, true),
+									 false, check);
+}
 
 static bool
 rule_check_raw(Node *node, void *arg)
 {
-	RawCheck   *check = (RawCheck *) arg;
+	RuleCheck  *check = (RuleCheck *) arg;
+	int			location;
 
 	if (node == NULL)
 		return false;
+	location = IsA(node, SubLink) ? ((SubLink *) node)->location : exprLocation(node);
 	if (IsA(node, SubLink))
-	{
 		check->refusal = "subqueries are not allowed";
-		check->position = ((SubLink *) node)->location + 1;
-		return true;
-	}
 	/* a star is expanded in select lists only; the analysis does not expect it */
-	if (IsA(node, ColumnRef) && IsA(llast(((ColumnRef *) node)->fields), A_Star))
-	{
+	else if (IsA(node, ColumnRef) && IsA(llast(((ColumnRef *) node)->fields), A_Star))
 		check->refusal = "a whole row cannot be used, name its columns";
-		check->position = ((ColumnRef *) node)->location + 1;
+	else if (IsA(node, TypeCast))
+		(void) rule_check_raw_type(((TypeCast *) node)->typeName, check);
+	else if (IsA(node, FuncCall))
+		(void) rule_check_raw_call((FuncCall *) node, check);
+	else if (IsA(node, A_Expr) && list_length(((A_Expr *) node)->name) > 1)
+		(void) rule_check_raw_candidates(OpernameGetCandidates(((A_Expr *) node)->name,
+															   '\0', false),
+										 true, check);
+	if (check->refusal != NULL)
+	{
+		check->location = location;
 		return true;
 	}
 	return raw_expression_tree_walker(node, rule_check_raw, arg);
@@ -283,8 +338,11 @@ rule_columns_on_offer(Relation rel)
 }
 
 pg_noreturn static void
-rule_refuse(const char *source, Relation rel, const char *why, int position)
+rule_refuse(const char *source, Relation rel, const char *why, int location)
 {
+	/* people count characters */
+	int			position = location < 0 ? 0 : pg_mbstrlen_with_len(source, location) + 1;
+
 	ereport(ERROR,
 			(errcode(ERRCODE_RF_INVALID_RULE),
 			 errmsg("invalid rule expression: %s", why),
@@ -305,7 +363,6 @@ rule_parse_raw(const char *source, Relation rel)
 	List	   *parsed = raw_parser(source, RAW_PARSE_PLPGSQL_EXPR);
 	SelectStmt *stmt = (SelectStmt *) linitial_node(RawStmt, parsed)->stmt;
 	ResTarget  *target;
-	RawCheck	check = {0};
 
 	if (!IsA(stmt, SelectStmt) || list_length(stmt->targetList) != 1 ||
 		stmt->distinctClause || stmt->intoClause || stmt->fromClause ||
@@ -313,12 +370,12 @@ rule_parse_raw(const char *source, Relation rel)
 		stmt->windowClause || stmt->valuesLists || stmt->sortClause ||
 		stmt->limitOffset || stmt->limitCount || stmt->lockingClause ||
 		stmt->withClause || stmt->op != SETOP_NONE)
-		rule_refuse(source, rel, "it must be one expression", 0);
+		rule_refuse(source, rel, "it must be one expression", -1);
 	target = linitial_node(ResTarget, stmt->targetList);
-	if (target->name != NULL || target->indirection != NIL)
-		rule_refuse(source, rel, "it must be one expression", 0);
-	if (rule_check_raw(target->val, &check))
-		rule_refuse(source, rel, check.refusal, check.position);
+	if (target->name != NULL)
+		rule_refuse(source, rel, psprintf("\"%s\" is not expected at its end", target->name), -1);
+	if (target->indirection != NIL)
+		rule_refuse(source, rel, "it must be one expression", -1);
 	return target->val;
 }
 
@@ -329,6 +386,12 @@ rule_analyse(const char *source, Relation rel, RuleCheck *check)
 	ParseNamespaceItem *nsitem;
 	Node	   *raw = rule_parse_raw(source, rel);
 	Node	   *node;
+
+	check->rel = rel;
+	check->extension_id = get_extension_oid("referral", false);
+	check->location = -1;
+	if (rule_check_raw(raw, check))
+		return NULL;
 
 	pstate->p_sourcetext = source;
 	nsitem = addRangeTableEntryForRelation(pstate, rel, AccessShareLock,
@@ -345,9 +408,9 @@ rule_analyse(const char *source, Relation rel, RuleCheck *check)
 	assign_expr_collations(pstate, node);
 	free_parsestate(pstate);
 
-	check->rel = rel;
-	check->extension_id = get_extension_oid("referral", false);
-	rule_check_walker(node, check);
+	/* planning it evaluates what is constant, so that 1 / 0 is found now */
+	if (!rule_check_walker(node, check))
+		(void) expression_planner((Expr *) copyObject(node));
 	return node;
 }
 
@@ -369,6 +432,15 @@ rule_reword(const char *message)
 	return pstrdup(message);
 }
 
+/* An error's position is in characters already; bring it back to bytes. */
+static int
+error_location(const char *source, ErrorData *edata)
+{
+	int			position = edata->cursorpos > 0 ? edata->cursorpos : edata->internalpos;
+
+	return position <= 0 ? -1 : pg_mbcharcliplen(source, strlen(source), position - 1);
+}
+
 /*
  * Parse and check "source" as a predicate over "rel"; RF011 when it is none.
  * The functions it may call are returned through "functions".
@@ -382,7 +454,7 @@ rule_parse_checked(const char *source, Relation rel, List **functions)
 	int			nest;
 
 	if (strlen(source) > RULE_MAX_LENGTH)
-		rule_refuse("", rel, psprintf("it is longer than %d bytes", RULE_MAX_LENGTH), 0);
+		rule_refuse("", rel, psprintf("it is longer than %d bytes", RULE_MAX_LENGTH), -1);
 
 	/* Resolve names the same way for everybody. */
 	nest = NewGUCNestLevel();
@@ -407,14 +479,13 @@ rule_parse_checked(const char *source, Relation rel, List **functions)
 			 category != ERRCODE_FEATURE_NOT_SUPPORTED))
 			PG_RE_THROW();
 		FlushErrorState();
-		rule_refuse(source, rel, rule_reword(edata->message),
-					edata->cursorpos > 0 ? edata->cursorpos : edata->internalpos);
+		rule_refuse(source, rel, rule_reword(edata->message), error_location(source, edata));
 	}
 	PG_END_TRY();
 	AtEOXact_GUC(true, nest);
 
 	if (check.refusal != NULL)
-		rule_refuse(source, rel, check.refusal, check.position);
+		rule_refuse(source, rel, check.refusal, check.location);
 	if (functions != NULL)
 		*functions = check.functions;
 	return node;
@@ -568,9 +639,23 @@ check_rule(PG_FUNCTION_ARGS)
 {
 	Oid			relid = PG_GETARG_OID(0);
 	char	   *source = text_to_cstring(PG_GETARG_TEXT_PP(1));
-	Relation	rel = table_open(relid, AccessShareLock);
+	Relation	rel = try_relation_open(relid, AccessShareLock);
+	Oid			userid;
+	int			sec_context;
 
+	if (rel == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_RF_NO_SUCH_ROW),
+				 errmsg("the table of the rule does not exist any more"),
+				 errdetail("Its oid was %u.", relid),
+				 errhint("Attach the entity's table again.")));
+
+	/* literals become values of the columns' types: code of the table's owner */
+	GetUserIdAndSecContext(&userid, &sec_context);
+	SetUserIdAndSecContext(rel->rd_rel->relowner, sec_context |
+						   SECURITY_RESTRICTED_OPERATION | SECURITY_LOCAL_USERID_CHANGE);
 	(void) rule_parse(source, rel);
-	table_close(rel, AccessShareLock);
+	SetUserIdAndSecContext(userid, sec_context);
+	relation_close(rel, AccessShareLock);
 	PG_RETURN_TEXT_P(cstring_to_text(source));
 }

@@ -215,8 +215,9 @@ workflow_get(RuleCache *cache, int64 workflow_id)
 		return entry->workflow;
 
 	security_begin_read(&scope, cache->owner);
-	security_read("SELECT name, entity, rule_version_id FROM referral.workflow"
-				  " WHERE workflow_id = $1",
+	security_read("SELECT w.name, w.entity, w.rule_version_id, v.status IN ('active', 'retired')"
+				  " FROM referral.workflow w JOIN referral.rule_version v USING (rule_version_id)"
+				  " WHERE w.workflow_id = $1",
 				  INT8OID, Int64GetDatum(workflow_id));
 	workflow = MemoryContextAllocZero(cache->context, sizeof(Workflow));
 	workflow->workflow_id = workflow_id;
@@ -225,6 +226,7 @@ workflow_get(RuleCache *cache, int64 workflow_id)
 		workflow->name = row_string(cache, 0, 1);
 		workflow->entity = row_string(cache, 0, 2);
 		workflow->rule_version_id = row_int64(0, 3);
+		workflow->was_active = row_bool(0, 4);
 		load_steps(cache, workflow);
 		load_transitions(cache, workflow);
 		load_guards(cache, workflow);
@@ -274,10 +276,16 @@ load_candidate(RuleCache *cache, uint64 row, WorkflowCandidate ***tail)
 	*tail = &candidate->next;
 }
 
+/*
+ * What there is for an entity: its table, and the workflows for new rows.  An
+ * entity that nobody registered has neither.
+ */
 EntityRules *
 workflow_entity_rules(RuleCache *cache, const char *entity)
 {
 	EntityRules *rules;
+	Oid			relid = InvalidOid;
+	char	   *id_column = NULL;
 	WorkflowCandidate *first = NULL;
 	WorkflowCandidate **tail = &first;
 	OwnerScope	scope;
@@ -298,9 +306,20 @@ workflow_entity_rules(RuleCache *cache, const char *entity)
 				  TEXTOID, CStringGetTextDatum(entity));
 	for (uint64 i = 0; i < SPI_processed; i++)
 		load_candidate(cache, i, &tail);
+	security_read("SELECT relation::oid, id_column::text FROM referral.entity WHERE entity = $1",
+				  TEXTOID, CStringGetTextDatum(entity));
+	if (SPI_processed > 0)
+	{
+		bool		isnull;
+
+		relid = DatumGetObjectId(row_datum(0, 1, &isnull));
+		id_column = row_string(cache, 0, 2);
+	}
 	security_end_read(&scope);
 
 	rules = hash_search(cache->entities, entity, HASH_ENTER, NULL);
+	rules->relid = relid;
+	rules->id_column = id_column;
 	rules->candidates = first;
 	return rules;
 }

@@ -55,6 +55,7 @@ typedef struct Workflow
 {
 	int64		workflow_id;
 	int64		rule_version_id;
+	bool		was_active;		/* its version is, or was, in force */
 	const char *name;
 	const char *entity;
 	HTAB	   *steps;			/* name -> WorkflowStep */
@@ -87,6 +88,8 @@ typedef struct WorkflowCandidate
 typedef struct EntityRules
 {
 	char		entity[NAMEDATALEN];	/* hash key */
+	Oid			relid;			/* registered table */
+	const char *id_column;
 	WorkflowCandidate *candidates;
 } EntityRules;
 

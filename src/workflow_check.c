@@ -12,6 +12,7 @@
 
 #include "access/xact.h"
 #include "lib/stringinfo.h"
+#include "utils/builtins.h"
 #include "utils/resowner.h"
 
 #include "compat.h"
@@ -19,6 +20,30 @@
 #include "rule.h"
 #include "security.h"
 #include "workflow_move.h"
+
+/* The workflow the row is pinned to, and where it stands in it; RF012 when nowhere. */
+void
+workflow_locate(Move *move)
+{
+	TrackedRel *rel = move->rel;
+
+	if (row_isnull(move->oldslot, rel->workflow_id) || row_isnull(move->oldslot, rel->step))
+		ereport(ERROR,
+				(errcode(ERRCODE_RF_NOT_DEPLOYED),
+				 errmsg("%s " INT64_FORMAT " is in no workflow yet", rel->entity, move->id),
+				 errdetail("Its table was attached before a workflow for the entity was active."),
+				 errhint("Activate a workflow for the entity, then call referral.attach() again.")));
+	move->workflow = workflow_get(move->cache, row_int64(move->oldslot, rel->workflow_id));
+	move->from = workflow_step(move->workflow, DatumGetTextPP(row_value(move->oldslot, rel->step)));
+	if (move->from == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_RF_NOT_DEPLOYED),
+				 errmsg("workflow \"%s\" does not know the step of %s " INT64_FORMAT,
+						move->workflow->name, rel->entity, move->id),
+				 errdetail("The row is at step \"%s\".",
+						   TextDatumGetCString(row_value(move->oldslot, rel->step))),
+				 errhint("Move the row with referral.migrate_workflow().")));
+}
 
 static bool
 add_obstacle(List **obstacles, int sqlstate, const char *message, const char *rule,
@@ -111,7 +136,7 @@ check_reason(Move *move, WorkflowTransition *transition, List **obstacles)
 /*
  * The guard's answer while we explain: one that raises an error must neither
  * count as plain "no" nor hide the rest of the explanation.  "error" gets its
- * message.
+ * SQLSTATE; its message may hold values of the row.
  */
 static bool
 guard_holds(Move *move, WorkflowGuard *guard, const char **error)
@@ -142,7 +167,7 @@ guard_holds(Move *move, WorkflowGuard *guard, const char **error)
 		CurrentResourceOwner = owner;
 		if (ERRCODE_TO_CATEGORY(edata->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION)
 			ReThrowError(edata);
-		*error = edata->message;
+		*error = pstrdup(unpack_sql_state(edata->sqlerrcode));
 	}
 	PG_END_TRY();
 	return result;
@@ -166,7 +191,7 @@ check_guards(Move *move, WorkflowTransition *transition, List **obstacles)
 			break;
 		add_obstacle(obstacles, guard->sqlstate,
 					 error == NULL ? guard->message
-					 : psprintf("%s (its rule raises an error: %s)", guard->message, error),
+					 : psprintf("%s (its rule raises error %s)", guard->message, error),
 				  psprintf("guard " INT64_FORMAT " (%s)", guard->guard_id, guard->predicate.source),
 				  guard->unblock);
 	}
@@ -234,6 +259,8 @@ describe_next_steps(Move *move)
 void
 workflow_refuse_step(Move *move, const char *to, const char *named)
 {
+	char	   *next_steps = describe_next_steps(move); /* may catch errors, so not inside ereport */
+
 	ereport(ERROR,
 			(errcode(ERRCODE_RF_NO_TRANSITION),
 			 named == NULL
@@ -241,7 +268,7 @@ workflow_refuse_step(Move *move, const char *to, const char *named)
 					  move->rel->entity, move->id, move->from->step, to)
 			 : errmsg("%s " INT64_FORMAT " has no transition \"%s\" from step \"%s\" to \"%s\"",
 					  move->rel->entity, move->id, named, move->from->step, to),
-			 errdetail("%s", describe_next_steps(move)),
+			 errdetail("%s", next_steps),
 			 errhint("Take one of the legal steps; SELECT * FROM referral.next_transitions('%s', "
 					 INT64_FORMAT ", " INT64_FORMAT ") explains each.",
 					 move->rel->entity, move->org_id, move->id)));
@@ -252,6 +279,7 @@ workflow_refuse_blocked(Move *move, WorkflowTransition *first, const char *named
 {
 	List	   *all = NIL;
 	ListCell   *lc;
+	char	   *next_steps;
 	StringInfoData detail,
 				hint;
 
@@ -268,6 +296,7 @@ workflow_refuse_blocked(Move *move, WorkflowTransition *first, const char *named
 	if (all == NIL)
 		elog(ERROR, "a refused transition has nothing in its way");
 
+	next_steps = describe_next_steps(move);
 	initStringInfo(&detail);
 	initStringInfo(&hint);
 	foreach(lc, all)
@@ -284,6 +313,6 @@ workflow_refuse_blocked(Move *move, WorkflowTransition *first, const char *named
 			 errmsg("transition \"%s\" of %s " INT64_FORMAT " is blocked: %s",
 					first->transition, move->rel->entity, move->id,
 					((Obstacle *) linitial(all))->message),
-			 errdetail("%s %s", detail.data, describe_next_steps(move)),
+			 errdetail("%s %s", detail.data, next_steps),
 			 errhint("%s", hint.data)));
 }

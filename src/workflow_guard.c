@@ -352,13 +352,13 @@ guard_migration(TriggerData *trigdata, Move *move)
 	target = workflow_get(move->cache, row_int64(move->newslot, rel->workflow_id));
 	step = row_isnull(move->newslot, rel->step) ? NULL
 		: workflow_step(target, DatumGetTextPP(row_value(move->newslot, rel->step)));
-	if (strcmp(target->entity, rel->entity) != 0 || step == NULL ||
+	if (!target->was_active || strcmp(target->entity, rel->entity) != 0 || step == NULL ||
 		step->state != move->from->state || security_reason() == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_RF_NO_TRANSITION),
 				 errmsg("%s " INT64_FORMAT " cannot be moved to workflow \"%s\"",
 						rel->entity, move->id, target->name),
-				 errdetail("The workflow must serve the same entity, have the row's step with state \"%s\", and the move needs referral.reason.",
+				 errdetail("The workflow must be or have been active, serve the same entity, have the row's step with state \"%s\", and the move needs referral.reason.",
 						   move->from->state_name),
 				 errhint("Give referral.migrate_workflow() a step map and a reason.")));
 	row_set_step(move, step);
@@ -395,22 +395,7 @@ guard_step(TriggerData *trigdata, Move *move)
 	row_copy(move->newslot, move->oldslot, rel->entered_at);
 	row_set_null(move->newslot, rel->transition_id);
 
-	if (row_isnull(move->oldslot, rel->workflow_id) || row_isnull(move->oldslot, rel->step))
-		ereport(ERROR,
-				(errcode(ERRCODE_RF_NOT_DEPLOYED),
-				 errmsg("%s " INT64_FORMAT " is in no workflow yet", rel->entity, move->id),
-				 errdetail("Its table was attached before a workflow for the entity was active."),
-				 errhint("Activate a workflow for the entity, then call referral.attach() again.")));
-	move->workflow = workflow_get(move->cache, row_int64(move->oldslot, rel->workflow_id));
-	move->from = workflow_step(move->workflow, DatumGetTextPP(row_value(move->oldslot, rel->step)));
-	if (move->from == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_RF_NOT_DEPLOYED),
-				 errmsg("workflow \"%s\" does not know the step of %s " INT64_FORMAT,
-						move->workflow->name, rel->entity, move->id),
-				 errdetail("The row is at step \"%s\".",
-						   TextDatumGetCString(row_value(move->oldslot, rel->step))),
-				 errhint("Move the row with referral.migrate_workflow().")));
+	workflow_locate(move);
 	if (row_int64(move->newslot, rel->workflow_id) != row_int64(move->oldslot, rel->workflow_id))
 	{
 		guard_migration(trigdata, move);

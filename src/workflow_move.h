@@ -39,6 +39,7 @@ typedef struct Obstacle
 	const char *unblock;		/* what would satisfy it */
 } Obstacle;
 
+extern void workflow_locate(Move *move);
 extern bool workflow_is_open(Move *move, WorkflowTransition *transition, List **obstacles);
 pg_noreturn extern void workflow_refuse_step(Move *move, const char *to, const char *named);
 pg_noreturn extern void workflow_refuse_blocked(Move *move, WorkflowTransition *first,

@@ -98,17 +98,17 @@ next_transitions(PG_FUNCTION_ARGS)
 	int64		id = PG_GETARG_INT64(2);
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	RuleCache  *cache = rule_cache(true);
-	char	   *id_column;
-	Oid			relid = entity_relation(cache, entity, &id_column);
-	Relation	relation = OidIsValid(relid) ? try_relation_open(relid, AccessShareLock) : NULL;
+	EntityRules *rules = workflow_entity_rules(cache, entity);
+	Relation	relation = OidIsValid(rules->relid)
+		? try_relation_open(rules->relid, AccessShareLock) : NULL;
 	Move		move = {.cache = cache,.org_id = org_id,.id = id};
 
 	InitMaterializedSRF(fcinfo, 0);
 	if (relation != NULL)
 	{
 		move.relation = relation;
-		move.rel = entity_tracked(cache, relation, entity, id_column);
-		move.oldslot = fetch_row(move.rel, relation, id_column, org_id, id);
+		move.rel = entity_tracked(cache, relation, entity, rules->id_column);
+		move.oldslot = fetch_row(move.rel, relation, rules->id_column, org_id, id);
 	}
 	if (relation == NULL || move.rel->workflow_id == 0 || TTS_EMPTY(move.oldslot))
 		ereport(ERROR,
@@ -120,25 +120,22 @@ next_transitions(PG_FUNCTION_ARGS)
 
 	move.newslot = MakeSingleTupleTableSlot(move.rel->desc, &TTSOpsVirtual);
 	row_copy_all(move.newslot, move.oldslot);
-	move.workflow = workflow_get(cache, row_int64(move.oldslot, move.rel->workflow_id));
-	move.from = workflow_step(move.workflow,
-							  DatumGetTextPP(row_value(move.oldslot, move.rel->step)));
-	if (move.from != NULL)
-		for (WorkflowTransition *t = move.workflow->by_from[move.from->number];
-			 t != NULL; t = t->next_same_from)
-		{
-			List	   *obstacles = NIL;
-			Datum		values[6];
-			bool		nulls[6] = {0};
+	workflow_locate(&move);
+	for (WorkflowTransition *t = move.workflow->by_from[move.from->number];
+		 t != NULL; t = t->next_same_from)
+	{
+		List	   *obstacles = NIL;
+		Datum		values[6];
+		bool		nulls[6] = {0};
 
-			values[3] = BoolGetDatum(workflow_is_open(&move, t, &obstacles));
-			values[0] = CStringGetTextDatum(t->transition);
-			values[1] = PointerGetDatum(t->to->step_text);
-			values[2] = ObjectIdGetDatum(t->to->state);
-			values[4] = text_array(obstacles, false);
-			values[5] = text_array(obstacles, true);
-			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
-		}
+		values[3] = BoolGetDatum(workflow_is_open(&move, t, &obstacles));
+		values[0] = CStringGetTextDatum(t->transition);
+		values[1] = PointerGetDatum(t->to->step_text);
+		values[2] = ObjectIdGetDatum(t->to->state);
+		values[4] = text_array(obstacles, false);
+		values[5] = text_array(obstacles, true);
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
 	relation_close(relation, AccessShareLock);
 	return (Datum) 0;
 }

@@ -41,9 +41,9 @@ COMMENT ON TABLE referral.rule_function IS
 'Functions beyond pg_catalog''s and this extension''s that rules may call. An administrator vouches for the body as it is: it runs with the rights of whoever changes a row. When the body changes, the function must be registered again (UPDATE … SET signature = signature).';
 
 SELECT referral.lay_trigger('referral.rule_version', 'rule_version_guard',
-    'BEFORE INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION referral.rule_version_guard()');
+    'BEFORE INSERT OR UPDATE OR DELETE', 'ROW', 'referral.rule_version_guard()');
 SELECT referral.lay_trigger('referral.rule_function', 'rule_function_guard',
-    'BEFORE INSERT OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION referral.rule_function_guard()');
+    'BEFORE INSERT OR UPDATE', 'ROW', 'referral.rule_function_guard()');
 SELECT referral.watch_table('referral.rule_version');
 SELECT referral.watch_table('referral.rule_function');
 
@@ -51,7 +51,7 @@ GRANT SELECT ON referral.rule_set, referral.rule_version, referral.rule_function
     referral_coordinator, referral_clinician, referral_scheduler, referral_authorizer, referral_approver,
     referral_rule_author, referral_rule_approver, referral_auditor, referral_analyst, referral_integration,
     referral_application;
-GRANT INSERT, UPDATE ON referral.rule_set TO referral_rule_author;
+GRANT INSERT, UPDATE (owner, note) ON referral.rule_set TO referral_rule_author;
 GRANT INSERT, UPDATE, DELETE ON referral.rule_version TO referral_rule_author;
 GRANT UPDATE (status) ON referral.rule_version TO referral_rule_approver;
 GRANT INSERT, UPDATE, DELETE ON referral.rule_function TO referral_admin;

@@ -42,9 +42,9 @@ COMMENT ON COLUMN referral.journal.transition IS 'Transition taken; null for the
 COMMENT ON COLUMN referral.journal.rule_version IS 'referral.rule_version that allowed the step.';
 
 SELECT referral.lay_trigger('referral.journal', 'append_only',
-    'BEFORE UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION referral.append_only()', 'A');
+    'BEFORE UPDATE OR DELETE', 'ROW', 'referral.append_only()', 'A');
 SELECT referral.lay_trigger('referral.journal', 'append_only_truncate',
-    'BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION referral.append_only()', 'A');
+    'BEFORE TRUNCATE', 'STATEMENT', 'referral.append_only()', 'A');
 
 ALTER TABLE referral.journal ENABLE ROW LEVEL SECURITY;
 DO $do$

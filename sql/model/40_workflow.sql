@@ -59,7 +59,7 @@ CREATE TABLE IF NOT EXISTS referral.workflow_transition (
     comment_required boolean NOT NULL DEFAULT false,
     reason_domain text,
     notify text[] NOT NULL DEFAULT '{}',
-    party text CHECK (party IN ('initiator', 'recipient')),
+    party referral.party,
     title text,
     UNIQUE (transition_id, workflow_id),
     FOREIGN KEY (workflow_id, rule_version_id) REFERENCES referral.workflow (workflow_id, rule_version_id) ON DELETE CASCADE,
@@ -101,11 +101,11 @@ COMMENT ON TABLE referral.reason_code IS
 'Codes for status_reason, by domain; some make a comment (referral.reason) mandatory. After NHS e-RS.';
 
 SELECT referral.lay_trigger('referral.entity', 'entity_guard',
-    'BEFORE INSERT OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION referral.entity_guard()');
+    'BEFORE INSERT OR UPDATE', 'ROW', 'referral.entity_guard()');
 SELECT referral.lay_trigger('referral.workflow', 'workflow_check',
-    'BEFORE INSERT OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION referral.workflow_check(''applies_when'')');
+    'BEFORE INSERT OR UPDATE', 'ROW', 'referral.workflow_check(''applies_when'')');
 SELECT referral.lay_trigger('referral.workflow_guard', 'workflow_check',
-    'BEFORE INSERT OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION referral.workflow_check(''predicate'')');
+    'BEFORE INSERT OR UPDATE', 'ROW', 'referral.workflow_check(''predicate'')');
 
 SELECT referral.watch_table('referral.entity');
 SELECT referral.watch_table('referral.organization');

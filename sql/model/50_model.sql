@@ -74,7 +74,7 @@ CREATE TABLE IF NOT EXISTS referral.referral (
     status_reason text,
     -- the request
     referral_type text,
-    exchange_role text CHECK (exchange_role IN ('initiator', 'recipient')),
+    exchange_role referral.party,
     patient_id bigint,
     requester_id bigint,
     performer_id bigint,
@@ -83,7 +83,7 @@ CREATE TABLE IF NOT EXISTS referral.referral (
     region text,
     specialty text,
     service_line text,
-    intent text NOT NULL DEFAULT 'order' CHECK (intent IN ('proposal', 'plan', 'order')),
+    intent referral.intent NOT NULL DEFAULT 'order',
     channel text,
     placer_order_number text,
     filler_order_number text,

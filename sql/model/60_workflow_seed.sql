@@ -147,7 +147,7 @@ BEGIN
             WHERE t.workflow_id = standard;
             INSERT INTO referral.workflow_guard (workflow_id, transition_id, predicate, message, unblock)
             SELECT standard, t.transition_id,
-                   format('referral.step_before(''referral'', org_id, referral_id, ''on_hold'') = %L', t.to_step),
+                   format('referral.step_before(workflow_id, org_id, referral_id, ''on_hold'') = %L', t.to_step),
                    'it was suspended at another step', 'Resume at the step it had before the hold.'
             FROM referral.workflow_transition t WHERE t.workflow_id = standard AND t.transition = 'resume';
 
@@ -209,7 +209,7 @@ BEGIN
             WHERE t.workflow_id = coordination;
             INSERT INTO referral.workflow_guard (workflow_id, transition_id, predicate, message, unblock)
             SELECT coordination, t.transition_id,
-                   format('referral.step_before(''referral'', org_id, referral_id, ''exception'') = %L', t.to_step),
+                   format('referral.step_before(workflow_id, org_id, referral_id, ''exception'') = %L', t.to_step),
                    'the exception was raised at another stage', 'Resume at the stage it was raised from.'
             FROM referral.workflow_transition t WHERE t.workflow_id = coordination AND t.transition = 'resume';
 
@@ -235,7 +235,7 @@ BEGIN
                    (exchange, 'fulfilled', 'closed_loop', false, true, 12, '7.0', 'completed', 'Fulfilment completed');
             INSERT INTO referral.workflow_transition
                 (workflow_id, transition, from_step, to_step, party, reason_required, priority)
-            SELECT exchange, m.transition, m.from_step, unnest(m.to_steps), m.party,
+            SELECT exchange, m.transition, m.from_step, unnest(m.to_steps), m.party::referral.party,
                    m.transition IN ('send_decline', 'request_cancellation'), m.priority
             FROM (VALUES
                 ('send_referral', 'draft', '{created}'::text[], 'initiator', 100),

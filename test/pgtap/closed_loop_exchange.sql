@@ -64,7 +64,7 @@ WITH row AS (
     INSERT INTO referral.referral (org_id, referral_type, step, exchange_role)
     SELECT 1, 'exchange', s.step, r.exchange_role
     FROM referral.workflow_step s JOIN referral.workflow w USING (workflow_id),
-         (VALUES (NULL), ('initiator'), ('recipient')) r (exchange_role)
+         (VALUES (NULL::referral.party), ('initiator'), ('recipient')) r (exchange_role)
     WHERE w.name = 'closed_loop_exchange'
     RETURNING referral_id, step, exchange_role, workflow_id)
 INSERT INTO placed

@@ -203,7 +203,8 @@ FROM refused($$UPDATE task SET step = 'b' WHERE task_id = 50$$);
 SET ROLE rule_may_not;
 SELECT is(code, '42501', 'a role without it may not use the tree that is compiled already')
 FROM refused($$UPDATE task SET step = 'b' WHERE task_id = 50$$);
-SELECT throws_ok($$SELECT * FROM referral.next_transitions('task', 1, 50)$$, '42501', NULL, 'nor to ask what is next');
+SELECT ok(NOT allowed AND blocked_by[1] LIKE '%42501%', 'nor is it when asking what is next')
+FROM referral.next_transitions('task', 1, 50) WHERE to_step = 'b';
 SET ROLE rule_may;
 SELECT is(code, 'done', 'the first role still may') FROM refused($$UPDATE task SET step = 'b' WHERE task_id = 50$$);
 RESET ROLE;

@@ -285,7 +285,7 @@ SELECT throws_ok(format($$SELECT * FROM referral.next_transitions('referral', 2,
                  'next_transitions() tells nothing of others');
 SELECT is(referral.has_document(2, :ref2, 'letter'), false, 'has_document() finds nothing of others');
 SELECT is(referral.has_document(1, :ref1, 'letter'), true, 'but one''s own');
-SELECT is(referral.step_before('referral', 2, :ref2, 'received'), NULL, 'step_before() finds nothing of others');
+SELECT is(referral.step_before(1, 2, :ref2, 'received'), NULL, 'step_before() finds nothing of others');
 SET row_security = off;
 SELECT throws_ok('SELECT * FROM referral.patient', '42501', NULL, 'row_security = off raises an error');
 RESET row_security;
@@ -381,7 +381,8 @@ INSERT INTO public.expected VALUES
     ('entity', 'UPDATE', 'admin'),
     ('rule_set', 'SELECT', 'admin coordinator clinician scheduler authorizer approver rule_author rule_approver auditor analyst integration application'),
     ('rule_set', 'INSERT', 'rule_author'),
-    ('rule_set', 'UPDATE', 'rule_author'),
+    ('rule_set.owner', 'UPDATE', 'rule_author'),
+    ('rule_set.note', 'UPDATE', 'rule_author'),
     ('rule_version', 'SELECT', 'admin coordinator clinician scheduler authorizer approver rule_author rule_approver auditor analyst integration application'),
     ('rule_version', 'INSERT', 'rule_author'),
     ('rule_version', 'UPDATE', 'rule_author'),
@@ -477,7 +478,7 @@ INSERT INTO public.expected_function VALUES
     ('visible_orgs', 'PUBLIC'), ('next_transitions', 'PUBLIC'), ('step_before', 'PUBLIC'), ('has_document', 'PUBLIC'),
     ('broken_rules', 'PUBLIC'), ('check_attachable', 'PUBLIC'), ('check_identifies', 'PUBLIC'), ('check_rule_version', 'PUBLIC'),
     ('rule_checksum', 'PUBLIC'), ('deployed_objects', 'PUBLIC'), ('model_parts', 'PUBLIC'),
-    ('attach', 'referral_admin'), ('detach', 'referral_admin'), ('track_table', 'referral_admin'),
+    ('attach', 'referral_admin'), ('detach', 'referral_admin'), ('track_table', 'referral_admin'), ('lay_trigger', 'referral_admin'),
     ('adopt_workflow', 'referral_admin'), ('secure_table', 'referral_admin'), ('guard', 'referral_admin'),
     ('journal', 'referral_admin'), ('append_only', 'referral_admin'), ('migrate_workflow', 'referral_admin'),
     ('copy_rule_version', 'referral_rule_author'), ('copy_workflow_rules', 'referral_rule_author'),
@@ -633,7 +634,7 @@ SET search_path = security_hostile, pg_temp, pg_catalog, referral, public;
 SELECT referral.visible_orgs() AS orgs, referral.current_org() AS org \gset
 UPDATE referral.referral SET state = 'validated' WHERE referral_id OPERATOR(pg_catalog.=) :ref1;
 SELECT pg_catalog.count(*) AS options FROM referral.next_transitions('referral', 1, :ref1) \gset
-SELECT referral.has_document(1, :ref1, 'letter') AS has_letter, referral.step_before('referral', 1, :ref1, 'validated') AS before \gset
+SELECT referral.has_document(1, :ref1, 'letter') AS has_letter, referral.step_before(1, 1, :ref1, 'validated') AS before \gset
 RESET search_path;
 SELECT is(:'orgs'::text, '{1}', 'temporary tables and search_path lend no membership');
 SELECT is(:'org'::text, '1', 'nor an organisation');
