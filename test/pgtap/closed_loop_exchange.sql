@@ -84,7 +84,7 @@ BEGIN
     UPDATE referral.referral SET step = to_step, status_reason = 'as tested'
     WHERE org_id = 1 AND referral_id = id AND step IS NOT NULL
     RETURNING transition_id INTO STRICT taken;
-    outcome := coalesce((SELECT t.party FROM referral.workflow_transition t WHERE t.transition_id = taken), 'stays');
+    outcome := coalesce((SELECT t.party::text FROM referral.workflow_transition t WHERE t.transition_id = taken), 'stays');
     RAISE EXCEPTION USING ERRCODE = 'UNDO0';
 EXCEPTION
     WHEN SQLSTATE 'UNDO0' THEN RETURN outcome;
