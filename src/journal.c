@@ -36,14 +36,10 @@
 #include "optimizer/optimizer.h"
 #include "rewrite/rewriteHandler.h"
 #include "utils/builtins.h"
-#include "utils/datetime.h"
-#include "utils/fmgroids.h"
 #include "utils/guc.h"
-#include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/numeric.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 #include "utils/xid8.h"
@@ -123,20 +119,24 @@ typedef struct JournalRow
 
 /* An aborted transaction takes its new epoch, and its rows on the move, back. */
 static void
-journal_forget(bool aborted)
+journal_forget(void)
 {
-	if (aborted && target.epoch_is_new)
+	if (target.epoch_is_new)
 		target.generation = 0;
-	target.epoch_is_new = false;
 	moved_rows = NULL;			/* its memory goes with the transaction */
 }
 
 static void
 journal_end_of_xact(XactEvent event, void *arg)
 {
+	if (event == XACT_EVENT_ABORT)
+		journal_forget();
 	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_COMMIT ||
 		event == XACT_EVENT_PREPARE)
-		journal_forget(event == XACT_EVENT_ABORT);
+	{
+		target.epoch_is_new = false;
+		moved_rows = NULL;
+	}
 }
 
 static void
@@ -144,7 +144,7 @@ journal_end_of_subxact(SubXactEvent event, SubTransactionId mine,
 					   SubTransactionId parent, void *arg)
 {
 	if (event == SUBXACT_EVENT_ABORT_SUB)
-		journal_forget(true);
+		journal_forget();
 }
 
 void
@@ -204,161 +204,6 @@ take_old_row(MovedRow *moved, TrackedRel *rel)
 	return slot;
 }
 
-/* ---------- Values as JSON ---------- */
-
-static void
-json_of_text(JsonbValue *out, const char *value, int length)
-{
-	out->type = jbvString;
-	out->val.string.val = (char *) value;
-	out->val.string.len = length;
-}
-
-/*
- * What other types look like as text depends on settings.  The journal must
- * not: the same value is the same bytes whoever writes it.
- */
-static int
-neutral_settings(void)
-{
-	static const char *const neutral[][2] = {
-		{"TimeZone", "UTC"}, {"DateStyle", "ISO, YMD"}, {"IntervalStyle", "postgres"},
-		{"extra_float_digits", "1"}, {"bytea_output", "hex"}
-	};
-	int			level = NewGUCNestLevel();
-
-	for (int i = 0; i < lengthof(neutral); i++)
-		(void) set_config_option(neutral[i][0], neutral[i][1], PGC_USERSET, PGC_S_SESSION,
-								 GUC_ACTION_SAVE, true, 0, false);
-	return level;
-}
-
-/*
- * Turn a column's value into one JSON value.  "guc_level" is set when the
- * settings had to be made neutral.
- */
-static void
-json_of_column(TrackedRel *rel, int index, TupleTableSlot *slot, JsonbValue *out,
-			   int *guc_level)
-{
-	TrackedColumn *column = &rel->columns[index];
-	Oid			type = TupleDescAttr(rel->desc, index)->atttypid;
-	Datum		value = slot->tts_values[index];
-
-	if (slot->tts_isnull[index])
-	{
-		out->type = jbvNull;
-		return;
-	}
-	if (column->kind == JOURNAL_OTHER && *guc_level == 0)
-		*guc_level = neutral_settings();
-	switch (column->kind)
-	{
-		case JOURNAL_BOOL:
-			out->type = jbvBool;
-			out->val.boolean = DatumGetBool(value);
-			break;
-		case JOURNAL_INTEGER:
-			out->type = jbvNumeric;
-			out->val.numeric = int64_to_numeric(type == INT8OID ? DatumGetInt64(value) :
-												type == INT4OID ? DatumGetInt32(value) :
-												DatumGetInt16(value));
-			break;
-		case JOURNAL_NUMERIC:
-			if (numeric_is_nan(DatumGetNumeric(value)) || numeric_is_inf(DatumGetNumeric(value)))
-			{
-				char	   *text = DatumGetCString(DirectFunctionCall1(numeric_out, value));
-
-				json_of_text(out, text, strlen(text));
-				break;
-			}
-			out->type = jbvNumeric;
-			out->val.numeric = DatumGetNumeric(value);
-			break;
-		case JOURNAL_TEXT:
-			{
-				text	   *t = DatumGetTextPP(value);
-
-				json_of_text(out, VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t));
-				break;
-			}
-		case JOURNAL_OUTPUT:
-			{
-				char	   *text = OutputFunctionCall(&column->function, value);
-
-				json_of_text(out, text, strlen(text));
-				break;
-			}
-		case JOURNAL_DATETIME:
-			{
-				/* ISO 8601, times in UTC: the same whatever the session says */
-				int			utc = 0;
-				char	   *buf = palloc(MAXDATELEN + 1);
-
-				JsonEncodeDateTime(buf, value, type, type == TIMESTAMPTZOID ? &utc : NULL);
-				json_of_text(out, buf, strlen(buf));
-				break;
-			}
-		default:
-			{
-				Jsonb	   *jsonb = column->kind == JOURNAL_JSONB
-					? DatumGetJsonbP(value)
-					: DatumGetJsonbP(FunctionCall1(&column->function, value));
-
-				if (JB_ROOT_IS_SCALAR(jsonb))
-				{
-					JsonbIterator *it = JsonbIteratorInit(&jsonb->root);
-
-					(void) JsonbIteratorNext(&it, out, true);
-					(void) JsonbIteratorNext(&it, out, true);
-				}
-				else
-				{
-					out->type = jbvBinary;
-					out->val.binary.data = &jsonb->root;
-					out->val.binary.len = VARSIZE(jsonb) - VARHDRSZ;
-				}
-			}
-	}
-}
-
-/*
- * {"column": [old, new], …} of the columns that differ; NULL when none does.
- * A row that did not exist, or no longer does, counts as all null.
- */
-static Jsonb *
-journal_changes(TrackedRel *rel, TupleTableSlot *oldslot, TupleTableSlot *newslot)
-{
-	JsonbParseState *state = NULL;
-	JsonbValue *result;
-	bool		any = false;
-	int			guc_level = 0;
-
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	for (int i = 0; i < rel->desc->natts; i++)
-	{
-		JsonbValue	value;
-		Form_pg_attribute att = TupleDescAttr(rel->desc, i);
-
-		if (rel->columns[i].kind == JOURNAL_SKIP ||
-			!entity_column_changed(rel, i, oldslot, newslot))
-			continue;
-		any = true;
-		json_of_text(&value, NameStr(att->attname), strlen(NameStr(att->attname)));
-		pushJsonbValue(&state, WJB_KEY, &value);
-		pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
-		json_of_column(rel, i, oldslot, &value, &guc_level);
-		pushJsonbValue(&state, WJB_ELEM, &value);
-		json_of_column(rel, i, newslot, &value, &guc_level);
-		pushJsonbValue(&state, WJB_ELEM, &value);
-		pushJsonbValue(&state, WJB_END_ARRAY, NULL);
-	}
-	result = pushJsonbValue(&state, WJB_END_OBJECT, NULL);
-	if (guc_level != 0)
-		AtEOXact_GUC(true, guc_level);
-	return any ? JsonbValueToJsonb(result) : NULL;
-}
-
 /* ---------- Where to write ---------- */
 
 /*
@@ -407,6 +252,7 @@ find_added_columns(RuleCache *cache, Relation journal)
 	for (int i = 1; i <= desc->natts; i++)
 	{
 		Node	   *value;
+		AddedColumn *added;
 		MemoryContext caller;
 		bool		ours = TupleDescAttr(desc, i - 1)->attisdropped ||
 			TupleDescAttr(desc, i - 1)->attgenerated;
@@ -416,13 +262,10 @@ find_added_columns(RuleCache *cache, Relation journal)
 		if (ours || (value = build_column_default(journal, i)) == NULL)
 			continue;
 		caller = MemoryContextSwitchTo(cache->context);
-		{
-			AddedColumn *added = palloc(sizeof(AddedColumn));
-
-			added->attno = i;
-			added->value = expression_planner((Expr *) copyObject(value));
-			target.added = lappend(target.added, added);
-		}
+		added = palloc(sizeof(AddedColumn));
+		added->attno = i;
+		added->value = expression_planner((Expr *) copyObject(value));
+		target.added = lappend(target.added, added);
 		MemoryContextSwitchTo(caller);
 	}
 }
@@ -487,7 +330,7 @@ journal_write(JournalRow *row)
 		AddedColumn *added = lfirst(lc);
 
 		slot->tts_values[added->attno - 1] =
-			ExecEvalExpr(ExecPrepareExpr(added->value, estate), GetPerTupleExprContext(estate),
+			ExecEvalExpr(ExecInitExpr(added->value, NULL), GetPerTupleExprContext(estate),
 						 &slot->tts_isnull[added->attno - 1]);
 	}
 	ExecStoreVirtualTuple(slot);

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * journal.h
- *		What the guard tells the journal.
+ *		The journal's parts, and what the guard tells it.
  *
  * IDENTIFICATION
  *		src/journal.h
@@ -11,9 +11,13 @@
 #ifndef REFERRAL_JOURNAL_H
 #define REFERRAL_JOURNAL_H
 
+#include "utils/jsonb.h"
+
 #include "entity.h"
 
 extern void journal_init(void);
+extern Jsonb *journal_changes(TrackedRel *rel, TupleTableSlot *oldslot,
+							  TupleTableSlot *newslot);
 
 /*
  * The row is moving to another partition: what fires as DELETE and INSERT is
