@@ -18,7 +18,7 @@ COMMENT ON FUNCTION referral.current_actor_kind(bigint) IS
 CREATE FUNCTION referral.visible_orgs() RETURNS bigint[]
 LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'visible_orgs';
 COMMENT ON FUNCTION referral.visible_orgs() IS
-'Organisations whose rows the session may see and write; every row-level security policy compares org_id with it. Memberships of the login (referral.organization_member), narrowed by referral.org_id; for members of referral_application, referral.org_id itself.';
+'Organisations whose rows the session may see and write; every row-level security policy compares org_id with it. Memberships of the login (referral.organization_member), narrowed by referral.org_id; for members of referral_application, referral.org_id itself, or the only organisation there is when it is not set.';
 
 -- Called by the model files: one policy and the triggers every table of a kind has.
 CREATE FUNCTION referral.secure_table(relation regclass) RETURNS void

@@ -54,7 +54,7 @@ BEGIN
         IF OLD.status <> 'draft' OR OLD.submitted_at IS NOT NULL THEN
             RAISE EXCEPTION 'rule version % is %, only a draft that was never submitted can be deleted', OLD.rule_version_id, OLD.status
                 USING ERRCODE = 'RF016', DETAIL = 'What was ever submitted stays on record.',
-                      HINT = 'Retire the version instead.';
+                      HINT = CASE OLD.status WHEN 'active' THEN 'Retire the version instead.' ELSE 'Leave it as it is.' END;
         END IF;
         RETURN OLD;
     END IF;

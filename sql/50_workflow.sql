@@ -19,7 +19,7 @@ COMMENT ON TYPE referral.party IS 'Side of a referral exchange: who asks, who is
 CREATE FUNCTION referral.guard() RETURNS trigger
 LANGUAGE C AS 'MODULE_PATHNAME', 'guard';
 COMMENT ON FUNCTION referral.guard() IS
-'guard(entity, id_column): BEFORE INSERT OR UPDATE row trigger of a tracked table. Finds and checks the transition, sets step, state, entered_at, version and transition_id. Errors: RF001 no such transition, RF002 guard not satisfied, RF003 role or person, RF005 reason or comment, RF006 stale version, RF012 no rules, RF017 identity changed, and the code that a guard names. Must be the last BEFORE trigger, hence its name zz_guard.';
+'guard(entity, id_column): BEFORE INSERT OR UPDATE row trigger of a tracked table with a version column, on partitioned tables also BEFORE DELETE. Finds and checks the transition, sets step, state, entered_at, version and transition_id. Errors: RF001 no such transition, RF002 guard not satisfied, RF003 role or person, RF005 reason or comment, RF006 stale version, RF012 no rules, RF017 identity changed, and the code that a guard names. Must be the last BEFORE trigger, hence its name zz_guard.';
 REVOKE ALL ON FUNCTION referral.guard() FROM PUBLIC;
 
 CREATE FUNCTION referral.next_transitions(
@@ -70,7 +70,7 @@ BEGIN
     END IF;
 END $$;
 COMMENT ON FUNCTION referral.migrate_workflow(text, bigint, bigint, bigint, text, jsonb) IS
-'Moves a row in flight to another workflow version of its entity: step_map gives new names for steps, {"old step": "new step"}; the canonical state stays. For referral_admin (RF003); the journal records transition migrate_workflow with the reason. RF001 when the workflow does not have the step with the same state. Null arguments: nothing happens.';
+'Moves a row in flight to another workflow version of its entity: step_map gives new names for steps, {"old step": "new step"}; the canonical state stays. to_workflow must be, or have been, active. For referral_admin (RF003); the journal records transition migrate_workflow with the reason. RF001 when the workflow does not have the step with the same state. Null arguments: nothing happens.';
 
 CREATE FUNCTION referral.workflow_check() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -174,6 +174,7 @@ DECLARE
     id_name name := coalesce(attach.id_column,
         (SELECT e.id_column FROM referral.entity e WHERE e.relation = attach.relation));
     target bigint;
+    guard_state "char";
     first_step text;
     first_state referral.state;
 BEGIN
@@ -254,14 +255,22 @@ BEGIN
                   HINT = 'Leave step out: existing rows then stand at the initial step.';
     END IF;
     -- rows that are there already enter the workflow; the journal says so, the guard would not allow it
-    EXECUTE format('DROP TRIGGER IF EXISTS zz_guard ON %s', relation);
     PERFORM referral.track_table(attach.relation, entity_name, id_name, false);
+    guard_state := (SELECT t.tgenabled FROM pg_trigger t
+                    WHERE t.tgrelid = attach.relation AND t.tgname = 'zz_guard');
+    IF guard_state <> 'D' THEN
+        EXECUTE format('ALTER TABLE %s DISABLE TRIGGER zz_guard', relation);
+    END IF;
     IF first_step IS NOT NULL THEN
         EXECUTE format('UPDATE %s SET workflow_id = $1, step = $2, state = $3, entered_at = now(),'
                        ' version = coalesce(version, 0) + 1 WHERE step IS NULL', relation)
         USING target, first_step, first_state;
     ELSE
         EXECUTE format('UPDATE %s SET version = 1 WHERE version IS NULL', relation);
+    END IF;
+    IF guard_state <> 'D' THEN
+        EXECUTE format('ALTER TABLE %s ENABLE %s TRIGGER zz_guard', relation,
+                       CASE guard_state WHEN 'A' THEN 'ALWAYS' WHEN 'R' THEN 'REPLICA' ELSE '' END);
     END IF;
 
     PERFORM referral.track_table(attach.relation, entity_name, id_name);
@@ -271,7 +280,7 @@ BEGIN
     RETURN entity_name;
 END $$;
 COMMENT ON FUNCTION referral.attach(regclass, text, text, name, text, boolean) IS
-'Puts guard, journal and row-level security on a table of one''s own, in one call, and returns the entity''s name. Adds the columns that are missing (org_id, workflow_id, step, state, status_reason, entered_at, version, transition_id; tracking_id when the primary key is not one integer). workflow: an active workflow, copied for this entity when it belongs to another; without one, writes are refused (RF012) until a workflow for the entity is active. entity: default the table''s name. step: where existing rows stand, default the initial step. For the table''s owner who is a member of referral_admin. Idempotent.';
+'Puts guard, journal and row-level security on a table of one''s own, in one call, and returns the entity''s name. Adds the columns that are missing (org_id, workflow_id, step, state, status_reason, entered_at, version, transition_id; tracking_id when the primary key is not one integer). workflow: an active workflow, copied for this entity when it belongs to another; without one, writes are refused (RF012) until a workflow for the entity is active. entity: default the table''s name. step: where existing rows stand, default the initial step. For the table''s owner who is a member of referral_admin. Idempotent. Refuses what is not a table, columns of other types under the engine''s names and triggers under its triggers'' names (RF012), an id column that does not identify rows or a name that another table has (RF017), an unknown step (RF001).';
 
 -- Also called by the model files, for the canonical tables.
 CREATE FUNCTION referral.track_table(relation regclass, entity text, id_column name, guarded boolean DEFAULT true)
@@ -348,7 +357,7 @@ BEGIN
     RETURN copy;
 END $$;
 COMMENT ON FUNCTION referral.adopt_workflow(text, text) IS
-'Copies an active workflow, approved as it stands, for an entity of one''s own that has none, and activates the copy; returns its workflow_id, null when there is no such workflow. RF011 when a guard names a column that the entity''s table lacks, RF003 when the entity has a workflow already. Called by attach().';
+'Copies an active workflow, approved as it stands, for an entity of one''s own that has none, and activates the copy (steps, transitions and guards; not applies_when and scopes, which speak of the other table); returns its workflow_id, null when there is no such workflow. RF011 when a guard names a column that the entity''s table lacks, RF003 when the entity has a workflow already. Called by attach().';
 
 CREATE FUNCTION referral.detach(relation regclass) RETURNS void
 LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS $$
@@ -358,6 +367,11 @@ BEGIN
     IF NOT pg_has_role(current_user, (SELECT c.relowner FROM pg_class c WHERE c.oid = detach.relation), 'USAGE') THEN
         RAISE EXCEPTION 'only the owner of a table may detach it'
             USING ERRCODE = 'RF003', DETAIL = 'detach() removes triggers.', HINT = 'Call it as the owner.';
+    END IF;
+    IF NOT EXISTS (SELECT FROM referral.entity e WHERE e.relation = detach.relation) THEN
+        RAISE EXCEPTION 'table % is not attached', relation
+            USING ERRCODE = 'RF019', DETAIL = 'referral.entity does not name it.',
+                  HINT = 'Of a partitioned table, detach the parent.';
     END IF;
     FOR ours IN SELECT t.tgrelid::regclass AS relation, t.tgname
                 FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid

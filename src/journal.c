@@ -601,6 +601,8 @@ append_only(PG_FUNCTION_ARGS)
 			 TRIGGER_FIRED_BY_TRUNCATE(trigdata->tg_event)
 			 ? errmsg("table \"%s\" cannot be truncated", RelationGetRelationName(trigdata->tg_relation))
 			 : errmsg("table \"%s\" is append-only", RelationGetRelationName(trigdata->tg_relation)),
-			 errdetail("What is recorded stays recorded, and TRUNCATE would leave no record."),
+			 TRIGGER_FIRED_BY_TRUNCATE(trigdata->tg_event)
+			 ? errdetail("TRUNCATE would leave no record in the journal.")
+			 : errdetail("What is recorded stays recorded."),
 			 errhint("Record a correction as a new change.")));
 }

@@ -632,7 +632,7 @@ PG_FUNCTION_INFO_V1(check_rule);
 
 /*
  * check_rule(relation regclass, expression text) returns text: the expression
- * as PostgreSQL understood it, or RF011.
+ * itself, or RF011.
  */
 Datum
 check_rule(PG_FUNCTION_ARGS)

@@ -3,9 +3,10 @@
  * workflow_guard.c
  *		The guard: decides whether a row may change its step, and explains.
  *
- * guard() is the BEFORE INSERT OR UPDATE row trigger of every tracked table.
- * It resolves step and state, finds the transition, checks it, and fills in
- * the columns it owns.  What stands in the way is in workflow_check.c.
+ * guard() is the BEFORE INSERT OR UPDATE row trigger of every tracked table
+ * with a version column.  It resolves step and state, finds the transition,
+ * checks it, and fills in the columns it owns.  What stands in the way is in
+ * workflow_check.c.
  *
  * The row carries what the journal needs to know: transition_id is the
  * transition that the last write took, or null when it took none.
@@ -459,8 +460,8 @@ PG_FUNCTION_INFO_V1(guard);
 
 /*
  * guard(entity, id_column): BEFORE INSERT OR UPDATE row trigger, on partitioned
- * tables also BEFORE DELETE.  Errors RF001 to RF006, and those a guard names
- * itself.
+ * tables also BEFORE DELETE.  Errors RF001 to RF006, RF012, RF017, and those a
+ * guard names itself.
  */
 Datum
 guard(PG_FUNCTION_ARGS)
