@@ -26,6 +26,7 @@ void
 _PG_init(void)
 {
 	security_init();
+	rule_cache_init();
 	rule_init();
 	workflow_init();
 	journal_init();

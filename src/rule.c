@@ -85,7 +85,7 @@ static void rule_end_of_subxact(SubXactEvent event, SubTransactionId mine,
 								SubTransactionId parent, void *arg);
 
 void
-rule_watch_errors(void)
+rule_init(void)
 {
 	RegisterXactCallback(rule_end_of_xact, NULL);
 	RegisterSubXactCallback(rule_end_of_subxact, NULL);

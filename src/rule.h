@@ -51,7 +51,7 @@ typedef struct RuleCache
 extern uint64 rule_generation;
 
 extern void rule_init(void);
-extern void rule_watch_errors(void);
+extern void rule_cache_init(void);
 extern RuleCache *rule_cache(bool accept_invalidations);
 extern void rule_cache_watch(Oid relid);
 extern HTAB *rule_cache_table(RuleCache *cache, const char *name,

@@ -60,7 +60,7 @@ rule_syscache_callback(Datum arg, int cacheid, uint32 hashvalue)
 }
 
 void
-rule_init(void)
+rule_cache_init(void)
 {
 	HASHCTL		ctl = {0};
 
@@ -72,7 +72,6 @@ rule_init(void)
 	CacheRegisterSyscacheCallback(PROCOID, rule_syscache_callback, (Datum) 0);
 	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, rule_syscache_callback, (Datum) 0);
 	CacheRegisterSyscacheCallback(AUTHOID, rule_syscache_callback, (Datum) 0);
-	rule_watch_errors();
 }
 
 void
