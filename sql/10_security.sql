@@ -34,3 +34,29 @@ END $$;
 COMMENT ON FUNCTION referral.secure_table(regclass) IS
 'Turns on row-level security for a table with an org_id column, with the policy "organisation": a session sees and writes only rows of referral.visible_orgs(). Idempotent; for the table''s owner.';
 REVOKE ALL ON FUNCTION referral.secure_table(regclass) FROM PUBLIC;
+
+CREATE FUNCTION referral.member_guard() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- the owner of the model, a DBA, decides over everybody
+    IF pg_has_role(session_user, (SELECT c.relowner FROM pg_class c WHERE c.oid = 'referral.organization_member'::regclass), 'MEMBER') THEN
+        RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
+    END IF;
+    IF session_user = (CASE TG_OP WHEN 'INSERT' THEN NEW.login ELSE OLD.login END)
+       OR (TG_OP = 'UPDATE' AND NEW.login <> OLD.login)
+       OR referral.current_actor_kind(CASE TG_OP WHEN 'INSERT' THEN NEW.org_id ELSE OLD.org_id END) <> 'user' THEN
+        RAISE EXCEPTION 'nobody changes his own membership, and only a person changes that of others'
+            USING ERRCODE = 'RF003', DETAIL = 'A membership says for whom a login works, and whether it is a person.',
+                  HINT = 'Ask another member of referral_admin, or the DBA.';
+    END IF;
+    IF TG_OP = 'INSERT' AND NEW.org_id = ANY (referral.visible_orgs())  -- else row-level security refuses
+       AND EXISTS (SELECT FROM referral.organization_member m WHERE m.login = NEW.login AND m.org_id <> NEW.org_id) THEN
+        RAISE EXCEPTION 'the login works for another organisation already'
+            USING ERRCODE = 'RF003', DETAIL = 'A second membership changes what the login sees and where its rows go.',
+                  HINT = 'Ask the DBA to add it.';
+    END IF;
+    RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
+END $$;
+COMMENT ON FUNCTION referral.member_guard() IS
+'BEFORE row trigger of referral.organization_member (RF003): nobody changes his own membership, an AI or a system none at all, and a login that works for another organisation is added by the owner of the model only.';
+REVOKE ALL ON FUNCTION referral.member_guard() FROM PUBLIC;

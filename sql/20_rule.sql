@@ -5,6 +5,8 @@ LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'check_rule';
 COMMENT ON FUNCTION referral.check_rule(regclass, text) IS
 'Parses and type-checks a rule expression over the rows of a table and returns it; RF011 with the position and the columns on offer when it is not a boolean expression over one row. Null for null. The triggers of the rule tables call it, so that a bad rule is refused when it is written.';
 
+REVOKE ALL ON FUNCTION referral.check_rule(regclass, text) FROM PUBLIC;
+
 CREATE FUNCTION referral.rules_changed() RETURNS trigger
 LANGUAGE C AS 'MODULE_PATHNAME', 'rules_changed';
 COMMENT ON FUNCTION referral.rules_changed() IS
@@ -40,5 +42,6 @@ BEGIN
         END;
     END LOOP;
 END $$;
+REVOKE ALL ON FUNCTION referral.broken_rules() FROM PUBLIC;
 COMMENT ON FUNCTION referral.broken_rules() IS
 'Rules of any version that no longer compile, with the reason: a column or function they use was dropped, changed or is no longer registered. Empty when all is well; to be run after ALTER TABLE on a tracked table.';

@@ -14,9 +14,11 @@ BEGIN
     FOR t IN SELECT g.tgrelid::regclass AS relation
              FROM pg_trigger g
              WHERE g.tgfoid = 'referral.rule_row_guard()'::regprocedure AND g.tgparentid = 0
-             ORDER BY g.tgrelid::regclass::text LOOP
-        EXECUTE format('SELECT string_agg(to_jsonb(r)::text, E''\n'' ORDER BY to_jsonb(r)::text)'
-                       ' FROM %s r WHERE r.rule_version_id = $1', t.relation)
+             ORDER BY g.tgrelid::regclass::text COLLATE "C" LOOP
+        -- columns that are null do not count, so that a column added later does not change what was approved
+        EXECUTE format('SELECT string_agg(row, E''\n'' ORDER BY row COLLATE "C") FROM'
+                       ' (SELECT jsonb_strip_nulls(to_jsonb(r.*))::text AS row FROM %s r WHERE r.rule_version_id = $1) x',
+                       t.relation)
            INTO part USING rule_version_id;
         whole := whole || t.relation::text || E'\n' || coalesce(part, '') || E'\n';
     END LOOP;
@@ -38,9 +40,35 @@ BEGIN
             USING ERRCODE = 'RF011', DETAIL = 'No row could ever enter it.',
                   HINT = 'Mark the step where new rows start with is_initial.';
     END IF;
+    SELECT string_agg(DISTINCT t.required_role, ', ') INTO bad
+    FROM referral.workflow_transition t
+    WHERE t.rule_version_id = check_rule_version.rule_version_id AND t.required_role IS NOT NULL
+      AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = t.required_role);
+    IF bad IS NOT NULL THEN
+        RAISE WARNING 'required role "%" does not exist', bad
+            USING DETAIL = 'Nobody could take the transitions that require it.',
+                  HINT = 'Correct required_role, or create the role first.';
+    END IF;
+    SELECT string_agg(DISTINCT t.reason_domain, ', ') INTO bad
+    FROM referral.workflow_transition t
+    WHERE t.rule_version_id = check_rule_version.rule_version_id AND t.reason_domain IS NOT NULL AND t.reason_required
+      AND NOT EXISTS (SELECT FROM referral.reason_code r JOIN referral.rule_version v USING (rule_version_id)
+                      WHERE r.domain = t.reason_domain AND r.active
+                        AND (v.status = 'active' OR v.rule_version_id = check_rule_version.rule_version_id));
+    IF bad IS NOT NULL THEN
+        RAISE EXCEPTION 'reason domain "%" has no active code', bad
+            USING ERRCODE = 'RF011', DETAIL = 'Nobody could give the reason that is required.',
+                  HINT = 'Insert codes into referral.reason_code, in this version or in an active one.';
+    END IF;
+    SELECT string_agg(b.rule || ': ' || b.error, '; ') INTO bad
+    FROM referral.broken_rules() b WHERE b.rule_version_id = check_rule_version.rule_version_id;
+    IF bad IS NOT NULL THEN
+        RAISE EXCEPTION 'not every rule of version % compiles', check_rule_version.rule_version_id
+            USING ERRCODE = 'RF011', DETAIL = bad, HINT = 'Correct the rules; see referral.broken_rules().';
+    END IF;
 END $$;
 COMMENT ON FUNCTION referral.check_rule_version(bigint) IS
-'Refuses (RF011) a version whose rules are each well-formed but cannot work together: a workflow without an initial step. Called at submission. Null for null.';
+'Refuses (RF011) a version whose rules are each well-formed but cannot work: a workflow without an initial step, a required reason without codes, an expression that does not compile any more. Warns of a required role that does not exist. Called at submission. Null for null.';
 
 CREATE FUNCTION referral.rule_version_guard() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -65,7 +93,7 @@ BEGIN
                 USING ERRCODE = 'RF016', DETAIL = 'Status and is_seed of a new version cannot be chosen.',
                       HINT = 'Insert it without status; then submit, approve and activate it.';
         END IF;
-        PERFORM pg_advisory_xact_lock('referral.rule_set'::regclass::oid::int, NEW.rule_set_id::int);
+        PERFORM pg_advisory_xact_lock('referral.rule_set'::regclass::oid::int, hashint8(NEW.rule_set_id));
         NEW.version_number := coalesce((SELECT max(v.version_number) FROM referral.rule_version v
                                  WHERE v.rule_set_id = NEW.rule_set_id), 0) + 1;
         NEW.author := actor;
@@ -83,7 +111,7 @@ BEGIN
           IS DISTINCT FROM (OLD.approver, OLD.submitted_at, OLD.approved_at, OLD.valid_during, OLD.checksum)
        OR (NEW.note IS DISTINCT FROM OLD.note AND OLD.status <> 'draft')
        OR (NEW.editors IS DISTINCT FROM OLD.editors
-           AND (OLD.status <> 'draft' OR NOT NEW.editors @> OLD.editors)) THEN
+           AND (OLD.status <> 'draft' OR NEW.editors IS DISTINCT FROM OLD.editors || actor)) THEN
         RAISE EXCEPTION 'rule version % cannot be changed', OLD.rule_version_id
             USING ERRCODE = 'RF016',
                   DETAIL = 'Author, approver, times, checksum and validity are kept by the database; the note can change only in a draft.',
@@ -93,7 +121,7 @@ BEGIN
         RETURN NEW;
     END IF;
 
-    PERFORM pg_advisory_xact_lock('referral.rule_set'::regclass::oid::int, OLD.rule_set_id::int);
+    PERFORM pg_advisory_xact_lock('referral.rule_set'::regclass::oid::int, hashint8(OLD.rule_set_id));
     CASE
         WHEN (OLD.status, NEW.status) = ('draft', 'submitted') THEN
             IF NOT (is_owner OR pg_has_role(current_user, 'referral_rule_author', 'USAGE')) THEN
@@ -113,8 +141,8 @@ BEGIN
                           HINT = 'Ask a member of referral_rule_approver.';
             END IF;
             IF actor = OLD.author OR actor = ANY (OLD.editors) THEN
-                RAISE EXCEPTION 'the author of rule version % cannot approve it', OLD.rule_version_id
-                    USING ERRCODE = 'RF013', DETAIL = 'Who wrote or edited a version cannot be the one to approve it.',
+                RAISE EXCEPTION 'rule version % cannot be approved by who wrote or edited it', OLD.rule_version_id
+                    USING ERRCODE = 'RF013', DETAIL = format('Author: %s. Editors: %s. Acting: %s.', OLD.author, coalesce(nullif(array_to_string(OLD.editors, ', '), ''), 'none'), actor),
                           HINT = 'Ask another member of referral_rule_approver.';
             END IF;
             NEW.approver := actor;
@@ -180,7 +208,7 @@ BEGIN
                       WHEN 'DELETE' THEN ARRAY[OLD.rule_version_id]
                       ELSE ARRAY[OLD.rule_version_id, NEW.rule_version_id] END;
     -- the lock keeps the version from being submitted while a row is on its way in
-    FOR v IN SELECT r.* FROM referral.rule_version r WHERE r.rule_version_id = ANY (ids) FOR SHARE LOOP
+    FOR v IN SELECT r.* FROM referral.rule_version r WHERE r.rule_version_id = ANY (ids) FOR NO KEY UPDATE LOOP
         IF v.status <> 'draft' THEN
             RAISE EXCEPTION 'rule version % is %, its rules cannot be changed', v.rule_version_id, v.status
                 USING ERRCODE = 'RF016',
@@ -203,12 +231,16 @@ DECLARE
     former bigint;
 BEGIN
     -- whoever activates a version of the set now is waited for
-    PERFORM pg_advisory_xact_lock('referral.rule_set'::regclass::oid::int, s.rule_set_id::int)
+    PERFORM pg_advisory_xact_lock('referral.rule_set'::regclass::oid::int, hashint8(s.rule_set_id))
     FROM referral.rule_set s WHERE s.name = rollback_rule_set.rule_set;
     SELECT v.rule_version_id INTO former
     FROM referral.rule_version v JOIN referral.rule_set s USING (rule_set_id)
     WHERE s.name = rollback_rule_set.rule_set AND v.status = 'retired' AND NOT isempty(v.valid_during)
     ORDER BY upper(v.valid_during) DESC LIMIT 1;
+    IF NOT FOUND AND NOT EXISTS (SELECT FROM referral.rule_set s WHERE s.name = rollback_rule_set.rule_set) THEN
+        RAISE EXCEPTION 'there is no rule set "%"', rollback_rule_set.rule_set
+            USING ERRCODE = 'RF019', DETAIL = 'referral.rule_set has no such row.', HINT = 'See referral.rule_set.';
+    END IF;
     IF former IS NULL THEN
         RAISE EXCEPTION 'rule set "%" has no former version to go back to', rollback_rule_set.rule_set
             USING ERRCODE = 'RF001', DETAIL = 'No retired version of it was ever active.',

@@ -127,6 +127,12 @@ BEGIN
             USING ERRCODE = 'wrong_object_type', DETAIL = 'Views, foreign tables and single partitions cannot be guarded.',
                   HINT = 'Attach the table itself; of a partitioned table, the parent.';
     END IF;
+    IF EXISTS (SELECT FROM pg_inherits i JOIN pg_class c ON c.oid = relation
+               WHERE c.relkind = 'r' AND relation IN (i.inhparent, i.inhrelid)) THEN
+        RAISE EXCEPTION '% inherits or is inherited from', relation
+            USING ERRCODE = 'wrong_object_type', DETAIL = 'Triggers and policies do not reach inheritance children, so their rows would go unguarded.',
+                  HINT = 'Use a partitioned table, or end the inheritance first.';
+    END IF;
     SELECT string_agg(format('%I is %s, not %s', a.attname, format_type(a.atttypid, a.atttypmod), want.type), ', ')
     INTO bad
     FROM (VALUES ('org_id', 'bigint'::regtype), ('workflow_id', 'bigint'), ('step', 'text'),
@@ -146,7 +152,7 @@ COMMENT ON FUNCTION referral.check_attachable(regclass) IS
 CREATE FUNCTION referral.check_identifies(relation regclass, id_column name) RETURNS void
 LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = relation AND a.attname = id_column AND a.attnotnull
+    IF NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = relation AND a.attname = id_column AND a.attnotnull AND a.attgenerated = ''
                    AND a.atttypid IN ('bigint'::regtype, 'integer'::regtype, 'smallint'::regtype))
        -- a partitioned table's unique keys hold the partition key as well: its owner answers for uniqueness
        OR NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = relation AND c.relkind = 'p'
@@ -157,7 +163,7 @@ BEGIN
                                         JOIN pg_attribute a ON a.attrelid = relation AND a.attnum = k
                                         WHERE a.attname NOT IN ('org_id', id_column))) THEN
         RAISE EXCEPTION 'column % of table % does not identify its rows', id_column, relation
-            USING ERRCODE = 'RF017', DETAIL = 'It must be an integer, NOT NULL, and unique alone or together with org_id.',
+            USING ERRCODE = 'RF017', DETAIL = 'It must be an integer, NOT NULL, not generated, and unique alone or together with org_id.',
                   HINT = 'Name another column, or leave id_column out: attach() then adds tracking_id.';
     END IF;
 END $$;

@@ -50,24 +50,37 @@ relation_owner(Oid relid)
 	return owner;
 }
 
+/* Is the name that of a shard, "table_102028", of the registered table? */
+static bool
+entity_is_shard(Relation rel, Oid registered)
+{
+	const char *name = RelationGetRelationName(rel);
+	char	   *table = get_rel_name(registered);
+	size_t		length = table == NULL ? 0 : strlen(table);
+
+	return table != NULL && rel->rd_rel->relowner == relation_owner(registered) &&
+		RelationGetNamespace(rel) == get_rel_namespace(registered) &&
+		strncmp(name, table, length) == 0 && name[length] == '_' &&
+		name[length + 1] != '\0' &&
+		strspn(name + length + 1, "0123456789") == strlen(name + length + 1);
+}
+
 /*
- * The table itself, a partition of it, or (a shard of a distributed table)
- * another one of the same owner.
+ * The table itself, a partition of it, or a shard: nothing else may fire the
+ * entity's triggers.
  */
 static void
 entity_check_registered(RuleCache *cache, Relation rel, const char *entity)
 {
 	Oid			registered = workflow_entity_rules(cache, entity)->relid;
 
-	if (OidIsValid(registered))
-	{
-		if (RelationGetRelid(rel) == registered ||
-			list_member_oid(rel->rd_rel->relispartition
-							? get_partition_ancestors(RelationGetRelid(rel)) : NIL,
-							registered) ||
-			rel->rd_rel->relowner == relation_owner(registered))
-			return;
-	}
+	if (OidIsValid(registered) &&
+		(RelationGetRelid(rel) == registered ||
+		 list_member_oid(rel->rd_rel->relispartition
+						 ? get_partition_ancestors(RelationGetRelid(rel)) : NIL,
+						 registered) ||
+		 entity_is_shard(rel, registered)))
+		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_RF_NOT_DEPLOYED),
 			 errmsg("table \"%s\" is not registered as entity \"%s\"",
@@ -217,6 +230,8 @@ entity_tracked(RuleCache *cache, Relation rel, const char *entity, const char *i
 	tracked->entity = pstrdup(entity);
 	tracked->desc = desc;
 	tracked->id = entity_column(desc, id_column);
+	if (tracked->id != 0 && TupleDescAttr(desc, tracked->id - 1)->attgenerated)
+		tracked->id = 0;		/* not known yet when the guard runs */
 	tracked->org_id = entity_typed_column(desc, "org_id", INT8OID);
 	tracked->version = entity_typed_column(desc, "version", INT8OID);
 	/* rule tables have a workflow_id too, but nothing that moves */
@@ -245,7 +260,6 @@ entity_tracked(RuleCache *cache, Relation rel, const char *entity, const char *i
 						   quote_identifier(id_column)),
 				 errhint("Run referral.attach() again.")));
 	entity_fill_columns(tracked);
-	tracked->newslot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
 	tracked->nullslot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
 	ExecStoreAllNullTuple(tracked->nullslot);
 	MemoryContextSwitchTo(caller);
@@ -282,11 +296,13 @@ entity_of_trigger(TriggerData *trigdata, RuleCache **cache, FmgrInfo *flinfo)
 					 errmsg("trigger \"%s\" needs two arguments: the entity and its id column",
 							trigger->tgname)));
 		*cache = rule_cache(memo == NULL);
+		(*cache)->pins++;
 		if (memo == NULL)
 			memo = flinfo->fn_extra = MemoryContextAllocZero(flinfo->fn_mcxt,
 															 sizeof(TriggerMemo));
 		memo->rel = entity_tracked(*cache, trigdata->tg_relation,
 								   trigger->tgargs[0], trigger->tgargs[1]);
+		(*cache)->pins--;
 		memo->cache = *cache;
 		memo->generation = (*cache)->generation;
 	}

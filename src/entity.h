@@ -57,7 +57,6 @@ typedef struct TrackedRel
 	AttrNumber	site_id;
 	AttrNumber	specialty;
 
-	TupleTableSlot *newslot;	/* virtual; the row as the guard will store it */
 	TupleTableSlot *nullslot;	/* the former row of an INSERT */
 	TrackedColumn *columns;
 } TrackedRel;

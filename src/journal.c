@@ -102,11 +102,16 @@ typedef struct MovedKey
 typedef struct MovedRow
 {
 	MovedKey	key;
+	SubTransactionId subid;		/* by which it was noted */
 	HeapTuple	old;
 	TupleDesc	old_desc;
 } MovedRow;
 
 static HTAB *moved_rows = NULL;
+
+/* The layout of the partition that rows left last. */
+static Oid	moved_relid = InvalidOid;
+static TupleDesc moved_desc = NULL;
 
 /* One journal row in the making. */
 typedef struct JournalRow
@@ -117,34 +122,37 @@ typedef struct JournalRow
 
 /* ---------- Transaction ends ---------- */
 
-/* An aborted transaction takes its new epoch, and its rows on the move, back. */
-static void
-journal_forget(void)
-{
-	if (target.epoch_is_new)
-		target.generation = 0;
-	moved_rows = NULL;			/* its memory goes with the transaction */
-}
-
 static void
 journal_end_of_xact(XactEvent event, void *arg)
 {
-	if (event == XACT_EVENT_ABORT)
-		journal_forget();
-	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_COMMIT ||
-		event == XACT_EVENT_PREPARE)
-	{
-		target.epoch_is_new = false;
-		moved_rows = NULL;
-	}
+	if (event != XACT_EVENT_ABORT && event != XACT_EVENT_COMMIT && event != XACT_EVENT_PREPARE)
+		return;
+	/* an aborted transaction takes its new epoch back, a prepared one may */
+	if (target.epoch_is_new && event != XACT_EVENT_COMMIT)
+		target.generation = 0;
+	target.epoch_is_new = false;
+	moved_rows = NULL;			/* its memory goes with the transaction */
+	moved_relid = InvalidOid;
 }
 
+/* Only what the aborted subtransaction noted is undone. */
 static void
 journal_end_of_subxact(SubXactEvent event, SubTransactionId mine,
 					   SubTransactionId parent, void *arg)
 {
-	if (event == SUBXACT_EVENT_ABORT_SUB)
-		journal_forget();
+	HASH_SEQ_STATUS status;
+	MovedRow   *moved;
+
+	if (event != SUBXACT_EVENT_ABORT_SUB)
+		return;
+	if (target.epoch_is_new)
+		target.generation = 0;
+	if (moved_rows == NULL)
+		return;
+	hash_seq_init(&status, moved_rows);
+	while ((moved = hash_seq_search(&status)) != NULL)
+		if (moved->subid >= mine)
+			hash_search(moved_rows, &moved->key, HASH_REMOVE, NULL);
 }
 
 void
@@ -168,6 +176,8 @@ find_moved(TrackedRel *rel, int64 org_id, int64 id, int64 version, HASHACTION ac
 void
 journal_note_moved(TrackedRel *rel, int64 org_id, int64 id, int64 version)
 {
+	MovedRow   *moved;
+
 	if (moved_rows == NULL)
 	{
 		HASHCTL		ctl = {0};
@@ -178,7 +188,9 @@ journal_note_moved(TrackedRel *rel, int64 org_id, int64 id, int64 version)
 		moved_rows = hash_create("referral moved rows", 256, &ctl,
 								 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	}
-	find_moved(rel, org_id, id, version, HASH_ENTER)->old = NULL;
+	moved = find_moved(rel, org_id, id, version, HASH_ENTER);
+	moved->subid = GetCurrentSubTransactionId();
+	moved->old = NULL;
 }
 
 static void
@@ -187,7 +199,12 @@ keep_old_row(MovedRow *moved, TrackedRel *rel, HeapTuple old)
 	MemoryContext caller = MemoryContextSwitchTo(TopTransactionContext);
 
 	moved->old = heap_copytuple(old);
-	moved->old_desc = CreateTupleDescCopy(rel->desc);
+	if (moved_relid != rel->relid)
+	{
+		moved_desc = CreateTupleDescCopyConstr(rel->desc);
+		moved_relid = rel->relid;
+	}
+	moved->old_desc = moved_desc;
 	MemoryContextSwitchTo(caller);
 }
 
@@ -198,8 +215,12 @@ take_old_row(MovedRow *moved, TrackedRel *rel)
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(rel->desc, &TTSOpsHeapTuple);
 	TupleConversionMap *map = convert_tuples_by_name(moved->old_desc, rel->desc);
 
-	ExecStoreHeapTuple(map == NULL ? moved->old : execute_attr_map_tuple(moved->old, map),
+	ExecStoreHeapTuple(map == NULL ? heap_copytuple(moved->old)
+					   : execute_attr_map_tuple(moved->old, map),
 					   slot, false);
+	if (map != NULL)
+		free_conversion_map(map);
+	heap_freetuple(moved->old);
 	hash_search(moved_rows, &moved->key, HASH_REMOVE, NULL);
 	return slot;
 }
@@ -422,7 +443,7 @@ put_transition(JournalRow *row, RuleCache *cache, TrackedRel *rel,
 	Workflow   *workflow;
 	WorkflowTransition *transition;
 
-	if (workflow_id == 0 && former_workflow == 0)
+	if (workflow_id == 0 && former_workflow == 0 && is_update)
 		return;					/* attached, but without a workflow yet */
 	workflow = workflow_get(cache, workflow_id);
 	transition = transition_id == 0 ? NULL : workflow_transition(workflow, transition_id);
@@ -523,18 +544,10 @@ choose_slots(TriggerData *trigdata, TrackedRel *rel,
 	return true;
 }
 
-PG_FUNCTION_INFO_V1(journal);
-
-/*
- * journal(entity, id_column): AFTER INSERT OR UPDATE OR DELETE row trigger.
- * An UPDATE that changes nothing writes nothing.
- */
-Datum
-journal(PG_FUNCTION_ARGS)
+/* Write the journal row of one event, if it changed anything. */
+static void
+record_change(TriggerData *trigdata, RuleCache *cache, TrackedRel *rel)
 {
-	TriggerData *trigdata = (TriggerData *) fcinfo->context;
-	RuleCache  *cache;
-	TrackedRel *rel;
 	TupleTableSlot *oldslot,
 			   *newslot,
 			   *liveslot;
@@ -542,16 +555,8 @@ journal(PG_FUNCTION_ARGS)
 	Jsonb	   *changes;
 	int64		org_id;
 
-	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(trigdata->tg_event) ||
-		!TRIGGER_FIRED_FOR_ROW(trigdata->tg_event))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("journal must be called as an AFTER row trigger")));
-	rel = entity_of_trigger(trigdata, &cache, fcinfo->flinfo);
-	find_target(cache);
-
 	if (!choose_slots(trigdata, rel, &oldslot, &newslot))
-		return PointerGetDatum(NULL);
+		return;
 	liveslot = newslot == rel->nullslot ? oldslot : newslot;
 	/* the guard sees to it where there is one; other tables are tracked too */
 	if (oldslot != rel->nullslot && newslot != rel->nullslot)
@@ -559,7 +564,7 @@ journal(PG_FUNCTION_ARGS)
 	changes = journal_changes(rel, oldslot, newslot);
 	if (changes == NULL && oldslot != rel->nullslot && newslot != rel->nullslot &&
 		column_int64(newslot, rel->version) == column_int64(oldslot, rel->version))
-		return PointerGetDatum(NULL);
+		return;
 
 	check_version_counted(rel, oldslot, newslot);
 	memset(row.nulls, true, sizeof(row.nulls));
@@ -578,6 +583,31 @@ journal(PG_FUNCTION_ARGS)
 	if (changes != NULL)
 		put(&row, J_CHANGES, JsonbPGetDatum(changes));
 	journal_write(&row);
+}
+
+PG_FUNCTION_INFO_V1(journal);
+
+/*
+ * journal(entity, id_column): AFTER INSERT OR UPDATE OR DELETE row trigger.
+ * An UPDATE that changes nothing writes nothing.
+ */
+Datum
+journal(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigdata = (TriggerData *) fcinfo->context;
+	RuleCache  *cache;
+	TrackedRel *rel;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(trigdata->tg_event) ||
+		!TRIGGER_FIRED_FOR_ROW(trigdata->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("journal must be called as an AFTER row trigger")));
+	rel = entity_of_trigger(trigdata, &cache, fcinfo->flinfo);
+	cache->pins++;
+	find_target(cache);
+	record_change(trigdata, cache, rel);
+	cache->pins--;
 	return PointerGetDatum(NULL);
 }
 

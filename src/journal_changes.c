@@ -26,6 +26,7 @@
 #include "compat.h"
 #include "entity.h"
 #include "journal.h"
+#include "security.h"
 
 static void
 json_of_text(JsonbValue *out, const char *value, int length)
@@ -33,25 +34,6 @@ json_of_text(JsonbValue *out, const char *value, int length)
 	out->type = jbvString;
 	out->val.string.val = (char *) value;
 	out->val.string.len = length;
-}
-
-/*
- * What other types look like as text depends on settings.  The journal must
- * not: the same value is the same bytes whoever writes it.
- */
-static int
-neutral_settings(void)
-{
-	static const char *const neutral[][2] = {
-		{"TimeZone", "UTC"}, {"DateStyle", "ISO, YMD"}, {"IntervalStyle", "postgres"},
-		{"extra_float_digits", "1"}, {"bytea_output", "hex"}
-	};
-	int			level = NewGUCNestLevel();
-
-	for (int i = 0; i < lengthof(neutral); i++)
-		(void) set_config_option(neutral[i][0], neutral[i][1], PGC_USERSET, PGC_S_SESSION,
-								 GUC_ACTION_SAVE, true, 0, false);
-	return level;
 }
 
 /*
@@ -72,7 +54,7 @@ json_of_column(TrackedRel *rel, int index, TupleTableSlot *slot, JsonbValue *out
 		return;
 	}
 	if (column->kind == JOURNAL_OTHER && *guc_level == 0)
-		*guc_level = neutral_settings();
+		*guc_level = security_neutral_settings();
 	switch (column->kind)
 	{
 		case JOURNAL_BOOL:

@@ -61,9 +61,14 @@ struct RuleCompiled
 {
 	Oid			relid;
 	ExprState  *state;
+	MemoryContext context;		/* holds this and all below */
 	List	   *functions;		/* every function the expression may call */
 	Oid			checked_role;	/* last role found allowed to call them all */
+	bool		needs_neutral;	/* its outcome may depend on settings */
 	bool		in_use;
+	SubTransactionId in_use_by;
+	RuleCompiled *outer;		/* the one that was evaluated when this began */
+	RulePredicate *predicate;
 	RuleCompiled *next;
 };
 
@@ -73,12 +78,13 @@ typedef struct RuleCheck
 	Relation	rel;
 	Oid			extension_id;
 	List	   *functions;
+	bool		needs_neutral;
 	const char *refusal;		/* why the expression is refused, or NULL */
 	int			location;		/* where, in bytes from 0; -1 when not known */
 } RuleCheck;
 
-/* > 0 while a predicate runs; left over only by an error. */
-static int	rule_evaluating = 0;
+/* The predicates being evaluated, innermost first; left over by errors. */
+static RuleCompiled *rule_in_flight = NULL;
 
 static void rule_end_of_xact(XactEvent event, void *arg);
 static void rule_end_of_subxact(SubXactEvent event, SubTransactionId mine,
@@ -101,6 +107,10 @@ rule_type_is_safe(RuleCheck *check, Oid typid)
 
 	if (get_typtype(typid) == TYPTYPE_PSEUDO && typid != RECORDOID && typid != UNKNOWNOID)
 		return false;			/* void, internal and the like: no value at all */
+	if (typid == REGCLASSOID || typid == REGPROCOID || typid == REGPROCEDUREOID ||
+		typid == REGOPEROID || typid == REGOPERATOROID || typid == REGTYPEOID ||
+		typid == REGROLEOID || typid == REGNAMESPACEOID)
+		return false;			/* what a name means depends on search_path */
 	if (!OidIsValid(typid) || typid < FirstGenbkiObjectId ||
 		(OidIsValid(element) && element < FirstGenbkiObjectId))
 		return true;
@@ -161,6 +171,16 @@ rule_function_refusal(RuleCheck *check, Oid funcid)
 	return NULL;
 }
 
+/* Stable functions may; of the built-in ones, a few often used do not. */
+static bool
+rule_function_heeds_settings(RuleCheck *check, Oid funcid)
+{
+	return func_volatile(funcid) == PROVOLATILE_STABLE &&
+		funcid != F_NOW && funcid != F_STATEMENT_TIMESTAMP &&
+		funcid != F_PG_HAS_ROLE_NAME_TEXT &&
+		getExtensionOfObject(ProcedureRelationId, funcid) != check->extension_id;
+}
+
 /* check_functions_in_node callback: true stops the walk. */
 static bool
 rule_check_function(Oid funcid, void *arg)
@@ -168,6 +188,7 @@ rule_check_function(Oid funcid, void *arg)
 	RuleCheck  *check = (RuleCheck *) arg;
 
 	check->refusal = rule_function_refusal(check, funcid);
+	check->needs_neutral |= rule_function_heeds_settings(check, funcid);
 	check->functions = list_append_unique_oid(check->functions, funcid);
 	return check->refusal != NULL;
 }
@@ -236,6 +257,8 @@ rule_check_walker(Node *node, void *arg)
 
 	if (node == NULL)
 		return false;
+	if (IsA(node, SQLValueFunction) || IsA(node, CoerceViaIO))
+		check->needs_neutral = true;
 	if (!IsA(node, List) && rule_check_node(node, check))
 	{
 		check->location = exprLocation(node);
@@ -273,6 +296,7 @@ rule_check_raw_candidates(FuncCandidateList candidates, bool operators, RuleChec
 
 		if (get_func_namespace(funcid) != PG_CATALOG_NAMESPACE)
 			check->refusal = rule_function_refusal(check, funcid);
+	check->needs_neutral |= rule_function_heeds_settings(check, funcid);
 	}
 	return check->refusal != NULL;
 }
@@ -379,6 +403,17 @@ rule_parse_raw(const char *source, Relation rel)
 	return target->val;
 }
 
+static bool
+rule_calls_only_builtins(RuleCheck *check)
+{
+	ListCell   *lc;
+
+	foreach(lc, check->functions)
+		if (get_func_namespace(lfirst_oid(lc)) != PG_CATALOG_NAMESPACE)
+			return false;
+	return true;
+}
+
 static Node *
 rule_analyse(const char *source, Relation rel, RuleCheck *check)
 {
@@ -408,8 +443,11 @@ rule_analyse(const char *source, Relation rel, RuleCheck *check)
 	assign_expr_collations(pstate, node);
 	free_parsestate(pstate);
 
-	/* planning it evaluates what is constant, so that 1 / 0 is found now */
-	if (!rule_check_walker(node, check))
+	/*
+	 * Planning evaluates what is constant, so that 1 / 0 is found now; but
+	 * that must not run functions of others with whatever rights we have.
+	 */
+	if (!rule_check_walker(node, check) && rule_calls_only_builtins(check))
 		(void) expression_planner((Expr *) copyObject(node));
 	return node;
 }
@@ -443,12 +481,16 @@ error_location(const char *source, ErrorData *edata)
 
 /*
  * Parse and check "source" as a predicate over "rel"; RF011 when it is none.
- * The functions it may call are returned through "functions".
+ * What the check found is returned through "result".
  */
 static Node *
-rule_parse_checked(const char *source, Relation rel, List **functions)
+rule_parse_checked(const char *source, Relation rel, RuleCheck *result)
 {
 	RuleCheck	check = {0};
+	static const char *const parse_settings[][2] = {
+		{"search_path", "pg_catalog, referral, pg_temp"}, {"standard_conforming_strings", "on"},
+		{"transform_null_equals", "off"}, {"array_nulls", "on"}
+	};
 	MemoryContext caller = CurrentMemoryContext;
 	Node	   *volatile node = NULL;
 	int			nest;
@@ -456,10 +498,11 @@ rule_parse_checked(const char *source, Relation rel, List **functions)
 	if (strlen(source) > RULE_MAX_LENGTH)
 		rule_refuse("", rel, psprintf("it is longer than %d bytes", RULE_MAX_LENGTH), -1);
 
-	/* Resolve names the same way for everybody. */
-	nest = NewGUCNestLevel();
-	(void) set_config_option("search_path", "pg_catalog, referral, pg_temp",
-							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	/* Read it the same way for everybody. */
+	nest = security_neutral_settings();
+	for (int i = 0; i < lengthof(parse_settings); i++)
+		(void) set_config_option(parse_settings[i][0], parse_settings[i][1],
+								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	PG_TRY();
 	{
 		node = rule_analyse(source, rel, &check);
@@ -476,6 +519,7 @@ rule_parse_checked(const char *source, Relation rel, List **functions)
 			edata->sqlerrcode == ERRCODE_INSUFFICIENT_PRIVILEGE ||
 			(category != ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION &&
 			 category != ERRCODE_DATA_EXCEPTION &&
+			 edata->sqlerrcode != ERRCODE_UNDEFINED_SCHEMA &&
 			 category != ERRCODE_FEATURE_NOT_SUPPORTED))
 			PG_RE_THROW();
 		FlushErrorState();
@@ -486,8 +530,8 @@ rule_parse_checked(const char *source, Relation rel, List **functions)
 
 	if (check.refusal != NULL)
 		rule_refuse(source, rel, check.refusal, check.location);
-	if (functions != NULL)
-		*functions = check.functions;
+	if (result != NULL)
+		*result = check;
 	return node;
 }
 
@@ -500,25 +544,33 @@ rule_parse(const char *source, Relation rel)
 /* ---------- Compiling and evaluating ---------- */
 
 static RuleCompiled *
-rule_compile(RulePredicate *predicate, Relation rel, MemoryContext context)
+rule_compile(RulePredicate *predicate, Relation rel, MemoryContext parent)
 {
 	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext context;
 	RuleCompiled *compiled;
-	List	   *functions;
+	RuleCheck	check;
 	Node	   *node;
+	int			guc_level;
 
-	node = rule_parse_checked(predicate->source, rel, &functions);
+	node = rule_parse_checked(predicate->source, rel, &check);
 
 	/* As for trigger conditions: the former row is inner, the new one outer. */
 	ChangeVarNodes(node, PRS2_OLD_VARNO, INNER_VAR, 0);
 	ChangeVarNodes(node, PRS2_NEW_VARNO, OUTER_VAR, 0);
 
+	context = AllocSetContextCreate(parent, "referral rule", ALLOCSET_SMALL_SIZES);
 	MemoryContextSwitchTo(context);
 	compiled = palloc0(sizeof(RuleCompiled));
 	compiled->relid = RelationGetRelid(rel);
-	compiled->functions = list_copy(functions);
-	compiled->state = ExecInitExpr(expression_planner((Expr *) copyObject(node)), NULL);
+	compiled->context = context;
+	compiled->predicate = predicate;
+	compiled->functions = list_copy(check.functions);
+	compiled->needs_neutral = check.needs_neutral;
 	compiled->checked_role = InvalidOid;
+	guc_level = security_neutral_settings();	/* constants are evaluated now */
+	compiled->state = ExecInitExpr(expression_planner((Expr *) copyObject(node)), NULL);
+	AtEOXact_GUC(true, guc_level);
 	MemoryContextSwitchTo(caller);
 	return compiled;
 }
@@ -560,6 +612,7 @@ rule_holds(RulePredicate *predicate, Relation rel,
 	RuleCompiled *compiled;
 	ExprContext econtext = {.type = T_ExprContext};
 	Oid			roleid = GetUserId();
+	int			guc_level = 0;
 	bool		isnull;
 	Datum		result;
 
@@ -581,6 +634,7 @@ rule_holds(RulePredicate *predicate, Relation rel,
 	{
 		/* called from within itself: an expression state serves one at a time */
 		compiled = rule_compile(predicate, rel, CurrentMemoryContext);
+		compiled->predicate = NULL;
 	}
 	if (compiled->checked_role != roleid)
 		rule_check_execute(compiled, roleid);
@@ -590,24 +644,44 @@ rule_holds(RulePredicate *predicate, Relation rel,
 	econtext.ecxt_outertuple = newslot;
 	econtext.ecxt_innertuple = oldslot;
 
-	rule_evaluating++;
 	compiled->in_use = true;
+	compiled->in_use_by = GetCurrentSubTransactionId();
+	compiled->outer = rule_in_flight;
+	rule_in_flight = compiled;
+	if (compiled->needs_neutral)
+		guc_level = security_neutral_settings();
 	result = ExecEvalExpr(compiled->state, &econtext, &isnull);
+	if (compiled->needs_neutral)
+		AtEOXact_GUC(true, guc_level);
+	rule_in_flight = compiled->outer;
 	compiled->in_use = false;
-	rule_evaluating = Max(rule_evaluating - 1, 0);
 
 	error_context_stack = errcallback.previous;
 	return !isnull && DatumGetBool(result);
 }
 
-/* An error in the middle of a predicate leaves its state unusable. */
+/*
+ * An error in the middle of a predicate may leave its state unusable: forget
+ * those that the aborted (sub)transaction was evaluating.
+ */
 static void
-rule_forget_evaluation(void)
+rule_forget_in_flight(SubTransactionId aborted)
 {
-	if (rule_evaluating > 0)
+	while (rule_in_flight != NULL && rule_in_flight->in_use_by >= aborted)
 	{
-		rule_evaluating = 0;
-		rule_generation++;
+		RuleCompiled *dead = rule_in_flight;
+		RulePredicate *predicate = dead->predicate;
+
+		rule_in_flight = dead->outer;
+		if (predicate == NULL)
+			continue;			/* a private copy; goes with its caller's memory */
+		for (RuleCompiled **link = &predicate->compiled; *link != NULL; link = &(*link)->next)
+			if (*link == dead)
+			{
+				*link = dead->next;
+				MemoryContextDelete(dead->context);
+				break;
+			}
 	}
 }
 
@@ -615,7 +689,7 @@ static void
 rule_end_of_xact(XactEvent event, void *arg)
 {
 	if (event == XACT_EVENT_ABORT)
-		rule_forget_evaluation();
+		rule_forget_in_flight(TopSubTransactionId);
 }
 
 static void
@@ -623,7 +697,7 @@ rule_end_of_subxact(SubXactEvent event, SubTransactionId mine,
 					SubTransactionId parent, void *arg)
 {
 	if (event == SUBXACT_EVENT_ABORT_SUB)
-		rule_forget_evaluation();
+		rule_forget_in_flight(mine);
 }
 
 /* ---------- SQL ---------- */

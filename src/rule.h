@@ -32,8 +32,8 @@ typedef struct RulePredicate
 /*
  * Everything read from rule tables lives in one RuleCache.  When any rule
  * table, tracked table or function changes, the whole cache is retired and
- * built anew on demand; a retired one stays readable until its transaction
- * ends, so that code in the middle of a row is never pulled from under.
+ * built anew on demand.  A retired one that a call up the stack has pinned
+ * stays readable until its transaction ends.
  */
 typedef struct RuleCache
 {
@@ -45,6 +45,7 @@ typedef struct RuleCache
 	HTAB	   *reasons;		/* (domain, code) -> ReasonCode */
 	Oid			namespace_id;	/* schema referral */
 	Oid			owner;			/* owner of the rule tables */
+	int			pins;			/* calls that hold pointers into it */
 } RuleCache;
 
 /* Counts invalidations; a cache whose generation differs is stale. */

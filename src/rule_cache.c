@@ -161,8 +161,10 @@ rule_cache(bool accept_invalidations)
 		AcceptInvalidationMessages();
 	if (current_cache != NULL && current_cache->generation != rule_generation)
 	{
-		/* somebody up the stack may still be reading it */
-		MemoryContextSetParent(current_cache->context, TopTransactionContext);
+		if (current_cache->pins > 0)
+			MemoryContextSetParent(current_cache->context, TopTransactionContext);
+		else
+			MemoryContextDelete(current_cache->context);
 		current_cache = NULL;
 	}
 	if (current_cache == NULL)

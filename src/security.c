@@ -18,6 +18,7 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/array.h"
@@ -63,6 +64,16 @@ static struct
 }			login;
 
 /* ---------- Settings ---------- */
+
+/* Settings from the start of a session are not checked by anybody else. */
+static bool
+check_text(char **newval, void **extra, GucSource source)
+{
+	if (pg_verifymbstr(*newval, strlen(*newval), true))
+		return true;
+	GUC_check_errdetail("It is not valid in the database's encoding.");
+	return false;
+}
 
 static bool
 check_org_id(char **newval, void **extra, GucSource source)
@@ -110,22 +121,22 @@ security_init(void)
 				   &setting_org_id, check_org_id);
 	define_setting("referral.actor",
 				   "Person or system that acts; counts for members of referral_application.",
-				   &setting_actor, NULL);
+				   &setting_actor, check_text);
 	define_setting("referral.actor_kind",
 				   "Kind of actor: user, system or ai. A session can lower its trust, not raise it.",
 				   &setting_actor_kind, check_actor_kind);
 	define_setting("referral.reason", "Comment that explains the change.",
-				   &setting_reason, NULL);
+				   &setting_reason, check_text);
 	define_setting("referral.origin", "System that causes the change.",
-				   &setting_origin, NULL);
+				   &setting_origin, check_text);
 	define_setting("referral.correlation_id", "Identifier shared by all changes of one business event.",
-				   &setting_correlation_id, NULL);
+				   &setting_correlation_id, check_text);
 	define_setting("referral.transition",
 				   "Name of the transition to take, where two share a pair of steps or a step leads to itself.",
-				   &setting_transition, NULL);
+				   &setting_transition, check_text);
 	define_setting("referral.occurred_at",
 				   "Time of an imported event (timestamptz); for members of referral_integration.",
-				   &setting_occurred_at, NULL);
+				   &setting_occurred_at, check_text);
 	MarkGUCPrefixReserved("referral");
 }
 
@@ -157,6 +168,28 @@ const char *
 security_transition(void)
 {
 	return setting(setting_transition);
+}
+
+/* ---------- Settings that must not count ---------- */
+
+/*
+ * How values are read and written, and what day it is, depends on settings.
+ * Rules and the journal must not: they mean the same in every session.
+ * Returns a level for AtEOXact_GUC(true, level).
+ */
+int
+security_neutral_settings(void)
+{
+	static const char *const neutral[][2] = {
+		{"TimeZone", "UTC"}, {"DateStyle", "ISO, MDY"}, {"IntervalStyle", "postgres"},
+		{"extra_float_digits", "1"}, {"bytea_output", "hex"}
+	};
+	int			level = NewGUCNestLevel();
+
+	for (int i = 0; i < lengthof(neutral); i++)
+		(void) set_config_option(neutral[i][0], neutral[i][1], PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+	return level;
 }
 
 /* ---------- Reading as the owner ---------- */
@@ -300,12 +333,13 @@ security_has_role(const char *rolename, bool *exists)
 	return *exists && has_privs_of_role(GetUserId(), roleid);
 }
 
-bool
-security_is_integration(void)
+/* Judged by the session, not by whom a function or a foreign key acts for. */
+static bool
+session_is_integration(void)
 {
-	bool		exists;
+	Oid			roleid = get_role_oid("referral_integration", true);
 
-	return security_has_role("referral_integration", &exists);
+	return OidIsValid(roleid) && is_member_of_role(GetSessionUserId(), roleid);
 }
 
 /*
@@ -317,7 +351,7 @@ security_occurred_at(TimestampTz *occurred_at)
 {
 	if (setting(setting_occurred_at) == NULL)
 		return false;
-	if (!security_is_integration())
+	if (!session_is_integration())
 		ereport(ERROR,
 				(errcode(ERRCODE_RF_ROLE),
 				 errmsg("only members of referral_integration may set referral.occurred_at"),

@@ -41,9 +41,9 @@ extern const char *security_actor(void);
 extern ActorKind security_actor_kind(int64 org_id);
 extern const char *security_actor_kind_name(ActorKind kind);
 extern const char *security_login_name(void);
-extern bool security_is_integration(void);
 extern bool security_has_role(const char *rolename, bool *exists);
 extern bool security_occurred_at(TimestampTz *occurred_at);
+extern int	security_neutral_settings(void);
 
 /*
  * Between begin and end, SPI runs with the rights of "owner" and a search_path

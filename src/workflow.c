@@ -290,6 +290,8 @@ workflow_entity_rules(RuleCache *cache, const char *entity)
 	WorkflowCandidate **tail = &first;
 	OwnerScope	scope;
 
+	if (strlen(entity) >= NAMEDATALEN)
+		return palloc0(sizeof(EntityRules));
 	rules = hash_search(cache->entities, entity, HASH_FIND, NULL);
 	if (rules != NULL)
 		return rules;
@@ -317,6 +319,8 @@ workflow_entity_rules(RuleCache *cache, const char *entity)
 	}
 	security_end_read(&scope);
 
+	if (!OidIsValid(relid))
+		return palloc0(sizeof(EntityRules));	/* names of nothing are not kept */
 	rules = hash_search(cache->entities, entity, HASH_ENTER, NULL);
 	rules->relid = relid;
 	rules->id_column = id_column;

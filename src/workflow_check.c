@@ -269,7 +269,9 @@ workflow_refuse_step(Move *move, const char *to, const char *named)
 			 : errmsg("%s " INT64_FORMAT " has no transition \"%s\" from step \"%s\" to \"%s\"",
 					  move->rel->entity, move->id, named, move->from->step, to),
 			 errdetail("%s", next_steps),
-			 errhint("Take one of the legal steps; SELECT * FROM referral.next_transitions('%s', "
+			 move->workflow->by_from[move->from->number] == NULL
+			 ? errhint("Nothing can be done with it in this workflow.")
+			 : errhint("Take one of the legal steps; SELECT * FROM referral.next_transitions('%s', "
 					 INT64_FORMAT ", " INT64_FORMAT ") explains each.",
 					 move->rel->entity, move->org_id, move->id)));
 }

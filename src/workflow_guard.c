@@ -37,9 +37,9 @@
 
 /*
  * An UPDATE that moves a row to another partition comes back to the guard as
- * UPDATE, DELETE and INSERT of that very row, one right after the other.  The
- * INSERT then has been judged already.  Nothing else may slip through, so the
- * three must follow each other in one command, with no other row in between.
+ * DELETE of the same tuple and INSERT of the new one.  That INSERT has been
+ * judged already.  Nothing else may slip through: the DELETE must hit the very
+ * tuple, and the INSERT carry what the guard gave the row.
  */
 static struct
 {
@@ -49,10 +49,16 @@ static struct
 		PASSED_UPDATE,
 		PASSED_DELETE
 	}			stage;
-	CommandId	command;
+	Oid			relid;			/* where the former tuple is */
+	ItemPointerData tid;
 	int64		org_id;
 	int64		id;
-	int64		version;		/* after the update */
+	int64		version;		/* after the update, as the rest */
+	int64		workflow_id;
+	int64		transition_id;
+	TimestampTz entered_at;
+	Oid			state;
+	char		step[NAMEDATALEN];
 }			last_passed;
 
 static void
@@ -82,9 +88,9 @@ row_text_differs(TupleTableSlot *a, TupleTableSlot *b, AttrNumber attno)
 }
 
 static HeapTuple
-row_form(TrackedRel *rel)
+row_form(TrackedRel *rel, TupleTableSlot *row)
 {
-	return heap_form_tuple(rel->desc, rel->newslot->tts_values, rel->newslot->tts_isnull);
+	return heap_form_tuple(rel->desc, row->tts_values, row->tts_isnull);
 }
 
 /* ---------- INSERT ---------- */
@@ -170,26 +176,60 @@ event_time(bool *imported)
 	return *imported ? at : GetCurrentTransactionStartTimestamp();
 }
 
-/* Is this the next event of the row that the guard passed last? */
-static bool
-follows_last_passed(int stage, TrackedRel *rel, TriggerData *trigdata,
-					TupleTableSlot *row, int64 versions_behind)
+/* What the guard gives a row, for comparison. */
+static void
+remember_passed(TriggerData *trigdata, Move *move)
 {
-	return last_passed.stage == stage && rel->version != 0 &&
-		trigdata->tg_relation->rd_rel->relispartition &&
-		last_passed.command == GetCurrentCommandId(false) &&
-		last_passed.org_id == row_int64(row, rel->org_id) &&
-		last_passed.id == entity_get_int64(rel, rel->id, row_value(row, rel->id)) &&
-		last_passed.version == row_int64(row, rel->version) + versions_behind;
+	TrackedRel *rel = move->rel;
+	TupleTableSlot *row = move->newslot;
+
+	last_passed.stage = PASSED_UPDATE;
+	last_passed.relid = RelationGetRelid(trigdata->tg_relation);
+	last_passed.tid = trigdata->tg_trigtuple->t_self;
+	last_passed.org_id = move->org_id;
+	last_passed.id = move->id;
+	last_passed.version = row_int64(row, rel->version);
+	last_passed.workflow_id = row_int64(row, rel->workflow_id);
+	last_passed.transition_id = row_int64(row, rel->transition_id);
+	last_passed.step[0] = '\0';
+	if (rel->workflow_id != 0)
+	{
+		last_passed.entered_at = DatumGetTimestampTz(row_value(row, rel->entered_at));
+		last_passed.state = DatumGetObjectId(row_value(row, rel->state));
+		text_to_cstring_buffer(DatumGetTextPP(row_value(row, rel->step)), last_passed.step,
+							   NAMEDATALEN);
+	}
+}
+
+static bool
+is_what_passed(TrackedRel *rel, TupleTableSlot *row)
+{
+	char		step[NAMEDATALEN] = "";
+
+	if (last_passed.stage != PASSED_DELETE ||
+		last_passed.org_id != row_int64(row, rel->org_id) ||
+		last_passed.id != entity_get_int64(rel, rel->id, row_value(row, rel->id)) ||
+		last_passed.version != row_int64(row, rel->version) ||
+		last_passed.workflow_id != row_int64(row, rel->workflow_id) ||
+		last_passed.transition_id != row_int64(row, rel->transition_id))
+		return false;
+	if (rel->workflow_id == 0)
+		return true;
+	if (row_isnull(row, rel->step) || row_isnull(row, rel->state) || row_isnull(row, rel->entered_at))
+		return false;
+	text_to_cstring_buffer(DatumGetTextPP(row_value(row, rel->step)), step, NAMEDATALEN);
+	return strcmp(step, last_passed.step) == 0 &&
+		DatumGetObjectId(row_value(row, rel->state)) == last_passed.state &&
+		DatumGetTimestampTz(row_value(row, rel->entered_at)) == last_passed.entered_at;
 }
 
 /* A DELETE is nobody's transition; it only may be half of a move. */
 static HeapTuple
-guard_delete(TriggerData *trigdata, TrackedRel *rel)
+guard_delete(TriggerData *trigdata)
 {
-	slot_getallattrs(trigdata->tg_trigslot);
-	last_passed.stage = follows_last_passed(PASSED_UPDATE, rel, trigdata,
-											trigdata->tg_trigslot, 1)
+	last_passed.stage = last_passed.stage == PASSED_UPDATE &&
+		last_passed.relid == RelationGetRelid(trigdata->tg_relation) &&
+		ItemPointerEquals(&last_passed.tid, &trigdata->tg_trigtuple->t_self)
 		? PASSED_DELETE : PASSED_NOTHING;
 	return trigdata->tg_trigtuple;
 }
@@ -198,16 +238,22 @@ static HeapTuple
 guard_insert(TriggerData *trigdata, RuleCache *cache, TrackedRel *rel)
 {
 	Move		move = {.cache = cache,.rel = rel,.relation = trigdata->tg_relation,
-		.oldslot = rel->nullslot,.newslot = rel->newslot};
-	TupleTableSlot *row = rel->newslot;
+		.oldslot = rel->nullslot,
+		.newslot = MakeSingleTupleTableSlot(rel->desc, &TTSOpsVirtual)};
+	TupleTableSlot *row = move.newslot;
 
 	row_copy_all(row, trigdata->tg_trigslot);
 	if (row_isnull(row, rel->id) || (rel->org_id != 0 && row_isnull(row, rel->org_id)))
-		return trigdata->tg_trigtuple;	/* NOT NULL will say so */
+		ereport(ERROR,
+				(errcode(ERRCODE_NOT_NULL_VIOLATION),
+				 errmsg("a row of entity \"%s\" needs org_id and %s", rel->entity,
+						NameStr(TupleDescAttr(rel->desc, rel->id - 1)->attname)),
+				 errdetail("They name the row in the journal."),
+				 errhint("Leave the columns out to get their defaults.")));
 	move.org_id = row_int64(row, rel->org_id);
 	move.id = entity_get_int64(rel, rel->id, row_value(row, rel->id));
 
-	if (follows_last_passed(PASSED_DELETE, rel, trigdata, row, 0))
+	if (is_what_passed(rel, row) && trigdata->tg_relation->rd_rel->relispartition)
 	{
 		last_passed.stage = PASSED_NOTHING;
 		journal_note_moved(rel, move.org_id, move.id, last_passed.version);
@@ -238,7 +284,7 @@ guard_insert(TriggerData *trigdata, RuleCache *cache, TrackedRel *rel)
 		row_set(row, rel->entered_at, TimestampTzGetDatum(at));
 		row_set_null(row, rel->transition_id);
 	}
-	return row_form(rel);
+	return row_form(rel, row);
 }
 
 /* ---------- UPDATE ---------- */
@@ -258,8 +304,10 @@ check_version(Move *move)
 	ereport(ERROR,
 			(errcode(ERRCODE_RF_STALE),
 			 errmsg("%s " INT64_FORMAT " has changed since it was read", move->rel->entity, move->id),
-			 errdetail("The UPDATE carries version " INT64_FORMAT ", the row is at version " INT64_FORMAT ".",
-					   given, stored),
+			 row_isnull(move->newslot, move->rel->version)
+			 ? errdetail("The UPDATE sets version to null, the row is at version " INT64_FORMAT ".", stored)
+			 : errdetail("The UPDATE carries version " INT64_FORMAT ", the row is at version " INT64_FORMAT ".",
+						 given, stored),
 			 errhint("Read the row again and repeat the change if it still applies.")));
 }
 
@@ -284,10 +332,16 @@ wanted_step(TriggerData *trigdata, Move *move)
 			: DatumGetTextPP(row_value(move->newslot, rel->step));
 
 		to = workflow_step(move->workflow, name);
-		if (to == NULL ||
-			(state_changed && (row_isnull(move->newslot, rel->state) ||
-							   DatumGetObjectId(row_value(move->newslot, rel->state)) != to->state)))
+		if (to == NULL)
 			workflow_refuse_step(move, text_to_cstring(name), NULL);
+		if (state_changed && (row_isnull(move->newslot, rel->state) ||
+							  DatumGetObjectId(row_value(move->newslot, rel->state)) != to->state))
+			ereport(ERROR,
+					(errcode(ERRCODE_RF_NO_TRANSITION),
+					 errmsg("step and state given for %s " INT64_FORMAT " do not agree",
+							rel->entity, move->id),
+					 errdetail("Step \"%s\" belongs to state \"%s\".", to->step, to->state_name),
+					 errhint("Give only one of them: the other follows.")));
 		return to;
 	}
 	if (state_changed)
@@ -407,7 +461,9 @@ guard_step(TriggerData *trigdata, Move *move)
 	if (to == NULL)
 		return false;
 
-	if (is_assigned(trigdata, rel->status_reason) && !row_isnull(move->newslot, rel->status_reason))
+	if ((is_assigned(trigdata, rel->status_reason) ||
+		 row_text_differs(move->newslot, move->oldslot, rel->status_reason)) &&
+		!row_isnull(move->newslot, rel->status_reason))
 		move->reason_code = TextDatumGetCString(row_value(move->newslot, rel->status_reason));
 	else
 		row_set_null(move->newslot, rel->status_reason);
@@ -421,13 +477,14 @@ static HeapTuple
 guard_update(TriggerData *trigdata, RuleCache *cache, TrackedRel *rel)
 {
 	Move		move = {.cache = cache,.rel = rel,.relation = trigdata->tg_relation,
-		.oldslot = trigdata->tg_trigslot,.newslot = rel->newslot};
+		.oldslot = trigdata->tg_trigslot,
+		.newslot = MakeSingleTupleTableSlot(rel->desc, &TTSOpsVirtual)};
 	bool		moved = false;
 
 	last_passed.stage = PASSED_NOTHING;
-	row_copy_all(rel->newslot, trigdata->tg_newslot);
+	row_copy_all(move.newslot, trigdata->tg_newslot);
 	slot_getallattrs(move.oldslot);
-	entity_check_identity(rel, move.oldslot, rel->newslot);
+	entity_check_identity(rel, move.oldslot, move.newslot);
 	move.org_id = row_int64(move.oldslot, rel->org_id);
 	move.id = entity_get_int64(rel, rel->id, row_value(move.oldslot, rel->id));
 	if (rel->version == 0)
@@ -442,16 +499,14 @@ guard_update(TriggerData *trigdata, RuleCache *cache, TrackedRel *rel)
 		/* nothing to record: the row keeps its version */
 		row_copy(move.newslot, move.oldslot, rel->version);
 		row_copy(move.newslot, move.oldslot, rel->transition_id);
-		return row_form(rel);
+		return row_form(rel, move.newslot);
 	}
 
-	last_passed.stage = PASSED_UPDATE;
-	last_passed.command = GetCurrentCommandId(false);
-	last_passed.org_id = move.org_id;
-	last_passed.id = move.id;
-	last_passed.version = row_int64(move.oldslot, rel->version) + 1;
-	row_set(move.newslot, rel->version, Int64GetDatum(last_passed.version));
-	return row_form(rel);
+	row_set(move.newslot, rel->version,
+			Int64GetDatum(row_int64(move.oldslot, rel->version) + 1));
+	if (trigdata->tg_relation->rd_rel->relispartition)
+		remember_passed(trigdata, &move);
+	return row_form(rel, move.newslot);
 }
 
 /* ---------- The trigger ---------- */
@@ -469,6 +524,7 @@ guard(PG_FUNCTION_ARGS)
 	TriggerData *trigdata = (TriggerData *) fcinfo->context;
 	RuleCache  *cache;
 	TrackedRel *rel;
+	HeapTuple	result;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BEFORE(trigdata->tg_event) ||
 		!TRIGGER_FIRED_FOR_ROW(trigdata->tg_event))
@@ -476,9 +532,13 @@ guard(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("guard must be called as a BEFORE row trigger")));
 	rel = entity_of_trigger(trigdata, &cache, fcinfo->flinfo);
+	cache->pins++;
 	if (TRIGGER_FIRED_BY_INSERT(trigdata->tg_event))
-		return PointerGetDatum(guard_insert(trigdata, cache, rel));
-	if (TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
-		return PointerGetDatum(guard_update(trigdata, cache, rel));
-	return PointerGetDatum(guard_delete(trigdata, rel));
+		result = guard_insert(trigdata, cache, rel);
+	else if (TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
+		result = guard_update(trigdata, cache, rel);
+	else
+		result = guard_delete(trigdata);
+	cache->pins--;
+	return PointerGetDatum(result);
 }

@@ -46,17 +46,20 @@ text_array(List *obstacles, bool unblock)
 	return makeArrayResult(state, CurrentMemoryContext);
 }
 
-/* The row as the caller may see it, in a slot of its own. */
+/*
+ * The row as the caller may see it, in a slot of its own.  "*" leaves dropped
+ * columns out, so the others are put in their places one by one.
+ */
 static TupleTableSlot *
 fetch_row(TrackedRel *rel, Relation relation, const char *id_column, int64 org_id, int64 id)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	TupleTableSlot *slot = MakeSingleTupleTableSlot(rel->desc, &TTSOpsHeapTuple);
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(rel->desc, &TTSOpsVirtual);
 	Oid			argtypes[2] = {INT8OID, INT8OID};
 	Datum		args[2] = {Int64GetDatum(org_id), Int64GetDatum(id)};
 	char	   *sql;
 
-	sql = psprintf("SELECT t FROM %s t WHERE org_id OPERATOR(pg_catalog.=) $1"
+	sql = psprintf("SELECT * FROM %s WHERE org_id OPERATOR(pg_catalog.=) $1"
 				   " AND %s OPERATOR(pg_catalog.=) $2",
 				   quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
 											  RelationGetRelationName(relation)),
@@ -67,16 +70,19 @@ fetch_row(TrackedRel *rel, Relation relation, const char *id_column, int64 org_i
 		elog(ERROR, "could not read entity \"%s\"", rel->entity);
 	if (SPI_processed > 0)
 	{
-		bool		isnull;
-		Datum		row = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
-		HeapTupleHeader header;
-		HeapTupleData tuple = {0};
 		MemoryContext spi = MemoryContextSwitchTo(caller);
+		HeapTuple	tuple = heap_copytuple(SPI_tuptable->vals[0]);
+		int			column = 0;
 
-		header = DatumGetHeapTupleHeaderCopy(row);
-		tuple.t_len = HeapTupleHeaderGetDatumLength(header);
-		tuple.t_data = header;
-		ExecStoreHeapTuple(heap_copytuple(&tuple), slot, false);
+		for (int i = 0; i < rel->desc->natts; i++)
+		{
+			slot->tts_isnull[i] = true;
+			slot->tts_values[i] = (Datum) 0;
+			if (!TupleDescAttr(rel->desc, i)->attisdropped)
+				slot->tts_values[i] = heap_getattr(tuple, ++column, SPI_tuptable->tupdesc,
+												   &slot->tts_isnull[i]);
+		}
+		ExecStoreVirtualTuple(slot);
 		MemoryContextSwitchTo(spi);
 	}
 	SPI_finish();
@@ -98,19 +104,23 @@ next_transitions(PG_FUNCTION_ARGS)
 	int64		id = PG_GETARG_INT64(2);
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	RuleCache  *cache = rule_cache(true);
-	EntityRules *rules = workflow_entity_rules(cache, entity);
-	Relation	relation = OidIsValid(rules->relid)
-		? try_relation_open(rules->relid, AccessShareLock) : NULL;
+	EntityRules *rules;
+	Relation	relation;
 	Move		move = {.cache = cache,.org_id = org_id,.id = id};
 
+	cache->pins++;
+	rules = workflow_entity_rules(cache, entity);
+	relation = OidIsValid(rules->relid)
+		? try_relation_open(rules->relid, AccessShareLock) : NULL;
 	InitMaterializedSRF(fcinfo, 0);
 	if (relation != NULL)
 	{
 		move.relation = relation;
 		move.rel = entity_tracked(cache, relation, entity, rules->id_column);
-		move.oldslot = fetch_row(move.rel, relation, rules->id_column, org_id, id);
+		if (move.rel->workflow_id != 0 && move.rel->org_id != 0)
+			move.oldslot = fetch_row(move.rel, relation, rules->id_column, org_id, id);
 	}
-	if (relation == NULL || move.rel->workflow_id == 0 || TTS_EMPTY(move.oldslot))
+	if (move.oldslot == NULL || TTS_EMPTY(move.oldslot))
 		ereport(ERROR,
 				(errcode(ERRCODE_RF_NO_SUCH_ROW),
 				 errmsg("there is no row " INT64_FORMAT " of entity \"%s\" in organisation " INT64_FORMAT,
@@ -137,5 +147,6 @@ next_transitions(PG_FUNCTION_ARGS)
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
 	relation_close(relation, AccessShareLock);
+	cache->pins--;
 	return (Datum) 0;
 }

@@ -102,6 +102,8 @@ COMMENT ON TABLE referral.reason_code IS
 
 SELECT referral.lay_trigger('referral.entity', 'entity_guard',
     'BEFORE INSERT OR UPDATE', 'ROW', 'referral.entity_guard()');
+SELECT referral.lay_trigger('referral.organization_member', 'member_guard',
+    'BEFORE INSERT OR UPDATE OR DELETE', 'ROW', 'referral.member_guard()');
 SELECT referral.lay_trigger('referral.workflow', 'workflow_check',
     'BEFORE INSERT OR UPDATE', 'ROW', 'referral.workflow_check(''applies_when'')');
 SELECT referral.lay_trigger('referral.workflow_guard', 'workflow_check',

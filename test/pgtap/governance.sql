@@ -141,7 +141,7 @@ FROM referral.rule_version WHERE rule_version_id = :v1;
 SELECT is(referral.rollback_rule_set('reasons/house'), :v2::bigint, 'and back');
 SELECT is(code, 'RF001', 'a set with one version has no former one')
 FROM refused($$SELECT referral.rollback_rule_set('workflow/standard')$$);
-SELECT is(code, 'RF001', 'nor has one that does not exist')
+SELECT is(code, 'RF019', 'and one that does not exist is not there')
 FROM refused($$SELECT referral.rollback_rule_set('nosuch')$$);
 SELECT is(referral.rollback_rule_set(NULL), NULL, 'null has none');
 UPDATE referral.rule_version SET status = 'retired' WHERE rule_version_id = :v2;

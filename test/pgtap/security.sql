@@ -474,9 +474,9 @@ SELECT results_eq(
 
 CREATE TABLE public.expected_function (function text, roles text);
 INSERT INTO public.expected_function VALUES
-    ('check_rule', 'PUBLIC'), ('current_actor', 'PUBLIC'), ('current_actor_kind', 'PUBLIC'), ('current_org', 'PUBLIC'),
+    ('check_rule', 'referral_admin referral_auditor referral_rule_approver referral_rule_author'), ('current_actor', 'PUBLIC'), ('current_actor_kind', 'PUBLIC'), ('current_org', 'PUBLIC'),
     ('visible_orgs', 'PUBLIC'), ('next_transitions', 'PUBLIC'), ('step_before', 'PUBLIC'), ('has_document', 'PUBLIC'),
-    ('broken_rules', 'PUBLIC'), ('check_attachable', 'PUBLIC'), ('check_identifies', 'PUBLIC'), ('check_rule_version', 'PUBLIC'),
+    ('broken_rules', 'referral_admin referral_auditor referral_rule_approver referral_rule_author'), ('check_attachable', 'PUBLIC'), ('check_identifies', 'PUBLIC'), ('check_rule_version', 'PUBLIC'),
     ('rule_checksum', 'PUBLIC'), ('deployed_objects', 'PUBLIC'), ('model_parts', 'PUBLIC'),
     ('attach', 'referral_admin'), ('detach', 'referral_admin'), ('track_table', 'referral_admin'), ('lay_trigger', 'referral_admin'),
     ('adopt_workflow', 'referral_admin'), ('secure_table', 'referral_admin'), ('guard', 'referral_admin'),
