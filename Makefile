@@ -68,7 +68,7 @@ demo: ## build, start a private cluster, show the extension at work, and leave t
 demo-stop: ## stop and remove the demo's cluster
 	@bash test/demo/demo.sh stop
 
-bench: ## build and run the benchmarks in a private cluster; FILES="name ..." narrows it
+bench: ## build and run the benchmarks in a private cluster; FILES, BENCH_SECTIONS="1 2", BENCH_QUICK=1 narrow it
 	@FILES='$(FILES)' bash test/bench/run.sh
 
 # Alignment is not compared: clang-format cannot align declarations on tab stops as pgindent does.

@@ -68,7 +68,7 @@ struct RuleCompiled
 	bool		in_use;
 	SubTransactionId in_use_by;
 	RuleCompiled *outer;		/* the one that was evaluated when this began */
-	RulePredicate *predicate;
+	RulePredicate *predicate;	/* NULL: a private copy, gone with its caller's memory */
 	RuleCompiled *next;
 };
 
@@ -644,17 +644,23 @@ rule_holds(RulePredicate *predicate, Relation rel,
 	econtext.ecxt_outertuple = newslot;
 	econtext.ecxt_innertuple = oldslot;
 
-	compiled->in_use = true;
-	compiled->in_use_by = GetCurrentSubTransactionId();
-	compiled->outer = rule_in_flight;
-	rule_in_flight = compiled;
+	if (compiled->predicate != NULL)
+	{
+		compiled->in_use = true;
+		compiled->in_use_by = GetCurrentSubTransactionId();
+		compiled->outer = rule_in_flight;
+		rule_in_flight = compiled;
+	}
 	if (compiled->needs_neutral)
 		guc_level = security_neutral_settings();
 	result = ExecEvalExpr(compiled->state, &econtext, &isnull);
 	if (compiled->needs_neutral)
 		AtEOXact_GUC(true, guc_level);
-	rule_in_flight = compiled->outer;
-	compiled->in_use = false;
+	if (compiled->predicate != NULL)
+	{
+		rule_in_flight = compiled->outer;
+		compiled->in_use = false;
+	}
 
 	error_context_stack = errcallback.previous;
 	return !isnull && DatumGetBool(result);
@@ -673,8 +679,6 @@ rule_forget_in_flight(SubTransactionId aborted)
 		RulePredicate *predicate = dead->predicate;
 
 		rule_in_flight = dead->outer;
-		if (predicate == NULL)
-			continue;			/* a private copy; goes with its caller's memory */
 		for (RuleCompiled **link = &predicate->compiled; *link != NULL; link = &(*link)->next)
 			if (*link == dead)
 			{
