@@ -59,13 +59,13 @@ $(DATA_built): sql $(wildcard sql/[0-9]*_*.sql sql/model sql/model/[0-9]*_*.sql)
 deps: ## install the missing Debian packages (PGMAJOR=15)
 	@bash test/lib/deps.sh
 
-test: ## build and run all tests in private clusters; SUITE="regress isolation pgtap tap", FILES="name ..." narrow it
+test: ## build and run all tests in private clusters; SUITE="regress isolation pgtap tap", FILES="journal rule" narrow it
 	@SUITE='$(SUITE)' FILES='$(FILES)' bash test/run.sh
 
-demo: ## build, start a private cluster, show the extension at work, and leave the cluster up
+demo: ## build, start a private cluster (in place of an earlier demo's), show the extension at work, leave it up
 	@bash test/demo/demo.sh start
 
-demo-stop: ## stop and remove the demo's cluster
+demo-stop: ## stop the demo's cluster and remove it with everything in it
 	@bash test/demo/demo.sh stop
 
 bench: ## build and run the benchmarks in a private cluster; FILES, BENCH_SECTIONS="1 2", BENCH_QUICK=1 narrow it

@@ -544,6 +544,18 @@ choose_slots(TriggerData *trigdata, TrackedRel *rel,
 	return true;
 }
 
+/* Did a column change that the journal row carries in one of its own? */
+static bool
+carried_changed(TrackedRel *rel, TupleTableSlot *oldslot, TupleTableSlot *newslot)
+{
+	for (int i = 0; i < rel->desc->natts; i++)
+		if (rel->columns[i].kind == JOURNAL_SKIP &&
+			!TupleDescAttr(rel->desc, i)->attisdropped &&
+			entity_column_changed(rel, i, oldslot, newslot))
+			return true;
+	return false;
+}
+
 /* Write the journal row of one event, if it changed anything. */
 static void
 record_change(TriggerData *trigdata, RuleCache *cache, TrackedRel *rel)
@@ -562,8 +574,7 @@ record_change(TriggerData *trigdata, RuleCache *cache, TrackedRel *rel)
 	if (oldslot != rel->nullslot && newslot != rel->nullslot)
 		entity_check_identity(rel, oldslot, newslot);
 	changes = journal_changes(rel, oldslot, newslot);
-	if (changes == NULL && oldslot != rel->nullslot && newslot != rel->nullslot &&
-		column_int64(newslot, rel->version) == column_int64(oldslot, rel->version))
+	if (changes == NULL && !carried_changed(rel, oldslot, newslot))
 		return;
 
 	check_version_counted(rel, oldslot, newslot);
@@ -634,5 +645,7 @@ append_only(PG_FUNCTION_ARGS)
 			 TRIGGER_FIRED_BY_TRUNCATE(trigdata->tg_event)
 			 ? errdetail("TRUNCATE would leave no record in the journal.")
 			 : errdetail("What is recorded stays recorded."),
-			 errhint("Record a correction as a new change.")));
+			 TRIGGER_FIRED_BY_TRUNCATE(trigdata->tg_event)
+			 ? errhint("DELETE rows, where that is allowed: each leaves a journal row.")
+			 : errhint("Record a correction as a new change.")));
 }

@@ -130,6 +130,14 @@ rule_type_is_safe(RuleCheck *check, Oid typid)
 	return false;
 }
 
+static const char *
+rule_type_refusal(Oid typid)
+{
+	return psprintf(typid < FirstGenbkiObjectId ? "type %s cannot be used in a rule"
+					: "type %s is neither built in nor a column's type",
+					format_type_be(typid));
+}
+
 /*
  * Was the function registered by an administrator, and is it still the one
  * that was registered?
@@ -245,8 +253,7 @@ rule_check_node(Node *node, RuleCheck *check)
 	else if (check_functions_in_node(node, rule_check_function, check))
 		return true;
 	else if (!rule_type_is_safe(check, exprType(node)))
-		check->refusal = psprintf("type %s is neither built in nor a column's type",
-								  format_type_be(exprType(node)));
+		check->refusal = rule_type_refusal(exprType(node));
 	return check->refusal != NULL;
 }
 
@@ -280,8 +287,7 @@ rule_check_raw_type(TypeName *name, RuleCheck *check)
 	if (type == NULL)
 		return false;			/* the analysis will say so */
 	if (!rule_type_is_safe(check, typeTypeId(type)))
-		check->refusal = psprintf("type %s is neither built in nor a column's type",
-								  TypeNameToString(name));
+		check->refusal = rule_type_refusal(typeTypeId(type));
 	ReleaseSysCache(type);
 	return check->refusal != NULL;
 }

@@ -49,6 +49,7 @@ static struct
 		PASSED_UPDATE,
 		PASSED_DELETE
 	}			stage;
+	SubTransactionId subid;
 	Oid			relid;			/* where the former tuple is */
 	ItemPointerData tid;
 	int64		org_id;
@@ -67,10 +68,19 @@ forget_last_passed(XactEvent event, void *arg)
 	last_passed.stage = PASSED_NOTHING;
 }
 
+/* What was judged and then undone does not count. */
+static void
+forget_undone(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB && last_passed.subid >= mine)
+		last_passed.stage = PASSED_NOTHING;
+}
+
 void
 workflow_init(void)
 {
 	RegisterXactCallback(forget_last_passed, NULL);
+	RegisterSubXactCallback(forget_undone, NULL);
 }
 
 static bool
@@ -184,6 +194,7 @@ remember_passed(TriggerData *trigdata, Move *move)
 	TupleTableSlot *row = move->newslot;
 
 	last_passed.stage = PASSED_UPDATE;
+	last_passed.subid = GetCurrentSubTransactionId();
 	last_passed.relid = RelationGetRelid(trigdata->tg_relation);
 	last_passed.tid = trigdata->tg_trigtuple->t_self;
 	last_passed.org_id = move->org_id;
