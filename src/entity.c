@@ -25,6 +25,7 @@
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/fmgroids.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -50,6 +51,17 @@ relation_owner(Oid relid)
 	return owner;
 }
 
+static bool entity_accept_shards = false;
+
+void
+entity_init(void)
+{
+	DefineCustomBoolVariable("referral.accept_shards",
+							 "Lets the triggers fire on tables named as shards of a registered table, \"table_102028\".",
+							 "For nodes of a distributed database only: such a table writes the journal of the registered one.",
+							 &entity_accept_shards, false, PGC_SUSET, 0, NULL, NULL, NULL);
+}
+
 /* Is the name that of a shard, "table_102028", of the registered table? */
 static bool
 entity_is_shard(Relation rel, Oid registered)
@@ -58,7 +70,7 @@ entity_is_shard(Relation rel, Oid registered)
 	char	   *table = get_rel_name(registered);
 	size_t		length = table == NULL ? 0 : strlen(table);
 
-	return table != NULL && rel->rd_rel->relowner == relation_owner(registered) &&
+	return entity_accept_shards && table != NULL && rel->rd_rel->relowner == relation_owner(registered) &&
 		RelationGetNamespace(rel) == get_rel_namespace(registered) &&
 		strncmp(name, table, length) == 0 && name[length] == '_' &&
 		name[length + 1] != '\0' &&
@@ -272,10 +284,38 @@ entity_tracked(RuleCache *cache, Relation rel, const char *entity, const char *i
 /* Per-statement memory of a trigger, in flinfo->fn_extra. */
 typedef struct TriggerMemo
 {
+	uint64		serial;
 	uint64		generation;
 	RuleCache  *cache;
 	TrackedRel *rel;
 } TriggerMemo;
+
+static uint64 trigger_serial = 0;
+
+static void
+fill_memo(TriggerMemo *memo, RuleCache *cache, TriggerData *trigdata)
+{
+	Trigger    *trigger = trigdata->tg_trigger;
+
+	if (trigger->tgnargs != 2)
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("trigger \"%s\" needs two arguments: the entity and its id column",
+						trigger->tgname)));
+	cache->pins++;
+	PG_TRY();
+	{
+		memo->rel = entity_tracked(cache, trigdata->tg_relation,
+								   trigger->tgargs[0], trigger->tgargs[1]);
+		memo->cache = cache;
+		memo->generation = cache->generation;
+	}
+	PG_FINALLY();
+	{
+		cache->pins--;
+	}
+	PG_END_TRY();
+}
 
 /*
  * The tracked relation a trigger fires for.  Looked up once per statement,
@@ -285,29 +325,25 @@ TrackedRel *
 entity_of_trigger(TriggerData *trigdata, RuleCache **cache, FmgrInfo *flinfo)
 {
 	TriggerMemo *memo = (TriggerMemo *) flinfo->fn_extra;
-	Trigger    *trigger = trigdata->tg_trigger;
 
-	if (memo == NULL || memo->generation != rule_generation ||
-		memo->rel->relid != RelationGetRelid(trigdata->tg_relation))
+	if (memo == NULL)
 	{
-		if (trigger->tgnargs != 2)
-			ereport(ERROR,
-					(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-					 errmsg("trigger \"%s\" needs two arguments: the entity and its id column",
-							trigger->tgname)));
-		*cache = rule_cache(memo == NULL);
-		(*cache)->pins++;
-		if (memo == NULL)
-			memo = flinfo->fn_extra = MemoryContextAllocZero(flinfo->fn_mcxt,
-															 sizeof(TriggerMemo));
-		memo->rel = entity_tracked(*cache, trigdata->tg_relation,
-								   trigger->tgargs[0], trigger->tgargs[1]);
-		(*cache)->pins--;
-		memo->cache = *cache;
-		memo->generation = (*cache)->generation;
+		memo = flinfo->fn_extra = MemoryContextAllocZero(flinfo->fn_mcxt, sizeof(TriggerMemo));
+		memo->serial = ++trigger_serial;
+		fill_memo(memo, rule_cache(true), trigdata);
 	}
+	else if (memo->generation != rule_generation ||
+			 memo->rel->relid != RelationGetRelid(trigdata->tg_relation))
+		fill_memo(memo, rule_cache(false), trigdata);
 	*cache = memo->cache;
 	return memo->rel;
+}
+
+/* Tells the statements apart in which the trigger fires. */
+uint64
+entity_trigger_serial(FmgrInfo *flinfo)
+{
+	return ((TriggerMemo *) flinfo->fn_extra)->serial;
 }
 
 /*

@@ -616,9 +616,16 @@ journal(PG_FUNCTION_ARGS)
 				 errmsg("journal must be called as an AFTER row trigger")));
 	rel = entity_of_trigger(trigdata, &cache, fcinfo->flinfo);
 	cache->pins++;
-	find_target(cache);
-	record_change(trigdata, cache, rel);
-	cache->pins--;
+	PG_TRY();
+	{
+		find_target(cache);
+		record_change(trigdata, cache, rel);
+	}
+	PG_FINALLY();
+	{
+		cache->pins--;
+	}
+	PG_END_TRY();
 	return PointerGetDatum(NULL);
 }
 

@@ -13,6 +13,7 @@
 #include "fmgr.h"
 
 #include "compat.h"
+#include "entity.h"
 #include "journal.h"
 #include "rule.h"
 #include "security.h"
@@ -25,6 +26,7 @@ void		_PG_init(void);
 void
 _PG_init(void)
 {
+	entity_init();
 	security_init();
 	rule_cache_init();
 	rule_init();

@@ -494,8 +494,7 @@ rule_parse_checked(const char *source, Relation rel, RuleCheck *result)
 {
 	RuleCheck	check = {0};
 	static const char *const parse_settings[][2] = {
-		{"search_path", "pg_catalog, referral, pg_temp"}, {"standard_conforming_strings", "on"},
-		{"transform_null_equals", "off"}, {"array_nulls", "on"}
+		{"standard_conforming_strings", "on"}, {"transform_null_equals", "off"}
 	};
 	MemoryContext caller = CurrentMemoryContext;
 	Node	   *volatile node = NULL;

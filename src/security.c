@@ -173,7 +173,8 @@ security_transition(void)
 /* ---------- Settings that must not count ---------- */
 
 /*
- * How values are read and written, and what day it is, depends on settings.
+ * How values are read and written, what names mean, and what day it is,
+ * depends on settings.
  * Rules and the journal must not: they mean the same in every session.
  * Returns a level for AtEOXact_GUC(true, level).
  */
@@ -181,14 +182,17 @@ int
 security_neutral_settings(void)
 {
 	static const char *const neutral[][2] = {
-		{"TimeZone", "UTC"}, {"DateStyle", "ISO, MDY"}, {"IntervalStyle", "postgres"},
-		{"extra_float_digits", "1"}, {"bytea_output", "hex"}
+		{"search_path", "pg_catalog, referral, pg_temp"}, {"TimeZone", "UTC"},
+		{"timezone_abbreviations", "Default"}, {"DateStyle", "ISO, MDY"},
+		{"IntervalStyle", "postgres"}, {"extra_float_digits", "1"}, {"bytea_output", "hex"},
+		{"array_nulls", "on"}, {"default_text_search_config", "pg_catalog.simple"}
 	};
 	int			level = NewGUCNestLevel();
 
 	for (int i = 0; i < lengthof(neutral); i++)
-		(void) set_config_option(neutral[i][0], neutral[i][1], PGC_USERSET, PGC_S_SESSION,
-								 GUC_ACTION_SAVE, true, 0, false);
+		if (strcmp(GetConfigOption(neutral[i][0], false, false), neutral[i][1]) != 0)
+			(void) set_config_option(neutral[i][0], neutral[i][1], PGC_USERSET, PGC_S_SESSION,
+									 GUC_ACTION_SAVE, true, 0, false);
 	return level;
 }
 

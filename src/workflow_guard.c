@@ -38,8 +38,9 @@
 /*
  * An UPDATE that moves a row to another partition comes back to the guard as
  * DELETE of the same tuple and INSERT of the new one.  That INSERT has been
- * judged already.  Nothing else may slip through: the DELETE must hit the very
- * tuple, and the INSERT carry what the guard gave the row.
+ * judged already.  Nothing else may slip through: the DELETE must come from the
+ * same statement and hit the very tuple, and the INSERT carry what the guard
+ * gave the row.
  */
 static struct
 {
@@ -49,6 +50,7 @@ static struct
 		PASSED_UPDATE,
 		PASSED_DELETE
 	}			stage;
+	uint64		serial;			/* of the trigger in its statement */
 	SubTransactionId subid;
 	Oid			relid;			/* where the former tuple is */
 	ItemPointerData tid;
@@ -188,12 +190,13 @@ event_time(bool *imported)
 
 /* What the guard gives a row, for comparison. */
 static void
-remember_passed(TriggerData *trigdata, Move *move)
+remember_passed(TriggerData *trigdata, Move *move, uint64 serial)
 {
 	TrackedRel *rel = move->rel;
 	TupleTableSlot *row = move->newslot;
 
 	last_passed.stage = PASSED_UPDATE;
+	last_passed.serial = serial;
 	last_passed.subid = GetCurrentSubTransactionId();
 	last_passed.relid = RelationGetRelid(trigdata->tg_relation);
 	last_passed.tid = trigdata->tg_trigtuple->t_self;
@@ -236,9 +239,10 @@ is_what_passed(TrackedRel *rel, TupleTableSlot *row)
 
 /* A DELETE is nobody's transition; it only may be half of a move. */
 static HeapTuple
-guard_delete(TriggerData *trigdata)
+guard_delete(TriggerData *trigdata, uint64 serial)
 {
 	last_passed.stage = last_passed.stage == PASSED_UPDATE &&
+		last_passed.serial == serial &&
 		last_passed.relid == RelationGetRelid(trigdata->tg_relation) &&
 		ItemPointerEquals(&last_passed.tid, &trigdata->tg_trigtuple->t_self)
 		? PASSED_DELETE : PASSED_NOTHING;
@@ -485,7 +489,7 @@ guard_step(TriggerData *trigdata, Move *move)
 }
 
 static HeapTuple
-guard_update(TriggerData *trigdata, RuleCache *cache, TrackedRel *rel)
+guard_update(TriggerData *trigdata, RuleCache *cache, TrackedRel *rel, uint64 serial)
 {
 	Move		move = {.cache = cache,.rel = rel,.relation = trigdata->tg_relation,
 		.oldslot = trigdata->tg_trigslot,
@@ -516,7 +520,7 @@ guard_update(TriggerData *trigdata, RuleCache *cache, TrackedRel *rel)
 	row_set(move.newslot, rel->version,
 			Int64GetDatum(row_int64(move.oldslot, rel->version) + 1));
 	if (trigdata->tg_relation->rd_rel->relispartition)
-		remember_passed(trigdata, &move);
+		remember_passed(trigdata, &move, serial);
 	return row_form(rel, move.newslot);
 }
 
@@ -535,7 +539,8 @@ guard(PG_FUNCTION_ARGS)
 	TriggerData *trigdata = (TriggerData *) fcinfo->context;
 	RuleCache  *cache;
 	TrackedRel *rel;
-	HeapTuple	result;
+	uint64		serial;
+	HeapTuple	result = NULL;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BEFORE(trigdata->tg_event) ||
 		!TRIGGER_FIRED_FOR_ROW(trigdata->tg_event))
@@ -543,13 +548,21 @@ guard(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("guard must be called as a BEFORE row trigger")));
 	rel = entity_of_trigger(trigdata, &cache, fcinfo->flinfo);
+	serial = entity_trigger_serial(fcinfo->flinfo);
 	cache->pins++;
-	if (TRIGGER_FIRED_BY_INSERT(trigdata->tg_event))
-		result = guard_insert(trigdata, cache, rel);
-	else if (TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
-		result = guard_update(trigdata, cache, rel);
-	else
-		result = guard_delete(trigdata);
-	cache->pins--;
+	PG_TRY();
+	{
+		if (TRIGGER_FIRED_BY_INSERT(trigdata->tg_event))
+			result = guard_insert(trigdata, cache, rel);
+		else if (TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
+			result = guard_update(trigdata, cache, rel, serial);
+		else
+			result = guard_delete(trigdata, serial);
+	}
+	PG_FINALLY();
+	{
+		cache->pins--;
+	}
+	PG_END_TRY();
 	return PointerGetDatum(result);
 }

@@ -89,30 +89,15 @@ fetch_row(TrackedRel *rel, Relation relation, const char *id_column, int64 org_i
 	return slot;
 }
 
-PG_FUNCTION_INFO_V1(next_transitions);
-
-/*
- * next_transitions(entity text, org_id bigint, id bigint): every transition
- * from the row's step, whether the caller could take it now, and if not, why
- * and what would help.  Changes nothing.
- */
-Datum
-next_transitions(PG_FUNCTION_ARGS)
+/* Fill the result of next_transitions(). */
+static void
+explain_row(RuleCache *cache, const char *entity, int64 org_id, int64 id, ReturnSetInfo *rsinfo)
 {
-	char	   *entity = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	int64		org_id = PG_GETARG_INT64(1);
-	int64		id = PG_GETARG_INT64(2);
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	RuleCache  *cache = rule_cache(true);
-	EntityRules *rules;
-	Relation	relation;
+	EntityRules *rules = workflow_entity_rules(cache, entity);
+	Relation	relation = OidIsValid(rules->relid)
+		? try_relation_open(rules->relid, AccessShareLock) : NULL;
 	Move		move = {.cache = cache,.org_id = org_id,.id = id};
 
-	cache->pins++;
-	rules = workflow_entity_rules(cache, entity);
-	relation = OidIsValid(rules->relid)
-		? try_relation_open(rules->relid, AccessShareLock) : NULL;
-	InitMaterializedSRF(fcinfo, 0);
 	if (relation != NULL)
 	{
 		move.relation = relation;
@@ -147,6 +132,31 @@ next_transitions(PG_FUNCTION_ARGS)
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
 	relation_close(relation, AccessShareLock);
-	cache->pins--;
+}
+
+PG_FUNCTION_INFO_V1(next_transitions);
+
+/*
+ * next_transitions(entity text, org_id bigint, id bigint): every transition
+ * from the row's step, whether the caller could take it now, and if not, why
+ * and what would help.  Changes nothing.
+ */
+Datum
+next_transitions(PG_FUNCTION_ARGS)
+{
+	RuleCache  *cache = rule_cache(true);
+
+	InitMaterializedSRF(fcinfo, 0);
+	cache->pins++;
+	PG_TRY();
+	{
+		explain_row(cache, text_to_cstring(PG_GETARG_TEXT_PP(0)), PG_GETARG_INT64(1),
+					PG_GETARG_INT64(2), (ReturnSetInfo *) fcinfo->resultinfo);
+	}
+	PG_FINALLY();
+	{
+		cache->pins--;
+	}
+	PG_END_TRY();
 	return (Datum) 0;
 }

@@ -1,5 +1,5 @@
 -- Ways round rules, their approval and memberships that an attacker found.
-SELECT plan(73);
+SELECT plan(77);
 \ir ../lib/refused.sql
 \ir ../lib/make_workflow.sql
 SET client_min_messages = error;
@@ -75,10 +75,12 @@ BEGIN
     INSERT INTO item (item_id) VALUES (1);
     EXECUTE format('UPDATE item SET %s', given);
     EXECUTE (SELECT string_agg(format('SET LOCAL %s', s), ';') FROM unnest(string_to_array(settings, ';')) s);
-    SELECT code INTO found FROM refused('UPDATE item SET step = ''b''');
+    SELECT code INTO found FROM public.refused('UPDATE public.item SET step = ''b''');
     PERFORM set_config('TimeZone', 'UTC', true), set_config('DateStyle', 'ISO, MDY', true), set_config('IntervalStyle', 'postgres', true),
         set_config('standard_conforming_strings', 'on', true), set_config('transform_null_equals', 'off', true),
-        set_config('extra_float_digits', '1', true), set_config('bytea_output', 'hex', true);
+        set_config('default_text_search_config', 'pg_catalog.english', true), set_config('array_nulls', 'on', true),
+        set_config('xmloption', 'content', true), set_config('timezone_abbreviations', 'Default', true),
+        set_config('search_path', 'public, pg_catalog', true), set_config('extra_float_digits', '1', true), set_config('bytea_output', 'hex', true);
     RETURN found;
 END $$;
 COMMENT ON FUNCTION verdict(text, text, text) IS 'What a guard says of a row, compiled and asked under the settings.';
@@ -106,6 +108,14 @@ FROM (VALUES
     ('convert_to(code, ''UTF8'')::text = ''\x61''', 'bytea_output = escape', 'code = ''a''', 'done'),
     ('(length(code) / 3.0::float8)::text = ''0.3333333333333333''', 'extra_float_digits = -5', 'code = ''a''', 'done'))
     v (guard, settings, given, expected);
+SELECT is(verdict(guard, format('%s = %s', setting, one), given), verdict(guard, format('%s = %s', setting, other), given),
+    format('%s is the same under %s %s and %s', guard, setting, one, other))
+FROM (VALUES
+    ('to_tsvector(note) = to_tsvector(code)', 'default_text_search_config', '''pg_catalog.simple''', '''pg_catalog.english''', 'note = ''cats'', code = ''cat'''),
+    ('array_position(code::text[], ''NULL'') IS NULL', 'array_nulls', 'off', 'on', 'code = ''{NULL}'''),
+    ('code::timestamptz = ''2026-01-01 06:30+00''', 'timezone_abbreviations', '''India''', '''Default''', 'code = ''2026-01-01 12:00 IST'''),
+    ('has_table_privilege(code, ''INSERT'')', 'search_path', 'pg_temp', 'public', 'code = ''item'''))
+    v (guard, setting, one, other, given);
 
 -- ---------- approval stands for the very rules ----------
 SET SESSION AUTHORIZATION hardening_author;

@@ -1,5 +1,5 @@
 -- Ways round the guard and the journal that an attacker found, through rows, partitions, triggers and memory.
-SELECT plan(77);
+SELECT plan(78);
 \ir ../lib/refused.sql
 \ir ../lib/make_workflow.sql
 
@@ -132,6 +132,19 @@ SELECT is(code, 'RF001', 'a row does not take the place of one whose change was 
     INSERT INTO fold (fold_id, part, quantity, workflow_id, step, state, transition_id, entered_at, version)
     SELECT fold_id, 'r', -5, workflow_id, 'b', 'validated', %s, now(), 2 FROM d$$, :fold_go));
 COMMIT;
+
+-- nor what another trigger let fall
+CREATE FUNCTION drop_change() RETURNS trigger LANGUAGE plpgsql AS
+    $$BEGIN RETURN CASE WHEN NEW.note = 'drop' THEN NULL ELSE NEW END; END$$;
+CREATE TRIGGER zzz_late BEFORE UPDATE ON fold FOR EACH ROW EXECUTE FUNCTION drop_change();
+BEGIN;
+UPDATE fold SET step = 'b', note = 'drop' WHERE fold_id = 7;
+SELECT is(code, 'RF001', 'or was let fall by a later trigger') FROM refused(format($$
+    WITH d AS (DELETE FROM fold WHERE fold_id = 7 RETURNING fold_id, workflow_id)
+    INSERT INTO fold (fold_id, part, quantity, workflow_id, step, state, transition_id, entered_at, version)
+    SELECT fold_id, 'r', -5, workflow_id, 'b', 'validated', %s, now(), 2 FROM d$$, :fold_go));
+COMMIT;
+DROP TRIGGER zzz_late ON fold;
 
 -- ---------- moves to other partitions, with other triggers in between ----------
 CREATE TABLE move_log (what text);
