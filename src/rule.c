@@ -540,12 +540,6 @@ rule_parse_checked(const char *source, Relation rel, RuleCheck *result)
 	return node;
 }
 
-Node *
-rule_parse(const char *source, Relation rel)
-{
-	return rule_parse_checked(source, rel, NULL);
-}
-
 /* ---------- Compiling and evaluating ---------- */
 
 static RuleCompiled *
@@ -737,7 +731,7 @@ check_rule(PG_FUNCTION_ARGS)
 	GetUserIdAndSecContext(&userid, &sec_context);
 	SetUserIdAndSecContext(rel->rd_rel->relowner, sec_context |
 						   SECURITY_RESTRICTED_OPERATION | SECURITY_LOCAL_USERID_CHANGE);
-	(void) rule_parse(source, rel);
+	(void) rule_parse_checked(source, rel, NULL);
 	SetUserIdAndSecContext(userid, sec_context);
 	relation_close(rel, AccessShareLock);
 	PG_RETURN_TEXT_P(cstring_to_text(source));

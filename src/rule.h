@@ -57,9 +57,7 @@ extern RuleCache *rule_cache(bool accept_invalidations);
 extern void rule_cache_watch(Oid relid);
 extern HTAB *rule_cache_table(RuleCache *cache, const char *name,
 							  Size keysize, Size entrysize, int flags);
-extern Oid	rule_namespace(void);
 
-extern Node *rule_parse(const char *source, Relation rel);
 extern bool rule_holds(RulePredicate *predicate, Relation rel,
 					   TupleTableSlot *newslot, TupleTableSlot *oldslot);
 

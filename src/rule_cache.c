@@ -80,12 +80,6 @@ rule_cache_watch(Oid relid)
 	(void) hash_search(watched, &relid, HASH_ENTER, NULL);
 }
 
-Oid
-rule_namespace(void)
-{
-	return get_namespace_oid("referral", false);
-}
-
 /* A hash table that lives as long as the cache. */
 HTAB *
 rule_cache_table(RuleCache *cache, const char *name, Size keysize, Size entrysize, int flags)
@@ -110,7 +104,7 @@ rule_cache_build(void)
 	cache = MemoryContextAllocZero(context, sizeof(RuleCache));
 	cache->context = context;
 	cache->generation = rule_generation;
-	cache->namespace_id = rule_namespace();
+	cache->namespace_id = get_namespace_oid("referral", false);
 
 	for (int i = 0; i < lengthof(rule_tables); i++)
 	{

@@ -35,6 +35,19 @@
 #include "security.h"
 #include "workflow_move.h"
 
+/* What names a row, and what the guard gives it. */
+typedef struct GuardedRow
+{
+	int64		org_id;
+	int64		id;
+	int64		version;
+	int64		workflow_id;
+	int64		transition_id;
+	TimestampTz entered_at;
+	Oid			state;
+	char		step[NAMEDATALEN];
+} GuardedRow;
+
 /*
  * An UPDATE that moves a row to another partition comes back to the guard as
  * DELETE of the same tuple and INSERT of the new one.  That INSERT has been
@@ -54,14 +67,7 @@ static struct
 	SubTransactionId subid;
 	Oid			relid;			/* where the former tuple is */
 	ItemPointerData tid;
-	int64		org_id;
-	int64		id;
-	int64		version;		/* after the update, as the rest */
-	int64		workflow_id;
-	int64		transition_id;
-	TimestampTz entered_at;
-	Oid			state;
-	char		step[NAMEDATALEN];
+	GuardedRow	row;			/* after the update */
 }			last_passed;
 
 static void
@@ -150,6 +156,14 @@ choose_workflow(Move *move)
 			 errhint("See referral.workflow and referral.rule_version for what is active.")));
 }
 
+static const char *
+first_step_name(Workflow *workflow)
+{
+	WorkflowStep *step = workflow_initial_step(workflow);
+
+	return step == NULL ? "" : step->step;
+}
+
 /* The step a new row asks for; by default the initial one. */
 static WorkflowStep *
 choose_first_step(Move *move)
@@ -174,8 +188,7 @@ choose_first_step(Move *move)
 						move->workflow->name),
 				 errdetail("Step and state must agree, and be known to the workflow."),
 				 errhint("Leave both out: a new row then starts at step \"%s\".",
-						 workflow_initial_step(move->workflow)
-						 ? workflow_initial_step(move->workflow)->step : "")));
+						 first_step_name(move->workflow))));
 	return step;
 }
 
@@ -188,53 +201,46 @@ event_time(bool *imported)
 	return *imported ? at : GetCurrentTransactionStartTimestamp();
 }
 
-/* What the guard gives a row, for comparison. */
+/* Null and absent columns count as zero; every byte up to the padding is set. */
+static GuardedRow
+guarded_row(TrackedRel *rel, TupleTableSlot *slot)
+{
+	GuardedRow	row;
+
+	memset(&row, 0, sizeof(row));
+	row.org_id = row_int64(slot, rel->org_id);
+	row.id = entity_get_int64(rel, rel->id, row_value(slot, rel->id));
+	row.version = row_int64(slot, rel->version);
+	row.workflow_id = row_int64(slot, rel->workflow_id);
+	row.transition_id = row_int64(slot, rel->transition_id);
+	row.entered_at = row_int64(slot, rel->entered_at);
+	if (!row_isnull(slot, rel->state))
+		row.state = DatumGetObjectId(row_value(slot, rel->state));
+	if (!row_isnull(slot, rel->step))
+		text_to_cstring_buffer(DatumGetTextPP(row_value(slot, rel->step)), row.step, NAMEDATALEN);
+	return row;
+}
+
 static void
 remember_passed(TriggerData *trigdata, Move *move, uint64 serial)
 {
-	TrackedRel *rel = move->rel;
-	TupleTableSlot *row = move->newslot;
-
 	last_passed.stage = PASSED_UPDATE;
 	last_passed.serial = serial;
 	last_passed.subid = GetCurrentSubTransactionId();
 	last_passed.relid = RelationGetRelid(trigdata->tg_relation);
 	last_passed.tid = trigdata->tg_trigtuple->t_self;
-	last_passed.org_id = move->org_id;
-	last_passed.id = move->id;
-	last_passed.version = row_int64(row, rel->version);
-	last_passed.workflow_id = row_int64(row, rel->workflow_id);
-	last_passed.transition_id = row_int64(row, rel->transition_id);
-	last_passed.step[0] = '\0';
-	if (rel->workflow_id != 0)
-	{
-		last_passed.entered_at = DatumGetTimestampTz(row_value(row, rel->entered_at));
-		last_passed.state = DatumGetObjectId(row_value(row, rel->state));
-		text_to_cstring_buffer(DatumGetTextPP(row_value(row, rel->step)), last_passed.step,
-							   NAMEDATALEN);
-	}
+	last_passed.row = guarded_row(move->rel, move->newslot);
 }
 
 static bool
-is_what_passed(TrackedRel *rel, TupleTableSlot *row)
+is_what_passed(TriggerData *trigdata, TrackedRel *rel, TupleTableSlot *slot)
 {
-	char		step[NAMEDATALEN] = "";
+	GuardedRow	row;
 
-	if (last_passed.stage != PASSED_DELETE ||
-		last_passed.org_id != row_int64(row, rel->org_id) ||
-		last_passed.id != entity_get_int64(rel, rel->id, row_value(row, rel->id)) ||
-		last_passed.version != row_int64(row, rel->version) ||
-		last_passed.workflow_id != row_int64(row, rel->workflow_id) ||
-		last_passed.transition_id != row_int64(row, rel->transition_id))
+	if (last_passed.stage != PASSED_DELETE || !trigdata->tg_relation->rd_rel->relispartition)
 		return false;
-	if (rel->workflow_id == 0)
-		return true;
-	if (row_isnull(row, rel->step) || row_isnull(row, rel->state) || row_isnull(row, rel->entered_at))
-		return false;
-	text_to_cstring_buffer(DatumGetTextPP(row_value(row, rel->step)), step, NAMEDATALEN);
-	return strcmp(step, last_passed.step) == 0 &&
-		DatumGetObjectId(row_value(row, rel->state)) == last_passed.state &&
-		DatumGetTimestampTz(row_value(row, rel->entered_at)) == last_passed.entered_at;
+	row = guarded_row(rel, slot);
+	return memcmp(&row, &last_passed.row, offsetof(GuardedRow, step) + NAMEDATALEN) == 0;
 }
 
 /* A DELETE is nobody's transition; it only may be half of a move. */
@@ -268,10 +274,10 @@ guard_insert(TriggerData *trigdata, RuleCache *cache, TrackedRel *rel)
 	move.org_id = row_int64(row, rel->org_id);
 	move.id = entity_get_int64(rel, rel->id, row_value(row, rel->id));
 
-	if (is_what_passed(rel, row) && trigdata->tg_relation->rd_rel->relispartition)
+	if (is_what_passed(trigdata, rel, row))
 	{
 		last_passed.stage = PASSED_NOTHING;
-		journal_note_moved(rel, move.org_id, move.id, last_passed.version);
+		journal_note_moved(rel, move.org_id, move.id, last_passed.row.version);
 		return trigdata->tg_trigtuple;
 	}
 	last_passed.stage = PASSED_NOTHING;
@@ -291,8 +297,7 @@ guard_insert(TriggerData *trigdata, RuleCache *cache, TrackedRel *rel)
 					 errmsg("a new row of entity \"%s\" cannot start at step \"%s\"",
 							rel->entity, step->step),
 					 errdetail("Workflow \"%s\" starts at step \"%s\".", move.workflow->name,
-							   workflow_initial_step(move.workflow)
-							   ? workflow_initial_step(move.workflow)->step : ""),
+							   first_step_name(move.workflow)),
 					 errhint("Leave step and state out; history is imported by members of referral_integration with referral.occurred_at set.")));
 		row_set_step(&move, step);
 		row_set(row, rel->workflow_id, Int64GetDatum(move.workflow->workflow_id));
