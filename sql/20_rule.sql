@@ -7,6 +7,11 @@ COMMENT ON FUNCTION referral.check_rule(regclass, text) IS
 
 REVOKE ALL ON FUNCTION referral.check_rule(regclass, text) FROM PUBLIC;
 
+CREATE FUNCTION referral.rule_matches(expression text, candidate record) RETURNS boolean
+LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'rule_matches';
+COMMENT ON FUNCTION referral.rule_matches(text, record) IS
+'Does a row of a table satisfy a rule expression over it? Where the expression is null, it does not. Checked and run like the guard of a transition, under fixed settings and with the caller''s rights; old.… is null. RF011 when the expression is not one. Null for null.';
+
 CREATE FUNCTION referral.rules_changed() RETURNS trigger
 LANGUAGE C AS 'MODULE_PATHNAME', 'rules_changed';
 COMMENT ON FUNCTION referral.rules_changed() IS

@@ -21,6 +21,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
+#include "executor/spi.h"
 #include "nodes/makefuncs.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -35,6 +36,7 @@
 #include "entity.h"
 #include "errors.h"
 #include "rule.h"
+#include "security.h"
 #include "workflow.h"
 
 static Oid
@@ -189,7 +191,8 @@ entity_fill_columns(TrackedRel *tracked)
 		TrackedColumn *column = &tracked->columns[i];
 
 		if (att->attisdropped)
-			continue;			/* JOURNAL_SKIP */
+			continue;			/* JOURNAL_CARRIED */
+		column->treatment = JOURNAL_TOLD;
 		column->kind = entity_journal_kind(att->atttypid);
 		if (column->kind == JOURNAL_OUTPUT)
 		{
@@ -213,7 +216,42 @@ entity_fill_columns(TrackedRel *tracked)
 	}
 	for (int i = 0; i < lengthof(carried); i++)
 		if (carried[i] != 0)
-			tracked->columns[carried[i] - 1].kind = JOURNAL_SKIP;
+			tracked->columns[carried[i] - 1].treatment = JOURNAL_CARRIED;
+}
+
+/* What journal_column says of the entity's columns, and the key for digests. */
+static void
+entity_load_treatments(RuleCache *cache, TrackedRel *tracked)
+{
+	OwnerScope	scope;
+	uint8	   *key = MemoryContextAlloc(cache->context, DIGEST_KEY_LENGTH);
+	bytea	   *stored;
+	bool		isnull;
+
+	security_begin_read(&scope, cache->owner);
+	security_read("SELECT column_name, treatment = 'sensitive' FROM referral.journal_column WHERE entity = $1",
+				  TEXTOID, CStringGetTextDatum(tracked->entity));
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple	row = SPI_tuptable->vals[i];
+		AttrNumber	attno = entity_column(tracked->desc, SPI_getvalue(row, SPI_tuptable->tupdesc, 1));
+
+		if (attno != 0 && tracked->columns[attno - 1].treatment == JOURNAL_TOLD)
+			tracked->columns[attno - 1].treatment =
+				DatumGetBool(SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &isnull))
+				? JOURNAL_SENSITIVE : JOURNAL_IGNORED;
+	}
+	security_read("SELECT key FROM referral.journal_key WHERE $1", BOOLOID, BoolGetDatum(true));
+	if (SPI_processed == 1)
+	{
+		stored = DatumGetByteaPP(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+		if (VARSIZE_ANY_EXHDR(stored) == DIGEST_KEY_LENGTH)
+		{
+			memcpy(key, VARDATA_ANY(stored), DIGEST_KEY_LENGTH);
+			tracked->digest_key = key;
+		}
+	}
+	security_end_read(&scope);
 }
 
 /*
@@ -272,6 +310,7 @@ entity_tracked(RuleCache *cache, Relation rel, const char *entity, const char *i
 						   quote_identifier(id_column)),
 				 errhint("Run referral.attach() again.")));
 	entity_fill_columns(tracked);
+	entity_load_treatments(cache, tracked);
 	tracked->nullslot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
 	ExecStoreAllNullTuple(tracked->nullslot);
 	MemoryContextSwitchTo(caller);

@@ -17,10 +17,9 @@
 
 #include "rule.h"
 
-/* How a column's value becomes JSON; see journal.c. */
+/* How a column's value becomes JSON; see journal_changes.c. */
 typedef enum JournalKind
 {
-	JOURNAL_SKIP,				/* carried by a journal column of its own */
 	JOURNAL_BOOL,
 	JOURNAL_INTEGER,
 	JOURNAL_NUMERIC,
@@ -31,11 +30,23 @@ typedef enum JournalKind
 	JOURNAL_OTHER
 } JournalKind;
 
+/* Whether the journal's "changes" tell of a column. */
+typedef enum JournalTreatment
+{
+	JOURNAL_CARRIED,			/* no: the row has a column of its own for it */
+	JOURNAL_TOLD,
+	JOURNAL_SENSITIVE,			/* by digest, says journal_column */
+	JOURNAL_IGNORED				/* no, says journal_column */
+} JournalTreatment;
+
 typedef struct TrackedColumn
 {
 	JournalKind kind;
+	JournalTreatment treatment;
 	FmgrInfo	function;		/* JOURNAL_OUTPUT: of the type; JOURNAL_OTHER: to_jsonb */
 } TrackedColumn;
+
+#define DIGEST_KEY_LENGTH	32
 
 typedef struct TrackedRel
 {
@@ -59,6 +70,7 @@ typedef struct TrackedRel
 
 	TupleTableSlot *nullslot;	/* the former row of an INSERT */
 	TrackedColumn *columns;
+	const uint8 *digest_key;	/* of sensitive columns, 32 bytes */
 } TrackedRel;
 
 typedef struct TrackedRelEntry

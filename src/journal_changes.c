@@ -15,18 +15,31 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "access/table.h"
 #include "catalog/pg_type.h"
+#include "common/hmac.h"
+#include "common/sha2.h"
+#include "lib/stringinfo.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 #include "utils/guc.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
+#include "utils/lsyscache.h"
+#include "utils/datum.h"
 #include "utils/numeric.h"
+#include "utils/rel.h"
+#include "utils/typcache.h"
 
 #include "compat.h"
 #include "entity.h"
+#include "errors.h"
 #include "journal.h"
+#include "rule.h"
 #include "security.h"
+#include "workflow.h"
 
 static void
 json_of_text(JsonbValue *out, const char *value, int length)
@@ -41,7 +54,7 @@ json_of_text(JsonbValue *out, const char *value, int length)
  * settings had to be made neutral.
  */
 static void
-json_of_column(TrackedRel *rel, int index, TupleTableSlot *slot, JsonbValue *out,
+json_of_value(TrackedRel *rel, int index, TupleTableSlot *slot, JsonbValue *out,
 			   int *guc_level)
 {
 	TrackedColumn *column = &rel->columns[index];
@@ -125,12 +138,90 @@ json_of_column(TrackedRel *rel, int index, TupleTableSlot *slot, JsonbValue *out
 	}
 }
 
+/* The text that jsonb prints for a value. */
+static char *
+text_of_json(JsonbValue *value)
+{
+	Jsonb	   *jsonb;
+
+	if (value->type == jbvBinary)
+		return JsonbToCString(NULL, value->val.binary.data, value->val.binary.len);
+	jsonb = JsonbValueToJsonb(value);
+	return JsonbToCString(NULL, &jsonb->root, VARSIZE(jsonb));
+}
+
 /*
- * {"column": [old, new], …} of the columns that differ; NULL when none does.
- * A row that did not exist, or no longer does, counts as all null.
+ * "hmac:" and HMAC-SHA256, by the installation's key, of entity, org_id, id,
+ * column and value, with a zero byte after each but the last: equal values of
+ * different rows have different digests.
+ */
+static void
+digest_value(TrackedRel *rel, int index, TupleTableSlot *slot, JsonbValue *value)
+{
+	static const char hex[] = "0123456789abcdef";
+	const char *column = NameStr(TupleDescAttr(rel->desc, index)->attname);
+	int64		org_id = rel->org_id == 0 || slot->tts_isnull[rel->org_id - 1] ? 0
+		: DatumGetInt64(slot->tts_values[rel->org_id - 1]);
+	int64		id = entity_get_int64(rel, rel->id, slot->tts_values[rel->id - 1]);
+	StringInfoData message;
+	uint8		digest[PG_SHA256_DIGEST_LENGTH];
+	char	   *out = palloc(5 + 2 * sizeof(digest));
+	pg_hmac_ctx *ctx;
+
+	if (rel->digest_key == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_RF_NOT_DEPLOYED),
+				 errmsg("the key for sensitive columns is missing"),
+				 errdetail("referral.journal_key is empty."),
+				 errhint("Run SELECT * FROM referral.deploy().")));
+	initStringInfo(&message);
+	appendStringInfo(&message, "%s%c" INT64_FORMAT "%c" INT64_FORMAT "%c%s%c%s",
+					 rel->entity, 0, org_id, 0, id, 0, column, 0, text_of_json(value));
+	ctx = pg_hmac_create(PG_SHA256);
+	if (ctx == NULL || pg_hmac_init(ctx, rel->digest_key, DIGEST_KEY_LENGTH) < 0 ||
+		pg_hmac_update(ctx, (uint8 *) message.data, message.len) < 0 ||
+		pg_hmac_final(ctx, digest, sizeof(digest)) < 0)
+		elog(ERROR, "could not compute HMAC: %s", pg_hmac_error(ctx));
+	pg_hmac_free(ctx);
+	memcpy(out, "hmac:", 5);
+	for (int i = 0; i < sizeof(digest); i++)
+	{
+		out[5 + 2 * i] = hex[digest[i] >> 4];
+		out[6 + 2 * i] = hex[digest[i] & 15];
+	}
+	json_of_text(value, out, 5 + 2 * sizeof(digest));
+}
+
+/* As the journal tells it. */
+static void
+json_of_column(TrackedRel *rel, int index, TupleTableSlot *slot, JsonbValue *out, int *guc_level)
+{
+	json_of_value(rel, index, slot, out, guc_level);
+	if (rel->columns[index].treatment == JOURNAL_SENSITIVE && out->type != jbvNull)
+		digest_value(rel, index, slot, out);
+}
+
+static bool
+is_told(TrackedRel *rel, int index, TupleTableSlot *oldslot, TupleTableSlot *newslot,
+		JournalScope scope)
+{
+	JournalTreatment treatment = rel->columns[index].treatment;
+
+	if (treatment == JOURNAL_CARRIED || treatment == JOURNAL_IGNORED)
+		return false;
+	if (scope == JOURNAL_ALL)
+		return !oldslot->tts_isnull[index] || !newslot->tts_isnull[index];
+	return entity_column_changed(rel, index, oldslot, newslot);
+}
+
+/*
+ * {"column": [old, new], …} of the columns that differ, or of all; NULL when
+ * there is none.  A row that did not exist, or no longer does, counts as all
+ * null.
  */
 Jsonb *
-journal_changes(TrackedRel *rel, TupleTableSlot *oldslot, TupleTableSlot *newslot)
+journal_changes(TrackedRel *rel, TupleTableSlot *oldslot, TupleTableSlot *newslot,
+				JournalScope scope)
 {
 	JsonbParseState *state = NULL;
 	JsonbValue *result;
@@ -143,8 +234,7 @@ journal_changes(TrackedRel *rel, TupleTableSlot *oldslot, TupleTableSlot *newslo
 		JsonbValue	value;
 		Form_pg_attribute att = TupleDescAttr(rel->desc, i);
 
-		if (rel->columns[i].kind == JOURNAL_SKIP ||
-			!entity_column_changed(rel, i, oldslot, newslot))
+		if (!is_told(rel, i, oldslot, newslot, scope))
 			continue;
 		any = true;
 		json_of_text(&value, NameStr(att->attname), strlen(NameStr(att->attname)));
@@ -160,4 +250,108 @@ journal_changes(TrackedRel *rel, TupleTableSlot *oldslot, TupleTableSlot *newslo
 	if (guc_level != 0)
 		AtEOXact_GUC(true, guc_level);
 	return any ? JsonbValueToJsonb(result) : NULL;
+}
+
+/* ---------- Comparing a row with what the journal says of it ---------- */
+
+/*
+ * Does the column hold what the journal says?  A value that was recorded as a
+ * digest is compared by digest; a column the journal never told of counts as
+ * null, or as the default it was added with.
+ */
+static bool
+column_agrees(TrackedRel *rel, int index, TupleTableSlot *slot, Jsonb *replayed, int *guc_level)
+{
+	Form_pg_attribute att = TupleDescAttr(rel->desc, index);
+	JsonbValue *told = getKeyJsonValueFromContainer(&replayed->root, NameStr(att->attname),
+													strlen(NameStr(att->attname)), NULL);
+	JsonbValue	held;
+	char	   *text;
+
+	if (told == NULL)
+	{
+		bool		isnull;
+		Datum		added = getmissingattr(rel->desc, index + 1, &isnull);
+
+		return rel->columns[index].treatment == JOURNAL_CARRIED ||
+			slot->tts_isnull[index] ||
+			(!isnull && datumIsEqual(added, slot->tts_values[index], att->attbyval, att->attlen));
+	}
+	json_of_value(rel, index, slot, &held, guc_level);
+	text = text_of_json(told);
+	if (strcmp(text, text_of_json(&held)) == 0)
+		return true;
+	if (strncmp(text, "\"hmac:", 6) != 0 || held.type == jbvNull)
+		return false;
+	digest_value(rel, index, slot, &held);
+	return strcmp(text, text_of_json(&held)) == 0;
+}
+
+static Datum
+differing_columns(TrackedRel *rel, TupleTableSlot *slot, Jsonb *replayed)
+{
+	ArrayBuildState *names = NULL;
+	int			guc_level = 0;
+
+	for (int i = 0; i < rel->desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(rel->desc, i);
+
+		if (att->attisdropped || rel->columns[i].treatment == JOURNAL_IGNORED ||
+			column_agrees(rel, i, slot, replayed, &guc_level))
+			continue;
+		names = accumArrayResult(names, CStringGetTextDatum(NameStr(att->attname)), false, TEXTOID,
+								 CurrentMemoryContext);
+	}
+	if (guc_level != 0)
+		AtEOXact_GUC(true, guc_level);
+	return names == NULL ? PointerGetDatum(construct_empty_array(TEXTOID))
+		: makeArrayResult(names, CurrentMemoryContext);
+}
+
+PG_FUNCTION_INFO_V1(journal_differences);
+
+/* journal_differences(entity text, tracked record, replayed jsonb) returns text[] */
+Datum
+journal_differences(PG_FUNCTION_ARGS)
+{
+	char	   *entity = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	HeapTupleHeader header = PG_GETARG_HEAPTUPLEHEADER(1);
+	RuleCache  *cache = rule_cache(false);
+	EntityRules *rules;
+	HeapTupleData tuple = {0};
+	Datum		names = 0;
+
+	tuple.t_len = HeapTupleHeaderGetDatumLength(header);
+	tuple.t_data = header;
+	cache->pins++;
+	PG_TRY();
+	{
+		Relation	table;
+		TrackedRel *rel;
+		TupleTableSlot *slot;
+
+		rules = workflow_entity_rules(cache, entity);
+		if (!OidIsValid(rules->relid) ||
+			HeapTupleHeaderGetTypeId(header) != get_rel_type_id(rules->relid))
+			ereport(ERROR,
+					(errcode(ERRCODE_RF_NOT_DEPLOYED),
+					 errmsg("the row is not one of entity \"%s\"", entity),
+					 errdetail("referral.entity has another table for it, or none."),
+					 errhint("Give a row of the entity's own table.")));
+		table = table_open(rules->relid, AccessShareLock);
+		rel = entity_tracked(cache, table, entity, rules->id_column);
+		slot = MakeSingleTupleTableSlot(rel->desc, &TTSOpsHeapTuple);
+		ExecStoreHeapTuple(&tuple, slot, false);
+		slot_getallattrs(slot);
+		names = differing_columns(rel, slot, PG_GETARG_JSONB_P(2));
+		ExecDropSingleTupleTableSlot(slot);
+		table_close(table, AccessShareLock);
+	}
+	PG_FINALLY();
+	{
+		cache->pins--;
+	}
+	PG_END_TRY();
+	PG_RETURN_DATUM(names);
 }

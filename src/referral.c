@@ -31,5 +31,6 @@ _PG_init(void)
 	rule_cache_init();
 	rule_init();
 	workflow_init();
-	journal_init();
+	journal_write_init();
+	journal_move_init();
 }

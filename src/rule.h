@@ -43,6 +43,7 @@ typedef struct RuleCache
 	HTAB	   *entities;		/* entity name -> EntityRules */
 	HTAB	   *relations;		/* relation oid -> TrackedRel */
 	HTAB	   *reasons;		/* (domain, code) -> ReasonCode */
+	HTAB	   *matches;		/* predicates of rule_matches(), by their text */
 	Oid			namespace_id;	/* schema referral */
 	Oid			owner;			/* owner of the rule tables */
 	int			pins;			/* calls that hold pointers into it */

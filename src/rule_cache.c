@@ -43,7 +43,7 @@ static HTAB *watched = NULL;
 static const char *const rule_tables[] = {
 	"entity", "rule_version", "rule_function", "workflow", "workflow_step",
 	"workflow_transition", "workflow_guard", "reason_code", "organization",
-	"organization_member"
+	"organization_member", "journal_column"
 };
 
 static void

@@ -201,6 +201,14 @@ security_neutral_settings(void)
 void
 security_begin_read(OwnerScope *scope, Oid owner)
 {
+	/* a parallel worker must see what its leader sees */
+	security_begin_read_as_of(scope, owner,
+							  IsInParallelMode() ? GetActiveSnapshot() : GetLatestSnapshot());
+}
+
+void
+security_begin_read_as_of(OwnerScope *scope, Oid owner, Snapshot snapshot)
+{
 	scope->guc_level = NewGUCNestLevel();
 	(void) set_config_option("search_path", "pg_catalog, pg_temp",
 							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
@@ -209,8 +217,7 @@ security_begin_read(OwnerScope *scope, Oid owner)
 						   SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	/* a parallel worker must see what its leader sees */
-	PushActiveSnapshot(IsInParallelMode() ? GetActiveSnapshot() : GetLatestSnapshot());
+	PushActiveSnapshot(snapshot);
 }
 
 void

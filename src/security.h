@@ -12,6 +12,7 @@
 #define REFERRAL_SECURITY_H
 
 #include "datatype/timestamp.h"
+#include "utils/snapshot.h"
 
 /* In falling order of trust; a session may lower its kind, never raise it. */
 typedef enum ActorKind
@@ -48,9 +49,10 @@ extern int	security_neutral_settings(void);
 /*
  * Between begin and end, SPI runs with the rights of "owner" and a search_path
  * no session can bend; security_read() runs a query with one argument on the
- * newest snapshot.
+ * newest snapshot, or the one that the scope was begun with.
  */
 extern void security_begin_read(OwnerScope *scope, Oid owner);
+extern void security_begin_read_as_of(OwnerScope *scope, Oid owner, Snapshot snapshot);
 extern void security_read(const char *sql, Oid argtype, Datum arg);
 extern void security_end_read(OwnerScope *scope);
 

@@ -116,6 +116,7 @@ SELECT referral.track_table('referral.organization', 'organization', 'org_id');
 SELECT referral.track_table('referral.organization_member', 'organization_member', 'member_id');
 SELECT referral.secure_table('referral.organization');
 SELECT referral.secure_table('referral.organization_member');
+SELECT referral.track_table('referral.journal_column', 'journal_column', 'journal_column_id');
 SELECT referral.track_table('referral.rule_set', 'rule_set', 'rule_set_id');
 SELECT referral.track_table('referral.rule_version', 'rule_version', 'rule_version_id');
 SELECT referral.govern_table('referral.workflow', 'workflow_id');

@@ -1,0 +1,481 @@
+/*-------------------------------------------------------------------------
+ *
+ * journal_write.c
+ *		Where a journal row goes, and how it gets there.
+ *
+ * The row is written straight into the partition of its month.  Transaction
+ * ids start anew in a restored cluster, so readers order by (epoch, xid); the
+ * first write that finds the cluster changed begins a new epoch.
+ *
+ * IDENTIFICATION
+ *		src/journal_write.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "commands/async.h"
+#include "commands/sequence.h"
+#include "commands/trigger.h"
+#include "executor/executor.h"
+#include "executor/nodeModifyTable.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "optimizer/optimizer.h"
+#include "partitioning/partbounds.h"
+#include "partitioning/partdesc.h"
+#include "rewrite/rewriteHandler.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/partcache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/xid8.h"
+
+#include "compat.h"
+#include "errors.h"
+#include "journal.h"
+#include "rule.h"
+#include "security.h"
+
+const char *const journal_columns[J_NCOLUMNS] = {
+	"org_id", "journal_id", "entity", "entity_id", "version", "action", "transition",
+	"from_step", "to_step", "from_state", "to_state", "actor", "actor_kind", "db_user",
+	"application_name", "reason", "origin", "correlation_id", "rule_version",
+	"occurred_at", "recorded_at", "xid_epoch", "xid", "changes"
+};
+
+/* A column that the user added to the journal. */
+typedef struct AddedColumn
+{
+	AttrNumber	attno;
+	Expr	   *value;			/* its default */
+} AddedColumn;
+
+/* The epoch that an organisation's rows are written in. */
+typedef struct OrgEpoch
+{
+	int64		org_id;			/* hash key */
+	int32		epoch;
+} OrgEpoch;
+
+/* Where the journal is, as long as no relation that matters changes. */
+static struct
+{
+	MemoryContext context;
+	uint64		generation;
+	Oid			relid;
+	Oid			sequence;
+	HTAB	   *epochs;			/* org_id -> OrgEpoch */
+	bool		epoch_is_new;	/* begun by this transaction */
+	Oid			partition;		/* the one written to last, and its layout: */
+	AttrNumber	attno[J_NCOLUMNS];
+	List	   *added;			/* AddedColumn */
+}			target;
+
+static bool setting_notify = false;
+static bool notified = false;	/* in this transaction */
+
+/* ---------- Transaction ends ---------- */
+
+static void
+write_end_of_xact(XactEvent event, void *arg)
+{
+	if (event != XACT_EVENT_ABORT && event != XACT_EVENT_COMMIT && event != XACT_EVENT_PREPARE)
+		return;
+	/* an aborted transaction takes its new epoch back, a prepared one may */
+	if (target.epoch_is_new && event != XACT_EVENT_COMMIT)
+		target.generation = 0;
+	target.epoch_is_new = false;
+	notified = false;
+}
+
+static void
+write_end_of_subxact(SubXactEvent event, SubTransactionId mine,
+					 SubTransactionId parent, void *arg)
+{
+	if (event != SUBXACT_EVENT_ABORT_SUB)
+		return;
+	if (target.epoch_is_new)
+		target.generation = 0;
+	notified = false;
+}
+
+void
+journal_write_init(void)
+{
+	DefineCustomBoolVariable("referral.notify",
+							 "Sends NOTIFY referral_journal, without a payload, at the end of each transaction that wrote to the journal.",
+							 "Wakes up consumers that LISTEN. Commits that notify queue up behind each other.",
+							 &setting_notify, false, PGC_SUSET, 0, NULL, NULL, NULL);
+	RegisterXactCallback(write_end_of_xact, NULL);
+	RegisterSubXactCallback(write_end_of_subxact, NULL);
+}
+
+/* ---------- Epochs ---------- */
+
+/* Is the newest epoch still going on? */
+typedef enum EpochState
+{
+	EPOCH_GOES_ON,
+	EPOCH_NONE,					/* none yet, or of another cluster: a restore */
+	EPOCH_AHEAD					/* holds transactions that are yet to come here: a restore
+								 * into an older copy of the same cluster */
+} EpochState;
+
+/*
+ * The epoch that a row of the organisation written now belongs to, as the
+ * snapshot in force tells.  Unless the newest one goes on, it is one that
+ * journal_epoch does not have yet.
+ */
+static int32
+find_epoch(int64 org_id, EpochState *state)
+{
+	Oid			argtypes[] = {INT8OID, XID8OID, TEXTOID};
+	Datum		args[3];
+	HeapTuple	row;
+	TupleDesc	desc;
+	bool		isnull;
+
+	args[0] = Int64GetDatum(org_id);
+	args[1] = FullTransactionIdGetDatum(ReadNextFullTransactionId());
+	args[2] = CStringGetTextDatum(psprintf(UINT64_FORMAT, GetSystemIdentifier()));
+	if (SPI_execute_with_args("SELECT e.xid_epoch, e.system_identifier = $3, EXISTS ("
+							  " SELECT FROM referral.journal j WHERE j.org_id = $1"
+							  " AND j.xid_epoch = e.xid_epoch AND j.xid >= $2)"
+							  " FROM referral.journal_epoch e ORDER BY e.xid_epoch DESC LIMIT 1",
+							  3, argtypes, args, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read referral.journal_epoch");
+	*state = EPOCH_NONE;
+	if (SPI_processed == 0)
+		return 1;
+	row = SPI_tuptable->vals[0];
+	desc = SPI_tuptable->tupdesc;
+	if (DatumGetBool(SPI_getbinval(row, desc, 2, &isnull)))
+		*state = DatumGetBool(SPI_getbinval(row, desc, 3, &isnull)) ? EPOCH_AHEAD : EPOCH_GOES_ON;
+	return DatumGetInt32(SPI_getbinval(row, desc, 1, &isnull)) + (*state != EPOCH_GOES_ON);
+}
+
+/*
+ * Begin a new epoch.  Nobody may go on writing rows of the old one, or readers
+ * that have moved on would miss them.  In another cluster nobody can; in this
+ * one, the lock waits for those who do and the invalidation stops those who
+ * would.
+ */
+static int32
+begin_epoch(int64 org_id, EpochState state)
+{
+	Oid			argtypes[] = {INT4OID, TEXTOID};
+	Datum		args[2];
+	int32		epoch;
+	bool		isnull;
+
+	if (state == EPOCH_AHEAD)
+		LockRelationOid(target.relid, ShareRowExclusiveLock);
+	PushActiveSnapshot(GetLatestSnapshot());
+	epoch = find_epoch(org_id, &state);
+	if (state != EPOCH_GOES_ON)
+	{
+		/* another session may be at the same, and be first */
+		args[0] = Int32GetDatum(epoch);
+		args[1] = CStringGetTextDatum(psprintf(UINT64_FORMAT, GetSystemIdentifier()));
+		if (SPI_execute_with_args("INSERT INTO referral.journal_epoch (xid_epoch, system_identifier)"
+								  " VALUES ($1, $2)"
+								  " ON CONFLICT (xid_epoch) DO UPDATE SET system_identifier = excluded.system_identifier"
+								  " RETURNING xid_epoch",
+								  2, argtypes, args, NULL, false, 1) != SPI_OK_INSERT_RETURNING)
+			elog(ERROR, "could not write referral.journal_epoch");
+		epoch = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
+											&isnull));
+		CacheInvalidateRelcacheByRelid(target.relid);
+		target.epoch_is_new = true;
+	}
+	PopActiveSnapshot();
+	return epoch;
+}
+
+static int32
+epoch_of_org(RuleCache *cache, int64 org_id)
+{
+	OrgEpoch   *entry = hash_search(target.epochs, &org_id, HASH_FIND, NULL);
+	OwnerScope	scope;
+	int32		epoch;
+	EpochState	state;
+
+	if (entry != NULL)
+		return entry->epoch;
+	security_begin_read(&scope, cache->owner);
+	epoch = find_epoch(org_id, &state);
+	if (state != EPOCH_GOES_ON)
+		epoch = begin_epoch(org_id, state);
+	security_end_read(&scope);
+	entry = hash_search(target.epochs, &org_id, HASH_ENTER, NULL);
+	entry->epoch = epoch;
+	return epoch;
+}
+
+/* ---------- The table ---------- */
+
+static void
+find_target(RuleCache *cache)
+{
+	if (target.generation == rule_generation)
+		return;
+	target.generation = 0;
+	if (target.context == NULL)
+		target.context = AllocSetContextCreate(CacheMemoryContext, "referral journal",
+											   ALLOCSET_SMALL_SIZES);
+	MemoryContextReset(target.context);
+	target.partition = InvalidOid;
+	target.relid = get_relname_relid("journal", cache->namespace_id);
+	target.sequence = get_relname_relid("journal_journal_id_seq", cache->namespace_id);
+	if (!OidIsValid(target.relid) || !OidIsValid(target.sequence) ||
+		get_rel_relkind(target.relid) != RELKIND_PARTITIONED_TABLE)
+		ereport(ERROR,
+				(errcode(ERRCODE_RF_NOT_DEPLOYED),
+				 errmsg("the referral model is not deployed in this database"),
+				 errdetail("There is no partitioned table referral.journal."),
+				 errhint("Run SELECT * FROM referral.deploy().")));
+	rule_cache_watch(target.relid);
+	{
+		HASHCTL		ctl = {0};
+
+		ctl.keysize = sizeof(int64);
+		ctl.entrysize = sizeof(OrgEpoch);
+		ctl.hcxt = target.context;
+		target.epochs = hash_create("referral epochs", 16, &ctl,
+									HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+	target.generation = rule_generation;
+}
+
+/* The partition for the time; the same look-up as the executor's. */
+static Oid
+find_partition(Relation journal, TimestampTz at)
+{
+	PartitionKey key = RelationGetPartitionKey(journal);
+	PartitionDesc parts = RelationGetPartitionDesc(journal, true);
+	Datum		value = TimestampTzGetDatum(at);
+	int			index = -1;
+	bool		is_equal;
+
+	if (parts->nparts > 0)
+	{
+		index = partition_range_datum_bsearch(key->partsupfunc, key->partcollation,
+											  parts->boundinfo, 1, &value, &is_equal);
+		index = parts->boundinfo->indexes[index + 1];
+		if (index < 0)
+			index = parts->boundinfo->default_index;
+	}
+	if (index < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_RF_NOT_DEPLOYED),
+				 errmsg("the journal has no partition for this month"),
+				 errdetail("A change that cannot be recorded cannot stand."),
+				 errhint("Run SELECT * FROM referral.make_journal_partitions().")));
+	return parts->oids[index];
+}
+
+/* Columns that the user added to the journal get their defaults. */
+static void
+find_added_columns(Relation partition)
+{
+	TupleDesc	desc = RelationGetDescr(partition);
+
+	target.added = NIL;
+	for (int i = 1; i <= desc->natts; i++)
+	{
+		Node	   *value;
+		AddedColumn *added;
+		MemoryContext caller;
+		bool		ours = TupleDescAttr(desc, i - 1)->attisdropped ||
+			TupleDescAttr(desc, i - 1)->attgenerated;
+
+		for (int c = 0; c < J_NCOLUMNS && !ours; c++)
+			ours = target.attno[c] == i;
+		if (ours || (value = build_column_default(partition, i)) == NULL)
+			continue;
+		caller = MemoryContextSwitchTo(target.context);
+		added = palloc(sizeof(AddedColumn));
+		added->attno = i;
+		added->value = expression_planner((Expr *) copyObject(value));
+		target.added = lappend(target.added, added);
+		MemoryContextSwitchTo(caller);
+	}
+}
+
+static void
+learn_layout(Relation partition)
+{
+	Oid			relid = RelationGetRelid(partition);
+
+	target.partition = InvalidOid;
+	rule_cache_watch(relid);
+	for (int c = 0; c < J_NCOLUMNS; c++)
+	{
+		target.attno[c] = get_attnum(relid, journal_columns[c]);
+		if (target.attno[c] == InvalidAttrNumber)
+			ereport(ERROR,
+					(errcode(ERRCODE_RF_NOT_DEPLOYED),
+					 errmsg("referral.journal has no column \"%s\"", journal_columns[c]),
+					 errhint("Run SELECT * FROM referral.deploy().")));
+	}
+	find_added_columns(partition);
+	target.partition = relid;
+}
+
+/* ---------- Writing ---------- */
+
+static void
+fill_slot(JournalRow *row, TupleTableSlot *slot, EState *estate)
+{
+	ListCell   *lc;
+
+	ExecClearTuple(slot);
+	memset(slot->tts_isnull, true, slot->tts_tupleDescriptor->natts);
+	for (int c = 0; c < J_NCOLUMNS; c++)
+	{
+		slot->tts_values[target.attno[c] - 1] = row->values[c];
+		slot->tts_isnull[target.attno[c] - 1] = row->nulls[c];
+	}
+	foreach(lc, target.added)
+	{
+		AddedColumn *added = lfirst(lc);
+
+		slot->tts_values[added->attno - 1] =
+			ExecEvalExpr(ExecInitExpr(added->value, NULL), GetPerTupleExprContext(estate),
+						 &slot->tts_isnull[added->attno - 1]);
+	}
+	ExecStoreVirtualTuple(slot);
+	ItemPointerSetInvalid(&slot->tts_tid);
+}
+
+/*
+ * Insert as the executor would: triggers, constraints and indexes included.
+ * The partition's own constraint holds by choice of the partition, unless a
+ * trigger had a hand in it.
+ */
+static void
+insert_row(ResultRelInfo *rri, TupleTableSlot *slot, EState *estate)
+{
+	Relation	partition = rri->ri_RelationDesc;
+	bool		has_before = rri->ri_TrigDesc != NULL && rri->ri_TrigDesc->trig_insert_before_row;
+	List	   *recheck = NIL;
+
+	if (has_before && !ExecBRInsertTriggers(estate, rri, slot))
+		ereport(ERROR,
+				(errcode(ERRCODE_RF_APPEND_ONLY),
+				 errmsg("a journal row was not written"),
+				 errdetail("A trigger on referral.journal left it out, so the change cannot stand."),
+				 errhint("Let BEFORE INSERT triggers on the journal return NEW.")));
+	if (partition->rd_att->constr != NULL && partition->rd_att->constr->has_generated_stored)
+		ExecComputeStoredGenerated(rri, estate, slot, CMD_INSERT);
+	if (partition->rd_att->constr != NULL)
+		ExecConstraints(rri, slot, estate);
+	if (has_before)
+		ExecPartitionCheck(rri, slot, estate, true);
+
+	simple_table_tuple_insert(partition, slot);
+	if (rri->ri_NumIndices > 0)
+		recheck = ExecInsertIndexTuples(rri, slot, estate, false, false, NULL, NIL
+#if PG_VERSION_NUM >= 160000
+										,false
+#endif
+			);
+	ExecARInsertTriggers(estate, rri, slot, recheck, NULL);
+	list_free(recheck);
+}
+
+/*
+ * Append the row; its id, time and transaction are filled in here.
+ */
+void
+journal_write(RuleCache *cache, JournalRow *row)
+{
+	Relation	journal,
+				partition;
+	EState	   *estate;
+	ResultRelInfo *rri;
+	TupleTableSlot *slot;
+	TimestampTz now = GetCurrentTimestamp();
+
+	find_target(cache);
+	journal = table_open(target.relid, RowExclusiveLock);
+	find_target(cache);			/* the lock may have brought news */
+	partition = table_open(find_partition(journal, now), RowExclusiveLock);
+
+	journal_put(row, J_XID_EPOCH,
+				Int32GetDatum(epoch_of_org(cache, DatumGetInt64(row->values[J_ORG_ID]))));
+	journal_put(row, J_XID, FullTransactionIdGetDatum(GetTopFullTransactionId()));
+	journal_put(row, J_JOURNAL_ID, Int64GetDatum(nextval_internal(target.sequence, false)));
+	journal_put(row, J_RECORDED_AT, TimestampTzGetDatum(now));
+	if (target.partition != RelationGetRelid(partition))
+		learn_layout(partition);
+
+	estate = CreateExecutorState();
+	rri = makeNode(ResultRelInfo);
+	slot = ExecInitExtraTupleSlot(estate, RelationGetDescr(partition), &TTSOpsVirtual);
+	InitResultRelInfo(rri, partition, 0, NULL, 0);
+	ExecOpenIndices(rri, false);
+	fill_slot(row, slot, estate);
+	insert_row(rri, slot, estate);
+	ExecCloseIndices(rri);
+	ExecResetTupleTable(estate->es_tupleTable, false);
+	FreeExecutorState(estate);
+	table_close(partition, NoLock);
+	table_close(journal, NoLock);
+
+	if (setting_notify && !notified)
+	{
+		Async_Notify("referral_journal", "");
+		notified = true;
+	}
+}
+
+/* ---------- SQL ---------- */
+
+PG_FUNCTION_INFO_V1(journal_horizon);
+
+/*
+ * journal_horizon(org_id bigint) returns (xid_epoch integer, xid xid8).
+ * Told from the caller's own snapshot, so that it fits what the caller reads.
+ */
+Datum
+journal_horizon(PG_FUNCTION_ARGS)
+{
+	RuleCache  *cache = rule_cache(true);
+	Snapshot	snapshot = GetActiveSnapshot();
+	OwnerScope	scope;
+	FullTransactionId next = ReadNextFullTransactionId();
+	TransactionId xmin = snapshot->xmin;
+	uint32		wraps = EpochFromFullTransactionId(next);
+	TupleDesc	desc;
+	Datum		values[2];
+	bool		nulls[2] = {false, false};
+	EpochState	state;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	find_target(cache);
+	security_begin_read_as_of(&scope, cache->owner, snapshot);
+	values[0] = Int32GetDatum(find_epoch(PG_GETARG_INT64(0), &state));
+	security_end_read(&scope);
+	/* an xmin above the next id is of the round before */
+	if (xmin > XidFromFullTransactionId(next) && wraps > 0)
+		wraps--;
+	values[1] = FullTransactionIdGetDatum(FullTransactionIdFromEpochAndXid(wraps, xmin));
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
