@@ -27,5 +27,6 @@
 #define ERRCODE_RF_IDENTITY				MAKE_SQLSTATE('R','F','0','1','7')
 #define ERRCODE_RF_SETTING				MAKE_SQLSTATE('R','F','0','1','8')
 #define ERRCODE_RF_NO_SUCH_ROW			MAKE_SQLSTATE('R','F','0','1','9')
+#define ERRCODE_RF_UNVERIFIED			MAKE_SQLSTATE('R','F','0','2','1')
 
 #endif							/* REFERRAL_ERRORS_H */

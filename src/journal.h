@@ -11,7 +11,9 @@
 #ifndef REFERRAL_JOURNAL_H
 #define REFERRAL_JOURNAL_H
 
+#include "access/transam.h"
 #include "utils/jsonb.h"
+#include "utils/snapshot.h"
 
 #include "entity.h"
 
@@ -43,6 +45,8 @@ journal_put(JournalRow *row, JournalColumn column, Datum value)
 
 extern void journal_write_init(void);
 extern void journal_write(RuleCache *cache, JournalRow *row);
+extern void journal_read_horizon(RuleCache *cache, int64 org_id, Snapshot snapshot,
+								 int32 *epoch, FullTransactionId *xid);
 
 /* Which columns a change is told of, and how. */
 typedef enum JournalScope

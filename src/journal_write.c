@@ -447,6 +447,31 @@ journal_write(RuleCache *cache, JournalRow *row)
 
 /* ---------- SQL ---------- */
 
+/*
+ * Up to where the organisation's rows are settled: none can come any more
+ * below, and all that are there are visible to the snapshot.
+ */
+void
+journal_read_horizon(RuleCache *cache, int64 org_id, Snapshot snapshot,
+					 int32 *epoch, FullTransactionId *xid)
+{
+	OwnerScope	scope;
+	FullTransactionId next;
+	EpochState	state;
+	uint32		wraps;
+
+	find_target(cache);
+	security_begin_read_as_of(&scope, cache->owner, snapshot);
+	*epoch = find_epoch(org_id, &state);
+	security_end_read(&scope);
+	/* an xmin above the next id is of the round before */
+	next = ReadNextFullTransactionId();
+	wraps = EpochFromFullTransactionId(next);
+	if (snapshot->xmin > XidFromFullTransactionId(next))
+		wraps--;
+	*xid = FullTransactionIdFromEpochAndXid(wraps, snapshot->xmin);
+}
+
 PG_FUNCTION_INFO_V1(journal_horizon);
 
 /*
@@ -456,26 +481,16 @@ PG_FUNCTION_INFO_V1(journal_horizon);
 Datum
 journal_horizon(PG_FUNCTION_ARGS)
 {
-	RuleCache  *cache = rule_cache(true);
-	Snapshot	snapshot = GetActiveSnapshot();
-	OwnerScope	scope;
-	FullTransactionId next = ReadNextFullTransactionId();
-	TransactionId xmin = snapshot->xmin;
-	uint32		wraps = EpochFromFullTransactionId(next);
 	TupleDesc	desc;
+	int32		epoch;
+	FullTransactionId xid;
 	Datum		values[2];
 	bool		nulls[2] = {false, false};
-	EpochState	state;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	find_target(cache);
-	security_begin_read_as_of(&scope, cache->owner, snapshot);
-	values[0] = Int32GetDatum(find_epoch(PG_GETARG_INT64(0), &state));
-	security_end_read(&scope);
-	/* an xmin above the next id is of the round before */
-	if (xmin > XidFromFullTransactionId(next) && wraps > 0)
-		wraps--;
-	values[1] = FullTransactionIdGetDatum(FullTransactionIdFromEpochAndXid(wraps, xmin));
+	journal_read_horizon(rule_cache(true), PG_GETARG_INT64(0), GetActiveSnapshot(), &epoch, &xid);
+	values[0] = Int32GetDatum(epoch);
+	values[1] = FullTransactionIdGetDatum(xid);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }

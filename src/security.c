@@ -381,6 +381,43 @@ security_occurred_at(TimestampTz *occurred_at)
 	return true;
 }
 
+/* Room for one more than the login has memberships. */
+static int
+list_visible_orgs(Datum *orgs)
+{
+	int64		wanted = 0;
+	int			norgs = 0;
+
+	if (setting(setting_org_id) != NULL)
+		wanted = strtoll(setting_org_id, NULL, 10);
+	if (login.is_application)
+	{
+		/* unset counts only while no other organisation could be meant */
+		if (wanted != 0 || login.only_org != 0)
+			orgs[norgs++] = Int64GetDatum(wanted != 0 ? wanted : login.only_org);
+	}
+	else
+		for (int i = 0; i < login.nmemberships; i++)
+			if (wanted == 0 || login.memberships[i].org_id == wanted)
+				orgs[norgs++] = Int64GetDatum(login.memberships[i].org_id);
+	return norgs;
+}
+
+bool
+security_sees_org(int64 org_id)
+{
+	Datum	   *orgs;
+	int			norgs;
+
+	know_login();
+	orgs = palloc(sizeof(Datum) * (login.nmemberships + 1));
+	norgs = list_visible_orgs(orgs);
+	for (int i = 0; i < norgs; i++)
+		if (DatumGetInt64(orgs[i]) == org_id)
+			return true;
+	return false;
+}
+
 /* ---------- SQL ---------- */
 
 PG_FUNCTION_INFO_V1(current_org);
@@ -426,26 +463,12 @@ current_actor_kind(PG_FUNCTION_ARGS)
 Datum
 visible_orgs(PG_FUNCTION_ARGS)
 {
-	int64		wanted = 0;
 	Datum	   *orgs;
-	int			norgs = 0;
+	int			norgs;
 
 	know_login();
-	if (setting(setting_org_id) != NULL)
-		wanted = strtoll(setting_org_id, NULL, 10);
-
 	orgs = palloc(sizeof(Datum) * (login.nmemberships + 1));
-	if (login.is_application)
-	{
-		/* unset counts only while no other organisation could be meant */
-		if (wanted != 0 || login.only_org != 0)
-			orgs[norgs++] = Int64GetDatum(wanted != 0 ? wanted : login.only_org);
-	}
-	else
-		for (int i = 0; i < login.nmemberships; i++)
-			if (wanted == 0 || login.memberships[i].org_id == wanted)
-				orgs[norgs++] = Int64GetDatum(login.memberships[i].org_id);
-
+	norgs = list_visible_orgs(orgs);
 	PG_RETURN_ARRAYTYPE_P(construct_array(orgs, norgs, INT8OID, sizeof(int64),
 										  FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }

@@ -43,6 +43,7 @@ extern ActorKind security_actor_kind(int64 org_id);
 extern const char *security_actor_kind_name(ActorKind kind);
 extern const char *security_login_name(void);
 extern bool security_has_role(const char *rolename, bool *exists);
+extern bool security_sees_org(int64 org_id);
 extern bool security_occurred_at(TimestampTz *occurred_at);
 extern int	security_neutral_settings(void);
 
