@@ -21,19 +21,19 @@ COMMENT ON FUNCTION referral.visible_orgs() IS
 'Organisations whose rows the session may see and write; every row-level security policy compares org_id with it. Memberships of the login (referral.organization_member), narrowed by referral.org_id; for members of referral_application, referral.org_id itself, or the only organisation there is when it is not set.';
 
 -- Called by the model files: one policy and the triggers every table of a kind has.
-CREATE FUNCTION referral.secure_table(relation regclass) RETURNS void
+CREATE FUNCTION referral.secure_table(relation regclass, installation boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', relation);
     IF NOT EXISTS (SELECT FROM pg_policy WHERE polrelid = relation AND polname = 'organisation') THEN
-        EXECUTE format(
-            'CREATE POLICY organisation ON %s USING (org_id = ANY ((SELECT referral.visible_orgs())::bigint[]))',
-            relation);
+        EXECUTE format('CREATE POLICY organisation ON %s USING (org_id = ANY ((SELECT referral.visible_orgs())::bigint[])%s)',
+                       relation,
+                       CASE WHEN installation THEN ' OR (org_id = 0 AND pg_has_role(''referral_auditor'', ''USAGE''))' END);
     END IF;
 END $$;
-COMMENT ON FUNCTION referral.secure_table(regclass) IS
-'Turns on row-level security for a table with an org_id column, with the policy "organisation": a session sees and writes only rows of referral.visible_orgs(). Idempotent; for the table''s owner.';
-REVOKE ALL ON FUNCTION referral.secure_table(regclass) FROM PUBLIC;
+COMMENT ON FUNCTION referral.secure_table(regclass, boolean) IS
+'Turns on row-level security for a table with an org_id column, with the policy "organisation": a session sees and writes only rows of referral.visible_orgs(). installation: the table has rows of the whole installation too (org_id 0), for members of referral_auditor. Idempotent; for the table''s owner.';
+REVOKE ALL ON FUNCTION referral.secure_table(regclass, boolean) FROM PUBLIC;
 
 CREATE FUNCTION referral.member_guard() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

@@ -32,7 +32,7 @@ GRANT USAGE ON SCHEMA referral TO referral_admin, referral_coordinator, referral
     referral_authorizer, referral_approver, referral_rule_author, referral_rule_approver, referral_auditor,
     referral_analyst, referral_integration, referral_application;
 GRANT EXECUTE ON FUNCTION referral.lay_trigger(regclass, name, text, text, text, "char"), referral.attach(regclass, text, text, name, text, boolean), referral.detach(regclass),
-    referral.track_table(regclass, text, name, boolean), referral.adopt_workflow(text, text), referral.secure_table(regclass),
+    referral.track_table(regclass, text, name, boolean), referral.adopt_workflow(text, text), referral.secure_table(regclass, boolean),
     referral.guard(), referral.journal(), referral.append_only(),
     referral.migrate_workflow(text, bigint, bigint, bigint, text, jsonb) TO referral_admin;
 

@@ -74,15 +74,7 @@ BEGIN
 END $do$;
 SELECT referral.make_journal_partitions();
 
-ALTER TABLE referral.journal ENABLE ROW LEVEL SECURITY;
-DO $do$
-BEGIN
-    IF NOT EXISTS (SELECT FROM pg_policy WHERE polrelid = 'referral.journal'::regclass AND polname = 'organisation') THEN
-        CREATE POLICY organisation ON referral.journal
-            USING (org_id = ANY ((SELECT referral.visible_orgs())::bigint[])
-                   OR (org_id = 0 AND pg_has_role('referral_auditor', 'USAGE')));
-    END IF;
-END $do$;
+SELECT referral.secure_table('referral.journal', true);
 GRANT SELECT ON referral.journal TO referral_admin, referral_coordinator, referral_clinician, referral_scheduler,
     referral_authorizer, referral_approver, referral_auditor, referral_integration;
 GRANT SELECT ON referral.journal_epoch TO referral_admin, referral_auditor;

@@ -7,11 +7,13 @@ CREATE TABLE IF NOT EXISTS referral.site (
     name text NOT NULL,
     region text,
     timezone text NOT NULL DEFAULT 'UTC',
+    cost_center text,
     active boolean NOT NULL DEFAULT true,
     version bigint NOT NULL,
     PRIMARY KEY (org_id, site_id)
 );
-COMMENT ON TABLE referral.site IS 'Places where an organisation works (FHIR Location); timezone is an IANA name.';
+ALTER TABLE referral.site ADD COLUMN IF NOT EXISTS cost_center text;
+COMMENT ON TABLE referral.site IS 'Places where an organisation works (FHIR Location); timezone is an IANA name; cost_center is the account that work done there is charged to.';
 
 CREATE TABLE IF NOT EXISTS referral.patient (
     org_id bigint NOT NULL DEFAULT referral.current_org() REFERENCES referral.organization,

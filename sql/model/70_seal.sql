@@ -40,19 +40,7 @@ INSERT INTO referral.journal_column (entity, column_name, treatment)
 SELECT 'seal', c, 'ignored' FROM unnest(ARRAY['frontier', 'tail']) c
 ON CONFLICT (entity, column_name) DO NOTHING;
 
-DO $do$
-DECLARE
-    t text;
-BEGIN
-    FOREACH t IN ARRAY ARRAY['seal', 'seal_tile'] LOOP
-        EXECUTE format('ALTER TABLE referral.%I ENABLE ROW LEVEL SECURITY', t);
-        IF NOT EXISTS (SELECT FROM pg_policy WHERE polrelid = ('referral.' || t)::regclass AND polname = 'organisation') THEN
-            EXECUTE format('CREATE POLICY organisation ON referral.%I'
-                ' USING (org_id = ANY ((SELECT referral.visible_orgs())::bigint[])'
-                '        OR (org_id = 0 AND pg_has_role(''referral_auditor'', ''USAGE'')))', t);
-        END IF;
-    END LOOP;
-END $do$;
+SELECT referral.secure_table('referral.' || t, true) FROM unnest(ARRAY['seal', 'seal_tile']) t;
 GRANT SELECT ON referral.seal TO referral_admin, referral_auditor, referral_integration;
 GRANT SELECT ON referral.seal_tile TO referral_admin, referral_auditor;
 GRANT EXECUTE ON FUNCTION referral.seal(bigint) TO referral_admin;

@@ -33,14 +33,6 @@ SELECT referral.lay_trigger('referral.journal_purge', 'append_only', 'BEFORE UPD
 SELECT referral.track_table('referral.legal_hold', 'legal_hold', 'legal_hold_id');
 SELECT referral.track_table('referral.journal_purge', 'journal_purge', 'purge_id');
 SELECT referral.secure_table('referral.legal_hold');
-ALTER TABLE referral.journal_purge ENABLE ROW LEVEL SECURITY;
-DO $do$
-BEGIN
-    IF NOT EXISTS (SELECT FROM pg_policy WHERE polrelid = 'referral.journal_purge'::regclass AND polname = 'organisation') THEN
-        CREATE POLICY organisation ON referral.journal_purge
-            USING (org_id = ANY ((SELECT referral.visible_orgs())::bigint[])
-                   OR (org_id = 0 AND pg_has_role('referral_auditor', 'USAGE')));
-    END IF;
-END $do$;
+SELECT referral.secure_table('referral.journal_purge', true);
 GRANT SELECT ON referral.legal_hold, referral.journal_purge TO referral_admin, referral_auditor;
 GRANT INSERT, UPDATE ON referral.legal_hold TO referral_admin;
