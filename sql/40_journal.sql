@@ -50,7 +50,7 @@ BEGIN
                               WHERE b.from_time <= month AT TIME ZONE 'UTC' AND b.to_time > month AT TIME ZONE 'UTC');
         part := 'journal_' || to_char(month, 'YYYY_MM');
         -- made apart and then attached: only that leaves the journal open to writers meanwhile
-        EXECUTE format('CREATE TABLE referral.%I (LIKE referral.journal INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', part);
+        EXECUTE format('CREATE TABLE referral.%I (LIKE referral.journal INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING GENERATED INCLUDING STORAGE INCLUDING COMPRESSION)', part);
         EXECUTE format('ALTER TABLE referral.journal ATTACH PARTITION referral.%I FOR VALUES FROM (%L) TO (%L)',
                        part, month::text || '+00', (month + interval '1 month')::text || '+00');
         PERFORM referral.lay_trigger(format('referral.%I', part)::regclass, 'append_only_truncate',
@@ -218,7 +218,47 @@ END $$;
 COMMENT ON FUNCTION referral.verify_coverage(text) IS
 'Rows of an entity''s table that are not what the journal says they are, because they were changed with triggers off or in replica role: never recorded, deleted without a record, recorded as deleted, or differs (columns names the columns, version included). No row: all that is there was recorded. Compares what the session may see; reads the whole table and its whole journal. RF019 when there is no such entity. Null: no rows.';
 
+CREATE FUNCTION referral.journal_baseline(entity text, org_id bigint, id bigint, tracked record, replayed jsonb) RETURNS void
+LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'journal_baseline';
+COMMENT ON FUNCTION referral.journal_baseline(text, bigint, bigint, record, jsonb) IS
+'Appends the journal row of baseline(), which is what to call.';
+
+CREATE FUNCTION referral.baseline(entity text, org_id bigint, id bigint, reason text) RETURNS text
+LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    e record;
+    replayed jsonb := referral.journal_replay(entity, org_id, id);
+    former_reason text := current_setting('referral.reason', true);
+    problem text;
+    source text;
+BEGIN
+    SELECT x.*, c.relowner INTO e FROM referral.entity x JOIN pg_class c ON c.oid = x.relation WHERE x.entity = baseline.entity;
+    IF e.relowner IS NULL OR pg_has_role(current_user, e.relowner, 'USAGE') IS NOT TRUE THEN
+        RAISE EXCEPTION 'only the owner of its table may put an unrecorded row of entity "%" on record', entity
+            USING ERRCODE = 'RF003', DETAIL = 'It declares a row right that was changed behind the journal''s back.',
+                  HINT = 'Do it as the owner of the table.';
+    END IF;
+    source := format('FROM (SELECT 1) one LEFT JOIN %s t ON %s AND t.%I = $3', e.relation,
+        CASE WHEN EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = e.relation AND a.attname = 'org_id' AND NOT a.attisdropped)
+             THEN 't.org_id = $2' ELSE '$2 = 0' END, e.id_column);
+    EXECUTE format($query$
+        SELECT CASE WHEN t.%I IS NOT NULL THEN
+                        CASE WHEN $4 IS NULL THEN 'never recorded'
+                             WHEN referral.journal_differences($1, t, $4) <> '{}' THEN 'differs' END
+                    WHEN $4 IS NOT NULL THEN 'deleted without a record' END %s $query$, e.id_column, source)
+       INTO problem USING entity, org_id, id, replayed;
+    IF problem IS NOT NULL THEN
+        PERFORM set_config('referral.reason', reason, true);
+        EXECUTE format($query$ SELECT referral.journal_baseline($1, $2, $3, t, coalesce($4, '{}')) %s $query$, source)
+        USING entity, org_id, id, replayed;
+        PERFORM set_config('referral.reason', coalesce(former_reason, ''), true);
+    END IF;
+    RETURN problem;
+END $$;
+COMMENT ON FUNCTION referral.baseline(text, bigint, bigint, text) IS
+'Puts on record, with the reason, what verify_coverage() says of a row, and returns the problem that this settles; null when there is none. The journal gets one row: action baseline with the differing columns as [told, held], or delete when the row is gone. After ALTER TABLE … RENAME COLUMN or TYPE, or a repair with triggers off. RF003 unless called by the owner of the table. Null for null.';
+
 REVOKE ALL ON FUNCTION referral.journal(), referral.append_only(), referral.make_journal_partitions(interval),
     referral.journal_bounds(), referral.journal_column_guard(), referral.journal_lag_of(),
-    referral.journal_horizon(bigint), referral.journal_differences(text, record, jsonb), referral.verify_coverage(text)
-    FROM PUBLIC;
+    referral.journal_horizon(bigint), referral.journal_differences(text, record, jsonb), referral.verify_coverage(text),
+    referral.journal_baseline(text, bigint, bigint, record, jsonb), referral.baseline(text, bigint, bigint, text) FROM PUBLIC;

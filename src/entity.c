@@ -17,6 +17,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/table.h"
 #include "catalog/partition.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
@@ -447,4 +448,35 @@ entity_get_int64(TrackedRel *rel, AttrNumber attno, Datum value)
 					 errhint("Attach the table with an integer id column.")));
 	}
 	return 0;					/* keep compiler quiet */
+}
+
+/*
+ * The tracked relation of an entity and a slot that holds the record, which
+ * must be a row of the entity's table.
+ */
+TrackedRel *
+entity_of_record(RuleCache *cache, const char *entity, HeapTupleHeader record,
+				 TupleTableSlot **slot)
+{
+	EntityRules *rules = workflow_entity_rules(cache, entity);
+	HeapTupleData tuple = {0};
+	Relation	table;
+	TrackedRel *rel;
+
+	if (!OidIsValid(rules->relid) ||
+		HeapTupleHeaderGetTypeId(record) != get_rel_type_id(rules->relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_RF_NOT_DEPLOYED),
+				 errmsg("the row is not one of entity \"%s\"", entity),
+				 errdetail("referral.entity has another table for it, or none."),
+				 errhint("Give a row of the entity's own table.")));
+	table = table_open(rules->relid, AccessShareLock);
+	rel = entity_tracked(cache, table, entity, rules->id_column);
+	table_close(table, NoLock);
+	tuple.t_len = HeapTupleHeaderGetDatumLength(record);
+	tuple.t_data = record;
+	*slot = MakeSingleTupleTableSlot(rel->desc, &TTSOpsHeapTuple);
+	ExecStoreHeapTuple(heap_copytuple(&tuple), *slot, true);
+	slot_getallattrs(*slot);
+	return rel;
 }

@@ -86,6 +86,9 @@ extern uint64 entity_trigger_serial(FmgrInfo *flinfo);
 extern TrackedRel *entity_of_trigger(TriggerData *trigdata, RuleCache **cache,
 									 FmgrInfo *flinfo);
 
+extern TrackedRel *entity_of_record(RuleCache *cache, const char *entity,
+									HeapTupleHeader record, TupleTableSlot **slot);
+
 /* Has the column another value?  Unchanged toasted values stay toasted. */
 extern bool entity_column_changed(TrackedRel *rel, int index,
 								  TupleTableSlot *oldslot, TupleTableSlot *newslot);

@@ -148,8 +148,9 @@ check_version_counted(TrackedRel *rel, TupleTableSlot *oldslot, TupleTableSlot *
 			 errhint("Let other triggers leave version alone, or give them names that sort before the guard's.")));
 }
 
-static void
-put_circumstances(JournalRow *row, int64 org_id)
+/* Who, in whose name, when and why. */
+void
+journal_put_circumstances(JournalRow *row, int64 org_id)
 {
 	TimestampTz occurred_at;
 
@@ -262,7 +263,7 @@ record_change(TriggerData *trigdata, RuleCache *cache, TrackedRel *rel)
 			 newslot == rel->nullslot ? "delete" : "update");
 	if (rel->workflow_id != 0 && newslot != rel->nullslot)
 		put_transition(&row, cache, rel, oldslot, newslot);
-	put_circumstances(&row, org_id);
+	journal_put_circumstances(&row, org_id);
 	if (changes != NULL)
 		journal_put(&row, J_CHANGES, JsonbPGetDatum(changes));
 	journal_write(cache, &row);

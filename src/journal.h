@@ -58,6 +58,9 @@ typedef enum JournalScope
 extern Jsonb *journal_changes(TrackedRel *rel, TupleTableSlot *oldslot,
 							  TupleTableSlot *newslot, JournalScope scope);
 
+extern Jsonb *journal_unrecorded(TrackedRel *rel, TupleTableSlot *slot, Jsonb *replayed);
+extern void journal_put_circumstances(JournalRow *row, int64 org_id);
+
 extern void journal_move_init(void);
 
 /*

@@ -15,8 +15,6 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
-#include "access/table.h"
 #include "catalog/pg_type.h"
 #include "common/hmac.h"
 #include "common/sha2.h"
@@ -254,6 +252,13 @@ journal_changes(TrackedRel *rel, TupleTableSlot *oldslot, TupleTableSlot *newslo
 
 /* ---------- Comparing a row with what the journal says of it ---------- */
 
+static bool
+is_compared(TrackedRel *rel, int index)
+{
+	return !TupleDescAttr(rel->desc, index)->attisdropped &&
+		rel->columns[index].treatment != JOURNAL_IGNORED;
+}
+
 /*
  * Does the column hold what the journal says?  A value that was recorded as a
  * digest is compared by digest; a column the journal never told of counts as
@@ -294,19 +299,56 @@ differing_columns(TrackedRel *rel, TupleTableSlot *slot, Jsonb *replayed)
 	int			guc_level = 0;
 
 	for (int i = 0; i < rel->desc->natts; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(rel->desc, i);
-
-		if (att->attisdropped || rel->columns[i].treatment == JOURNAL_IGNORED ||
-			column_agrees(rel, i, slot, replayed, &guc_level))
-			continue;
-		names = accumArrayResult(names, CStringGetTextDatum(NameStr(att->attname)), false, TEXTOID,
-								 CurrentMemoryContext);
-	}
+		if (is_compared(rel, i) && !column_agrees(rel, i, slot, replayed, &guc_level))
+			names = accumArrayResult(names,
+									 CStringGetTextDatum(NameStr(TupleDescAttr(rel->desc, i)->attname)),
+									 false, TEXTOID, CurrentMemoryContext);
 	if (guc_level != 0)
 		AtEOXact_GUC(true, guc_level);
 	return names == NULL ? PointerGetDatum(construct_empty_array(TEXTOID))
 		: makeArrayResult(names, CurrentMemoryContext);
+}
+
+static void
+push_pair(JsonbParseState **state, const char *name, JsonbValue *told, JsonbValue *held)
+{
+	JsonbValue	key;
+	JsonbValue	nothing = {.type = jbvNull};
+
+	json_of_text(&key, name, strlen(name));
+	pushJsonbValue(state, WJB_KEY, &key);
+	pushJsonbValue(state, WJB_BEGIN_ARRAY, NULL);
+	pushJsonbValue(state, WJB_ELEM, told != NULL ? told : &nothing);
+	pushJsonbValue(state, WJB_ELEM, held != NULL ? held : &nothing);
+	pushJsonbValue(state, WJB_END_ARRAY, NULL);
+}
+
+/*
+ * {"column": [told, held], …} of the columns in which the row is not what the
+ * journal says; all but the version, which a journal row has a place for.
+ */
+Jsonb *
+journal_unrecorded(TrackedRel *rel, TupleTableSlot *slot, Jsonb *replayed)
+{
+	JsonbParseState *state = NULL;
+	int			guc_level = 0;
+
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	for (int i = 0; i < rel->desc->natts; i++)
+	{
+		const char *name = NameStr(TupleDescAttr(rel->desc, i)->attname);
+		JsonbValue	held;
+
+		if (!is_compared(rel, i) || i == rel->version - 1 ||
+			column_agrees(rel, i, slot, replayed, &guc_level))
+			continue;
+		json_of_column(rel, i, slot, &held, &guc_level);
+		push_pair(&state, name,
+				  getKeyJsonValueFromContainer(&replayed->root, name, strlen(name), NULL), &held);
+	}
+	if (guc_level != 0)
+		AtEOXact_GUC(true, guc_level);
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 
 PG_FUNCTION_INFO_V1(journal_differences);
@@ -316,37 +358,17 @@ Datum
 journal_differences(PG_FUNCTION_ARGS)
 {
 	char	   *entity = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	HeapTupleHeader header = PG_GETARG_HEAPTUPLEHEADER(1);
 	RuleCache  *cache = rule_cache(false);
-	EntityRules *rules;
-	HeapTupleData tuple = {0};
 	Datum		names = 0;
 
-	tuple.t_len = HeapTupleHeaderGetDatumLength(header);
-	tuple.t_data = header;
 	cache->pins++;
 	PG_TRY();
 	{
-		Relation	table;
-		TrackedRel *rel;
 		TupleTableSlot *slot;
+		TrackedRel *rel = entity_of_record(cache, entity, PG_GETARG_HEAPTUPLEHEADER(1), &slot);
 
-		rules = workflow_entity_rules(cache, entity);
-		if (!OidIsValid(rules->relid) ||
-			HeapTupleHeaderGetTypeId(header) != get_rel_type_id(rules->relid))
-			ereport(ERROR,
-					(errcode(ERRCODE_RF_NOT_DEPLOYED),
-					 errmsg("the row is not one of entity \"%s\"", entity),
-					 errdetail("referral.entity has another table for it, or none."),
-					 errhint("Give a row of the entity's own table.")));
-		table = table_open(rules->relid, AccessShareLock);
-		rel = entity_tracked(cache, table, entity, rules->id_column);
-		slot = MakeSingleTupleTableSlot(rel->desc, &TTSOpsHeapTuple);
-		ExecStoreHeapTuple(&tuple, slot, false);
-		slot_getallattrs(slot);
 		names = differing_columns(rel, slot, PG_GETARG_JSONB_P(2));
 		ExecDropSingleTupleTableSlot(slot);
-		table_close(table, AccessShareLock);
 	}
 	PG_FINALLY();
 	{
