@@ -90,7 +90,7 @@ CREATE TABLE IF NOT EXISTS referral.journal_column (
 COMMENT ON TABLE referral.journal_column IS
 'Columns of tracked tables that the journal treats apart. sensitive: old and new value are replaced by keyed digests ("hmac:" and HMAC-SHA256 in hexadecimal), so that a change shows, but not the value. ignored: the column does not appear at all. Holds for changes from then on.';
 CREATE TABLE IF NOT EXISTS referral.journal_key (
-    key_id integer PRIMARY KEY DEFAULT 1 CHECK (key_id = 1),
+    only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one),
     key bytea NOT NULL CHECK (octet_length(key) = 32),
     created_at timestamptz NOT NULL DEFAULT now()
 );
@@ -120,14 +120,14 @@ WINDOW w AS (PARTITION BY org_id, entity, entity_id ORDER BY journal_id);
 COMMENT ON VIEW referral.history IS
 'The steps of each tracked row: when, by which transition, who, why, under which rule version, and how long it stayed (time_in_step is null for the present step).';
 
-CREATE OR REPLACE VIEW referral.journal_lag AS
+CREATE OR REPLACE VIEW referral.journal_lag WITH (security_invoker = true) AS
 SELECT w.*, clock_timestamp() - w.since AS open_for
 FROM referral.journal_lag_of() w
 ORDER BY w.xid LIMIT 1;
 COMMENT ON VIEW referral.journal_lag IS
 'The oldest transaction of the cluster that has written something and is still open: no reader of the journal (consumers, sealing) gets past it. pid and login for a session, prepared_as for a prepared transaction; open_for is its age. No row: nothing holds readers back.';
 
-CREATE OR REPLACE VIEW referral.journal_partition AS
+CREATE OR REPLACE VIEW referral.journal_partition WITH (security_invoker = true) AS
 SELECT p.relid::regclass AS partition, b.from_time, b.to_time, pg_total_relation_size(p.relid) AS bytes,
        CASE WHEN b.partition IS NULL AND pg_relation_size(p.relid) > 0
             THEN 'holds rows that found no partition; call referral.make_journal_partitions()'

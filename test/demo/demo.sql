@@ -102,3 +102,36 @@ FROM referral.history WHERE entity = 'referral' AND entity_id = 1 ORDER BY journ
 RESET SESSION AUTHORIZATION;
 \set ON_ERROR_STOP off
 DELETE FROM referral.journal WHERE entity = 'referral';
+\set ON_ERROR_STOP on
+
+\echo
+\echo '== 9. The audit log: who did what, and why'
+SELECT to_char(occurred_at, 'HH24:MI:SS') AS at, actor, what, reason
+FROM referral.audit_log WHERE entity = 'referral' AND entity_id = 1 AND version > 1 ORDER BY journal_id;
+
+\echo '== 10. The journal is sealed: one root hash over all that was recorded. pg_cron goes on with it, every minute'
+SELECT cron.schedule('seal', '* * * * *', 'SELECT referral.seal()') IS NOT NULL AS sealed_every_minute,
+       cron.schedule('partitions', '0 3 * * *', 'SELECT referral.make_journal_partitions()') IS NOT NULL AS partitions_made_daily;
+SELECT org_id, tree_size, encode(root_hash, 'hex') AS root_hash FROM referral.seal();
+SELECT tree_size AS known_size, root_hash AS known_root FROM referral.seal WHERE org_id = 1 ORDER BY seal_id DESC LIMIT 1 \gset
+SELECT ok, tree_size, detail FROM referral.verify_journal(1);
+SELECT leaf_index, tree_size, cardinality(proof) AS hashes_in_proof,
+       referral.verify_inclusion(leaf_index, tree_size, leaf_hash, proof, root_hash) AS proven
+FROM referral.inclusion_proof(1, (SELECT max(journal_id) FROM referral.journal WHERE entity = 'referral'));
+
+\echo '== 11. A superuser switches the triggers off and changes who decided, and a patient''s name: both show'
+BEGIN;
+SET LOCAL session_replication_role = replica;
+ALTER TABLE referral.journal DISABLE TRIGGER append_only;
+UPDATE referral.journal SET actor = 'nobody' WHERE entity = 'referral' AND transition = 'complete';
+UPDATE referral.patient SET family = 'Somebody else' WHERE patient_id = 1;
+SELECT ok, first_bad_journal_id, detail FROM referral.verify_journal(1, :known_size, :'known_root');
+SELECT * FROM referral.verify_coverage('patient');
+ROLLBACK;
+
+\echo '== 12. A downstream system follows the journal as CloudEvents, without the patient''s data'
+SET SESSION AUTHORIZATION demo_intake;
+SELECT referral.create_consumer('scheduling', 'to_state IS NOT NULL', '-infinity') \g /dev/null
+SELECT type, subject, attempt, position FROM referral.events('scheduling', 3);
+SELECT data FROM referral.event WHERE type = 'org.referral.appointment.booked' LIMIT 1;
+RESET SESSION AUTHORIZATION;

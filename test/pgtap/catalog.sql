@@ -7,7 +7,7 @@ SELECT plan(93);
 -- Tables that are the same for all organisations. Every other table of schema referral belongs to an organisation.
 CREATE TABLE public.shared_table (name name PRIMARY KEY);
 INSERT INTO public.shared_table VALUES
-    ('entity'), ('journal_epoch'), ('reason_code'), ('rule_function'), ('rule_set'), ('rule_version'),
+    ('entity'), ('journal_column'), ('journal_epoch'), ('journal_key'), ('reason_code'), ('rule_function'), ('rule_set'), ('rule_version'),
     ('workflow'), ('workflow_guard'), ('workflow_step'), ('workflow_transition');
 
 -- Exceptions, each with its reason.
@@ -17,7 +17,15 @@ INSERT INTO public.exception VALUES
     ('org_id has a default', 'journal', 'written by the trigger only'),
     ('has a guard', 'journal', 'append-only'),
     ('is journaled', 'journal', 'is the journal'),
-    ('refuses TRUNCATE', 'journal', 'by trigger append_only_truncate, which is ENABLE ALWAYS');
+    ('refuses TRUNCATE', 'journal', 'by trigger append_only_truncate, which is ENABLE ALWAYS'),
+    ('org_id has a default', 'seal', 'written by seal() only'),
+    ('org_id has a default', 'seal_tile', 'written by seal() only'),
+    ('org_id has a default', 'journal_purge', 'written by purge_journal() only'),
+    ('has a guard', 'seal', 'append-only'),
+    ('has a guard', 'seal_tile', 'append-only'),
+    ('has a guard', 'journal_purge', 'append-only'),
+    ('is journaled', 'seal_tile', 'can be computed from the journal'),
+    ('refuses TRUNCATE', 'seal_tile', 'by trigger append_only_truncate, which is ENABLE ALWAYS');
 
 CREATE VIEW public.relation AS
 SELECT c.*, EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'org_id'
@@ -25,7 +33,7 @@ SELECT c.*, EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.at
        EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
                AND d.deptype = 'e') AS is_member
 FROM pg_class c
-WHERE c.relnamespace = 'referral'::regnamespace;
+WHERE c.relnamespace = 'referral'::regnamespace AND NOT c.relispartition;
 
 CREATE VIEW public.org_column AS
 SELECT a.attrelid, a.attnum, a.atttypid, a.attnotnull
@@ -216,7 +224,7 @@ CREATE FUNCTION public.violation() RETURNS TABLE (rule text, object text) LANGUA
           AND f.prosrc ~* '\m(INSERT\s+INTO|DELETE\s+FROM|UPDATE\s+[a-z%"]|MERGE\s+INTO|nextval|set_config|pg_advisory)'
         UNION ALL
         SELECT 'immutable functions read no table', f.signature FROM public.function f
-        WHERE f.provolatile = 'i' AND f.lanname IN ('sql', 'plpgsql') AND f.prosrc ~* '\mFROM\M'
+        WHERE f.provolatile = 'i' AND f.lanname IN ('sql', 'plpgsql') AND f.prosrc ~* '\m(FROM|JOIN)\s+referral\.\w+(\s|;|$)'
         UNION ALL
         SELECT 'functions that read tables are not immutable', f.signature FROM public.function f
         WHERE f.provolatile = 'i' AND f.proname ~ '^(current_|visible_|next_transitions|check_rule|has_document)'
