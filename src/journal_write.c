@@ -65,11 +65,15 @@ typedef struct AddedColumn
 	Expr	   *value;			/* its default */
 } AddedColumn;
 
-/* The epoch that an organisation's rows are written in. */
+/*
+ * The epoch that an organisation's rows are written in, and the one that its
+ * readers have come to, from snapshots of their own; 0 is not known yet.
+ */
 typedef struct OrgEpoch
 {
 	int64		org_id;			/* hash key */
-	int32		epoch;
+	int32		to_write;
+	int32		to_read;
 } OrgEpoch;
 
 /* Where the journal is, as long as no relation that matters changes. */
@@ -207,23 +211,32 @@ begin_epoch(int64 org_id, EpochState state)
 	return epoch;
 }
 
-static int32
-epoch_of_org(RuleCache *cache, int64 org_id)
+static OrgEpoch *
+org_epoch(int64 org_id)
 {
-	OrgEpoch   *entry = hash_search(target.epochs, &org_id, HASH_FIND, NULL);
+	bool		found;
+	OrgEpoch   *entry = hash_search(target.epochs, &org_id, HASH_ENTER, &found);
+
+	if (!found)
+		entry->to_write = entry->to_read = 0;
+	return entry;
+}
+
+static int32
+epoch_to_write(RuleCache *cache, int64 org_id)
+{
 	OwnerScope	scope;
-	int32		epoch;
+	int32		epoch = org_epoch(org_id)->to_write;
 	EpochState	state;
 
-	if (entry != NULL)
-		return entry->epoch;
+	if (epoch != 0)
+		return epoch;
 	security_begin_read(&scope, cache->owner);
 	epoch = find_epoch(org_id, &state);
 	if (state != EPOCH_GOES_ON)
 		epoch = begin_epoch(org_id, state);
 	security_end_read(&scope);
-	entry = hash_search(target.epochs, &org_id, HASH_ENTER, NULL);
-	entry->epoch = epoch;
+	org_epoch(org_id)->to_write = epoch;
 	return epoch;
 }
 
@@ -418,7 +431,7 @@ journal_write(RuleCache *cache, JournalRow *row)
 	partition = table_open(find_partition(journal, now), RowExclusiveLock);
 
 	journal_put(row, J_XID_EPOCH,
-				Int32GetDatum(epoch_of_org(cache, DatumGetInt64(row->values[J_ORG_ID]))));
+				Int32GetDatum(epoch_to_write(cache, DatumGetInt64(row->values[J_ORG_ID]))));
 	journal_put(row, J_XID, FullTransactionIdGetDatum(GetTopFullTransactionId()));
 	journal_put(row, J_JOURNAL_ID, Int64GetDatum(nextval_internal(target.sequence, false)));
 	journal_put(row, J_RECORDED_AT, TimestampTzGetDatum(now));
@@ -461,9 +474,15 @@ journal_read_horizon(RuleCache *cache, int64 org_id, Snapshot snapshot,
 	uint32		wraps;
 
 	find_target(cache);
-	security_begin_read_as_of(&scope, cache->owner, snapshot);
-	*epoch = find_epoch(org_id, &state);
-	security_end_read(&scope);
+	*epoch = org_epoch(org_id)->to_read;
+	if (*epoch == 0)
+	{
+		security_begin_read_as_of(&scope, cache->owner, snapshot);
+		*epoch = find_epoch(org_id, &state);
+		security_end_read(&scope);
+		if (state == EPOCH_GOES_ON)
+			org_epoch(org_id)->to_read = *epoch;
+	}
 	/* an xmin above the next id is of the round before */
 	next = ReadNextFullTransactionId();
 	wraps = EpochFromFullTransactionId(next);

@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "fmgr.h"
+#include "utils/guc.h"
 
 #include "compat.h"
 #include "entity.h"
@@ -33,4 +34,5 @@ _PG_init(void)
 	workflow_init();
 	journal_write_init();
 	journal_move_init();
+	MarkGUCPrefixReserved("referral");	/* all are defined now */
 }

@@ -137,7 +137,6 @@ security_init(void)
 	define_setting("referral.occurred_at",
 				   "Time of an imported event (timestamptz); for members of referral_integration.",
 				   &setting_occurred_at, check_text);
-	MarkGUCPrefixReserved("referral");
 }
 
 static const char *

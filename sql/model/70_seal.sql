@@ -38,7 +38,7 @@ SELECT referral.track_table('referral.seal', 'seal', 'seal_id');
 -- what can be computed from the leaves need not be in the journal
 INSERT INTO referral.journal_column (entity, column_name, treatment)
 SELECT 'seal', c, 'ignored' FROM unnest(ARRAY['frontier', 'tail']) c
-ON CONFLICT (entity, column_name) DO NOTHING;
+WHERE NOT EXISTS (SELECT FROM referral.journal_column j WHERE j.entity = 'seal' AND j.column_name = c);
 
 SELECT referral.secure_table('referral.' || t, true) FROM unnest(ARRAY['seal', 'seal_tile']) t;
 GRANT SELECT ON referral.seal TO referral_admin, referral_auditor, referral_integration;

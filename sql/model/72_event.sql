@@ -35,7 +35,7 @@ SELECT t.name, t.entity, t.applies_when, t.priority, t.title, $json${
         "entity": {"type": "string"},
         "entity_id": {"type": "integer"},
         "version": {"type": ["integer", "null"]},
-        "action": {"enum": ["insert", "update", "delete"]},
+        "action": {"enum": ["insert", "update", "delete", "baseline"]},
         "transition": {"type": ["string", "null"]},
         "from_step": {"type": ["string", "null"]},
         "to_step": {"type": ["string", "null"]},
@@ -61,6 +61,7 @@ FROM (VALUES
      100, 'A referral may be scheduled'),
     ('appointment.booked', 'referral', 'to_state = ''scheduled'' AND from_state NOT IN (''scheduled'', ''on_hold'')', 100,
      'An appointment was booked'),
+    ('checkpoint.sealed', 'seal', 'action = ''insert''', 100, 'The journal was sealed: a new tree head'),
     -- of entities that are yet to come
     ('request.created', 'authorization', 'action = ''insert''', 100,
      'A prior authorization was requested (entity authorization, which this version does not bring)'),

@@ -7,7 +7,7 @@ SELECT plan(93);
 -- Tables that are the same for all organisations. Every other table of schema referral belongs to an organisation.
 CREATE TABLE public.shared_table (name name PRIMARY KEY);
 INSERT INTO public.shared_table VALUES
-    ('entity'), ('journal_column'), ('journal_epoch'), ('journal_key'), ('reason_code'), ('rule_function'), ('rule_set'), ('rule_version'),
+    ('entity'), ('event_type'), ('journal_column'), ('journal_epoch'), ('journal_key'), ('reason_code'), ('rule_function'), ('rule_set'), ('rule_version'),
     ('workflow'), ('workflow_guard'), ('workflow_step'), ('workflow_transition');
 
 -- Exceptions, each with its reason.
@@ -25,6 +25,8 @@ INSERT INTO public.exception VALUES
     ('has a guard', 'seal_tile', 'append-only'),
     ('has a guard', 'journal_purge', 'append-only'),
     ('is journaled', 'seal_tile', 'can be computed from the journal'),
+    ('has a guard', 'consumer_position', 'moves with every batch'), ('is journaled', 'consumer_position', 'moves with every batch'),
+    ('has a guard', 'delivery', 'a queue'), ('is journaled', 'delivery', 'a queue'),
     ('refuses TRUNCATE', 'seal_tile', 'by trigger append_only_truncate, which is ENABLE ALWAYS');
 
 CREATE VIEW public.relation AS

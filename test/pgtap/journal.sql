@@ -318,7 +318,7 @@ FROM (VALUES ('referral.journal'), ('referral.referral'), ('referral.patient'), 
 SELECT is(public.code(s), 'RF007', s || ' is refused, for a superuser too')
 FROM unnest(ARRAY['UPDATE referral.journal SET reason = ''x''', 'DELETE FROM referral.journal',
                   'MERGE INTO referral.journal j USING (VALUES (1)) v ON j.org_id = 1 WHEN MATCHED THEN DELETE',
-                  'INSERT INTO referral.journal SELECT * FROM referral.journal WHERE org_id = 1 LIMIT 1 ON CONFLICT (org_id, journal_id) DO UPDATE SET reason = ''x''']) s;
+                  'INSERT INTO referral.journal SELECT * FROM referral.journal WHERE org_id = 1 LIMIT 1 ON CONFLICT (org_id, xid_epoch, xid, journal_id, recorded_at) DO UPDATE SET reason = ''x''']) s;
 SET session_replication_role = replica;
 SELECT is(public.code(s), 'RF007', s || ' is refused, also in the role of a replica')
 FROM unnest(ARRAY['UPDATE referral.journal SET reason = ''x''', 'DELETE FROM referral.journal', 'TRUNCATE referral.journal']) s;

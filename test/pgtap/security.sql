@@ -1,5 +1,5 @@
 -- Who acts, for which organisations, with which rights; and what a hostile login may try.
-SELECT plan(278);
+SELECT plan(329);
 \ir ../lib/refused.sql
 
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
@@ -169,6 +169,15 @@ BEGIN
                                    placer_order_number)
     VALUES (p, d, d, y, s, 'cardiology', 'SECRETMARKER', 'SECRETMARKER') RETURNING referral_id INTO r;
     INSERT INTO referral.document (referral_id, type, title) VALUES (r, 'letter', 'SECRETMARKER');
+    PERFORM referral.create_consumer('feed ' || r);
+    INSERT INTO referral.delivery (consumer, xid_epoch, xid, journal_id, recorded_at, entity, entity_id, status, attempts)
+    VALUES ('feed ' || r, 1, '1', 1, now(), 'referral', r, 'held', 0);
+    INSERT INTO referral.legal_hold (reason) VALUES ('SECRETMARKER');
+    INSERT INTO referral.seal (org_id, seal_id, tree_size, root_hash, frontier, tail, xid_epoch, xid, journal_id, sealed_at)
+    VALUES (org, r, r, sha256(''), '', '', 1, '1', 1, now());
+    INSERT INTO referral.seal_tile (org_id, level, tile, root_hash) VALUES (org, 1, r, sha256(''));
+    INSERT INTO referral.journal_purge (org_id, partition, from_time, to_time, nrows, leaves, tree_size, root_hash, keep, purged_at)
+    VALUES (org, 'journal_2001_01', '2001-01-01', '2001-02-01', 0, '{}', 1, sha256(''), '1 year', now());
     PERFORM set_config('referral.org_id', '', true);
 END $$;
 SELECT public.fill(o) FROM unnest(ARRAY[1, 2]) o \g /dev/null
@@ -395,6 +404,25 @@ INSERT INTO public.expected VALUES
     ('journal', 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor integration'),
     ('history', 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor integration'),
     ('journal_epoch', 'SELECT', 'admin auditor'),
+    ('journal_column', 'SELECT', 'admin auditor'), ('journal_column', 'INSERT', 'admin'), ('journal_column', 'UPDATE', 'admin'),
+    ('journal_column', 'DELETE', 'admin'),
+    ('journal_lag', 'SELECT', 'admin auditor integration'), ('journal_partition', 'SELECT', 'admin auditor integration'),
+    ('seal', 'SELECT', 'admin auditor integration'), ('seal_tile', 'SELECT', 'admin auditor'),
+    ('journal_purge', 'SELECT', 'admin auditor'), ('legal_hold', 'SELECT', 'admin auditor'),
+    ('legal_hold', 'INSERT', 'admin'), ('legal_hold', 'UPDATE', 'admin'),
+    ('audit_log', 'SELECT', 'admin auditor'),
+    ('event_log', 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor integration'),
+    ('event_type', 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor integration'),
+    ('event_type', 'INSERT', 'admin'), ('event_type', 'UPDATE', 'admin'), ('event_type', 'DELETE', 'admin'),
+    ('event', 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor integration'),
+    ('outbox', 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor integration'),
+    ('consumer', 'SELECT', 'admin auditor integration'), ('consumer', 'INSERT', 'admin integration'),
+    ('consumer', 'UPDATE', 'admin'), ('consumer', 'DELETE', 'admin integration'),
+    ('consumer_position', 'SELECT', 'admin auditor integration'), ('consumer_position', 'INSERT', 'admin integration'),
+    ('consumer_position', 'UPDATE', 'admin integration'),
+    ('delivery', 'SELECT', 'admin auditor integration'), ('delivery', 'INSERT', 'admin integration'),
+    ('delivery', 'UPDATE', 'admin integration'), ('delivery', 'DELETE', 'admin integration'),
+    ('dead_letter', 'SELECT', 'admin auditor integration'), ('consumer_status', 'SELECT', 'admin auditor integration'),
     ('organization', 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor analyst integration'),
     ('organization', 'UPDATE', 'admin'),
     ('organization_member', 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor analyst integration'),
@@ -474,7 +502,25 @@ SELECT results_eq(
 
 CREATE TABLE public.expected_function (function text, roles text);
 INSERT INTO public.expected_function VALUES
-    ('check_rule', 'referral_admin referral_auditor referral_rule_approver referral_rule_author'), ('current_actor', 'PUBLIC'), ('current_actor_kind', 'PUBLIC'), ('current_org', 'PUBLIC'),
+    ('merkle_leaf_hash', 'PUBLIC'), ('merkle_node_hash', 'PUBLIC'), ('merkle_tree_root', 'PUBLIC'),
+    ('merkle_inclusion_proof', 'PUBLIC'), ('merkle_consistency_proof', 'PUBLIC'), ('verify_inclusion', 'PUBLIC'),
+    ('verify_consistency', 'PUBLIC'), ('journal_leaf', 'PUBLIC'), ('export_checkpoint', 'PUBLIC'), ('rule_matches', 'PUBLIC'),
+    ('journal_tells', 'PUBLIC'), ('journal_replay', 'PUBLIC'), ('case_as_of', 'PUBLIC'), ('describe_change', 'PUBLIC'),
+    ('event_id', 'PUBLIC'), ('event_org', 'PUBLIC'), ('event_journal_id', 'PUBLIC'), ('event_of', 'PUBLIC'),
+    ('event_json', 'referral_admin referral_integration'), ('create_consumer', 'referral_admin referral_integration'),
+    ('drop_consumer', 'referral_admin referral_integration'), ('lock_consumer', 'referral_admin referral_integration'),
+    ('free_next', 'referral_admin referral_integration'), ('events', 'referral_admin referral_integration'),
+    ('ack', 'referral_admin referral_integration'), ('nack', 'referral_admin referral_integration'),
+    ('redrive', 'referral_admin referral_integration'), ('discard', 'referral_admin referral_integration'),
+    ('journal_bounds', 'referral_admin referral_auditor referral_integration'),
+    ('journal_lag_of', 'referral_admin referral_auditor referral_integration'),
+    ('journal_horizon', 'referral_admin referral_auditor referral_integration'),
+    ('verify_coverage', 'referral_admin referral_auditor'), ('journal_differences', 'referral_admin referral_auditor'),
+    ('seal', 'referral_admin'), ('evidence_pack', 'referral_admin referral_auditor'),
+    ('verify_journal', 'referral_admin referral_auditor referral_integration'),
+    ('inclusion_proof', 'referral_admin referral_auditor referral_integration'),
+    ('consistency_proof', 'referral_admin referral_auditor referral_integration'),
+    ('check_rule', 'referral_admin referral_auditor referral_integration referral_rule_approver referral_rule_author'), ('current_actor', 'PUBLIC'), ('current_actor_kind', 'PUBLIC'), ('current_org', 'PUBLIC'),
     ('visible_orgs', 'PUBLIC'), ('next_transitions', 'PUBLIC'), ('step_before', 'PUBLIC'), ('has_document', 'PUBLIC'),
     ('broken_rules', 'referral_admin referral_auditor referral_rule_approver referral_rule_author'), ('check_attachable', 'PUBLIC'), ('check_identifies', 'PUBLIC'), ('check_rule_version', 'PUBLIC'),
     ('rule_checksum', 'PUBLIC'), ('deployed_objects', 'PUBLIC'), ('model_parts', 'PUBLIC'),

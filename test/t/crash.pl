@@ -125,8 +125,10 @@ sub check
 	             FULL JOIN (SELECT * FROM referral.journal WHERE entity = 'document') j ON j.entity_id = d.document_id
 	             GROUP BY 1 HAVING count(*) <> 1 OR document_id IS NULL},
 		'each document has one journal row, and the other way round');
-	is($node->safe_psql('postgres', "SELECT bt_index_check(c, true) FROM unnest('{referral.journal_pkey, referral.journal_entity, referral.referral_pkey, referral.referral_state}'::regclass[]) c"),
-		"\n\n\n", "$name: the indexes have all rows");
+	is($node->safe_psql('postgres', "SELECT count(bt_index_check(i.indexrelid, true)) > 3 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam
+		WHERE a.amname = 'btree' AND c.relkind = 'i' AND (i.indrelid = 'referral.referral'::regclass
+		  OR i.indrelid IN (SELECT p.relid FROM pg_partition_tree('referral.journal') p))"),
+		"t", "$name: the indexes have all rows");
 
 	# what the clients were told
 	my @acknowledged = map { split /\n/, slurp_file($_) } glob("$dir/acknowledged.*");
