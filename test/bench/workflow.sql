@@ -1,23 +1,6 @@
 -- Tables and rivals of workflow.bench.sh. Every table has the columns, indexes and rows of bench.ours; the change that
 -- is measured sets state (ready_to_schedule and scheduled in turn) and scheduled_for, and step follows from state.
-SET client_min_messages = warning;
-CREATE SCHEMA bench;
-
--- ---------- Measuring: CPU time of this very backend, in ns ----------
-
-CREATE FUNCTION bench.cpu() RETURNS bigint LANGUAGE sql SECURITY DEFINER AS
-$$ SELECT split_part(pg_read_file('/proc/self/schedstat'), ' ', 1)::bigint $$;
-
-CREATE TABLE bench.result (section text, round int, variant text, ns float8, n int);
-CREATE FUNCTION bench.stop(section text, round int, variant text, n int, started bigint) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER AS $$
-DECLARE
-    ns bigint := bench.cpu() - started;
-BEGIN
-    IF round >= 0 THEN
-        INSERT INTO bench.result VALUES (section, round, variant, ns, n);
-    END IF;
-END $$;
+\ir lib.sql
 
 -- Rounds go there and back. What a round needs to know:
 CREATE FUNCTION bench.turn(round int) RETURNS TABLE (
@@ -104,7 +87,7 @@ BEGIN
     FOREACH name IN ARRAY '{bare,floor,plpgsql_static,plpgsql_execute,plpgsql_jsonb}'::text[] LOOP
         EXECUTE format('CREATE TABLE bench.%I (LIKE referral.referral INCLUDING ALL)', name);
         EXECUTE format('INSERT INTO bench.%I SELECT * FROM bench.ours', name);
-        EXECUTE format('CREATE TABLE bench.journal_%s (LIKE referral.journal INCLUDING ALL)', name);
+        PERFORM bench.make_journal('journal_' || name);
         EXECUTE format('INSERT INTO bench.journal_%s SELECT (jsonb_populate_record(j, ''{"changes": null}'')).*'
                        ' FROM referral.journal j', name);
         PERFORM setval(format('bench.journal_%s_journal_id_seq', name), (SELECT max(journal_id) FROM referral.journal));
