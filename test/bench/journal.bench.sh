@@ -288,7 +288,7 @@ if wanted 4; then
 			done
 		done
 		# the statement that looks for new ones, as it ran last: of its plan the part that reads the journal
-		awk '/plan:$/ { part = "" } /^ *CTE batch/ { show = 1 } /^ *CTE taken/ { show = 0; last = part }
+		awk '/plan:$/ { part = "" } /^ *CTE/ { if (show) last = part; show = /CTE batch/ }
 			show { part = part $0 "\n" } END { printf "%s", last }' "$plans" > "$plans.batch"
 		printf 'By which plan events() finds them, first partition: '
 		if grep -q 'Index Cond:.*org_id = .*ROW(xid_epoch, xid, journal_id) > ' "$plans.batch" &&
