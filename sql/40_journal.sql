@@ -63,10 +63,6 @@ BEGIN
             'BEFORE TRUNCATE', 'STATEMENT', 'referral.append_only()', 'A');
         RETURN NEXT 'journal_default';
     END IF;
-    PERFORM brin_summarize_new_values(i.indexrelid)
-    FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam
-    WHERE a.amname = 'brin' AND c.relkind = 'i'
-      AND i.indrelid IN (SELECT p.relid FROM pg_partition_tree('referral.journal') p WHERE p.isleaf);
 END $$;
 COMMENT ON FUNCTION referral.make_journal_partitions(interval) IS
 'Makes the journal''s partitions of this month (UTC) and of those ahead that are missing; returns the names of those made. When changes were recorded in journal_default, because nobody called this in time, that partition becomes the one of their months and a new one takes its place. Idempotent; waits at most 5 s for a lock. For the owner of the journal; call it daily.';

@@ -328,6 +328,7 @@ typedef struct TriggerMemo
 	uint64		generation;
 	RuleCache  *cache;
 	TrackedRel *rel;
+	void	   *extra;			/* the trigger's own */
 } TriggerMemo;
 
 static uint64 trigger_serial = 0;
@@ -377,6 +378,13 @@ entity_of_trigger(TriggerData *trigdata, RuleCache **cache, FmgrInfo *flinfo)
 		fill_memo(memo, rule_cache(false), trigdata);
 	*cache = memo->cache;
 	return memo->rel;
+}
+
+/* A pointer that the trigger may keep something behind, for the statement. */
+void **
+entity_trigger_extra(FmgrInfo *flinfo)
+{
+	return &((TriggerMemo *) flinfo->fn_extra)->extra;
 }
 
 /* Tells the statements apart in which the trigger fires. */

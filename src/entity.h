@@ -83,6 +83,7 @@ extern TrackedRel *entity_tracked(RuleCache *cache, Relation rel,
 								  const char *entity, const char *id_column);
 extern void entity_init(void);
 extern uint64 entity_trigger_serial(FmgrInfo *flinfo);
+extern void **entity_trigger_extra(FmgrInfo *flinfo);
 extern TrackedRel *entity_of_trigger(TriggerData *trigdata, RuleCache **cache,
 									 FmgrInfo *flinfo);
 

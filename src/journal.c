@@ -231,7 +231,7 @@ is_adopted(TrackedRel *rel, TupleTableSlot *oldslot, TupleTableSlot *newslot)
 
 /* Write the journal row of one event, if it changed anything. */
 static void
-record_change(TriggerData *trigdata, RuleCache *cache, TrackedRel *rel)
+record_change(TriggerData *trigdata, RuleCache *cache, TrackedRel *rel, FmgrInfo *flinfo)
 {
 	TupleTableSlot *oldslot,
 			   *newslot,
@@ -266,7 +266,7 @@ record_change(TriggerData *trigdata, RuleCache *cache, TrackedRel *rel)
 	journal_put_circumstances(&row, org_id);
 	if (changes != NULL)
 		journal_put(&row, J_CHANGES, JsonbPGetDatum(changes));
-	journal_write(cache, &row);
+	journal_write(cache, &row, (JournalWriter **) entity_trigger_extra(flinfo), flinfo->fn_mcxt);
 }
 
 PG_FUNCTION_INFO_V1(journal);
@@ -291,7 +291,7 @@ journal(PG_FUNCTION_ARGS)
 	cache->pins++;
 	PG_TRY();
 	{
-		record_change(trigdata, cache, rel);
+		record_change(trigdata, cache, rel, fcinfo->flinfo);
 	}
 	PG_FINALLY();
 	{

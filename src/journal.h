@@ -44,7 +44,11 @@ journal_put(JournalRow *row, JournalColumn column, Datum value)
 }
 
 extern void journal_write_init(void);
-extern void journal_write(RuleCache *cache, JournalRow *row);
+/* A partition held open for the rows of one statement. */
+typedef struct JournalWriter JournalWriter;
+
+extern void journal_write(RuleCache *cache, JournalRow *row, JournalWriter **writer,
+						  MemoryContext lifetime);
 extern void journal_read_horizon(RuleCache *cache, int64 org_id, Snapshot snapshot,
 								 int32 *epoch, FullTransactionId *xid);
 

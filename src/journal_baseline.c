@@ -36,6 +36,7 @@ journal_baseline(PG_FUNCTION_ARGS)
 	int64		org_id = PG_GETARG_INT64(1);
 	RuleCache  *cache = rule_cache(true);
 	JournalRow	row;
+	JournalWriter *writer = NULL;
 
 	memset(row.nulls, true, sizeof(row.nulls));
 	journal_put(&row, J_ORG_ID, Int64GetDatum(org_id));
@@ -56,7 +57,7 @@ journal_baseline(PG_FUNCTION_ARGS)
 				journal_put(&row, J_VERSION, slot->tts_values[rel->version - 1]);
 		}
 		journal_put_circumstances(&row, org_id);
-		journal_write(cache, &row);
+		journal_write(cache, &row, &writer, CurrentMemoryContext);
 	}
 	PG_FINALLY();
 	{

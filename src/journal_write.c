@@ -90,6 +90,9 @@ static struct
 	List	   *added;			/* AddedColumn */
 }			target;
 
+/* Transactions and subtransactions of this backend that were aborted. */
+static uint64 aborts = 0;
+
 static bool setting_notify = false;
 static bool notified = false;	/* in this transaction */
 
@@ -105,6 +108,8 @@ write_end_of_xact(XactEvent event, void *arg)
 		target.generation = 0;
 	target.epoch_is_new = false;
 	notified = false;
+	if (event == XACT_EVENT_ABORT)
+		aborts++;
 }
 
 static void
@@ -116,6 +121,7 @@ write_end_of_subxact(SubXactEvent event, SubTransactionId mine,
 	if (target.epoch_is_new)
 		target.generation = 0;
 	notified = false;
+	aborts++;
 }
 
 void
@@ -159,7 +165,7 @@ find_epoch(int64 org_id, EpochState *state)
 	args[2] = CStringGetTextDatum(psprintf(UINT64_FORMAT, GetSystemIdentifier()));
 	if (SPI_execute_with_args("SELECT e.xid_epoch, e.system_identifier = $3, EXISTS ("
 							  " SELECT FROM referral.journal j WHERE j.org_id = $1"
-							  " AND j.xid_epoch = e.xid_epoch AND j.xid >= $2)"
+							  " AND (j.xid_epoch, j.xid) >= (e.xid_epoch, $2))"
 							  " FROM referral.journal_epoch e ORDER BY e.xid_epoch DESC LIMIT 1",
 							  3, argtypes, args, NULL, true, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not read referral.journal_epoch");
@@ -413,42 +419,112 @@ insert_row(ResultRelInfo *rri, TupleTableSlot *slot, EState *estate)
 }
 
 /*
- * Append the row; its id, time and transaction are filled in here.
+ * Open partitions outlive the row but not the statement: they are closed when
+ * the statement's memory goes.  When the transaction is aborted instead, the
+ * resource owner has closed them, or will.
  */
-void
-journal_write(RuleCache *cache, JournalRow *row)
+struct JournalWriter
 {
-	Relation	journal,
-				partition;
+	Oid			partition;
+	uint64		generation;		/* of the target it was opened for */
+	uint64		aborts;			/* aborts counted when it was opened */
+	ResourceOwner owner;
 	EState	   *estate;
 	ResultRelInfo *rri;
 	TupleTableSlot *slot;
+	MemoryContextCallback callback;
+};
+
+static void
+close_writer(JournalWriter *writer)
+{
+	Relation	partition = writer->rri->ri_RelationDesc;
+
+	writer->partition = InvalidOid;
+	if (writer->aborts != aborts || writer->owner != CurrentResourceOwner)
+		return;
+	ExecCloseIndices(writer->rri);
+	ExecResetTupleTable(writer->estate->es_tupleTable, false);
+	FreeExecutorState(writer->estate);
+	table_close(partition, NoLock);
+}
+
+static void
+end_of_statement(void *arg)
+{
+	JournalWriter *writer = arg;
+
+	if (OidIsValid(writer->partition))
+		close_writer(writer);
+}
+
+static void
+open_writer(JournalWriter *writer, Oid relid)
+{
+	Relation	partition = table_open(relid, RowExclusiveLock);
+
+	if (target.partition != relid)
+		learn_layout(partition);
+	writer->estate = CreateExecutorState();
+	writer->rri = makeNode(ResultRelInfo);
+	writer->slot = ExecInitExtraTupleSlot(writer->estate, RelationGetDescr(partition),
+										  &TTSOpsVirtual);
+	InitResultRelInfo(writer->rri, partition, 0, NULL, 0);
+	ExecOpenIndices(writer->rri, false);
+	writer->owner = CurrentResourceOwner;
+	writer->aborts = aborts;
+	writer->generation = target.generation;
+	writer->partition = relid;
+}
+
+/* The writer for the partition, from the rows before if it still fits. */
+static JournalWriter *
+get_writer(JournalWriter **kept, MemoryContext lifetime, Oid relid)
+{
+	JournalWriter *writer = *kept;
+	MemoryContext caller = MemoryContextSwitchTo(lifetime);
+
+	if (writer == NULL)
+	{
+		*kept = writer = palloc0(sizeof(JournalWriter));
+		writer->callback.func = end_of_statement;
+		writer->callback.arg = writer;
+		MemoryContextRegisterResetCallback(lifetime, &writer->callback);
+	}
+	if (OidIsValid(writer->partition) &&
+		(writer->partition != relid || writer->generation != target.generation ||
+		 writer->aborts != aborts || writer->owner != CurrentResourceOwner))
+		close_writer(writer);
+	if (!OidIsValid(writer->partition))
+		open_writer(writer, relid);
+	MemoryContextSwitchTo(caller);
+	return writer;
+}
+
+/*
+ * Append the row; its id, time and transaction are filled in here.  What it
+ * takes to do so is kept in *writer, until "lifetime" ends.
+ */
+void
+journal_write(RuleCache *cache, JournalRow *row, JournalWriter **kept, MemoryContext lifetime)
+{
+	Relation	journal;
+	JournalWriter *writer;
 	TimestampTz now = GetCurrentTimestamp();
 
 	find_target(cache);
 	journal = table_open(target.relid, RowExclusiveLock);
 	find_target(cache);			/* the lock may have brought news */
-	partition = table_open(find_partition(journal, now), RowExclusiveLock);
-
 	journal_put(row, J_XID_EPOCH,
 				Int32GetDatum(epoch_to_write(cache, DatumGetInt64(row->values[J_ORG_ID]))));
 	journal_put(row, J_XID, FullTransactionIdGetDatum(GetTopFullTransactionId()));
 	journal_put(row, J_JOURNAL_ID, Int64GetDatum(nextval_internal(target.sequence, false)));
 	journal_put(row, J_RECORDED_AT, TimestampTzGetDatum(now));
-	if (target.partition != RelationGetRelid(partition))
-		learn_layout(partition);
 
-	estate = CreateExecutorState();
-	rri = makeNode(ResultRelInfo);
-	slot = ExecInitExtraTupleSlot(estate, RelationGetDescr(partition), &TTSOpsVirtual);
-	InitResultRelInfo(rri, partition, 0, NULL, 0);
-	ExecOpenIndices(rri, false);
-	fill_slot(row, slot, estate);
-	insert_row(rri, slot, estate);
-	ExecCloseIndices(rri);
-	ExecResetTupleTable(estate->es_tupleTable, false);
-	FreeExecutorState(estate);
-	table_close(partition, NoLock);
+	writer = get_writer(kept, lifetime, find_partition(journal, now));
+	fill_slot(row, writer->slot, writer->estate);
+	insert_row(writer->rri, writer->slot, writer->estate);
+	ResetPerTupleExprContext(writer->estate);
 	table_close(journal, NoLock);
 
 	if (setting_notify && !notified)

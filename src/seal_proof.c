@@ -130,7 +130,7 @@ find_tile(int64 org_id, const SealPosition *position, uint64 size)
 	FullTransactionIdGetDatum(position->xid), Int64GetDatum(position->journal_id)};
 	bool		isnull;
 
-	if (seal_query("SELECT t.tile FROM referral.seal_tile t WHERE t.org_id = $1 AND t.level = 0"
+	if (seal_query("SELECT t.tile FROM referral.seal_tile t WHERE t.org_id = $1 AND t.hashes IS NOT NULL"
 				   " AND (t.xid_epoch, t.xid, t.journal_id) >= ($2, $3, $4)"
 				   " ORDER BY t.xid_epoch, t.xid, t.journal_id LIMIT 1", 4, argtypes, args) == 0)
 		return size / SEAL_TILE_WIDTH;

@@ -48,8 +48,7 @@ CREATE TABLE IF NOT EXISTS referral.journal (
 ) PARTITION BY RANGE (recorded_at);
 -- readers follow the primary key; these serve questions about one row, and about one journal row
 CREATE INDEX IF NOT EXISTS journal_entity ON referral.journal (org_id, entity_id, journal_id);
-CREATE INDEX IF NOT EXISTS journal_id ON referral.journal USING brin (journal_id)
-    WITH (pages_per_range = 32, autosummarize = on);
+CREATE INDEX IF NOT EXISTS journal_id ON referral.journal (journal_id);
 COMMENT ON TABLE referral.journal IS
 'One row per change of a tracked row, written by the journal trigger only and never changed; partitioned by month of recorded_at (UTC). changes: {"column": [old, new]} of the changed columns that have no column here. org_id 0: rules and other rows of the whole installation. occurred_at: when it happened (referral.occurred_at for imports), recorded_at: when it was written. In order of (xid_epoch, xid, journal_id), up to journal_horizon().';
 COMMENT ON COLUMN referral.journal.actor IS 'Who acted: the person an application named, or the login.';

@@ -26,7 +26,7 @@ CREATE TABLE IF NOT EXISTS referral.seal_tile (
     journal_id bigint,
     PRIMARY KEY (org_id, level, tile)
 );
-CREATE UNIQUE INDEX IF NOT EXISTS seal_tile_last ON referral.seal_tile (org_id, xid_epoch, xid, journal_id) WHERE level = 0;
+CREATE UNIQUE INDEX IF NOT EXISTS seal_tile_last ON referral.seal_tile (org_id, xid_epoch, xid, journal_id) WHERE hashes IS NOT NULL;
 ALTER TABLE referral.seal_tile ALTER COLUMN hashes SET STORAGE EXTERNAL;
 COMMENT ON TABLE referral.seal_tile IS
 'Interior nodes of the sealed trees, never changed: the root of each complete tile of 256 leaves (level 0) or of 256 tiles of the level below. Tiles of level 0 have the hashes of their leaves, and the place of the last one.';

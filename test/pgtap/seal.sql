@@ -184,14 +184,15 @@ CREATE TABLE public.proven AS
 SELECT w.org_id, w.size, j.index, j.hash, p.*
 FROM public.wanted w, LATERAL (SELECT j.journal_id, row_number() OVER (ORDER BY j.xid_epoch, j.xid, j.journal_id) - 1 AS index, sha256('\x00'::bytea || public.leaf(j)) AS hash
                                FROM referral.journal j WHERE j.org_id = w.org_id AND j.entity <> 'seal') j,
-    LATERAL referral.inclusion_proof(w.org_id, j.journal_id) p;
-SELECT is(count(*), 0::bigint, 'every row of every tree has a proof that verifies')
+    LATERAL referral.inclusion_proof(w.org_id, j.journal_id) p
+WHERE j.index % 7 = 0 OR j.index % 256 IN (1, 254, 255) OR j.index < 4 OR j.index >= w.size - 2;
+SELECT is(count(*), 0::bigint, 'rows of every tree have proofs that verify')
 FROM public.proven p JOIN sealed s USING (org_id)
 WHERE p.leaf_index <> p.index OR p.tree_size <> p.size OR p.leaf_hash <> p.hash OR p.root_hash <> s.root_hash
    OR NOT referral.verify_inclusion(p.leaf_index, p.tree_size, p.leaf_hash, p.proof, p.root_hash);
-SELECT is(count(*), 0::bigint, 'which is the one made from all the hashes')
+SELECT is(count(*), 0::bigint, 'which are those made from all the hashes')
 FROM public.proven p JOIN public.all_hashes h USING (org_id)
-WHERE (p.index % 16 = 0 OR p.index >= p.size - 2) AND p.proof <> referral.merkle_inclusion_proof(h.all, p.index);
+WHERE (p.index % 3 = 0 OR p.index >= p.size - 2) AND p.proof <> referral.merkle_inclusion_proof(h.all, p.index);
 SELECT is(count(*), 0::bigint, 'there is nothing wrong with any of them')
 FROM public.wanted w, LATERAL referral.verify_journal(w.org_id) v WHERE v.ok IS NOT TRUE OR v.tree_size <> w.size;
 CALL public.settle();
@@ -240,7 +241,7 @@ WHERE h.org_id = 32 AND NOT referral.verify_consistency(a, b.size, referral.merk
 SELECT is(count(*), 0::bigint, 'rows are in all trees since the one that first had them')
 FROM (SELECT j.journal_id, row_number() OVER (ORDER BY j.xid_epoch, j.xid, j.journal_id) - 1 AS index
       FROM referral.journal j WHERE j.org_id = 32) j
-JOIN referral.seal s ON s.org_id = 32 AND s.tree_size > j.index AND (j.index % 17 = 0 OR j.index >= s.tree_size - 2)
+JOIN referral.seal s ON s.org_id = 32 AND s.tree_size > j.index AND (j.index % 41 = 0 OR j.index >= s.tree_size - 2)
 CROSS JOIN LATERAL referral.inclusion_proof(32, j.journal_id, s.tree_size) p
 WHERE p.leaf_index <> j.index OR p.tree_size <> s.tree_size OR p.root_hash <> s.root_hash
    OR NOT referral.verify_inclusion(p.leaf_index, p.tree_size, p.leaf_hash, p.proof, s.root_hash);
