@@ -355,7 +355,8 @@ BEGIN
     END IF;
     EXECUTE format('CREATE OR REPLACE TRIGGER %I %s ON %s FOR EACH %s EXECUTE FUNCTION %s',
                    trigger, events, relation, level, call);
-    fires := coalesce(present.tgenabled, fires);
+    -- what somebody has switched off stays off, but a restore may have made an ALWAYS trigger an ordinary one
+    fires := CASE WHEN present.tgenabled IS NULL OR (present.tgenabled = 'O' AND fires = 'A') THEN fires ELSE present.tgenabled END;
     IF fires <> 'O' THEN
         EXECUTE format('ALTER TABLE %s %s TRIGGER %I', relation,
                        CASE fires WHEN 'A' THEN 'ENABLE ALWAYS' WHEN 'R' THEN 'ENABLE REPLICA' ELSE 'DISABLE' END, trigger);

@@ -85,6 +85,10 @@ DECLARE
     e record;
     affected record := CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
 BEGIN
+    IF TG_OP = 'UPDATE' AND NEW.entity <> OLD.entity THEN
+        RAISE EXCEPTION 'a mark on a column of entity "%" stays with that entity', OLD.entity
+            USING ERRCODE = 'RF003', DETAIL = 'Its owner decides about it.', HINT = 'DELETE it, and INSERT another one.';
+    END IF;
     SELECT x.*, c.relowner INTO e FROM referral.entity x LEFT JOIN pg_class c ON c.oid = x.relation
     WHERE x.entity = affected.entity;
     IF e.relowner IS NOT NULL AND pg_has_role(current_user, e.relowner, 'USAGE') IS NOT TRUE THEN
@@ -191,6 +195,10 @@ BEGIN
             FROM referral.journal j WHERE j.entity = $1),
         replayed AS (
             SELECT t.org_id, t.entity_id,
+                   -- does what is left begin with all of the row, or with a change of it, after a purge?
+                   bool_or(t.action = 'insert' OR t.transition = 'attach')
+                       FILTER (WHERE t.deleted IS NULL OR t.journal_id > t.deleted) IS TRUE
+                   OR NOT EXISTS (SELECT FROM referral.journal_purge p WHERE p.org_id = t.org_id) AS whole,
                    count(*) FILTER (WHERE t.deleted IS NULL OR t.journal_id > t.deleted) > 0 AS exists,
                    coalesce(jsonb_object_agg(c.column_name, c.value ORDER BY t.journal_id)
                             FILTER (WHERE c.column_name IS NOT NULL AND (t.deleted IS NULL OR t.journal_id > t.deleted)), '{}') AS row
@@ -199,12 +207,15 @@ BEGIN
             GROUP BY t.org_id, t.entity_id),
         compared AS (
             SELECT coalesce(x.org_id, r.org_id) AS org_id, coalesce(x.id, r.entity_id) AS id,
-                   CASE WHEN r.entity_id IS NULL THEN 'never recorded'
+                   CASE WHEN r.entity_id IS NULL THEN
+                             CASE WHEN EXISTS (SELECT FROM referral.journal_purge p WHERE p.org_id = x.org_id)
+                                  THEN 'no record left' ELSE 'never recorded' END
                         WHEN x.id IS NULL AND r.exists THEN 'deleted without a record'
                         WHEN x.id IS NOT NULL AND NOT r.exists THEN 'recorded as deleted'
                         WHEN x.id IS NOT NULL THEN 'differs' END AS problem,
-                   CASE WHEN x.id IS NOT NULL AND r.exists
-                        THEN referral.journal_differences($1, x.row, r.row) END AS columns
+                   CASE WHEN x.id IS NOT NULL AND r.exists THEN ARRAY(
+                        SELECT d FROM unnest(referral.journal_differences($1, x.row, r.row)) d
+                        WHERE r.whole OR r.row ? d) END AS columns
             FROM (SELECT %2$s AS org_id, t.%3$I::bigint AS id, t AS row FROM %1$s t) x
             FULL JOIN replayed r ON r.org_id = x.org_id AND r.entity_id = x.id)
         SELECT c.org_id, c.id, c.problem, c.columns FROM compared c
@@ -212,7 +223,7 @@ BEGIN
         ORDER BY 1, 2 $query$, e.relation, org_column, e.id_column) USING entity;
 END $$;
 COMMENT ON FUNCTION referral.verify_coverage(text) IS
-'Rows of an entity''s table that are not what the journal says they are, because they were changed with triggers off or in replica role: never recorded, deleted without a record, recorded as deleted, or differs (columns names the columns, version included). No row: all that is there was recorded. Compares what the session may see; reads the whole table and its whole journal. RF019 when there is no such entity. Null: no rows.';
+'Rows of an entity''s table that are not what the journal says they are, because they were changed with triggers off or in replica role: never recorded (or, where old partitions were purged, no record left, which may be right), deleted without a record, recorded as deleted, or differs (columns names the columns, version included). No row: all that is there was recorded. Compares what the session may see; reads the whole table and its whole journal. RF019 when there is no such entity. Null: no rows.';
 
 CREATE FUNCTION referral.journal_baseline(entity text, org_id bigint, id bigint, tracked record, replayed jsonb) RETURNS void
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'journal_baseline';
@@ -239,7 +250,9 @@ BEGIN
              THEN 't.org_id = $2' ELSE '$2 = 0' END, e.id_column);
     EXECUTE format($query$
         SELECT CASE WHEN t.%I IS NOT NULL THEN
-                        CASE WHEN $4 IS NULL THEN 'never recorded'
+                        CASE WHEN $4 IS NULL AND EXISTS (SELECT FROM referral.journal j WHERE j.org_id = $2 AND j.entity_id = $3 AND j.entity = $1)
+                             THEN 'recorded as deleted'
+                             WHEN $4 IS NULL THEN 'never recorded'
                              WHEN referral.journal_differences($1, t, $4) <> '{}' THEN 'differs' END
                     WHEN $4 IS NOT NULL THEN 'deleted without a record' END %s $query$, e.id_column, source)
        INTO problem USING entity, org_id, id, replayed;

@@ -114,16 +114,19 @@ BEGIN
     VALUES (org, create_consumer.consumer, create_consumer.filter, coalesce(create_consumer.include_values, false),
             coalesce(create_consumer.max_attempts, 10));
     -- the horizon first: what comes in between is then behind it
-    SELECT h.xid_epoch, h.xid, 0::bigint AS journal_id INTO horizon FROM referral.journal_horizon(org) h;
+    SELECT h.xid_epoch, h.xid INTO horizon FROM referral.journal_horizon(org) h;
     SELECT j.xid_epoch, j.xid, j.journal_id - 1 AS journal_id INTO first
     FROM referral.journal j
     WHERE j.org_id = org AND j.recorded_at >= coalesce(create_consumer.start, now())
     ORDER BY j.xid_epoch, j.xid, j.journal_id LIMIT 1;
+    -- after the last row that is settled: the horizon itself would mean nothing in an older copy of the cluster
     IF first.journal_id IS NULL OR (first.xid_epoch, first.xid) >= (horizon.xid_epoch, horizon.xid) THEN
-        first := horizon;
+        SELECT j.xid_epoch, j.xid, j.journal_id INTO first FROM referral.journal j
+        WHERE j.org_id = org AND (j.xid_epoch, j.xid) < (horizon.xid_epoch, horizon.xid)
+        ORDER BY j.xid_epoch DESC, j.xid DESC, j.journal_id DESC LIMIT 1;
     END IF;
     INSERT INTO referral.consumer_position (org_id, consumer, xid_epoch, xid, journal_id)
-    VALUES (org, create_consumer.consumer, first.xid_epoch, first.xid, first.journal_id);
+    VALUES (org, create_consumer.consumer, coalesce(first.xid_epoch, 0), coalesce(first.xid, '0'), coalesce(first.journal_id, 0));
 END $$;
 COMMENT ON FUNCTION referral.create_consumer(text, text, timestamptz, boolean, integer) IS
 'Registers a consumer of the organisation''s events (referral.current_org()). filter: rule expression over a journal row; null for all. start: no event recorded at or after it is missed, some that were recorded shortly before it may come too; -infinity for all that the journal has, a time to come counts as now, null too. include_values: events carry old and new values, those of patients included. max_attempts: how often an event is handed out before it is dead. RF011 when the filter is not a rule, RF003 when somebody else than referral_admin wants values; 23505 when there is one of that name.';
@@ -201,6 +204,7 @@ DECLARE
     seen integer;
     handed integer;
     moved boolean := false;
+    left_out record;
 BEGIN
     SELECT * INTO c FROM referral.lock_consumer(events.consumer);
     IF events.max < 1 THEN
@@ -318,16 +322,18 @@ BEGIN
             EXIT WHEN seen < room OR n >= events.max;
         END LOOP;
         -- what the filter left out need not be looked at again
-        IF seen < room AND c.filter IS NOT NULL
-           AND (SELECT true FROM referral.journal j
-                WHERE j.org_id = c.org_id
-                  AND (j.xid_epoch, j.xid, j.journal_id) > (c.xid_epoch, c.xid, c.journal_id)
-                  AND (j.xid_epoch, j.xid) < (horizon.xid_epoch, horizon.xid)
-                ORDER BY j.xid_epoch, j.xid, j.journal_id LIMIT 1) THEN
-            moved := true;
-            c.xid_epoch := horizon.xid_epoch;
-            c.xid := horizon.xid;
-            c.journal_id := 0;
+        IF seen < room AND c.filter IS NOT NULL THEN
+            SELECT j.xid_epoch, j.xid, j.journal_id INTO left_out FROM referral.journal j
+            WHERE j.org_id = c.org_id
+              AND (j.xid_epoch, j.xid, j.journal_id) > (c.xid_epoch, c.xid, c.journal_id)
+              AND (j.xid_epoch, j.xid) < (horizon.xid_epoch, horizon.xid)
+            ORDER BY j.xid_epoch DESC, j.xid DESC, j.journal_id DESC LIMIT 1;
+            IF FOUND THEN
+                moved := true;
+                c.xid_epoch := left_out.xid_epoch;
+                c.xid := left_out.xid;
+                c.journal_id := left_out.journal_id;
+            END IF;
         END IF;
     END IF;
     IF n > 0 OR moved THEN

@@ -32,14 +32,20 @@ COMMENT ON FUNCTION referral.consistency_proof(bigint, bigint, bigint) IS
 'Proof that the tree of new_size leaves begins with that of old_size leaves, for verify_consistency() (RFC 9162 2.1.4). RF019 when the tree never had so many leaves, RF003 when the organisation is not the session''s. Null for null.';
 
 CREATE FUNCTION referral.export_checkpoint(org_id bigint, origin text DEFAULT NULL) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT coalesce(export_checkpoint.origin, 'referral/organization/' || s.org_id) || E'\n'
-           || s.tree_size || E'\n' || encode(s.root_hash, 'base64') || E'\n'
-    FROM referral.seal s WHERE s.org_id = export_checkpoint.org_id
-    ORDER BY s.seal_id DESC LIMIT 1
-$$;
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF origin !~ '^[^[:space:]+]+$' THEN
+        RAISE EXCEPTION 'this is no origin of a checkpoint'
+            USING ERRCODE = 'RF020', DETAIL = 'It is one line, not empty, without white space and plus signs.',
+                  HINT = 'Name the log, such as example.org/referrals.';
+    END IF;
+    RETURN (SELECT coalesce(export_checkpoint.origin, 'referral/organization/' || s.org_id) || E'\n'
+                   || s.tree_size || E'\n' || encode(s.root_hash, 'base64') || E'\n'
+            FROM referral.seal s WHERE s.org_id = export_checkpoint.org_id
+            ORDER BY s.seal_id DESC LIMIT 1);
+END $$;
 COMMENT ON FUNCTION referral.export_checkpoint(bigint, text) IS
-'The last tree head of an organisation as the text of a checkpoint (C2SP tlog-checkpoint: origin, size, root in base64, a line each), to be signed and kept elsewhere. origin names the log for the world; the default is good inside one house. Null when nothing is sealed or visible.';
+'The last tree head of an organisation as the text of a checkpoint (C2SP tlog-checkpoint: origin, size, root in base64, a line each), to be signed and kept elsewhere. origin names the log for the world; the default is good inside one house. RF020 for an origin with white space or a plus sign. Null when nothing is sealed or visible.';
 
 CREATE FUNCTION referral.journal_leaves(org_id bigint, partition regclass)
 RETURNS TABLE (first_leaf bigint, last_leaf bigint)

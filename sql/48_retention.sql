@@ -1,21 +1,30 @@
 -- retention: what of the journal may go, and the proof that it went rightly
 
+CREATE FUNCTION referral.former_purges(org_id bigint, purge_id bigint) RETURNS bytea
+LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO, MDY'
+SET intervalstyle = 'postgres' SET bytea_output = 'hex' AS $$
+    SELECT sha256(convert_to(coalesce(string_agg(ROW(p.purge_id, p.partition, p.from_time, p.to_time, p.nrows, p.leaves, p.tree_size,
+                                                     p.root_hash, p.keep, p.purged_at, p.former)::text, E'\n' ORDER BY p.purge_id), ''), 'UTF8'))
+    FROM referral.journal_purge p WHERE p.org_id = former_purges.org_id AND p.purge_id < former_purges.purge_id
+$$;
+COMMENT ON FUNCTION referral.former_purges(bigint, bigint) IS
+'SHA-256 of what journal_purge has of an organisation before a purge: the later purge answers for them when what the journal told of them is purged. Null for null.';
+
 CREATE FUNCTION referral.purged_leaves(org_id bigint) RETURNS TABLE (first_leaf bigint, last_leaf bigint)
 LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
-    WITH RECURSIVE purge AS (
+    WITH purge AS (
         SELECT p.*, EXISTS (
             SELECT FROM referral.journal j
             WHERE j.org_id = p.org_id AND j.entity_id = p.purge_id AND j.entity = 'journal_purge' AND j.action = 'insert'
               AND referral.journal_differences('journal_purge', p,
-                      (SELECT jsonb_object_agg(c.key, c.value -> 1) FROM jsonb_each(j.changes) c)) = '{}') AS told
+                      (SELECT jsonb_object_agg(c.key, c.value -> 1)
+                       FROM jsonb_each(CASE jsonb_typeof(j.changes) WHEN 'object' THEN j.changes END) c)) = '{}') AS told
         FROM referral.journal_purge p WHERE p.org_id = purged_leaves.org_id),
-    good AS (
-        SELECT p.purge_id, p.from_time, p.to_time, p.leaves FROM purge p WHERE p.told
-        UNION
-        -- what told of this one was purged itself, in good order
-        SELECT p.purge_id, p.from_time, p.to_time, p.leaves
-        FROM purge p JOIN good g ON p.purge_id < g.purge_id AND p.purged_at >= g.from_time AND p.purged_at < g.to_time)
-    SELECT lower(r), upper(r) - 1 FROM good, unnest(good.leaves) r
+    answering AS (
+        SELECT max(p.purge_id) AS purge_id FROM purge p WHERE p.told AND p.former = referral.former_purges(p.org_id, p.purge_id))
+    SELECT lower(r), upper(r) - 1
+    FROM purge p LEFT JOIN answering a ON p.purge_id < a.purge_id, unnest(p.leaves) r
+    WHERE p.told OR a.purge_id IS NOT NULL
 $$;
 COMMENT ON FUNCTION referral.purged_leaves(bigint) IS
 'Leaves of an organisation''s tree whose rows were purged, as ranges: those of the purges that the journal tells of in the same words. Null for null.';
@@ -83,9 +92,9 @@ BEGIN
                         USING ERRCODE = 'RF021', DETAIL = 'What is not sealed would be gone without a trace.',
                               HINT = 'SELECT * FROM referral.verify_journal(…) tells more.';
                 END IF;
-                INSERT INTO referral.journal_purge (org_id, partition, from_time, to_time, nrows, leaves, tree_size, root_hash, keep, purged_at)
+                INSERT INTO referral.journal_purge (org_id, partition, from_time, to_time, nrows, leaves, tree_size, root_hash, keep, purged_at, former)
                 SELECT o, split_part(b.partition::text, '.', 2), b.from_time, b.to_time, nrows, ranges, s.tree_size, s.root_hash,
-                       purge_journal.keep, clock_timestamp()
+                       purge_journal.keep, clock_timestamp(), referral.former_purges(o, 9223372036854775807)
                 FROM referral.seal s WHERE s.org_id = o ORDER BY s.seal_id DESC LIMIT 1;
             END LOOP;
             EXECUTE format('DROP TABLE %s', b.partition);
@@ -96,5 +105,5 @@ END $$;
 COMMENT ON FUNCTION referral.purge_journal(interval, boolean) IS
 'Drops the partitions of the journal whose last row is older than keep (default 6 years, 45 CFR 164.316(b)(2)(i)), whole ones only: not those under a legal hold, with rows that are not sealed, or that a consumer has yet to read. By default only tells what it would do; dry_run false does it. Each purge is journaled, so the next seal() seals it; the hashes of the rows stay, and with them every proof. RF003 unless called by the owner of the journal, RF021 when the journal does not verify. Null: nothing happens.';
 
-REVOKE ALL ON FUNCTION referral.purged_leaves(bigint), referral.purge_obstacle(regclass, interval),
+REVOKE ALL ON FUNCTION referral.former_purges(bigint, bigint), referral.purged_leaves(bigint), referral.purge_obstacle(regclass, interval),
     referral.purge_journal(interval, boolean) FROM PUBLIC;

@@ -314,7 +314,7 @@ BEGIN
     -- partitions do not inherit statement triggers
     FOR part IN SELECT p.relid FROM pg_partition_tree(track_table.relation) p
                 UNION SELECT track_table.relation LOOP
-        PERFORM referral.lay_trigger(part, 'no_truncate', 'BEFORE TRUNCATE', 'STATEMENT', 'referral.append_only()');
+        PERFORM referral.lay_trigger(part, 'no_truncate', 'BEFORE TRUNCATE', 'STATEMENT', 'referral.append_only()', 'A');
     END LOOP;
 END $$;
 COMMENT ON FUNCTION referral.track_table(regclass, text, name, boolean) IS

@@ -44,7 +44,7 @@ BEGIN
     FOR part IN SELECT e.entity, e.relation, e.id_column FROM referral.entity e
                 WHERE e.entity <> 'referral' AND e.detached_at IS NULL
                   AND (SELECT count(*) FROM pg_attribute a WHERE a.attrelid = e.relation AND NOT a.attisdropped
-                         AND a.attname IN ('org_id', 'referral_id')) = 2
+                         AND a.attname IN ('org_id', 'referral_id') AND a.atttypid = 'bigint'::regtype) = 2
                   AND has_table_privilege(e.relation, 'SELECT')
                 ORDER BY e.entity LOOP
         EXECUTE format('SELECT jsonb_agg(to_jsonb(t) ORDER BY t.%1$I), array_agg(t.%1$I::bigint ORDER BY t.%1$I) FROM %2$s t'
@@ -68,8 +68,9 @@ BEGIN
                         ORDER BY j.journal_id), '[]')
                     FROM unnest(entities, ids) k (entity, id)
                     JOIN referral.journal j ON j.org_id = evidence_pack.org_id AND j.entity_id = k.id AND j.entity = k.entity
-                    LEFT JOIN LATERAL referral.inclusion_proof(j.org_id, j.journal_id, last_seal.tree_size) p
-                        ON (j.xid_epoch, j.xid, j.journal_id) <= (last_seal.xid_epoch, last_seal.xid, last_seal.journal_id)),
+                    CROSS JOIN LATERAL referral.inclusion_proof(j.org_id,
+                        CASE WHEN (j.xid_epoch, j.xid, j.journal_id) <= (last_seal.xid_epoch, last_seal.xid, last_seal.journal_id)
+                             THEN j.journal_id END, last_seal.tree_size) p),
         'checkpoint', CASE WHEN last_seal.org_id IS NOT NULL THEN jsonb_build_object(
             'tree_size', last_seal.tree_size, 'root_hash', encode(last_seal.root_hash, 'hex'), 'sealed_at', last_seal.sealed_at,
             'text', referral.export_checkpoint(org_id)) END);

@@ -19,6 +19,7 @@
 #include "common/hmac.h"
 #include "common/sha2.h"
 #include "lib/stringinfo.h"
+#include "optimizer/optimizer.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
@@ -260,6 +261,34 @@ is_compared(TrackedRel *rel, int index)
 }
 
 /*
+ * Is it what a column was added with?  The catalog keeps that until the table
+ * is written anew, and for plain tables only; then the default, if it is a
+ * constant, stands for it, if the row was ever recorded.
+ */
+static bool
+is_added_default(TrackedRel *rel, int index, Datum value, bool recorded)
+{
+	Form_pg_attribute att = TupleDescAttr(rel->desc, index);
+	TupleConstr *constr = rel->desc->constr;
+	bool		isnull;
+	Datum		added = getmissingattr(rel->desc, index + 1, &isnull);
+
+	if (!isnull)
+		return datum_image_eq(added, value, att->attbyval, att->attlen);
+	for (int i = 0; recorded && constr != NULL && i < constr->num_defval; i++)
+	{
+		Node	   *node;
+
+		if (constr->defval[i].adnum != index + 1)
+			continue;
+		node = eval_const_expressions(NULL, stringToNode(constr->defval[i].adbin));
+		return IsA(node, Const) && !((Const *) node)->constisnull &&
+			datum_image_eq(((Const *) node)->constvalue, value, att->attbyval, att->attlen);
+	}
+	return false;
+}
+
+/*
  * Does the column hold what the journal says?  A value that was recorded as a
  * digest is compared by digest; a column the journal never told of counts as
  * null, or as the default it was added with.
@@ -274,14 +303,9 @@ column_agrees(TrackedRel *rel, int index, TupleTableSlot *slot, Jsonb *replayed,
 	char	   *text;
 
 	if (told == NULL)
-	{
-		bool		isnull;
-		Datum		added = getmissingattr(rel->desc, index + 1, &isnull);
-
-		return rel->columns[index].treatment == JOURNAL_CARRIED ||
+		return rel->columns[index].treatment == JOURNAL_CARRIED || att->attgenerated ||
 			slot->tts_isnull[index] ||
-			(!isnull && datumIsEqual(added, slot->tts_values[index], att->attbyval, att->attlen));
-	}
+			is_added_default(rel, index, slot->tts_values[index], JB_ROOT_COUNT(replayed) > 0);
 	json_of_value(rel, index, slot, &held, guc_level);
 	text = text_of_json(told);
 	if (strcmp(text, text_of_json(&held)) == 0)

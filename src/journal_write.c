@@ -550,14 +550,17 @@ journal_read_horizon(RuleCache *cache, int64 org_id, Snapshot snapshot,
 	uint32		wraps;
 
 	find_target(cache);
-	*epoch = org_epoch(org_id)->to_read;
+	/* an older snapshot than the one it was learnt from must ask again */
+	*epoch = IsolationUsesXactSnapshot() ? 0 : org_epoch(org_id)->to_read;
 	if (*epoch == 0)
 	{
 		security_begin_read_as_of(&scope, cache->owner, snapshot);
 		*epoch = find_epoch(org_id, &state);
 		security_end_read(&scope);
-		if (state == EPOCH_GOES_ON)
+		if (state == EPOCH_GOES_ON && !IsolationUsesXactSnapshot())
 			org_epoch(org_id)->to_read = *epoch;
+		else if (state == EPOCH_AHEAD)
+			(*epoch)--;			/* nobody has begun the next one yet, and may not have to */
 	}
 	/* an xmin above the next id is of the round before */
 	next = ReadNextFullTransactionId();

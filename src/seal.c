@@ -14,6 +14,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -44,6 +45,7 @@ typedef struct Sealer
 	int			ntail;			/* new ones among them */
 	SealPosition last;
 	bool		is_new;			/* anything but earlier seals' own rows */
+	int64		wanted;			/* so many rows more, not counting those */
 } Sealer;
 
 static void
@@ -89,11 +91,16 @@ seal_row(void *arg, TupleTableSlot *slot)
 
 	leaf_encode(sealer->encoder, slot);
 	sealer->last = leaf_position(sealer->encoder, slot);
-	if (!sealer->is_new)
+	entity = DatumGetTextPP(leaf_column(sealer->encoder, slot, J_ENTITY, &isnull));
+	if (VARSIZE_ANY_EXHDR(entity) != 4 || memcmp(VARDATA_ANY(entity), "seal", 4) != 0)
 	{
-		entity = DatumGetTextPP(leaf_column(sealer->encoder, slot, J_ENTITY, &isnull));
-		sealer->is_new = VARSIZE_ANY_EXHDR(entity) != 4 || memcmp(VARDATA_ANY(entity), "seal", 4) != 0;
+		sealer->is_new = true;
+		sealer->wanted--;
 	}
+	/* at rest, the last seal's row would be unsealed for ever, and not to be purged */
+	else if (DatumGetTimestampTz(leaf_column(sealer->encoder, slot, J_RECORDED_AT, &isnull)) <
+			 GetCurrentTransactionStartTimestamp() - 30 * USECS_PER_DAY)
+		sealer->is_new = true;
 	if (sealer->nleaves == SEAL_TILE_WIDTH)
 		sealer->nleaves = sealer->ntail = 0;	/* that tile is kept */
 	merkle_hash_leaf(sealer->hasher, sealer->encoder->bytes.data, sealer->encoder->bytes.len,
@@ -102,7 +109,7 @@ seal_row(void *arg, TupleTableSlot *slot)
 	sealer->ntail++;
 	seal_tree_append(sealer->hasher, &sealer->tree, &sealer->leaves[sealer->nleaves - 1],
 					 keep_tile, sealer);
-	return true;
+	return sealer->wanted > 0;
 }
 
 static void
@@ -152,7 +159,8 @@ seal_org(RuleCache *cache, Sealer *sealer, int64 org_id, int64 max_rows, MerkleH
 	seal_tree_restore(&sealer->tree, &before.frontier);
 	sealer->last = before.last;
 	journal_read_horizon(cache, org_id, GetActiveSnapshot(), &epoch, &xid);
-	seal_walk(org_id, before.last, epoch, xid, max_rows, sealer->encoder, seal_row, sealer);
+	sealer->wanted = max_rows;
+	seal_walk(org_id, before.last, epoch, xid, PG_INT64_MAX, sealer->encoder, seal_row, sealer);
 	if (!sealer->is_new)
 		return false;
 	keep_seal(sealer, before.seal_id + 1, root);

@@ -32,6 +32,8 @@ typedef struct SealPosition
 
 /* ---------- seal_leaf.c: the bytes of a leaf ---------- */
 
+extern bool seal_is_after(const SealPosition *a, const SealPosition *b);
+
 typedef struct LeafEncoder
 {
 	AttrNumber	attno[J_NCOLUMNS];

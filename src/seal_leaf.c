@@ -248,6 +248,16 @@ leaf_position(LeafEncoder *encoder, TupleTableSlot *slot)
 	return position;
 }
 
+bool
+seal_is_after(const SealPosition *a, const SealPosition *b)
+{
+	if (a->xid_epoch != b->xid_epoch)
+		return a->xid_epoch > b->xid_epoch;
+	if (!FullTransactionIdEquals(a->xid, b->xid))
+		return FullTransactionIdPrecedes(b->xid, a->xid);
+	return a->journal_id > b->journal_id;
+}
+
 /* The leaf of a row; in encoder->bytes until the next one. */
 void
 leaf_encode(LeafEncoder *encoder, TupleTableSlot *slot)

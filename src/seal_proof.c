@@ -138,16 +138,6 @@ find_tile(int64 org_id, const SealPosition *position, uint64 size)
 												&isnull));
 }
 
-static bool
-is_after(const SealPosition *a, const SealPosition *b)
-{
-	if (a->xid_epoch != b->xid_epoch)
-		return a->xid_epoch > b->xid_epoch;
-	if (!FullTransactionIdEquals(a->xid, b->xid))
-		return FullTransactionIdPrecedes(b->xid, a->xid);
-	return a->journal_id > b->journal_id;
-}
-
 /* The number of the row's leaf, and its hash. */
 static uint64
 find_leaf(ProofSource *source, const Seal *last, int64 journal_id, MerkleHash *hash)
@@ -176,7 +166,7 @@ find_leaf(ProofSource *source, const Seal *last, int64 journal_id, MerkleHash *h
 	leaf_encode(encoder, slot);
 	merkle_hash_leaf(source->hasher, encoder->bytes.data, encoder->bytes.len, hash);
 	position = leaf_position(encoder, slot);
-	if (is_after(&position, &last->last))
+	if (seal_is_after(&position, &last->last))
 		ereport(ERROR,
 				(errcode(ERRCODE_RF_UNVERIFIED),
 				 errmsg("journal row " INT64_FORMAT " is not sealed yet", journal_id),

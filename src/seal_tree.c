@@ -204,7 +204,7 @@ seal_read_group(int64 org_id, int level, uint64 group, uint64 size,
 	{
 		args[1] = Int32GetDatum(0);
 		args[2] = Int64GetDatum((int64) group);
-		if (seal_query("SELECT t.hashes FROM referral.seal_tile t"
+		if (seal_query("SELECT coalesce(t.hashes, '\\x') FROM referral.seal_tile t"
 					  " WHERE t.org_id = $1 AND t.level = $2 AND t.tile = $3", 3, argtypes, args) == 0)
 			nhashes = read_tails(org_id, group * SEAL_TILE_WIDTH, size, hashes);
 		else if (!seal_hashes(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull),

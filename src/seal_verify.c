@@ -59,6 +59,7 @@ typedef struct Verifier
 	/* where the walk is */
 	SealTree	tree;			/* over the kept hashes; its size is the next leaf */
 	int64		seals_seen;
+	uint64		last_seal_size;
 	int64		last_id;		/* row before, 0 at the beginning */
 	SealPosition last_position;
 	bool		last_is_row;	/* the leaf before was found as a row */
@@ -211,7 +212,9 @@ check_tile(void *arg, int level, uint64 tile, const MerkleHash *root)
 
 	SPI_connect();
 	if (seal_query("SELECT t.root_hash, t.xid_epoch, t.xid, t.journal_id FROM referral.seal_tile t"
-				   " WHERE t.org_id = $1 AND t.level = $2 AND t.tile = $3", 3, argtypes, args) == 1)
+				   " WHERE t.org_id = $1 AND t.level = $2 AND t.tile = $3"
+				   " AND num_nulls(t.hashes, t.xid_epoch, t.xid, t.journal_id) = CASE t.level WHEN 0 THEN 0 ELSE 4 END",
+				   3, argtypes, args) == 1)
 	{
 		HeapTuple	row = SPI_tuptable->vals[0];
 		TupleDesc	desc = SPI_tuptable->tupdesc;
@@ -241,6 +244,16 @@ check_seal(Verifier *v, Seal *seal)
 		(v->last_is_row && !same_position(&seal->last, &v->last_position)))
 		found_bad(v, 0, psprintf("seal " INT64_FORMAT " does not match its " UINT64_FORMAT " leaves: it, or a kept hash since seal " INT64_FORMAT ", was altered",
 								 seal->seal_id, v->tree.size, v->seals_seen));
+	if (seal->frontier.size - Max(v->last_seal_size, seal->frontier.size - seal->frontier.size % SEAL_TILE_WIDTH) != seal->ntail)
+		found_bad(v, 0, psprintf("seal " INT64_FORMAT " was altered: its tail is not of the hashes that are new", seal->seal_id));
+	for (int i = 0; i < seal->ntail && !v->bad; i++)
+	{
+		const MerkleHash *hash = kept_hash(v, seal->frontier.size - seal->ntail + i);
+
+		if (hash == NULL || !same_hash(hash, &seal->tail[i]))
+			found_bad(v, 0, psprintf("seal " INT64_FORMAT " was altered: its tail has other hashes", seal->seal_id));
+	}
+	v->last_seal_size = seal->frontier.size;
 	if (seal->seal_id != v->seals_seen + 1)
 		found_bad(v, 0, psprintf("seal " INT64_FORMAT " is missing", v->seals_seen + 1));
 	v->seals_seen = seal->seal_id;
@@ -358,8 +371,10 @@ check_seal_told(Verifier *v, TupleTableSlot *slot, int64 journal_id)
 	if (isnull)
 		return;					/* a forged row will not match its hash */
 	SPI_connect();
-	if (seal_query("SELECT referral.journal_differences('seal', s,"
-				   "  (SELECT jsonb_object_agg(c.key, c.value -> 1) FROM jsonb_each($3) c)) <> '{}'"
+	/* frontier and tail are not told, but checked anyhow */
+	if (seal_query("SELECT NOT $3 ?& '{tree_size,root_hash,xid_epoch,xid,journal_id,sealed_at}' OR EXISTS ("
+				   " SELECT FROM unnest(referral.journal_differences('seal', s, (SELECT jsonb_object_agg(c.key, c.value -> 1)"
+				   "  FROM jsonb_each(CASE jsonb_typeof($3) WHEN 'object' THEN $3 END) c))) d WHERE $3 ? d)"
 				   " FROM referral.seal s WHERE s.org_id = $1 AND s.seal_id = $2", 3, argtypes, args) == 1)
 		differs = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	SPI_finish();
@@ -382,10 +397,7 @@ is_seal_row(Verifier *v, TupleTableSlot *slot)
 static void
 unsealed_row(Verifier *v, const SealPosition *position)
 {
-	if (v->end.journal_id != 0 &&
-		(position->xid_epoch < v->end.xid_epoch ||
-		 (position->xid_epoch == v->end.xid_epoch &&
-		  FullTransactionIdPrecedes(position->xid, v->end.xid))))
+	if (v->nseals != 0 && !seal_is_after(position, &v->end))
 		found_bad(v, position->journal_id,
 				  psprintf("journal row " INT64_FORMAT " was put in: it is older than the last seal, but not in the tree",
 						   position->journal_id));
@@ -438,6 +450,9 @@ verify_row(void *arg, TupleTableSlot *slot)
 			next_leaf(v, true);
 			v->last_id = position.journal_id;
 		}
+		else if (seal_is_after(&position, &v->end))
+			row_is_bad(v, 0, psprintf(UINT64_FORMAT " journal row(s), leaf " UINT64_FORMAT " and following, were removed after row " INT64_FORMAT,
+									  v->size - v->tree.size, v->tree.size, v->last_id));
 		else if ((skipped = leaves_skipped(v, &hash)) > 0)
 			row_is_bad(v, 0, psprintf(UINT64_FORMAT " journal row(s), leaf " UINT64_FORMAT " and following, were removed between rows " INT64_FORMAT " and " INT64_FORMAT,
 									  skipped, v->tree.size, v->last_id, position.journal_id));
@@ -484,6 +499,10 @@ check_number_of_tiles(Verifier *v)
 					  1, argtypes, args);
 	if (DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)) != expected)
 		found_bad(v, 0, pstrdup("there are tiles that seal() has not made"));
+	(void) seal_query("SELECT count(*) FROM referral.seal s WHERE s.org_id = $1",
+					  1, argtypes, args);
+	if (DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)) != v->nseals)
+		found_bad(v, 0, pstrdup("there are seals that seal() has not made"));
 }
 
 /* What can only be said when all rows have been seen. */

@@ -25,6 +25,7 @@ CREATE TABLE IF NOT EXISTS referral.journal_purge (
     root_hash bytea NOT NULL,
     keep interval NOT NULL,
     purged_at timestamptz NOT NULL,
+    former bytea NOT NULL DEFAULT '',
     PRIMARY KEY (org_id, purge_id)
 );
 COMMENT ON TABLE referral.journal_purge IS

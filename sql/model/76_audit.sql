@@ -12,11 +12,12 @@ SELECT j.org_id, c.case_id, coalesce(j.transition, CASE j.entity WHEN 'referral'
        j.to_step AS step, j.to_state AS state, j.journal_id
 FROM referral.journal j
 CROSS JOIN LATERAL (SELECT CASE j.entity WHEN 'referral' THEN j.entity_id
-                                ELSE (j.changes #>> '{referral_id,1}')::bigint END AS case_id) c
+                                ELSE CASE jsonb_typeof(j.changes #> '{referral_id,1}')
+                                     WHEN 'number' THEN (j.changes #>> '{referral_id,1}')::bigint END END AS case_id) c
 LEFT JOIN referral.referral r ON r.org_id = j.org_id AND r.referral_id = c.case_id
 LEFT JOIN referral.site s ON s.org_id = r.org_id AND s.site_id = r.site_id
 WHERE (j.entity = 'referral' AND j.to_step IS NOT NULL)
-   OR (j.entity <> 'referral' AND j.action = 'insert' AND j.changes ? 'referral_id');
+   OR (j.entity <> 'referral' AND j.action = 'insert' AND c.case_id IS NOT NULL);
 COMMENT ON VIEW referral.event_log IS
 'Event log for process mining (the columns that XES calls case, activity, timestamp, resource and cost): one row for each step that a referral took, and for each row that was added to it (add_document …). case_id is the referral_id; resource who did it; cost_center that of the referral''s present site. Order a case by timestamp, journal_id.';
 
