@@ -462,10 +462,13 @@ static void
 open_writer(JournalWriter *writer, Oid relid)
 {
 	Relation	partition = table_open(relid, RowExclusiveLock);
+	MemoryContext caller = MemoryContextSwitchTo(TopTransactionContext);
 
 	if (target.partition != relid)
 		learn_layout(partition);
+	/* not below the statement's memory, whose children go before it calls back */
 	writer->estate = CreateExecutorState();
+	MemoryContextSwitchTo(writer->estate->es_query_cxt);
 	writer->rri = makeNode(ResultRelInfo);
 	writer->slot = ExecInitExtraTupleSlot(writer->estate, RelationGetDescr(partition),
 										  &TTSOpsVirtual);
@@ -475,6 +478,7 @@ open_writer(JournalWriter *writer, Oid relid)
 	writer->aborts = aborts;
 	writer->generation = target.generation;
 	writer->partition = relid;
+	MemoryContextSwitchTo(caller);
 }
 
 /* The writer for the partition, from the rows before if it still fits. */
@@ -482,11 +486,10 @@ static JournalWriter *
 get_writer(JournalWriter **kept, MemoryContext lifetime, Oid relid)
 {
 	JournalWriter *writer = *kept;
-	MemoryContext caller = MemoryContextSwitchTo(lifetime);
 
 	if (writer == NULL)
 	{
-		*kept = writer = palloc0(sizeof(JournalWriter));
+		*kept = writer = MemoryContextAllocZero(lifetime, sizeof(JournalWriter));
 		writer->callback.func = end_of_statement;
 		writer->callback.arg = writer;
 		MemoryContextRegisterResetCallback(lifetime, &writer->callback);
@@ -497,7 +500,6 @@ get_writer(JournalWriter **kept, MemoryContext lifetime, Oid relid)
 		close_writer(writer);
 	if (!OidIsValid(writer->partition))
 		open_writer(writer, relid);
-	MemoryContextSwitchTo(caller);
 	return writer;
 }
 
