@@ -252,6 +252,7 @@ BEGIN
         SELECT CASE WHEN t.%I IS NOT NULL THEN
                         CASE WHEN $4 IS NULL AND EXISTS (SELECT FROM referral.journal j WHERE j.org_id = $2 AND j.entity_id = $3 AND j.entity = $1)
                              THEN 'recorded as deleted'
+                             WHEN $4 IS NULL AND EXISTS (SELECT FROM referral.journal_purge p WHERE p.org_id = $2) THEN 'no record left'
                              WHEN $4 IS NULL THEN 'never recorded'
                              WHEN referral.journal_differences($1, t, $4) <> '{}' THEN 'differs' END
                     WHEN $4 IS NOT NULL THEN 'deleted without a record' END %s $query$, e.id_column, source)
