@@ -14,19 +14,7 @@ INSERT INTO referral.organization (org_id, name) VALUES (2, 'two');
 INSERT INTO referral.organization_member (org_id, login) SELECT 1, 'audit_' || l FROM unnest(ARRAY['admin', 'auditor', 'coordinator', 'analyst', 'feed']) l;
 SET referral.org_id = '1';
 
--- Other databases' transactions hold back the horizon too: wait until all that has begun is over.
-CREATE PROCEDURE public.settle() LANGUAGE plpgsql AS $$
-DECLARE
-    next xid8;
-BEGIN
-    COMMIT;
-    next := pg_snapshot_xmax(pg_current_snapshot());
-    WHILE pg_snapshot_xmin(pg_current_snapshot()) < next LOOP
-        COMMIT;
-        PERFORM pg_sleep(0.005);
-    END LOOP;
-    COMMIT;
-END $$;
+\ir ../lib/sealing.sql
 
 -- 1. Words
 

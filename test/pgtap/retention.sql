@@ -19,19 +19,7 @@ BEGIN
     END IF;
 END $$;
 
--- Other databases' transactions hold back the horizon too: wait until all that has begun is over.
-CREATE PROCEDURE public.settle() LANGUAGE plpgsql AS $$
-DECLARE
-    next xid8;
-BEGIN
-    COMMIT;
-    next := pg_snapshot_xmax(pg_current_snapshot());
-    WHILE pg_snapshot_xmin(pg_current_snapshot()) < next LOOP
-        COMMIT;
-        PERFORM pg_sleep(0.005);
-    END LOOP;
-    COMMIT;
-END $$;
+\ir ../lib/sealing.sql
 
 CREATE FUNCTION public.old_month(month date) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
@@ -153,29 +141,6 @@ SELECT is(referral.purge_obstacle(NULL, '1 year'), NULL, 'null for null');
 
 ALTER TABLE referral.journal DISABLE TRIGGER append_only;
 ALTER TABLE referral.journal_purge DISABLE TRIGGER append_only;
--- What verify_journal() says after statements in replica role, which are undone; they are separated by ";;".
-CREATE FUNCTION public.tampered(statements text, org bigint DEFAULT 1) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-    v record;
-    n bigint;
-    statement text;
-BEGIN
-    PERFORM set_config('session_replication_role', 'replica', true);
-    FOREACH statement IN ARRAY string_to_array(statements, ';;') LOOP
-        EXECUTE statement;
-        GET DIAGNOSTICS n = ROW_COUNT;
-        IF n = 0 THEN
-            RETURN 'nothing was tampered with: ' || statement;
-        END IF;
-    END LOOP;
-    SELECT * INTO v FROM referral.verify_journal(org);
-    RAISE EXCEPTION USING ERRCODE = 'UNDO0';
-EXCEPTION
-    WHEN SQLSTATE 'UNDO0' THEN
-        RETURN CASE WHEN v.ok AND v.first_bad_journal_id IS NULL THEN 'ok' WHEN NOT v.ok AND v.detail <> '' THEN concat('bad at ', v.first_bad_journal_id) ELSE 'what?' END;
-    WHEN OTHERS THEN
-        RETURN format('%s: %s (%s)', SQLSTATE, SQLERRM, statement);
-END $$;
 SELECT journal_id AS id, leaf_index AS leaf FROM referral.journal j, LATERAL referral.inclusion_proof(1, j.journal_id) p WHERE j.org_id = 1 AND entity = 'patient' AND entity_id = 9 AND recorded_at > '2020-01-01' \gset
 SELECT format('DELETE FROM referral.journal WHERE org_id = 1 AND journal_id = %s', :id) AS remove \gset
 -- leaves of a purge, as a multirange

@@ -23,19 +23,8 @@ CREATE TABLE public.thing (
 );
 SELECT referral.track_table('public.thing', 'thing', 'thing_id') \g /dev/null
 
--- Other databases' transactions hold back the horizon too: wait until all that has begun is over.
-CREATE PROCEDURE public.settle() LANGUAGE plpgsql AS $$
-DECLARE
-    next xid8;
-BEGIN
-    COMMIT;
-    next := pg_snapshot_xmax(pg_current_snapshot());
-    WHILE pg_snapshot_xmin(pg_current_snapshot()) < next LOOP
-        COMMIT;
-        PERFORM pg_sleep(0.005);
-    END LOOP;
-    COMMIT;
-END $$;
+\ir ../lib/sealing.sql
+SET test.org = '30';
 
 -- The layout of a leaf, from its description.
 CREATE FUNCTION public.bytes(v bytea) RETURNS bytea LANGUAGE sql IMMUTABLE AS
@@ -398,30 +387,6 @@ BEGIN
     FOR c IN SELECT conrelid::regclass AS t, conname FROM pg_constraint WHERE conrelid IN ('referral.seal'::regclass, 'referral.seal_tile'::regclass) AND contype = 'c' LOOP
         EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', c.t, c.conname);
     END LOOP;
-END $$;
--- What verify_journal() says after a statement in replica role, which is undone; statements are separated by ";;".
-CREATE FUNCTION public.tampered(statements text, org bigint DEFAULT 30) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-    v record;
-    n bigint;
-    statement text;
-BEGIN
-    PERFORM set_config('session_replication_role', 'replica', true);
-    FOREACH statement IN ARRAY string_to_array(statements, ';;') LOOP
-        EXECUTE statement;
-        GET DIAGNOSTICS n = ROW_COUNT;
-        IF n = 0 THEN
-            RETURN 'nothing was tampered with: ' || statement;
-        END IF;
-    END LOOP;
-    SELECT * INTO v FROM referral.verify_journal(org);
-    RAISE EXCEPTION USING ERRCODE = 'UNDO0';
-EXCEPTION
-    WHEN SQLSTATE 'UNDO0' THEN
-        RETURN CASE WHEN v.ok AND v.first_bad_journal_id IS NULL THEN 'ok'
-                    WHEN NOT v.ok AND v.detail <> '' THEN concat('bad at ', v.first_bad_journal_id) ELSE 'what?' END;
-    WHEN OTHERS THEN
-        RETURN format('%s: %s (%s)', SQLSTATE, SQLERRM, statement);
 END $$;
 -- The rows to tamper with: the first, the last sealed, one in the middle, and rich ones.
 CREATE TABLE public.victim AS
