@@ -245,6 +245,10 @@ BEGIN
             USING ERRCODE = 'RF003', DETAIL = 'It declares a row right that was changed behind the journal''s back.',
                   HINT = 'Do it as the owner of the table.';
     END IF;
+    IF reason !~ '\S' THEN
+        RAISE EXCEPTION 'a reason is required'
+            USING ERRCODE = 'RF005', DETAIL = 'The journal is to say why the row is right as it is.', HINT = 'Give the reason.';
+    END IF;
     source := format('FROM (SELECT 1) one LEFT JOIN %s t ON %s AND t.%I = $3', e.relation,
         CASE WHEN EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = e.relation AND a.attname = 'org_id' AND NOT a.attisdropped)
              THEN 't.org_id = $2' ELSE '$2 = 0' END, e.id_column);
@@ -266,7 +270,7 @@ BEGIN
     RETURN problem;
 END $$;
 COMMENT ON FUNCTION referral.baseline(text, bigint, bigint, text) IS
-'Puts on record, with the reason, what verify_coverage() says of a row, and returns the problem that this settles; null when there is none. The journal gets one row: action baseline with the differing columns as [told, held], or delete when the row is gone. After ALTER TABLE … RENAME COLUMN or TYPE, or a repair with triggers off. RF003 unless called by the owner of the table. Null for null.';
+'Puts on record, with the reason, what verify_coverage() says of a row, and returns the problem that this settles; null when there is none. The journal gets one row: action baseline with the differing columns as [told, held], or delete when the row is gone. After ALTER TABLE … RENAME COLUMN or TYPE, or a repair with triggers off. RF003 unless called by the owner of the table, RF005 without a reason. Null for null.';
 
 REVOKE ALL ON FUNCTION referral.journal(), referral.append_only(), referral.make_journal_partitions(interval),
     referral.journal_bounds(), referral.journal_column_guard(), referral.journal_lag_of(),

@@ -29,6 +29,37 @@ $$;
 COMMENT ON FUNCTION referral.purged_leaves(bigint) IS
 'Leaves of an organisation''s tree whose rows were purged, as ranges: those of the purges that the journal tells of in the same words. Null for null.';
 
+CREATE FUNCTION referral.legal_hold_guard() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        NEW.placed_by := referral.current_actor();
+        NEW.placed_at := now();
+    ELSIF (NEW.entity, NEW.entity_id, NEW.placed_by, NEW.placed_at) IS DISTINCT FROM (OLD.entity, OLD.entity_id, OLD.placed_by, OLD.placed_at)
+          OR OLD.released_at IS NOT NULL THEN
+        RAISE EXCEPTION 'legal hold % cannot be changed, only released', OLD.legal_hold_id
+            USING ERRCODE = 'RF017', DETAIL = 'What it is about, who placed it and when stays as it is, and a released one is over.',
+                  HINT = 'Place another hold; then set released_at of this one.';
+    END IF;
+    IF NEW.reason !~ '\S' THEN
+        RAISE EXCEPTION 'a legal hold needs a reason'
+            USING ERRCODE = 'RF005', DETAIL = 'Those who may release it have to know why it was placed.', HINT = 'Set reason.';
+    END IF;
+    IF NEW.entity IS NOT NULL AND NOT EXISTS (SELECT FROM referral.entity e WHERE e.entity = NEW.entity)
+       AND NOT EXISTS (SELECT FROM referral.journal j WHERE j.org_id = NEW.org_id AND j.entity = NEW.entity) THEN
+        RAISE EXCEPTION 'there is no entity "%"', NEW.entity
+            USING ERRCODE = 'RF019', DETAIL = 'A hold on it would hold nothing.', HINT = 'SELECT entity FROM referral.entity.';
+    END IF;
+    IF NEW.entity_id IS NOT NULL
+       AND NOT EXISTS (SELECT FROM referral.journal j WHERE j.org_id = NEW.org_id AND j.entity_id = NEW.entity_id AND j.entity = NEW.entity) THEN
+        RAISE WARNING 'the journal has nothing of % % in organisation %', NEW.entity, NEW.entity_id, NEW.org_id
+            USING DETAIL = 'As long as that is so, the hold holds nothing.', HINT = 'Check the id.';
+    END IF;
+    RETURN NEW;
+END $$;
+COMMENT ON FUNCTION referral.legal_hold_guard() IS
+'BEFORE row trigger of referral.legal_hold: the entity must be there (RF019), who placed it and when is filled in, and afterwards it can only be released (RF017). RF005 without a reason.';
+
 CREATE FUNCTION referral.purge_obstacle(partition regclass, keep interval) RETURNS text
 LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -105,5 +136,5 @@ END $$;
 COMMENT ON FUNCTION referral.purge_journal(interval, boolean) IS
 'Drops the partitions of the journal whose last row is older than keep (default 6 years, 45 CFR 164.316(b)(2)(i)), whole ones only: not those under a legal hold, with rows that are not sealed, or that a consumer has yet to read. By default only tells what it would do; dry_run false does it. Each purge is journaled, so the next seal() seals it; the hashes of the rows stay, and with them every proof. RF003 unless called by the owner of the journal, RF021 when the journal does not verify. Null: nothing happens.';
 
-REVOKE ALL ON FUNCTION referral.former_purges(bigint, bigint), referral.purged_leaves(bigint), referral.purge_obstacle(regclass, interval),
+REVOKE ALL ON FUNCTION referral.legal_hold_guard(), referral.former_purges(bigint, bigint), referral.purged_leaves(bigint), referral.purge_obstacle(regclass, interval),
     referral.purge_journal(interval, boolean) FROM PUBLIC;

@@ -8,6 +8,8 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
                   || CASE WHEN transition IS NULL THEN '' ELSE format(' (%s)', transition) END
              WHEN to_step IS NOT NULL AND action = 'update' THEN format('entered %s (%s)', to_step, transition)
              WHEN to_step IS NOT NULL THEN format('created at step %s', to_step)
+             WHEN action = 'baseline' THEN 'put on record what was changed without a record'
+             WHEN action = 'delete' AND transition = 'baseline' THEN 'put on record that it was deleted without a record'
              WHEN action = 'insert' THEN 'created'
              WHEN action = 'delete' THEN 'deleted'
              ELSE 'changed' END,
@@ -35,7 +37,8 @@ DECLARE
 BEGIN
     SELECT to_jsonb(r) INTO whole FROM referral.referral r
     WHERE r.org_id = evidence_pack.org_id AND r.referral_id = evidence_pack.referral_id;
-    IF whole IS NULL THEN
+    IF whole IS NULL AND NOT EXISTS (SELECT FROM referral.journal j WHERE j.org_id = evidence_pack.org_id
+                                     AND j.entity_id = evidence_pack.referral_id AND j.entity = 'referral') THEN
         RAISE EXCEPTION 'there is no referral % in organisation %', referral_id, org_id
             USING ERRCODE = 'RF019', DETAIL = 'It does not exist or is not visible to the session.',
                   HINT = 'SELECT referral_id FROM referral.referral.';
@@ -59,6 +62,13 @@ BEGIN
     RETURN jsonb_build_object(
         'format', 'org.referral.evidence/1', 'created_at', now(), 'created_by', referral.current_actor(),
         'org_id', org_id, 'referral_id', referral_id, 'case', whole, 'related', related,
+        'unrecorded', (SELECT coalesce(jsonb_agg(jsonb_build_object('problem', v.problem, 'columns', v.columns)), '[]')
+                       FROM referral.verify_coverage('referral') v
+                       WHERE v.org_id = evidence_pack.org_id AND v.id = evidence_pack.referral_id),
+        'missing_versions', (SELECT coalesce(jsonb_agg(n), '[]')
+                             FROM generate_series(1, coalesce((whole ->> 'version')::bigint, 0)) n
+                             WHERE NOT EXISTS (SELECT FROM referral.journal j WHERE j.org_id = evidence_pack.org_id
+                                               AND j.entity_id = evidence_pack.referral_id AND j.entity = 'referral' AND j.version = n)),
         'history', (SELECT coalesce(jsonb_agg(to_jsonb(h) ORDER BY h.journal_id), '[]') FROM referral.history h
                     WHERE h.org_id = evidence_pack.org_id AND h.entity = 'referral' AND h.entity_id = evidence_pack.referral_id),
         'journal', (SELECT coalesce(jsonb_agg(jsonb_build_object('row', to_jsonb(j), 'leaf', encode(referral.journal_leaf(j), 'hex'),
@@ -76,5 +86,5 @@ BEGIN
             'text', referral.export_checkpoint(org_id)) END);
 END $$;
 COMMENT ON FUNCTION referral.evidence_pack(bigint, bigint) IS
-'All there is on a referral, as one JSON document for an auditor: the case, the rows that belong to it, its history, and each of its journal rows with the bytes it is hashed as and the proof that it is under the last tree head (checkpoint); proof is null for rows not sealed yet. What the session may not read is left out. RF019 when the referral does not exist or is not visible. Null for null.';
+'All there is on a referral, as one JSON document for an auditor: the case, the rows that belong to it, its history, and each of its journal rows with the bytes it is hashed as and the proof that it is under the last tree head (checkpoint); proof is null for rows not sealed yet. unrecorded: what verify_coverage() says of the referral; missing_versions: changes that the journal has no row of. What the session may not read is left out. RF019 when the referral does not exist or is not visible. Null for null.';
 REVOKE ALL ON FUNCTION referral.evidence_pack(bigint, bigint) FROM PUBLIC;

@@ -56,6 +56,8 @@ journal_baseline(PG_FUNCTION_ARGS)
 			if (rel->version != 0 && !slot->tts_isnull[rel->version - 1])
 				journal_put(&row, J_VERSION, slot->tts_values[rel->version - 1]);
 		}
+		else
+			journal_put(&row, J_TRANSITION, CStringGetTextDatum("baseline"));
 		journal_put_circumstances(&row, org_id);
 		journal_write(cache, &row, &writer, CurrentMemoryContext);
 	}

@@ -524,7 +524,9 @@ check_end(Verifier *v)
 								 v->size, v->known_size));
 	if (!v->bad)
 		check_number_of_tiles(v);
-	if (!v->bad)
+	if (!v->bad && v->nseals == 0 && v->nunsealed == 0)
+		v->detail = pstrdup("nothing to verify: the organisation has neither journal rows nor seals");
+	else if (!v->bad)
 		v->detail = psprintf(UINT64_FORMAT " rows verified against " INT64_FORMAT " seals, " UINT64_FORMAT " purged, " UINT64_FORMAT " not sealed yet",
 							 v->nfound, v->nseals, v->nmissing, v->nunsealed);
 }

@@ -31,6 +31,7 @@ CREATE TABLE IF NOT EXISTS referral.journal_purge (
 COMMENT ON TABLE referral.journal_purge IS
 'What was purged from the journal, written by purge_journal() only and never changed: which leaves of the organisation''s tree, and the tree head of the time. Counts only where the journal tells the same.';
 SELECT referral.lay_trigger('referral.journal_purge', 'append_only', 'BEFORE UPDATE OR DELETE', 'ROW', 'referral.append_only()', 'A');
+SELECT referral.lay_trigger('referral.legal_hold', 'legal_hold_guard', 'BEFORE INSERT OR UPDATE', 'ROW', 'referral.legal_hold_guard()');
 SELECT referral.track_table('referral.legal_hold', 'legal_hold', 'legal_hold_id');
 SELECT referral.track_table('referral.journal_purge', 'journal_purge', 'purge_id');
 SELECT referral.secure_table('referral.legal_hold');

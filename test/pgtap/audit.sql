@@ -131,7 +131,7 @@ UPDATE referral.referral SET reason_text = 'after the seal' WHERE referral_id = 
 CREATE TABLE public.pack AS SELECT referral.evidence_pack(1, :ref) AS e;
 SELECT results_eq('SELECT (e -> ''org_id'')::bigint, (e -> ''referral_id'')::bigint, e ->> ''created_by'', e -> ''case'' = (SELECT to_jsonb(r) FROM referral.referral r WHERE org_id = 1 AND referral_id = ' || :ref || ') FROM public.pack',
                   format($$VALUES (1::bigint, %s::bigint, 'postgres', true)$$, :ref), 'whose it is, and the row itself');
-SELECT is((SELECT array_agg(k ORDER BY k) FROM public.pack, jsonb_object_keys(e) k), '{case,checkpoint,created_at,created_by,format,history,journal,org_id,referral_id,related}', 'the parts of a pack');
+SELECT is((SELECT array_agg(k ORDER BY k) FROM public.pack, jsonb_object_keys(e) k), '{case,checkpoint,created_at,created_by,format,history,journal,missing_versions,org_id,referral_id,related,unrecorded}', 'the parts of a pack');
 SELECT results_eq('SELECT k, jsonb_array_length(v) FROM public.pack, jsonb_each(e -> ''related'') x (k, v) ORDER BY 1', $$VALUES ('document', 2), ('task', 2)$$, 'the rows that belong to it');
 SELECT is((SELECT jsonb_array_length(e -> 'history') FROM public.pack), 4, 'its steps');
 SELECT results_eq($$SELECT j #>> '{row,entity}', count(*), count(*) FILTER (WHERE j -> 'proof' <> 'null') FROM public.pack, jsonb_array_elements(e -> 'journal') j GROUP BY 1 ORDER BY 1$$,

@@ -1,5 +1,5 @@
 -- What goes from the journal, what stays, and that nothing goes without evidence.
-SELECT plan(75);
+SELECT plan(82);
 \ir ../lib/refused.sql
 
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
@@ -73,7 +73,7 @@ FROM (VALUES (2, 'referral', 17, NULL::timestamptz, '2015_03', 'a record'), (2, 
              (2, NULL, NULL, NULL, '2015_01 2015_03', 'an organisation'), (1, NULL, NULL, NULL, '2015_01 2015_02', 'another organisation'), (3, NULL, NULL, NULL, NULL, 'one without old rows'),
              (2, 'referral', 17, now(), NULL, 'a record, released')) v (o, e, i, r, k, w);
 SELECT is(public.code($$INSERT INTO referral.legal_hold (entity_id, reason) VALUES (1, 'x')$$), '23514', 'an id without an entity holds nothing');
-SELECT is(public.code($$INSERT INTO referral.legal_hold (entity) VALUES ('x')$$), '23502', 'a hold has a reason');
+SELECT is(public.code($$INSERT INTO referral.legal_hold (entity) VALUES ('patient')$$), '23502', 'a hold has a reason');
 SET SESSION AUTHORIZATION retention_coordinator;
 SELECT is(public.code($$INSERT INTO referral.legal_hold (reason) VALUES ('x')$$), '42501', 'a coordinator places none');
 SET SESSION AUTHORIZATION retention_auditor;
@@ -212,5 +212,16 @@ ALTER TABLE referral.journal ENABLE ALWAYS TRIGGER append_only;
 CALL public.settle();
 SELECT referral.seal() \g /dev/null
 SELECT is((SELECT action FROM referral.purge_journal() WHERE partition = 'referral.journal_2016_01'), 'would be purged', 'the last seal''s own row does not keep its month');
+
+-- A hold must hold something, and stays what it is
+
+SELECT throws_ok($$INSERT INTO referral.legal_hold (org_id, entity, entity_id, reason) VALUES (1, 'Patient', 1, 'x')$$, 'RF019', NULL, 'a misspelt entity is refused');
+SELECT lives_ok($$INSERT INTO referral.legal_hold (org_id, entity, entity_id, reason) VALUES (1, 'patient', 987654, 'x')$$, 'one on a record that there never was warns');
+SELECT throws_ok($$INSERT INTO referral.legal_hold (org_id, reason) VALUES (1, ' ')$$, 'RF005', NULL, 'and a hold without a reason');
+INSERT INTO referral.legal_hold (org_id, reason, placed_by, placed_at) VALUES (1, 'guarded', 'nobody', '2001-01-01');
+SELECT is((SELECT placed_by || (placed_at > now() - interval '1 hour') FROM referral.legal_hold WHERE reason = 'guarded'), 'postgrestrue', 'who placed it and when is filled in');
+SELECT throws_ok($$UPDATE referral.legal_hold SET entity = 'patient' WHERE reason = 'guarded'$$, 'RF017', NULL, 'it cannot be moved');
+SELECT lives_ok($$UPDATE referral.legal_hold SET released_at = now() WHERE reason = 'guarded'$$, 'it can be released');
+SELECT throws_ok($$UPDATE referral.legal_hold SET released_at = NULL WHERE reason = 'guarded'$$, 'RF017', NULL, 'for good');
 
 SELECT * FROM finish();
