@@ -18,7 +18,12 @@ COMMENT ON FUNCTION referral.journal_horizon(bigint) IS
 CREATE FUNCTION referral.journal_differences(entity text, tracked record, replayed jsonb) RETURNS text[]
 LANGUAGE C STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'journal_differences';
 COMMENT ON FUNCTION referral.journal_differences(text, record, jsonb) IS
-'Names of the columns in which a row of an entity''s table differs from what the journal says it holds (replayed: {"column": value}, as journal_replay() returns it). Ignored columns do not count, sensitive ones are compared by digest, and a column that was added with a default counts as unchanged while it has that default. Null for null. RF012 when the entity is not registered.';
+'Names of the columns in which a row of an entity''s table differs from what the journal says it holds (replayed: {"column": value}, as journal_replay() returns it). Ignored columns do not count, sensitive ones are compared by digest if the owner of the model asks and count as equal otherwise, and a column that was added with a default counts as unchanged while it has that default. Null for null. RF012 when the entity is not registered.';
+
+CREATE FUNCTION referral.tracked_row(entity text, tracked record) RETURNS jsonb
+LANGUAGE C STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'tracked_row';
+COMMENT ON FUNCTION referral.tracked_row(text, record) IS
+'A row of an entity''s table as {"column": value}, its values as the journal writes them. Casts that the owner of the table has made run with his rights. Null for null. RF012 when the entity is not registered.';
 
 CREATE FUNCTION referral.make_journal_partitions(ahead interval DEFAULT '3 months') RETURNS SETOF text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s' SET client_min_messages = warning AS $$
@@ -73,7 +78,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' S
     FROM pg_inherits i
     JOIN pg_class c ON c.oid = i.inhrelid
     CROSS JOIN LATERAL regexp_match(pg_get_expr(c.relpartbound, c.oid),
-        'FROM \((?:MINVALUE|''([^'']*)'')\) TO \((?:MAXVALUE|''([^'']*)'')\)') m
+        'FROM [(](?:MINVALUE|''([^'']*)'')[)] TO [(](?:MAXVALUE|''([^'']*)'')[)]') m
     WHERE i.inhparent = to_regclass('referral.journal') AND m IS NOT NULL
 $$;
 COMMENT ON FUNCTION referral.journal_bounds() IS
@@ -245,7 +250,7 @@ BEGIN
             USING ERRCODE = 'RF003', DETAIL = 'It declares a row right that was changed behind the journal''s back.',
                   HINT = 'Do it as the owner of the table.';
     END IF;
-    IF reason !~ '\S' THEN
+    IF reason !~ '[^[:space:]]' THEN
         RAISE EXCEPTION 'a reason is required'
             USING ERRCODE = 'RF005', DETAIL = 'The journal is to say why the row is right as it is.', HINT = 'Give the reason.';
     END IF;
@@ -275,4 +280,5 @@ COMMENT ON FUNCTION referral.baseline(text, bigint, bigint, text) IS
 REVOKE ALL ON FUNCTION referral.journal(), referral.append_only(), referral.make_journal_partitions(interval),
     referral.journal_bounds(), referral.journal_column_guard(), referral.journal_lag_of(),
     referral.journal_horizon(bigint), referral.journal_differences(text, record, jsonb), referral.verify_coverage(text),
+    referral.tracked_row(text, record),
     referral.journal_baseline(text, bigint, bigint, record, jsonb), referral.baseline(text, bigint, bigint, text) FROM PUBLIC;

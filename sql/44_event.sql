@@ -100,6 +100,19 @@ END $$;
 COMMENT ON FUNCTION referral.consumer_guard() IS
 'BEFORE row trigger of referral.consumer: refuses a filter that does not compile over a journal row (RF011), and include_values for all but referral_admin (RF003).';
 
+CREATE FUNCTION referral.delivery_guard() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NEW.status = 'discarded' AND OLD.status <> 'discarded' THEN
+        NEW.discarded_by := referral.current_actor();
+        NEW.discarded_at := clock_timestamp();
+    END IF;
+    RETURN NEW;
+END $$;
+COMMENT ON FUNCTION referral.delivery_guard() IS
+'BEFORE UPDATE row trigger of referral.delivery: fills in who discards an event, and when.';
+REVOKE ALL ON FUNCTION referral.delivery_guard() FROM PUBLIC;
+
 CREATE FUNCTION referral.create_consumer(
     consumer text, filter text DEFAULT NULL, start timestamptz DEFAULT now(), include_values boolean DEFAULT false,
     max_attempts integer DEFAULT 10)

@@ -41,7 +41,7 @@ BEGIN
             USING ERRCODE = 'RF017', DETAIL = 'What it is about, who placed it and when stays as it is, and a released one is over.',
                   HINT = 'Place another hold; then set released_at of this one.';
     END IF;
-    IF NEW.reason !~ '\S' THEN
+    IF NEW.reason !~ '[^[:space:]]' THEN
         RAISE EXCEPTION 'a legal hold needs a reason'
             USING ERRCODE = 'RF005', DETAIL = 'Those who may release it have to know why it was placed.', HINT = 'Set reason.';
     END IF;

@@ -35,7 +35,7 @@ DECLARE
     found_rows jsonb;
     found_ids bigint[];
 BEGIN
-    SELECT to_jsonb(r) INTO whole FROM referral.referral r
+    SELECT referral.tracked_row('referral', r) INTO whole FROM referral.referral r
     WHERE r.org_id = evidence_pack.org_id AND r.referral_id = evidence_pack.referral_id;
     IF whole IS NULL AND NOT EXISTS (SELECT FROM referral.journal j WHERE j.org_id = evidence_pack.org_id
                                      AND j.entity_id = evidence_pack.referral_id AND j.entity = 'referral') THEN
@@ -50,9 +50,9 @@ BEGIN
                          AND a.attname IN ('org_id', 'referral_id') AND a.atttypid = 'bigint'::regtype) = 2
                   AND has_table_privilege(e.relation, 'SELECT')
                 ORDER BY e.entity LOOP
-        EXECUTE format('SELECT jsonb_agg(to_jsonb(t) ORDER BY t.%1$I), array_agg(t.%1$I::bigint ORDER BY t.%1$I) FROM %2$s t'
+        EXECUTE format('SELECT jsonb_agg(referral.tracked_row($3, t) ORDER BY t.%1$I), array_agg(t.%1$I::bigint ORDER BY t.%1$I) FROM %2$s t'
                        ' WHERE t.org_id = $1 AND t.referral_id = $2', part.id_column, part.relation)
-           INTO found_rows, found_ids USING org_id, referral_id;
+           INTO found_rows, found_ids USING org_id, referral_id, part.entity;
         CONTINUE WHEN found_rows IS NULL;
         related := related || jsonb_build_object(part.entity, found_rows);
         entities := entities || array_fill(part.entity, ARRAY[cardinality(found_ids)]);

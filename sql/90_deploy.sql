@@ -39,6 +39,11 @@ BEGIN
             USING ERRCODE = 'RF003', DETAIL = 'The tables belong to whoever deploys them.',
                   HINT = 'Call referral.deploy() as the role that ran CREATE EXTENSION.';
     END IF;
+    IF getdatabaseencoding() <> 'UTF8' THEN
+        RAISE EXCEPTION 'the database''s encoding is %, not UTF8', getdatabaseencoding()
+            USING ERRCODE = 'RF012', DETAIL = 'Journal rows are sealed as UTF-8; text that has no such form could never be.',
+                  HINT = 'CREATE DATABASE … ENCODING ''UTF8'' TEMPLATE template0.';
+    END IF;
     PERFORM pg_advisory_xact_lock('referral.deploy()'::regprocedure::oid::bigint);
     before := ARRAY(SELECT o.kind || ' ' || o.name FROM referral.deployed_objects() o);
     IF to_regclass('referral.rule_set') IS NOT NULL THEN

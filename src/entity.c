@@ -278,6 +278,7 @@ entity_tracked(RuleCache *cache, Relation rel, const char *entity, const char *i
 	desc = CreateTupleDescCopyConstr(RelationGetDescr(rel));
 	tracked = palloc0(sizeof(TrackedRel));
 	tracked->relid = relid;
+	tracked->owner = rel->rd_rel->relowner;
 	tracked->entity = pstrdup(entity);
 	tracked->desc = desc;
 	tracked->id = entity_column(desc, id_column);

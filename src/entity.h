@@ -51,6 +51,7 @@ typedef struct TrackedColumn
 typedef struct TrackedRel
 {
 	Oid			relid;
+	Oid			owner;
 	const char *entity;			/* name, from the trigger's first argument */
 	TupleDesc	desc;			/* a copy without reference count */
 

@@ -289,6 +289,7 @@ journal(PG_FUNCTION_ARGS)
 				 errmsg("journal must be called as an AFTER row trigger")));
 	rel = entity_of_trigger(trigdata, &cache, fcinfo->flinfo);
 	cache->pins++;
+	journal_depth++;
 	PG_TRY();
 	{
 		record_change(trigdata, cache, rel, fcinfo->flinfo);
@@ -296,6 +297,7 @@ journal(PG_FUNCTION_ARGS)
 	PG_FINALLY();
 	{
 		cache->pins--;
+		journal_depth--;
 	}
 	PG_END_TRY();
 	return PointerGetDatum(NULL);

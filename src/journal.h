@@ -43,6 +43,8 @@ journal_put(JournalRow *row, JournalColumn column, Datum value)
 	row->nulls[column] = false;
 }
 
+extern int	journal_depth;
+
 extern void journal_write_init(void);
 /* A partition held open for the rows of one statement. */
 typedef struct JournalWriter JournalWriter;

@@ -44,6 +44,7 @@ journal_baseline(PG_FUNCTION_ARGS)
 	journal_put(&row, J_ENTITY_ID, Int64GetDatum(PG_GETARG_INT64(2)));
 	journal_put(&row, J_ACTION, CStringGetTextDatum(PG_ARGISNULL(3) ? "delete" : "baseline"));
 	cache->pins++;
+	journal_depth++;
 	PG_TRY();
 	{
 		if (!PG_ARGISNULL(3))
@@ -64,6 +65,7 @@ journal_baseline(PG_FUNCTION_ARGS)
 	PG_FINALLY();
 	{
 		cache->pins--;
+		journal_depth--;
 	}
 	PG_END_TRY();
 	PG_RETURN_VOID();

@@ -19,13 +19,14 @@
 #include "common/hmac.h"
 #include "common/sha2.h"
 #include "lib/stringinfo.h"
-#include "optimizer/optimizer.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 #include "utils/guc.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/lsyscache.h"
 #include "utils/datum.h"
 #include "utils/numeric.h"
@@ -281,7 +282,10 @@ is_added_default(TrackedRel *rel, int index, Datum value, bool recorded)
 
 		if (constr->defval[i].adnum != index + 1)
 			continue;
-		node = eval_const_expressions(NULL, stringToNode(constr->defval[i].adbin));
+		/* never evaluated: it may call functions of the table's owner */
+		node = stringToNode(constr->defval[i].adbin);
+		while (IsA(node, RelabelType))
+			node = (Node *) ((RelabelType *) node)->arg;
 		return IsA(node, Const) && !((Const *) node)->constisnull &&
 			datum_image_eq(((Const *) node)->constvalue, value, att->attbyval, att->attlen);
 	}
@@ -290,11 +294,13 @@ is_added_default(TrackedRel *rel, int index, Datum value, bool recorded)
 
 /*
  * Does the column hold what the journal says?  A value that was recorded as a
- * digest is compared by digest; a column the journal never told of counts as
+ * digest is compared by digest, for those who could not try values of their
+ * own until one fits; a column the journal never told of counts as
  * null, or as the default it was added with.
  */
 static bool
-column_agrees(TrackedRel *rel, int index, TupleTableSlot *slot, Jsonb *replayed, int *guc_level)
+column_agrees(TrackedRel *rel, int index, TupleTableSlot *slot, Jsonb *replayed, bool digests,
+			  int *guc_level)
 {
 	Form_pg_attribute att = TupleDescAttr(rel->desc, index);
 	JsonbValue *told = getKeyJsonValueFromContainer(&replayed->root, NameStr(att->attname),
@@ -312,23 +318,46 @@ column_agrees(TrackedRel *rel, int index, TupleTableSlot *slot, Jsonb *replayed,
 		return true;
 	if (strncmp(text, "\"hmac:", 6) != 0 || held.type == jbvNull)
 		return false;
+	if (!digests)
+		return true;
 	digest_value(rel, index, slot, &held);
 	return strcmp(text, text_of_json(&held)) == 0;
 }
 
+/*
+ * Reading a row of somebody's table can run functions of his: casts to json.
+ * They get his rights, not those of whoever checks the table.
+ */
+static void
+become_owner(TrackedRel *rel, OwnerScope *scope)
+{
+	GetUserIdAndSecContext(&scope->save_userid, &scope->save_sec_context);
+	SetUserIdAndSecContext(rel->owner, scope->save_sec_context |
+						   SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+}
+
+static void
+become_oneself(OwnerScope *scope)
+{
+	SetUserIdAndSecContext(scope->save_userid, scope->save_sec_context);
+}
+
 static Datum
-differing_columns(TrackedRel *rel, TupleTableSlot *slot, Jsonb *replayed)
+differing_columns(TrackedRel *rel, TupleTableSlot *slot, Jsonb *replayed, bool digests)
 {
 	ArrayBuildState *names = NULL;
+	OwnerScope	scope;
 	int			guc_level = 0;
 
+	become_owner(rel, &scope);
 	for (int i = 0; i < rel->desc->natts; i++)
-		if (is_compared(rel, i) && !column_agrees(rel, i, slot, replayed, &guc_level))
+		if (is_compared(rel, i) && !column_agrees(rel, i, slot, replayed, digests, &guc_level))
 			names = accumArrayResult(names,
 									 CStringGetTextDatum(NameStr(TupleDescAttr(rel->desc, i)->attname)),
 									 false, TEXTOID, CurrentMemoryContext);
 	if (guc_level != 0)
 		AtEOXact_GUC(true, guc_level);
+	become_oneself(&scope);
 	return names == NULL ? PointerGetDatum(construct_empty_array(TEXTOID))
 		: makeArrayResult(names, CurrentMemoryContext);
 }
@@ -355,8 +384,10 @@ Jsonb *
 journal_unrecorded(TrackedRel *rel, TupleTableSlot *slot, Jsonb *replayed)
 {
 	JsonbParseState *state = NULL;
+	OwnerScope	scope;
 	int			guc_level = 0;
 
+	become_owner(rel, &scope);
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	for (int i = 0; i < rel->desc->natts; i++)
 	{
@@ -364,7 +395,7 @@ journal_unrecorded(TrackedRel *rel, TupleTableSlot *slot, Jsonb *replayed)
 		JsonbValue	held;
 
 		if (!is_compared(rel, i) || i == rel->version - 1 ||
-			column_agrees(rel, i, slot, replayed, &guc_level))
+			column_agrees(rel, i, slot, replayed, true, &guc_level))
 			continue;
 		json_of_column(rel, i, slot, &held, &guc_level);
 		push_pair(&state, name,
@@ -372,6 +403,35 @@ journal_unrecorded(TrackedRel *rel, TupleTableSlot *slot, Jsonb *replayed)
 	}
 	if (guc_level != 0)
 		AtEOXact_GUC(true, guc_level);
+	become_oneself(&scope);
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
+/* {"column": value, …} of the whole row, nothing hidden. */
+static Jsonb *
+row_as_json(TrackedRel *rel, TupleTableSlot *slot)
+{
+	JsonbParseState *state = NULL;
+	OwnerScope	scope;
+	int			guc_level = 0;
+
+	become_owner(rel, &scope);
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	for (int i = 0; i < rel->desc->natts; i++)
+	{
+		const char *name = NameStr(TupleDescAttr(rel->desc, i)->attname);
+		JsonbValue	value;
+
+		if (TupleDescAttr(rel->desc, i)->attisdropped)
+			continue;
+		json_of_text(&value, name, strlen(name));
+		pushJsonbValue(&state, WJB_KEY, &value);
+		json_of_value(rel, i, slot, &value, &guc_level);
+		pushJsonbValue(&state, WJB_VALUE, &value);
+	}
+	if (guc_level != 0)
+		AtEOXact_GUC(true, guc_level);
+	become_oneself(&scope);
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 
@@ -391,7 +451,8 @@ journal_differences(PG_FUNCTION_ARGS)
 		TupleTableSlot *slot;
 		TrackedRel *rel = entity_of_record(cache, entity, PG_GETARG_HEAPTUPLEHEADER(1), &slot);
 
-		names = differing_columns(rel, slot, PG_GETARG_JSONB_P(2));
+		names = differing_columns(rel, slot, PG_GETARG_JSONB_P(2),
+								  has_privs_of_role(GetUserId(), cache->owner));
 		ExecDropSingleTupleTableSlot(slot);
 	}
 	PG_FINALLY();
@@ -400,4 +461,31 @@ journal_differences(PG_FUNCTION_ARGS)
 	}
 	PG_END_TRY();
 	PG_RETURN_DATUM(names);
+}
+
+PG_FUNCTION_INFO_V1(tracked_row);
+
+/* tracked_row(entity text, tracked record) returns jsonb */
+Datum
+tracked_row(PG_FUNCTION_ARGS)
+{
+	char	   *entity = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	RuleCache  *cache = rule_cache(false);
+	Jsonb	   *row = NULL;
+
+	cache->pins++;
+	PG_TRY();
+	{
+		TupleTableSlot *slot;
+		TrackedRel *rel = entity_of_record(cache, entity, PG_GETARG_HEAPTUPLEHEADER(1), &slot);
+
+		row = row_as_json(rel, slot);
+		ExecDropSingleTupleTableSlot(slot);
+	}
+	PG_FINALLY();
+	{
+		cache->pins--;
+	}
+	PG_END_TRY();
+	PG_RETURN_JSONB_P(row);
 }

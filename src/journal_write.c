@@ -29,6 +29,7 @@
 #include "executor/nodeModifyTable.h"
 #include "executor/spi.h"
 #include "funcapi.h"
+#include "lib/ilist.h"
 #include "optimizer/optimizer.h"
 #include "partitioning/partbounds.h"
 #include "partitioning/partdesc.h"
@@ -41,6 +42,7 @@
 #include "utils/memutils.h"
 #include "utils/partcache.h"
 #include "utils/rel.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/xid8.h"
@@ -57,6 +59,9 @@ const char *const journal_columns[J_NCOLUMNS] = {
 	"application_name", "reason", "origin", "correlation_id", "rule_version",
 	"occurred_at", "recorded_at", "xid_epoch", "xid", "changes"
 };
+
+#define LEAF_LIMIT			(256 * 1024 * 1024)
+#define LEAF_CERTAINLY_FITS	8192	/* of changes: numbers grow most, to 131 kB of text each */
 
 /* A column that the user added to the journal. */
 typedef struct AddedColumn
@@ -90,17 +95,23 @@ static struct
 	List	   *added;			/* AddedColumn */
 }			target;
 
-/* Transactions and subtransactions of this backend that were aborted. */
-static uint64 aborts = 0;
+static dlist_head open_writers = DLIST_STATIC_INIT(open_writers);
+
+/* Calls of the journal's functions that are under way, one within another. */
+int			journal_depth = 0;
 
 static bool setting_notify = false;
 static bool notified = false;	/* in this transaction */
+
+static void close_writers(SubTransactionId subid);
 
 /* ---------- Transaction ends ---------- */
 
 static void
 write_end_of_xact(XactEvent event, void *arg)
 {
+	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PRE_PREPARE)
+		close_writers(TopSubTransactionId);
 	if (event != XACT_EVENT_ABORT && event != XACT_EVENT_COMMIT && event != XACT_EVENT_PREPARE)
 		return;
 	/* an aborted transaction takes its new epoch back, a prepared one may */
@@ -108,20 +119,20 @@ write_end_of_xact(XactEvent event, void *arg)
 		target.generation = 0;
 	target.epoch_is_new = false;
 	notified = false;
-	if (event == XACT_EVENT_ABORT)
-		aborts++;
+	journal_depth = 0;
 }
 
 static void
 write_end_of_subxact(SubXactEvent event, SubTransactionId mine,
 					 SubTransactionId parent, void *arg)
 {
+	if (event == SUBXACT_EVENT_PRE_COMMIT_SUB || event == SUBXACT_EVENT_ABORT_SUB)
+		close_writers(mine);
 	if (event != SUBXACT_EVENT_ABORT_SUB)
 		return;
 	if (target.epoch_is_new)
 		target.generation = 0;
 	notified = false;
-	aborts++;
 }
 
 void
@@ -257,7 +268,15 @@ find_target(RuleCache *cache)
 	if (target.context == NULL)
 		target.context = AllocSetContextCreate(CacheMemoryContext, "referral journal",
 											   ALLOCSET_SMALL_SIZES);
-	MemoryContextReset(target.context);
+	if (journal_depth > 1)
+	{
+		/* a call up the stack may be reading it */
+		MemoryContextSetParent(target.context, TopTransactionContext);
+		target.context = AllocSetContextCreate(CacheMemoryContext, "referral journal",
+											   ALLOCSET_SMALL_SIZES);
+	}
+	else
+		MemoryContextReset(target.context);
 	target.partition = InvalidOid;
 	target.relid = get_relname_relid("journal", cache->namespace_id);
 	target.sequence = get_relname_relid("journal_journal_id_seq", cache->namespace_id);
@@ -420,14 +439,16 @@ insert_row(ResultRelInfo *rri, TupleTableSlot *slot, EState *estate)
 
 /*
  * Open partitions outlive the row but not the statement: they are closed when
- * the statement's memory goes.  When the transaction is aborted instead, the
- * resource owner has closed them, or will.
+ * the statement's memory goes, or before that when its transaction ends.  They
+ * have a resource owner of their own, because that of the statement may go
+ * before its memory does.
  */
 struct JournalWriter
 {
-	Oid			partition;
+	dlist_node	node;			/* in open_writers, while it is open */
+	Oid			partition;		/* InvalidOid when it is not */
 	uint64		generation;		/* of the target it was opened for */
-	uint64		aborts;			/* aborts counted when it was opened */
+	SubTransactionId subid;
 	ResourceOwner owner;
 	EState	   *estate;
 	ResultRelInfo *rri;
@@ -439,14 +460,36 @@ static void
 close_writer(JournalWriter *writer)
 {
 	Relation	partition = writer->rri->ri_RelationDesc;
+	ResourceOwner caller = CurrentResourceOwner;
 
+	dlist_delete(&writer->node);
 	writer->partition = InvalidOid;
-	if (writer->aborts != aborts || writer->owner != CurrentResourceOwner)
-		return;
+	CurrentResourceOwner = writer->owner;
 	ExecCloseIndices(writer->rri);
 	ExecResetTupleTable(writer->estate->es_tupleTable, false);
-	FreeExecutorState(writer->estate);
 	table_close(partition, NoLock);
+	CurrentResourceOwner = caller;
+	FreeExecutorState(writer->estate);
+	/* its locks go to the transaction */
+	ResourceOwnerRelease(writer->owner, RESOURCE_RELEASE_BEFORE_LOCKS, true, false);
+	ResourceOwnerRelease(writer->owner, RESOURCE_RELEASE_LOCKS, true, false);
+	ResourceOwnerRelease(writer->owner, RESOURCE_RELEASE_AFTER_LOCKS, true, false);
+	ResourceOwnerDelete(writer->owner);
+}
+
+/* Those opened in this subtransaction or within it. */
+static void
+close_writers(SubTransactionId subid)
+{
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, &open_writers)
+	{
+		JournalWriter *writer = dlist_container(JournalWriter, node, iter.cur);
+
+		if (writer->subid >= subid)
+			close_writer(writer);
+	}
 }
 
 static void
@@ -461,9 +504,14 @@ end_of_statement(void *arg)
 static void
 open_writer(JournalWriter *writer, Oid relid)
 {
-	Relation	partition = table_open(relid, RowExclusiveLock);
+	Relation	partition;
 	MemoryContext caller = MemoryContextSwitchTo(TopTransactionContext);
+	ResourceOwner caller_owner = CurrentResourceOwner;
 
+	LockRelationOid(relid, RowExclusiveLock);
+	writer->owner = ResourceOwnerCreate(CurTransactionResourceOwner, "referral journal");
+	CurrentResourceOwner = writer->owner;
+	partition = table_open(relid, NoLock);
 	if (target.partition != relid)
 		learn_layout(partition);
 	/* not below the statement's memory, whose children go before it calls back */
@@ -474,10 +522,11 @@ open_writer(JournalWriter *writer, Oid relid)
 										  &TTSOpsVirtual);
 	InitResultRelInfo(writer->rri, partition, 0, NULL, 0);
 	ExecOpenIndices(writer->rri, false);
-	writer->owner = CurrentResourceOwner;
-	writer->aborts = aborts;
+	CurrentResourceOwner = caller_owner;
+	writer->subid = GetCurrentSubTransactionId();
 	writer->generation = target.generation;
 	writer->partition = relid;
+	dlist_push_tail(&open_writers, &writer->node);
 	MemoryContextSwitchTo(caller);
 }
 
@@ -495,12 +544,44 @@ get_writer(JournalWriter **kept, MemoryContext lifetime, Oid relid)
 		MemoryContextRegisterResetCallback(lifetime, &writer->callback);
 	}
 	if (OidIsValid(writer->partition) &&
-		(writer->partition != relid || writer->generation != target.generation ||
-		 writer->aborts != aborts || writer->owner != CurrentResourceOwner))
+		(writer->partition != relid || writer->generation != target.generation))
 		close_writer(writer);
 	if (!OidIsValid(writer->partition))
 		open_writer(writer, relid);
 	return writer;
+}
+
+/*
+ * A row that could not be hashed could never be sealed, and would hold up all
+ * that come after it.  The text of jsonb can be much longer than jsonb is.
+ */
+static void
+check_leaf_size(JournalRow *row)
+{
+	Size		size = 0;
+
+	for (int c = 0; c < J_NCOLUMNS; c++)
+		if (c != J_CHANGES && !row->nulls[c] &&
+			(c == J_REASON || c == J_ORIGIN || c == J_CORRELATION_ID || c == J_ACTOR || c == J_APPLICATION_NAME))
+			size += VARSIZE_ANY_EXHDR(DatumGetPointer(row->values[c]));
+	if (!row->nulls[J_CHANGES])
+	{
+		Jsonb	   *changes = DatumGetJsonbP(row->values[J_CHANGES]);
+		char	   *text;
+
+		if (VARSIZE(changes) > LEAF_CERTAINLY_FITS)
+		{
+			text = JsonbToCString(NULL, &changes->root, VARSIZE(changes));
+			size += strlen(text);
+			pfree(text);
+		}
+	}
+	if (size > LEAF_LIMIT)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("the change is too large for the journal"),
+				 errdetail("Its old and new values make %zu bytes of text; the limit is %d.", size, LEAF_LIMIT),
+				 errhint("Keep the content of large documents elsewhere, and their hash here.")));
 }
 
 /*
@@ -514,6 +595,7 @@ journal_write(RuleCache *cache, JournalRow *row, JournalWriter **kept, MemoryCon
 	JournalWriter *writer;
 	TimestampTz now = GetCurrentTimestamp();
 
+	check_leaf_size(row);
 	find_target(cache);
 	journal = table_open(target.relid, RowExclusiveLock);
 	find_target(cache);			/* the lock may have brought news */

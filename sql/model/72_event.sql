@@ -154,6 +154,7 @@ CREATE INDEX IF NOT EXISTS delivery_due ON referral.delivery (org_id, consumer, 
     WHERE due_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS delivery_lease ON referral.delivery (org_id, consumer, lease, journal_id)
     WHERE status = 'leased';
+SELECT referral.lay_trigger('referral.delivery', 'delivery_guard', 'BEFORE UPDATE', 'ROW', 'referral.delivery_guard()');
 COMMENT ON TABLE referral.delivery IS
 'Events that a consumer was handed or will be, until they are acknowledged. leased: handed out in batch lease, until due_at; held: waits for an earlier event of the same entity row, or, with due_at, is next; retry: refused, to be handed out again at due_at; dead: out of attempts, event keeps it as it was; discarded: given up for good. attempts: how often it was handed out. Written by events(), ack(), nack(), redrive() and discard(); not journaled.';
 

@@ -219,7 +219,7 @@ UPDATE public.person SET pin = 4712, unseen = 'x' WHERE person_id = 10;
 RESET session_replication_role;
 SELECT results_eq($$SELECT id, problem, columns FROM referral.verify_coverage('person')$$, $$VALUES (10::bigint, 'differs', '{pin}'::text[])$$, 'a sensitive one changed unrecorded is found');
 SET session_replication_role = replica;
-UPDATE public.person SET pin = 4711 WHERE person_id = 10;
+UPDATE public.person SET pin = 471147114 WHERE person_id = 10;
 RESET session_replication_role;
 DELETE FROM referral.journal_column WHERE entity = 'person' AND column_name = 'secret';
 SELECT is((SELECT action FROM referral.journal WHERE entity = 'journal_column' ORDER BY journal_id DESC LIMIT 1), 'delete', 'unmarking is on record, too');

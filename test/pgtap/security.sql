@@ -515,7 +515,7 @@ INSERT INTO public.expected_function VALUES
     ('journal_bounds', 'referral_admin referral_auditor referral_integration'),
     ('journal_lag_of', 'referral_admin referral_auditor referral_integration'),
     ('journal_horizon', 'referral_admin referral_auditor referral_integration'),
-    ('verify_coverage', 'referral_admin referral_auditor'), ('journal_differences', 'referral_admin referral_auditor'),
+    ('verify_coverage', 'referral_admin referral_auditor'), ('tracked_row', 'referral_admin referral_auditor'), ('journal_differences', 'referral_admin referral_auditor'),
     ('seal', 'referral_admin'), ('evidence_pack', 'referral_admin referral_auditor'),
     ('verify_journal', 'referral_admin referral_auditor referral_integration'),
     ('inclusion_proof', 'referral_admin referral_auditor referral_integration'),
