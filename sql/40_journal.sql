@@ -179,13 +179,16 @@ END $$;
 COMMENT ON FUNCTION referral.case_as_of(text, bigint, bigint, timestamptz) IS
 'A row of an entity as it was recorded at a time, as {"column": value}; jsonb_populate_record(null::referral.referral, …) makes a row of it. Columns that were null may be missing. Null when the row did not exist then or is not visible to the session; null for null. RF019 when there is no such entity.';
 
-CREATE FUNCTION referral.verify_coverage(entity text)
+CREATE FUNCTION referral.verify_coverage(entity text, of_org bigint DEFAULT NULL, of_id bigint DEFAULT NULL)
 RETURNS TABLE (org_id bigint, id bigint, problem text, columns text[])
-LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     e record;
     org_column text;
 BEGIN
+    IF entity IS NULL THEN
+        RETURN;
+    END IF;
     SELECT x.* INTO e FROM referral.entity x WHERE x.entity = verify_coverage.entity;
     IF NOT FOUND OR NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = e.relation) THEN
         RAISE EXCEPTION 'there is no entity "%"', entity
@@ -197,7 +200,7 @@ BEGIN
     RETURN QUERY EXECUTE format($query$
         WITH told AS (
             SELECT j.*, max(j.journal_id) FILTER (WHERE j.action = 'delete') OVER (PARTITION BY j.org_id, j.entity_id) AS deleted
-            FROM referral.journal j WHERE j.entity = $1),
+            FROM referral.journal j WHERE j.entity = $1%4$s),
         replayed AS (
             SELECT t.org_id, t.entity_id,
                    -- does what is left begin with all of the row, or with a change of it, after a purge?
@@ -221,14 +224,17 @@ BEGIN
                    CASE WHEN x.id IS NOT NULL AND r.exists THEN ARRAY(
                         SELECT d FROM unnest(referral.journal_differences($1, x.row, r.row)) d
                         WHERE r.whole OR r.row ? d) END AS columns
-            FROM (SELECT %2$s AS org_id, t.%3$I::bigint AS id, t AS row FROM %1$s t) x
+            FROM (SELECT %2$s AS org_id, t.%3$I::bigint AS id, t AS row FROM %1$s t%5$s) x
             FULL JOIN replayed r ON r.org_id = x.org_id AND r.entity_id = x.id)
         SELECT c.org_id, c.id, c.problem, c.columns FROM compared c
         WHERE c.problem <> 'differs' OR c.columns <> '{}'
-        ORDER BY 1, 2 $query$, e.relation, org_column, e.id_column) USING entity;
+        ORDER BY 1, 2 $query$, e.relation, org_column, e.id_column,
+        CASE WHEN of_id IS NOT NULL THEN ' AND j.org_id = $2 AND j.entity_id = $3' END,
+        CASE WHEN of_id IS NOT NULL THEN format(' WHERE %s = $2 AND t.%I = $3', org_column, e.id_column) END)
+    USING entity, of_org, of_id;
 END $$;
-COMMENT ON FUNCTION referral.verify_coverage(text) IS
-'Rows of an entity''s table that are not what the journal says they are, because they were changed with triggers off or in replica role: never recorded (or, where old partitions were purged, no record left, which may be right), deleted without a record, recorded as deleted, or differs (columns names the columns, version included). No row: all that is there was recorded. Compares what the session may see; reads the whole table and its whole journal. RF019 when there is no such entity. Null: no rows.';
+COMMENT ON FUNCTION referral.verify_coverage(text, bigint, bigint) IS
+'Rows of an entity''s table that are not what the journal says they are, because they were changed with triggers off or in replica role: never recorded (or, where old partitions were purged, no record left, which may be right), deleted without a record, recorded as deleted, or differs (columns names the columns, version included). No row: all that is there was recorded. of_org and of_id: of one row only, by index. Compares what the session may see; reads the whole table and its whole journal otherwise. RF019 when there is no such entity. Null: no rows.';
 
 CREATE FUNCTION referral.journal_baseline(entity text, org_id bigint, id bigint, tracked record, replayed jsonb) RETURNS void
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'journal_baseline';
@@ -257,15 +263,7 @@ BEGIN
     source := format('FROM (SELECT 1) one LEFT JOIN %s t ON %s AND t.%I = $3', e.relation,
         CASE WHEN EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = e.relation AND a.attname = 'org_id' AND NOT a.attisdropped)
              THEN 't.org_id = $2' ELSE '$2 = 0' END, e.id_column);
-    EXECUTE format($query$
-        SELECT CASE WHEN t.%I IS NOT NULL THEN
-                        CASE WHEN $4 IS NULL AND EXISTS (SELECT FROM referral.journal j WHERE j.org_id = $2 AND j.entity_id = $3 AND j.entity = $1)
-                             THEN 'recorded as deleted'
-                             WHEN $4 IS NULL AND EXISTS (SELECT FROM referral.journal_purge p WHERE p.org_id = $2) THEN 'no record left'
-                             WHEN $4 IS NULL THEN 'never recorded'
-                             WHEN referral.journal_differences($1, t, $4) <> '{}' THEN 'differs' END
-                    WHEN $4 IS NOT NULL THEN 'deleted without a record' END %s $query$, e.id_column, source)
-       INTO problem USING entity, org_id, id, replayed;
+    problem := (SELECT v.problem FROM referral.verify_coverage(entity, org_id, id) v);
     IF problem IS NOT NULL THEN
         PERFORM set_config('referral.reason', reason, true);
         EXECUTE format($query$ SELECT referral.journal_baseline($1, $2, $3, t, coalesce($4, '{}')) %s $query$, source)
@@ -279,6 +277,6 @@ COMMENT ON FUNCTION referral.baseline(text, bigint, bigint, text) IS
 
 REVOKE ALL ON FUNCTION referral.journal(), referral.append_only(), referral.make_journal_partitions(interval),
     referral.journal_bounds(), referral.journal_column_guard(), referral.journal_lag_of(),
-    referral.journal_horizon(bigint), referral.journal_differences(text, record, jsonb), referral.verify_coverage(text),
+    referral.journal_horizon(bigint), referral.journal_differences(text, record, jsonb), referral.verify_coverage(text, bigint, bigint),
     referral.tracked_row(text, record),
     referral.journal_baseline(text, bigint, bigint, record, jsonb), referral.baseline(text, bigint, bigint, text) FROM PUBLIC;

@@ -63,8 +63,7 @@ BEGIN
         'format', 'org.referral.evidence/1', 'created_at', now(), 'created_by', referral.current_actor(),
         'org_id', org_id, 'referral_id', referral_id, 'case', whole, 'related', related,
         'unrecorded', (SELECT coalesce(jsonb_agg(jsonb_build_object('problem', v.problem, 'columns', v.columns)), '[]')
-                       FROM referral.verify_coverage('referral') v
-                       WHERE v.org_id = evidence_pack.org_id AND v.id = evidence_pack.referral_id),
+                       FROM referral.verify_coverage('referral', evidence_pack.org_id, evidence_pack.referral_id) v),
         'missing_versions', (SELECT coalesce(jsonb_agg(n), '[]')
                              FROM generate_series(1, coalesce((whole ->> 'version')::bigint, 0)) n
                              WHERE NOT EXISTS (SELECT FROM referral.journal j WHERE j.org_id = evidence_pack.org_id

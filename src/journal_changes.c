@@ -214,6 +214,21 @@ is_told(TrackedRel *rel, int index, TupleTableSlot *oldslot, TupleTableSlot *new
 	return entity_column_changed(rel, index, oldslot, newslot);
 }
 
+/* "column": [old, new], for an object that has been begun; NULL is null. */
+static void
+push_pair(JsonbParseState **state, const char *name, JsonbValue *old, JsonbValue *new)
+{
+	JsonbValue	key;
+	JsonbValue	nothing = {.type = jbvNull};
+
+	json_of_text(&key, name, strlen(name));
+	pushJsonbValue(state, WJB_KEY, &key);
+	pushJsonbValue(state, WJB_BEGIN_ARRAY, NULL);
+	pushJsonbValue(state, WJB_ELEM, old != NULL ? old : &nothing);
+	pushJsonbValue(state, WJB_ELEM, new != NULL ? new : &nothing);
+	pushJsonbValue(state, WJB_END_ARRAY, NULL);
+}
+
 /*
  * {"column": [old, new], …} of the columns that differ, or of all; NULL when
  * there is none.  A row that did not exist, or no longer does, counts as all
@@ -231,20 +246,15 @@ journal_changes(TrackedRel *rel, TupleTableSlot *oldslot, TupleTableSlot *newslo
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	for (int i = 0; i < rel->desc->natts; i++)
 	{
-		JsonbValue	value;
-		Form_pg_attribute att = TupleDescAttr(rel->desc, i);
+		JsonbValue	old,
+					new;
 
 		if (!is_told(rel, i, oldslot, newslot, scope))
 			continue;
 		any = true;
-		json_of_text(&value, NameStr(att->attname), strlen(NameStr(att->attname)));
-		pushJsonbValue(&state, WJB_KEY, &value);
-		pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
-		json_of_column(rel, i, oldslot, &value, &guc_level);
-		pushJsonbValue(&state, WJB_ELEM, &value);
-		json_of_column(rel, i, newslot, &value, &guc_level);
-		pushJsonbValue(&state, WJB_ELEM, &value);
-		pushJsonbValue(&state, WJB_END_ARRAY, NULL);
+		json_of_column(rel, i, oldslot, &old, &guc_level);
+		json_of_column(rel, i, newslot, &new, &guc_level);
+		push_pair(&state, NameStr(TupleDescAttr(rel->desc, i)->attname), &old, &new);
 	}
 	result = pushJsonbValue(&state, WJB_END_OBJECT, NULL);
 	if (guc_level != 0)
@@ -331,6 +341,7 @@ column_agrees(TrackedRel *rel, int index, TupleTableSlot *slot, Jsonb *replayed,
 static void
 become_owner(TrackedRel *rel, OwnerScope *scope)
 {
+	scope->guc_level = 0;		/* json_of_value() raises it when it has to */
 	GetUserIdAndSecContext(&scope->save_userid, &scope->save_sec_context);
 	SetUserIdAndSecContext(rel->owner, scope->save_sec_context |
 						   SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
@@ -339,6 +350,8 @@ become_owner(TrackedRel *rel, OwnerScope *scope)
 static void
 become_oneself(OwnerScope *scope)
 {
+	if (scope->guc_level != 0)
+		AtEOXact_GUC(true, scope->guc_level);
 	SetUserIdAndSecContext(scope->save_userid, scope->save_sec_context);
 }
 
@@ -347,33 +360,16 @@ differing_columns(TrackedRel *rel, TupleTableSlot *slot, Jsonb *replayed, bool d
 {
 	ArrayBuildState *names = NULL;
 	OwnerScope	scope;
-	int			guc_level = 0;
 
 	become_owner(rel, &scope);
 	for (int i = 0; i < rel->desc->natts; i++)
-		if (is_compared(rel, i) && !column_agrees(rel, i, slot, replayed, digests, &guc_level))
+		if (is_compared(rel, i) && !column_agrees(rel, i, slot, replayed, digests, &scope.guc_level))
 			names = accumArrayResult(names,
 									 CStringGetTextDatum(NameStr(TupleDescAttr(rel->desc, i)->attname)),
 									 false, TEXTOID, CurrentMemoryContext);
-	if (guc_level != 0)
-		AtEOXact_GUC(true, guc_level);
 	become_oneself(&scope);
 	return names == NULL ? PointerGetDatum(construct_empty_array(TEXTOID))
 		: makeArrayResult(names, CurrentMemoryContext);
-}
-
-static void
-push_pair(JsonbParseState **state, const char *name, JsonbValue *told, JsonbValue *held)
-{
-	JsonbValue	key;
-	JsonbValue	nothing = {.type = jbvNull};
-
-	json_of_text(&key, name, strlen(name));
-	pushJsonbValue(state, WJB_KEY, &key);
-	pushJsonbValue(state, WJB_BEGIN_ARRAY, NULL);
-	pushJsonbValue(state, WJB_ELEM, told != NULL ? told : &nothing);
-	pushJsonbValue(state, WJB_ELEM, held != NULL ? held : &nothing);
-	pushJsonbValue(state, WJB_END_ARRAY, NULL);
 }
 
 /*
@@ -385,7 +381,6 @@ journal_unrecorded(TrackedRel *rel, TupleTableSlot *slot, Jsonb *replayed)
 {
 	JsonbParseState *state = NULL;
 	OwnerScope	scope;
-	int			guc_level = 0;
 
 	become_owner(rel, &scope);
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
@@ -395,14 +390,12 @@ journal_unrecorded(TrackedRel *rel, TupleTableSlot *slot, Jsonb *replayed)
 		JsonbValue	held;
 
 		if (!is_compared(rel, i) || i == rel->version - 1 ||
-			column_agrees(rel, i, slot, replayed, true, &guc_level))
+			column_agrees(rel, i, slot, replayed, true, &scope.guc_level))
 			continue;
-		json_of_column(rel, i, slot, &held, &guc_level);
+		json_of_column(rel, i, slot, &held, &scope.guc_level);
 		push_pair(&state, name,
 				  getKeyJsonValueFromContainer(&replayed->root, name, strlen(name), NULL), &held);
 	}
-	if (guc_level != 0)
-		AtEOXact_GUC(true, guc_level);
 	become_oneself(&scope);
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
@@ -413,7 +406,6 @@ row_as_json(TrackedRel *rel, TupleTableSlot *slot)
 {
 	JsonbParseState *state = NULL;
 	OwnerScope	scope;
-	int			guc_level = 0;
 
 	become_owner(rel, &scope);
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
@@ -426,11 +418,9 @@ row_as_json(TrackedRel *rel, TupleTableSlot *slot)
 			continue;
 		json_of_text(&value, name, strlen(name));
 		pushJsonbValue(&state, WJB_KEY, &value);
-		json_of_value(rel, i, slot, &value, &guc_level);
+		json_of_value(rel, i, slot, &value, &scope.guc_level);
 		pushJsonbValue(&state, WJB_VALUE, &value);
 	}
-	if (guc_level != 0)
-		AtEOXact_GUC(true, guc_level);
 	become_oneself(&scope);
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }

@@ -558,12 +558,14 @@ get_writer(JournalWriter **kept, MemoryContext lifetime, Oid relid)
 static void
 check_leaf_size(JournalRow *row)
 {
+	static const JournalColumn unlimited[] = {
+		J_REASON, J_ORIGIN, J_CORRELATION_ID, J_ACTOR, J_APPLICATION_NAME
+	};
 	Size		size = 0;
 
-	for (int c = 0; c < J_NCOLUMNS; c++)
-		if (c != J_CHANGES && !row->nulls[c] &&
-			(c == J_REASON || c == J_ORIGIN || c == J_CORRELATION_ID || c == J_ACTOR || c == J_APPLICATION_NAME))
-			size += VARSIZE_ANY_EXHDR(DatumGetPointer(row->values[c]));
+	for (int i = 0; i < lengthof(unlimited); i++)
+		if (!row->nulls[unlimited[i]])
+			size += VARSIZE_ANY_EXHDR(DatumGetPointer(row->values[unlimited[i]]));
 	if (!row->nulls[J_CHANGES])
 	{
 		Jsonb	   *changes = DatumGetJsonbP(row->values[J_CHANGES]);

@@ -86,13 +86,11 @@ static bool
 seal_row(void *arg, TupleTableSlot *slot)
 {
 	Sealer	   *sealer = arg;
-	text	   *entity;
 	bool		isnull;
 
 	leaf_encode(sealer->encoder, slot);
 	sealer->last = leaf_position(sealer->encoder, slot);
-	entity = DatumGetTextPP(leaf_column(sealer->encoder, slot, J_ENTITY, &isnull));
-	if (VARSIZE_ANY_EXHDR(entity) != 4 || memcmp(VARDATA_ANY(entity), "seal", 4) != 0)
+	if (!leaf_is_of_seal(sealer->encoder, slot))
 	{
 		sealer->is_new = true;
 		sealer->wanted--;
@@ -152,7 +150,7 @@ seal_org(RuleCache *cache, Sealer *sealer, int64 org_id, int64 max_rows, MerkleH
 	sealer->is_new = false;
 	sealer->ntail = 0;
 	sealer->nleaves = 0;
-	if (seal_read_last(org_id, PG_INT64_MAX, &before) &&
+	if (seal_read_last(org_id, &before) &&
 		before.frontier.size % SEAL_TILE_WIDTH != 0)
 		sealer->nleaves = seal_require_group(org_id, 0, before.frontier.size / SEAL_TILE_WIDTH,
 												 before.frontier.size, sealer->leaves);
@@ -160,7 +158,7 @@ seal_org(RuleCache *cache, Sealer *sealer, int64 org_id, int64 max_rows, MerkleH
 	sealer->last = before.last;
 	journal_read_horizon(cache, org_id, GetActiveSnapshot(), &epoch, &xid);
 	sealer->wanted = max_rows;
-	seal_walk(org_id, before.last, epoch, xid, PG_INT64_MAX, sealer->encoder, seal_row, sealer);
+	seal_walk(org_id, before.last, epoch, xid, sealer->encoder, seal_row, sealer);
 	if (!sealer->is_new)
 		return false;
 	keep_seal(sealer, before.seal_id + 1, root);

@@ -51,6 +51,8 @@ extern LeafEncoder *leaf_encoder_create(void);
 extern void leaf_learn(LeafEncoder *encoder, TupleDesc desc);
 extern void leaf_encode(LeafEncoder *encoder, TupleTableSlot *slot);
 extern SealPosition leaf_position(LeafEncoder *encoder, TupleTableSlot *slot);
+/* Is it the journal's own word on a seal? */
+extern bool leaf_is_of_seal(LeafEncoder *encoder, TupleTableSlot *slot);
 extern Datum leaf_column(LeafEncoder *encoder, TupleTableSlot *slot, JournalColumn column,
 						 bool *isnull);
 
@@ -85,7 +87,7 @@ typedef struct Seal
 } Seal;
 
 /* All of these need a security_begin_read() around them. */
-extern bool seal_read_last(int64 org_id, uint64 max_size, Seal *seal);
+extern bool seal_read_last(int64 org_id, Seal *seal);
 extern bool seal_of_row(HeapTuple row, TupleDesc desc, Seal *seal);
 extern int	seal_read_group(int64 org_id, int level, uint64 group, uint64 size,
 							MerkleHash hashes[SEAL_TILE_WIDTH]);
@@ -106,7 +108,7 @@ typedef bool (*SealRow) (void *arg, TupleTableSlot *slot);
 
 /* From after "from" on, up to (until_epoch, until_xid) if that is given. */
 extern void seal_walk(int64 org_id, SealPosition from, int32 until_epoch,
-					  FullTransactionId until_xid, int64 limit, LeafEncoder *encoder,
+					  FullTransactionId until_xid, LeafEncoder *encoder,
 					  SealRow row, void *arg);
 extern bool seal_may_see(RuleCache *cache, int64 org_id);
 extern void seal_require_org(RuleCache *cache, int64 org_id);

@@ -236,6 +236,15 @@ leaf_column(LeafEncoder *encoder, TupleTableSlot *slot, JournalColumn column, bo
 	return slot_getattr(slot, encoder->attno[column], isnull);
 }
 
+bool
+leaf_is_of_seal(LeafEncoder *encoder, TupleTableSlot *slot)
+{
+	bool		isnull;
+	text	   *entity = DatumGetTextPP(leaf_column(encoder, slot, J_ENTITY, &isnull));
+
+	return VARSIZE_ANY_EXHDR(entity) == 4 && memcmp(VARDATA_ANY(entity), "seal", 4) == 0;
+}
+
 SealPosition
 leaf_position(LeafEncoder *encoder, TupleTableSlot *slot)
 {

@@ -218,7 +218,7 @@ inclusion_proof(PG_FUNCTION_ARGS)
 	seal_require_org(cache, source.org_id);
 	source.hasher = merkle_hasher_create();
 	security_begin_read(&scope, cache->owner);
-	if (!seal_read_last(source.org_id, PG_INT64_MAX, last))
+	if (!seal_read_last(source.org_id, last))
 		refuse_size(source.org_id, 1, 0);
 	source.size = size = last->frontier.size;
 	if (!PG_ARGISNULL(2))
@@ -271,7 +271,7 @@ consistency_proof(PG_FUNCTION_ARGS)
 	seal_require_org(cache, source.org_id);
 	source.hasher = merkle_hasher_create();
 	security_begin_read(&scope, cache->owner);
-	if (seal_read_last(source.org_id, PG_INT64_MAX, last))
+	if (seal_read_last(source.org_id, last))
 		source.size = last->frontier.size;
 	if (new_size < 1 || new_size > source.size)
 		refuse_size(source.org_id, new_size, source.size);

@@ -131,17 +131,17 @@ seal_query(const char *sql, int nargs, Oid *argtypes, Datum *args)
 	return SPI_processed;
 }
 
-/* The newest seal of a tree not larger than max_size; false when there is none. */
+/* The newest seal; false when there is none. */
 bool
-seal_read_last(int64 org_id, uint64 max_size, Seal *seal)
+seal_read_last(int64 org_id, Seal *seal)
 {
-	Oid			argtypes[] = {INT8OID, INT8OID};
-	Datum		args[] = {Int64GetDatum(org_id), Int64GetDatum((int64) Min(max_size, PG_INT64_MAX))};
+	Oid			argtypes[] = {INT8OID};
+	Datum		args[] = {Int64GetDatum(org_id)};
 
 	memset(seal, 0, sizeof(Seal));
 	if (seal_query("SELECT " SEAL_COLUMNS " FROM referral.seal s"
-				  " WHERE s.org_id = $1 AND s.tree_size <= $2 ORDER BY s.tree_size DESC LIMIT 1",
-				  2, argtypes, args) == 0)
+				   " WHERE s.org_id = $1 ORDER BY s.tree_size DESC LIMIT 1",
+				   1, argtypes, args) == 0)
 		return false;
 	if (!seal_of_row(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, seal))
 		ereport(ERROR,
@@ -183,6 +183,13 @@ read_tails(int64 org_id, uint64 first, uint64 size, MerkleHash *hashes)
 	return nhashes;
 }
 
+/* How many children a tile has in a tree of "size". */
+static int
+group_width(int level, uint64 group, uint64 size)
+{
+	return (int) (Min(size >> (8 * level), (group + 1) * SEAL_TILE_WIDTH) - group * SEAL_TILE_WIDTH);
+}
+
 /*
  * The hashes of a tile's children, those that a tree of "size" has complete:
  * of leaves (level 0) or of tiles of the level below.  Returns how many were
@@ -195,8 +202,7 @@ seal_read_group(int64 org_id, int level, uint64 group, uint64 size,
 	Oid			argtypes[] = {INT8OID, INT4OID, INT8OID};
 	Datum		args[] = {Int64GetDatum(org_id), Int32GetDatum(level - 1),
 	Int64GetDatum((int64) group * SEAL_TILE_WIDTH)};
-	uint64		wanted = Min(size >> (8 * level), (group + 1) * SEAL_TILE_WIDTH) -
-		group * SEAL_TILE_WIDTH;
+	int			wanted = group_width(level, group, size);
 	int			nhashes = 0;
 	bool		isnull;
 
@@ -223,15 +229,14 @@ seal_read_group(int64 org_id, int level, uint64 group, uint64 size,
 										   &isnull), &hashes[nhashes], 1, &nroot) || nroot != 1)
 				break;
 	}
-	return nhashes < 0 ? nhashes : Min(nhashes, (int) wanted);
+	return Min(nhashes, wanted);
 }
 
 int
 seal_require_group(int64 org_id, int level, uint64 group, uint64 size,
 				   MerkleHash hashes[SEAL_TILE_WIDTH])
 {
-	int			wanted = (int) (Min(size >> (8 * level), (group + 1) * SEAL_TILE_WIDTH) -
-								group * SEAL_TILE_WIDTH);
+	int			wanted = group_width(level, group, size);
 
 	if (seal_read_group(org_id, level, group, size, hashes) != wanted)
 		ereport(ERROR,

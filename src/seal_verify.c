@@ -384,15 +384,6 @@ check_seal_told(Verifier *v, TupleTableSlot *slot, int64 journal_id)
 	v->last_seal_told = Max(v->last_seal_told, seal_id);
 }
 
-static bool
-is_seal_row(Verifier *v, TupleTableSlot *slot)
-{
-	bool		isnull;
-	text	   *entity = DatumGetTextPP(leaf_column(v->encoder, slot, J_ENTITY, &isnull));
-
-	return VARSIZE_ANY_EXHDR(entity) == 4 && memcmp(VARDATA_ANY(entity), "seal", 4) == 0;
-}
-
 /* A row that comes after the last leaf. */
 static void
 unsealed_row(Verifier *v, const SealPosition *position)
@@ -459,7 +450,7 @@ verify_row(void *arg, TupleTableSlot *slot)
 		else
 			v->suspect = position.journal_id;
 	}
-	if (!v->bad && v->suspect == 0 && is_seal_row(v, slot))
+	if (!v->bad && v->suspect == 0 && leaf_is_of_seal(v->encoder, slot))
 		check_seal_told(v, slot, position.journal_id);
 	return !v->bad;
 }
@@ -554,8 +545,8 @@ verify_org(Verifier *v)
 	v->nhashes = -1;
 	v->seals = palloc(sizeof(Seal) * SEALS_AT_ONCE);
 	load_purged(v);
-	seal_walk(v->org_id, (SealPosition) {0}, 0, InvalidFullTransactionId, PG_INT64_MAX,
-			  v->encoder, verify_row, v);
+	seal_walk(v->org_id, (SealPosition) {0}, 0, InvalidFullTransactionId, v->encoder,
+			  verify_row, v);
 	check_end(v);
 }
 

@@ -88,19 +88,19 @@ walk_settings(void)
 }
 
 /*
- * Calls "row" for each row after "from", in order, at most "limit" of them;
+ * Calls "row" for each row after "from", in order;
  * when until_xid is valid, for those before (until_epoch, until_xid) only.  The
  * encoder is told where the columns are.
  * Needs a security_begin_read() around it.
  */
 void
 seal_walk(int64 org_id, SealPosition from, int32 until_epoch, FullTransactionId until_xid,
-		  int64 limit, LeafEncoder *encoder, SealRow row, void *arg)
+		  LeafEncoder *encoder, SealRow row, void *arg)
 {
 	WalkReceiver receiver = {
 		{walk_receive, walk_startup, walk_shutdown, walk_destroy, DestNone}, encoder, row, arg
 	};
-	ParamListInfo params = makeParamList(7);
+	ParamListInfo params = makeParamList(6);
 	SPIExecuteOptions options = {0};
 	int			guc_level = walk_settings();
 	bool		bounded = FullTransactionIdIsValid(until_xid);
@@ -110,7 +110,6 @@ seal_walk(int64 org_id, SealPosition from, int32 until_epoch, FullTransactionId 
 	add_param(params, INT4OID, Int32GetDatum(from.xid_epoch));
 	add_param(params, XID8OID, FullTransactionIdGetDatum(from.xid));
 	add_param(params, INT8OID, Int64GetDatum(from.journal_id));
-	add_param(params, INT8OID, Int64GetDatum(limit));
 	add_param(params, INT4OID, Int32GetDatum(until_epoch));
 	add_param(params, XID8OID, FullTransactionIdGetDatum(until_xid));
 	options.params = params;
@@ -119,11 +118,11 @@ seal_walk(int64 org_id, SealPosition from, int32 until_epoch, FullTransactionId 
 	if (SPI_execute_extended(bounded
 							 ? "SELECT j.*, j.tableoid FROM referral.journal j WHERE j.org_id = $1"
 							 " AND (j.xid_epoch, j.xid, j.journal_id) > ($2, $3, $4)"
-							 " AND (j.xid_epoch, j.xid) < ($6, $7)"
-							 " ORDER BY j.xid_epoch, j.xid, j.journal_id LIMIT $5"
+							 " AND (j.xid_epoch, j.xid) < ($5, $6)"
+							 " ORDER BY j.xid_epoch, j.xid, j.journal_id"
 							 : "SELECT j.*, j.tableoid FROM referral.journal j WHERE j.org_id = $1"
 							 " AND (j.xid_epoch, j.xid, j.journal_id) > ($2, $3, $4)"
-							 " ORDER BY j.xid_epoch, j.xid, j.journal_id LIMIT $5",
+							 " ORDER BY j.xid_epoch, j.xid, j.journal_id",
 							 &options) < 0)
 		elog(ERROR, "could not read referral.journal");
 	AtEOXact_GUC(true, guc_level);

@@ -145,5 +145,5 @@ GRANT SELECT ON referral.history TO referral_admin, referral_coordinator, referr
 GRANT SELECT ON referral.journal_lag, referral.journal_partition TO referral_admin, referral_auditor, referral_integration;
 GRANT EXECUTE ON FUNCTION referral.journal_bounds(), referral.journal_lag_of(), referral.journal_horizon(bigint)
     TO referral_admin, referral_auditor, referral_integration;
-GRANT EXECUTE ON FUNCTION referral.verify_coverage(text), referral.journal_differences(text, record, jsonb), referral.tracked_row(text, record)
+GRANT EXECUTE ON FUNCTION referral.verify_coverage(text, bigint, bigint), referral.journal_differences(text, record, jsonb), referral.tracked_row(text, record)
     TO referral_admin, referral_auditor;
