@@ -129,18 +129,21 @@ create_template() {
 		"$@" -c 'SELECT referral.deploy()'
 }
 
-# Prints the files DIRECTORY/*SUFFIX; FILES (names or paths, with or without suffix) narrows them.
+# Prints the files DIRECTORY/*SUFFIX; FILES (names, patterns or paths, with or without suffix) narrows them.
 select_files() {
-	local file name wanted=' '
-	for file in ${FILES:-}; do
-		name=${file##*/}
-		wanted+="${name%"$2"} "
-	done
+	local file name pattern wanted
+	local -
+	set -f
+	read -ra wanted <<< "${FILES:-*}"
+	set +f
 	for file in "$1"/*"$2"; do
 		[ -e "$file" ] || continue
 		name=$(basename "$file" "$2")
-		[ "$wanted" = ' ' ] || [[ $wanted == *" $name "* ]] || continue
-		echo "$file"
+		for pattern in "${wanted[@]}"; do
+			pattern=${pattern##*/}
+			# shellcheck disable=SC2053	# it is a pattern
+			if [[ $name == ${pattern%"$2"} ]]; then echo "$file"; break; fi
+		done
 	done
 }
 

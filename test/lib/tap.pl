@@ -1,6 +1,6 @@
 #!/usr/bin/perl
 # tap.pl COUNTS JOBS COMMAND FILE... runs COMMAND FILE for each file, JOBS at a time, and reads their output as TAP.
-# Prints a line per file and, in the end, what the failed ones said; writes "passed failed skipped", counted in
+# Prints a line per file and, in the end, comments "note: …" and what the failed ones said; writes "passed failed skipped", counted in
 # assertions, to the file COUNTS. What breaks a file as a whole (a wrong plan, a non-zero exit) counts as one failure.
 use strict;
 use warnings;
@@ -33,6 +33,7 @@ for my $file ($aggregator->descriptions)
 	$passed += $good - ($parser->skip_all ? 0 : $skips);
 	$failed += $bad;
 	$skipped += $skips;
+	print map { /^# note: (.*)/ ? "$file: $1\n" : () } @{ $output{$file} };
 	if ($bad)
 	{
 		print "---- $file\n";
