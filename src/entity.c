@@ -40,8 +40,8 @@
 #include "security.h"
 #include "workflow.h"
 
-static Oid
-relation_owner(Oid relid)
+Oid
+entity_owner(Oid relid)
 {
 	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
 	Oid			owner = InvalidOid;
@@ -73,7 +73,7 @@ entity_is_shard(Relation rel, Oid registered)
 	char	   *table = get_rel_name(registered);
 	size_t		length = table == NULL ? 0 : strlen(table);
 
-	return entity_accept_shards && table != NULL && rel->rd_rel->relowner == relation_owner(registered) &&
+	return entity_accept_shards && table != NULL && rel->rd_rel->relowner == entity_owner(registered) &&
 		RelationGetNamespace(rel) == get_rel_namespace(registered) &&
 		strncmp(name, table, length) == 0 && name[length] == '_' &&
 		name[length + 1] != '\0' &&

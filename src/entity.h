@@ -80,6 +80,8 @@ typedef struct TrackedRelEntry
 	TrackedRel *rel;
 } TrackedRelEntry;
 
+extern Oid	entity_owner(Oid relid);
+extern HeapTupleHeader entity_read_row(RuleCache *cache, const char *entity, int64 org_id, int64 id);
 extern TrackedRel *entity_tracked(RuleCache *cache, Relation rel,
 								  const char *entity, const char *id_column);
 extern void entity_init(void);

@@ -266,7 +266,7 @@ record_change(TriggerData *trigdata, RuleCache *cache, TrackedRel *rel, FmgrInfo
 	journal_put_circumstances(&row, org_id);
 	if (changes != NULL)
 		journal_put(&row, J_CHANGES, JsonbPGetDatum(changes));
-	journal_write(cache, &row, (JournalWriter **) entity_trigger_extra(flinfo), flinfo->fn_mcxt);
+	journal_write(cache, &row, (TableWriter **) entity_trigger_extra(flinfo), flinfo->fn_mcxt);
 }
 
 PG_FUNCTION_INFO_V1(journal);

@@ -16,6 +16,7 @@
 #include "utils/snapshot.h"
 
 #include "entity.h"
+#include "table_writer.h"
 
 /* The columns of referral.journal, in the order of journal_columns. */
 typedef enum JournalColumn
@@ -46,10 +47,7 @@ journal_put(JournalRow *row, JournalColumn column, Datum value)
 extern int	journal_depth;
 
 extern void journal_write_init(void);
-/* A partition held open for the rows of one statement. */
-typedef struct JournalWriter JournalWriter;
-
-extern void journal_write(RuleCache *cache, JournalRow *row, JournalWriter **writer,
+extern void journal_write(RuleCache *cache, JournalRow *row, TableWriter **writer,
 						  MemoryContext lifetime);
 extern void journal_read_horizon(RuleCache *cache, int64 org_id, Snapshot snapshot,
 								 int32 *epoch, FullTransactionId *xid);
@@ -77,6 +75,8 @@ extern void journal_note_moved(TrackedRel *rel, int64 org_id, int64 id, int64 ve
 extern bool journal_row_leaves(TrackedRel *rel, int64 org_id, int64 id, int64 version,
 							   HeapTuple row);
 extern TupleTableSlot *journal_row_arrives(TrackedRel *rel, int64 org_id, int64 id,
+										   int64 version);
+extern TupleTableSlot *journal_row_arrived(TrackedRel *rel, int64 org_id, int64 id,
 										   int64 version);
 
 #endif							/* REFERRAL_JOURNAL_H */

@@ -36,7 +36,7 @@ journal_baseline(PG_FUNCTION_ARGS)
 	int64		org_id = PG_GETARG_INT64(1);
 	RuleCache  *cache = rule_cache(true);
 	JournalRow	row;
-	JournalWriter *writer = NULL;
+	TableWriter *writer = NULL;
 
 	memset(row.nulls, true, sizeof(row.nulls));
 	journal_put(&row, J_ORG_ID, Int64GetDatum(org_id));

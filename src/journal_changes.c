@@ -258,7 +258,7 @@ journal_changes(TrackedRel *rel, TupleTableSlot *oldslot, TupleTableSlot *newslo
 	}
 	result = pushJsonbValue(&state, WJB_END_OBJECT, NULL);
 	if (guc_level != 0)
-		AtEOXact_GUC(true, guc_level);
+		AtEOXact_GUC(false, guc_level);
 	return any ? JsonbValueToJsonb(result) : NULL;
 }
 
@@ -351,7 +351,7 @@ static void
 become_oneself(OwnerScope *scope)
 {
 	if (scope->guc_level != 0)
-		AtEOXact_GUC(true, scope->guc_level);
+		AtEOXact_GUC(false, scope->guc_level);
 	SetUserIdAndSecContext(scope->save_userid, scope->save_sec_context);
 }
 

@@ -49,6 +49,14 @@ static HTAB *moved_rows = NULL;
 static Oid	moved_relid = InvalidOid;
 static TupleDesc moved_desc = NULL;
 
+/* The row that arrived last, as it was before, for triggers that come after the journal's. */
+static struct
+{
+	MovedKey	key;
+	Oid			relid;			/* where it is now */
+	HeapTuple	old;
+}			arrived;
+
 /* ---------- Transaction ends ---------- */
 
 static void
@@ -58,6 +66,7 @@ move_end_of_xact(XactEvent event, void *arg)
 		return;
 	moved_rows = NULL;			/* its memory goes with the transaction */
 	moved_relid = InvalidOid;
+	arrived.old = NULL;
 }
 
 /* Only what the aborted subtransaction noted is undone. */
@@ -70,6 +79,7 @@ move_end_of_subxact(SubXactEvent event, SubTransactionId mine,
 
 	if (event != SUBXACT_EVENT_ABORT_SUB || moved_rows == NULL)
 		return;
+	arrived.old = NULL;
 	hash_seq_init(&status, moved_rows);
 	while ((moved = hash_seq_search(&status)) != NULL)
 		if (moved->subid >= mine)
@@ -135,13 +145,21 @@ take_old_row(MovedRow *moved, TrackedRel *rel)
 {
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(rel->desc, &TTSOpsHeapTuple);
 	TupleConversionMap *map = convert_tuples_by_name(moved->old_desc, rel->desc);
+	MemoryContext caller = MemoryContextSwitchTo(TopTransactionContext);
 
-	ExecStoreHeapTuple(map == NULL ? heap_copytuple(moved->old)
-					   : execute_attr_map_tuple(moved->old, map),
-					   slot, false);
+	if (arrived.old != NULL)
+		heap_freetuple(arrived.old);
+	arrived.old = moved->old;
 	if (map != NULL)
+	{
+		arrived.old = execute_attr_map_tuple(moved->old, map);
+		heap_freetuple(moved->old);
 		free_conversion_map(map);
-	heap_freetuple(moved->old);
+	}
+	arrived.key = moved->key;
+	arrived.relid = rel->relid;
+	MemoryContextSwitchTo(caller);
+	ExecStoreHeapTuple(heap_copytuple(arrived.old), slot, false);
 	hash_search(moved_rows, &moved->key, HASH_REMOVE, NULL);
 	return slot;
 }
@@ -171,4 +189,19 @@ journal_row_arrives(TrackedRel *rel, int64 org_id, int64 id, int64 version)
 		return NULL;
 	moved = find_moved(rel, org_id, id, version, HASH_FIND);
 	return moved == NULL || moved->old == NULL ? NULL : take_old_row(moved, rel);
+}
+
+/* The same for a trigger that fires after the journal's; NULL when it was no move. */
+TupleTableSlot *
+journal_row_arrived(TrackedRel *rel, int64 org_id, int64 id, int64 version)
+{
+	TupleTableSlot *slot;
+
+	if (arrived.old == NULL || arrived.relid != rel->relid || arrived.key.org_id != org_id ||
+		arrived.key.id != id || arrived.key.version != version ||
+		strcmp(arrived.key.entity, rel->entity) != 0)
+		return NULL;
+	slot = MakeSingleTupleTableSlot(rel->desc, &TTSOpsHeapTuple);
+	ExecStoreHeapTuple(arrived.old, slot, false);
+	return slot;
 }

@@ -14,37 +14,20 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/table.h"
-#include "access/tableam.h"
-#include "access/transam.h"
-#include "access/xact.h"
-#include "access/xlog.h"
-#include "catalog/namespace.h"
-#include "catalog/pg_type.h"
 #include "commands/async.h"
 #include "commands/sequence.h"
-#include "commands/trigger.h"
-#include "executor/executor.h"
-#include "executor/nodeModifyTable.h"
 #include "executor/spi.h"
 #include "funcapi.h"
-#include "lib/ilist.h"
-#include "optimizer/optimizer.h"
 #include "partitioning/partbounds.h"
 #include "partitioning/partdesc.h"
-#include "rewrite/rewriteHandler.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
-#include "utils/memutils.h"
 #include "utils/partcache.h"
-#include "utils/rel.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
-#include "utils/timestamp.h"
 #include "utils/xid8.h"
 
 #include "compat.h"
@@ -62,13 +45,6 @@ const char *const journal_columns[J_NCOLUMNS] = {
 
 #define LEAF_LIMIT			(256 * 1024 * 1024)
 #define LEAF_CERTAINLY_FITS	8192	/* of changes: numbers grow most, to 131 kB of text each */
-
-/* A column that the user added to the journal. */
-typedef struct AddedColumn
-{
-	AttrNumber	attno;
-	Expr	   *value;			/* its default */
-} AddedColumn;
 
 /*
  * The epoch that an organisation's rows are written in, and the one that its
@@ -92,10 +68,8 @@ static struct
 	bool		epoch_is_new;	/* begun by this transaction */
 	Oid			partition;		/* the one written to last, and its layout: */
 	AttrNumber	attno[J_NCOLUMNS];
-	List	   *added;			/* AddedColumn */
+	List	   *added;			/* columns that the user added */
 }			target;
-
-static dlist_head open_writers = DLIST_STATIC_INIT(open_writers);
 
 /* Calls of the journal's functions that are under way, one within another. */
 int			journal_depth = 0;
@@ -103,15 +77,11 @@ int			journal_depth = 0;
 static bool setting_notify = false;
 static bool notified = false;	/* in this transaction */
 
-static void close_writers(SubTransactionId subid);
-
 /* ---------- Transaction ends ---------- */
 
 static void
 write_end_of_xact(XactEvent event, void *arg)
 {
-	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PRE_PREPARE)
-		close_writers(TopSubTransactionId);
 	if (event != XACT_EVENT_ABORT && event != XACT_EVENT_COMMIT && event != XACT_EVENT_PREPARE)
 		return;
 	/* an aborted transaction takes its new epoch back, a prepared one may */
@@ -126,8 +96,6 @@ static void
 write_end_of_subxact(SubXactEvent event, SubTransactionId mine,
 					 SubTransactionId parent, void *arg)
 {
-	if (event == SUBXACT_EVENT_PRE_COMMIT_SUB || event == SUBXACT_EVENT_ABORT_SUB)
-		close_writers(mine);
 	if (event != SUBXACT_EVENT_ABORT_SUB)
 		return;
 	if (target.epoch_is_new)
@@ -327,34 +295,6 @@ find_partition(Relation journal, TimestampTz at)
 	return parts->oids[index];
 }
 
-/* Columns that the user added to the journal get their defaults. */
-static void
-find_added_columns(Relation partition)
-{
-	TupleDesc	desc = RelationGetDescr(partition);
-
-	target.added = NIL;
-	for (int i = 1; i <= desc->natts; i++)
-	{
-		Node	   *value;
-		AddedColumn *added;
-		MemoryContext caller;
-		bool		ours = TupleDescAttr(desc, i - 1)->attisdropped ||
-			TupleDescAttr(desc, i - 1)->attgenerated;
-
-		for (int c = 0; c < J_NCOLUMNS && !ours; c++)
-			ours = target.attno[c] == i;
-		if (ours || (value = build_column_default(partition, i)) == NULL)
-			continue;
-		caller = MemoryContextSwitchTo(target.context);
-		added = palloc(sizeof(AddedColumn));
-		added->attno = i;
-		added->value = expression_planner((Expr *) copyObject(value));
-		target.added = lappend(target.added, added);
-		MemoryContextSwitchTo(caller);
-	}
-}
-
 static void
 learn_layout(Relation partition)
 {
@@ -371,185 +311,11 @@ learn_layout(Relation partition)
 					 errmsg("referral.journal has no column \"%s\"", journal_columns[c]),
 					 errhint("Run SELECT * FROM referral.deploy().")));
 	}
-	find_added_columns(partition);
+	target.added = table_added_columns(partition, target.attno, J_NCOLUMNS, target.context);
 	target.partition = relid;
 }
 
 /* ---------- Writing ---------- */
-
-static void
-fill_slot(JournalRow *row, TupleTableSlot *slot, EState *estate)
-{
-	ListCell   *lc;
-
-	ExecClearTuple(slot);
-	memset(slot->tts_isnull, true, slot->tts_tupleDescriptor->natts);
-	for (int c = 0; c < J_NCOLUMNS; c++)
-	{
-		slot->tts_values[target.attno[c] - 1] = row->values[c];
-		slot->tts_isnull[target.attno[c] - 1] = row->nulls[c];
-	}
-	foreach(lc, target.added)
-	{
-		AddedColumn *added = lfirst(lc);
-
-		slot->tts_values[added->attno - 1] =
-			ExecEvalExpr(ExecInitExpr(added->value, NULL), GetPerTupleExprContext(estate),
-						 &slot->tts_isnull[added->attno - 1]);
-	}
-	ExecStoreVirtualTuple(slot);
-	ItemPointerSetInvalid(&slot->tts_tid);
-}
-
-/*
- * Insert as the executor would: triggers, constraints and indexes included.
- * The partition's own constraint holds by choice of the partition, unless a
- * trigger had a hand in it.
- */
-static void
-insert_row(ResultRelInfo *rri, TupleTableSlot *slot, EState *estate)
-{
-	Relation	partition = rri->ri_RelationDesc;
-	bool		has_before = rri->ri_TrigDesc != NULL && rri->ri_TrigDesc->trig_insert_before_row;
-	List	   *recheck = NIL;
-
-	if (has_before && !ExecBRInsertTriggers(estate, rri, slot))
-		ereport(ERROR,
-				(errcode(ERRCODE_RF_APPEND_ONLY),
-				 errmsg("a journal row was not written"),
-				 errdetail("A trigger on referral.journal left it out, so the change cannot stand."),
-				 errhint("Let BEFORE INSERT triggers on the journal return NEW.")));
-	if (partition->rd_att->constr != NULL && partition->rd_att->constr->has_generated_stored)
-		ExecComputeStoredGenerated(rri, estate, slot, CMD_INSERT);
-	if (partition->rd_att->constr != NULL)
-		ExecConstraints(rri, slot, estate);
-	if (has_before)
-		ExecPartitionCheck(rri, slot, estate, true);
-
-	simple_table_tuple_insert(partition, slot);
-	if (rri->ri_NumIndices > 0)
-		recheck = ExecInsertIndexTuples(rri, slot, estate, false, false, NULL, NIL
-#if PG_VERSION_NUM >= 160000
-										,false
-#endif
-			);
-	ExecARInsertTriggers(estate, rri, slot, recheck, NULL);
-	list_free(recheck);
-}
-
-/*
- * Open partitions outlive the row but not the statement: they are closed when
- * the statement's memory goes, or before that when its transaction ends.  They
- * have a resource owner of their own, because that of the statement may go
- * before its memory does.
- */
-struct JournalWriter
-{
-	dlist_node	node;			/* in open_writers, while it is open */
-	Oid			partition;		/* InvalidOid when it is not */
-	uint64		generation;		/* of the target it was opened for */
-	SubTransactionId subid;
-	ResourceOwner owner;
-	EState	   *estate;
-	ResultRelInfo *rri;
-	TupleTableSlot *slot;
-	MemoryContextCallback callback;
-};
-
-static void
-close_writer(JournalWriter *writer)
-{
-	Relation	partition = writer->rri->ri_RelationDesc;
-	ResourceOwner caller = CurrentResourceOwner;
-
-	dlist_delete(&writer->node);
-	writer->partition = InvalidOid;
-	CurrentResourceOwner = writer->owner;
-	ExecCloseIndices(writer->rri);
-	ExecResetTupleTable(writer->estate->es_tupleTable, false);
-	table_close(partition, NoLock);
-	CurrentResourceOwner = caller;
-	FreeExecutorState(writer->estate);
-	/* its locks go to the transaction */
-	ResourceOwnerRelease(writer->owner, RESOURCE_RELEASE_BEFORE_LOCKS, true, false);
-	ResourceOwnerRelease(writer->owner, RESOURCE_RELEASE_LOCKS, true, false);
-	ResourceOwnerRelease(writer->owner, RESOURCE_RELEASE_AFTER_LOCKS, true, false);
-	ResourceOwnerDelete(writer->owner);
-}
-
-/* Those opened in this subtransaction or within it. */
-static void
-close_writers(SubTransactionId subid)
-{
-	dlist_mutable_iter iter;
-
-	dlist_foreach_modify(iter, &open_writers)
-	{
-		JournalWriter *writer = dlist_container(JournalWriter, node, iter.cur);
-
-		if (writer->subid >= subid)
-			close_writer(writer);
-	}
-}
-
-static void
-end_of_statement(void *arg)
-{
-	JournalWriter *writer = arg;
-
-	if (OidIsValid(writer->partition))
-		close_writer(writer);
-}
-
-static void
-open_writer(JournalWriter *writer, Oid relid)
-{
-	Relation	partition;
-	MemoryContext caller = MemoryContextSwitchTo(TopTransactionContext);
-	ResourceOwner caller_owner = CurrentResourceOwner;
-
-	LockRelationOid(relid, RowExclusiveLock);
-	writer->owner = ResourceOwnerCreate(CurTransactionResourceOwner, "referral journal");
-	CurrentResourceOwner = writer->owner;
-	partition = table_open(relid, NoLock);
-	if (target.partition != relid)
-		learn_layout(partition);
-	/* not below the statement's memory, whose children go before it calls back */
-	writer->estate = CreateExecutorState();
-	MemoryContextSwitchTo(writer->estate->es_query_cxt);
-	writer->rri = makeNode(ResultRelInfo);
-	writer->slot = ExecInitExtraTupleSlot(writer->estate, RelationGetDescr(partition),
-										  &TTSOpsVirtual);
-	InitResultRelInfo(writer->rri, partition, 0, NULL, 0);
-	ExecOpenIndices(writer->rri, false);
-	CurrentResourceOwner = caller_owner;
-	writer->subid = GetCurrentSubTransactionId();
-	writer->generation = target.generation;
-	writer->partition = relid;
-	dlist_push_tail(&open_writers, &writer->node);
-	MemoryContextSwitchTo(caller);
-}
-
-/* The writer for the partition, from the rows before if it still fits. */
-static JournalWriter *
-get_writer(JournalWriter **kept, MemoryContext lifetime, Oid relid)
-{
-	JournalWriter *writer = *kept;
-
-	if (writer == NULL)
-	{
-		*kept = writer = MemoryContextAllocZero(lifetime, sizeof(JournalWriter));
-		writer->callback.func = end_of_statement;
-		writer->callback.arg = writer;
-		MemoryContextRegisterResetCallback(lifetime, &writer->callback);
-	}
-	if (OidIsValid(writer->partition) &&
-		(writer->partition != relid || writer->generation != target.generation))
-		close_writer(writer);
-	if (!OidIsValid(writer->partition))
-		open_writer(writer, relid);
-	return writer;
-}
 
 /*
  * A row that could not be hashed could never be sealed, and would hold up all
@@ -591,10 +357,10 @@ check_leaf_size(JournalRow *row)
  * takes to do so is kept in *writer, until "lifetime" ends.
  */
 void
-journal_write(RuleCache *cache, JournalRow *row, JournalWriter **kept, MemoryContext lifetime)
+journal_write(RuleCache *cache, JournalRow *row, TableWriter **kept, MemoryContext lifetime)
 {
 	Relation	journal;
-	JournalWriter *writer;
+	TableWriter *writer;
 	TimestampTz now = GetCurrentTimestamp();
 
 	check_leaf_size(row);
@@ -607,10 +373,16 @@ journal_write(RuleCache *cache, JournalRow *row, JournalWriter **kept, MemoryCon
 	journal_put(row, J_JOURNAL_ID, Int64GetDatum(nextval_internal(target.sequence, false)));
 	journal_put(row, J_RECORDED_AT, TimestampTzGetDatum(now));
 
-	writer = get_writer(kept, lifetime, find_partition(journal, now));
-	fill_slot(row, writer->slot, writer->estate);
-	insert_row(writer->rri, writer->slot, writer->estate);
-	ResetPerTupleExprContext(writer->estate);
+	writer = table_writer_get(kept, lifetime, find_partition(journal, now), target.generation);
+	if (target.partition != writer->relid)
+		learn_layout(writer->rri->ri_RelationDesc);
+	table_writer_fill(writer, target.attno, row->values, row->nulls, J_NCOLUMNS, target.added);
+	if (!table_writer_insert(writer))
+		ereport(ERROR,
+				(errcode(ERRCODE_RF_APPEND_ONLY),
+				 errmsg("a journal row was not written"),
+				 errdetail("A trigger on referral.journal left it out, so the change cannot stand."),
+				 errhint("Let BEFORE INSERT triggers on the journal return NEW.")));
 	table_close(journal, NoLock);
 
 	if (setting_notify && !notified)

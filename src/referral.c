@@ -18,6 +18,8 @@
 #include "journal.h"
 #include "rule.h"
 #include "security.h"
+#include "table_writer.h"
+#include "sla_view.h"
 #include "workflow.h"
 
 PG_MODULE_MAGIC_EXT(.name = "referral", .version = "0.1");
@@ -32,7 +34,9 @@ _PG_init(void)
 	rule_cache_init();
 	rule_init();
 	workflow_init();
+	table_writer_init();
 	journal_write_init();
 	journal_move_init();
+	sla_view_init();
 	MarkGUCPrefixReserved("referral");	/* all are defined now */
 }

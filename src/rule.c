@@ -17,6 +17,7 @@
 #include "postgres.h"
 
 #include "access/relation.h"
+#include "access/sysattr.h"
 #include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
@@ -65,6 +66,8 @@ struct RuleCompiled
 	List	   *functions;		/* every function the expression may call */
 	Oid			checked_role;	/* last role found allowed to call them all */
 	bool		needs_neutral;	/* its outcome may depend on settings */
+	bool		row_alone;		/* its outcome follows from the columns below */
+	Bitmapset  *columns;		/* of the former row or the new one */
 	bool		in_use;
 	SubTransactionId in_use_by;
 	RuleCompiled *outer;		/* the one that was evaluated when this began */
@@ -531,7 +534,7 @@ rule_parse_checked(const char *source, Relation rel, RuleCheck *result)
 		rule_refuse(source, rel, rule_reword(edata->message), error_location(source, edata));
 	}
 	PG_END_TRY();
-	AtEOXact_GUC(true, nest);
+	AtEOXact_GUC(false, nest);
 
 	if (check.refusal != NULL)
 		rule_refuse(source, rel, check.refusal, check.location);
@@ -566,10 +569,13 @@ rule_compile(RulePredicate *predicate, Relation rel, MemoryContext parent)
 	compiled->predicate = predicate;
 	compiled->functions = list_copy(check.functions);
 	compiled->needs_neutral = check.needs_neutral;
+	compiled->row_alone = !contain_mutable_functions(node);
+	pull_varattnos(node, INNER_VAR, &compiled->columns);
+	pull_varattnos(node, OUTER_VAR, &compiled->columns);
 	compiled->checked_role = InvalidOid;
 	guc_level = security_neutral_settings();	/* constants are evaluated now */
 	compiled->state = ExecInitExpr(expression_planner((Expr *) copyObject(node)), NULL);
-	AtEOXact_GUC(true, guc_level);
+	AtEOXact_GUC(false, guc_level);
 	MemoryContextSwitchTo(caller);
 	return compiled;
 }
@@ -599,6 +605,41 @@ rule_error_context(void *arg)
 	errcontext("%s", ((RulePredicate *) arg)->label);
 }
 
+static RuleCompiled *
+rule_compiled(RulePredicate *predicate, Relation rel)
+{
+	RuleCompiled *compiled;
+
+	for (compiled = predicate->compiled; compiled != NULL; compiled = compiled->next)
+		if (compiled->relid == RelationGetRelid(rel))
+			return compiled;
+	compiled = rule_compile(predicate, rel, predicate->context);
+	compiled->next = predicate->compiled;
+	predicate->compiled = compiled;
+	return compiled;
+}
+
+/*
+ * Does the outcome follow from columns of the row alone?  They are added to
+ * "columns", by attribute number.
+ */
+bool
+rule_reads_row_alone(RulePredicate *predicate, Relation rel, Bitmapset **columns)
+{
+	RuleCompiled *compiled = rule_compiled(predicate, rel);
+	int			member = -1;
+
+	while ((member = bms_next_member(compiled->columns, member)) >= 0)
+	{
+		int			attno = member + FirstLowInvalidHeapAttributeNumber;
+
+		if (attno <= 0)
+			return false;		/* the row as a whole */
+		*columns = bms_add_member(*columns, attno);
+	}
+	return compiled->row_alone;
+}
+
 /*
  * Does the predicate hold?  NULL is "no".  Results of inner steps go to the
  * caller's memory context, which for triggers is the executor's per-row one.
@@ -620,16 +661,8 @@ rule_holds(RulePredicate *predicate, Relation rel,
 	errcallback.previous = error_context_stack;
 	error_context_stack = &errcallback;
 
-	for (compiled = predicate->compiled; compiled != NULL; compiled = compiled->next)
-		if (compiled->relid == RelationGetRelid(rel))
-			break;
-	if (compiled == NULL)
-	{
-		compiled = rule_compile(predicate, rel, predicate->context);
-		compiled->next = predicate->compiled;
-		predicate->compiled = compiled;
-	}
-	else if (compiled->in_use)
+	compiled = rule_compiled(predicate, rel);
+	if (compiled->in_use)
 	{
 		/* called from within itself: an expression state serves one at a time */
 		compiled = rule_compile(predicate, rel, CurrentMemoryContext);
@@ -654,7 +687,7 @@ rule_holds(RulePredicate *predicate, Relation rel,
 		guc_level = security_neutral_settings();
 	result = ExecEvalExpr(compiled->state, &econtext, &isnull);
 	if (compiled->needs_neutral)
-		AtEOXact_GUC(true, guc_level);
+		AtEOXact_GUC(false, guc_level);
 	if (compiled->predicate != NULL)
 	{
 		rule_in_flight = compiled->outer;

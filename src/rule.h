@@ -15,6 +15,7 @@
 #define REFERRAL_RULE_H
 
 #include "executor/tuptable.h"
+#include "nodes/bitmapset.h"
 #include "utils/hsearch.h"
 #include "utils/relcache.h"
 
@@ -44,6 +45,7 @@ typedef struct RuleCache
 	HTAB	   *relations;		/* relation oid -> TrackedRel */
 	HTAB	   *reasons;		/* (domain, code) -> ReasonCode */
 	HTAB	   *matches;		/* predicates of rule_matches(), by their text */
+	struct SlaRules *sla;		/* policies and calendars; see sla_policy.c */
 	Oid			namespace_id;	/* schema referral */
 	Oid			owner;			/* owner of the rule tables */
 	int			pins;			/* calls that hold pointers into it */
@@ -59,6 +61,15 @@ extern void rule_cache_watch(Oid relid);
 extern HTAB *rule_cache_table(RuleCache *cache, const char *name,
 							  Size keysize, Size entrysize, int flags);
 
+/* Columns of what security_read() read; strings and predicates live as long as the cache. */
+extern char *rule_read_string(RuleCache *cache, uint64 row, int column);
+extern Datum rule_read_datum(uint64 row, int column, bool *isnull);
+extern int64 rule_read_int64(uint64 row, int column);
+extern bool rule_read_bool(uint64 row, int column);
+extern RulePredicate *rule_read_predicate(RuleCache *cache, uint64 row, int column,
+										  const char *label);
+
+extern bool rule_reads_row_alone(RulePredicate *predicate, Relation rel, Bitmapset **columns);
 extern bool rule_holds(RulePredicate *predicate, Relation rel,
 					   TupleTableSlot *newslot, TupleTableSlot *oldslot);
 

@@ -20,6 +20,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "commands/trigger.h"
+#include "executor/spi.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -43,7 +44,7 @@ static HTAB *watched = NULL;
 static const char *const rule_tables[] = {
 	"entity", "rule_version", "rule_function", "workflow", "workflow_step",
 	"workflow_transition", "workflow_guard", "reason_code", "organization",
-	"organization_member", "journal_column"
+	"organization_member", "journal_column", "business_calendar", "sla_policy", "sla_level"
 };
 
 static void
@@ -164,6 +165,59 @@ rule_cache(bool accept_invalidations)
 	if (current_cache == NULL)
 		current_cache = rule_cache_build();
 	return current_cache;
+}
+
+/* ---------- Reading rows of rule tables, after security_read() ---------- */
+
+char *
+rule_read_string(RuleCache *cache, uint64 row, int column)
+{
+	char	   *value = SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column);
+
+	return value == NULL ? NULL : MemoryContextStrdup(cache->context, value);
+}
+
+Datum
+rule_read_datum(uint64 row, int column, bool *isnull)
+{
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, isnull);
+}
+
+int64
+rule_read_int64(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = rule_read_datum(row, column, &isnull);
+
+	return isnull ? 0 : DatumGetInt64(value);
+}
+
+bool
+rule_read_bool(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = rule_read_datum(row, column, &isnull);
+
+	return !isnull && DatumGetBool(value);
+}
+
+/*
+ * A predicate, to be compiled when it is first asked; NULL for NULL.  The label
+ * has to live as long as the cache.
+ */
+RulePredicate *
+rule_read_predicate(RuleCache *cache, uint64 row, int column, const char *label)
+{
+	char	   *source = rule_read_string(cache, row, column);
+	RulePredicate *predicate;
+
+	if (source == NULL)
+		return NULL;
+	predicate = MemoryContextAllocZero(cache->context, sizeof(RulePredicate));
+	predicate->context = cache->context;
+	predicate->source = source;
+	predicate->label = label;
+	return predicate;
 }
 
 PG_FUNCTION_INFO_V1(rules_changed);

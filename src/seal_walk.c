@@ -125,7 +125,7 @@ seal_walk(int64 org_id, SealPosition from, int32 until_epoch, FullTransactionId 
 							 " ORDER BY j.xid_epoch, j.xid, j.journal_id",
 							 &options) < 0)
 		elog(ERROR, "could not read referral.journal");
-	AtEOXact_GUC(true, guc_level);
+	AtEOXact_GUC(false, guc_level);
 }
 
 /* As the row-level security of the journal has it. */

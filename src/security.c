@@ -63,6 +63,9 @@ static struct
 	Membership *memberships;
 }			login;
 
+/* Whose triggers, policies and defaults may be running; see security_begin_owner(). */
+static Oid	code_owner = InvalidOid;
+
 /* ---------- Settings ---------- */
 
 /* Settings from the start of a session are not checked by anybody else. */
@@ -113,6 +116,12 @@ define_setting(const char *name, const char *what, char **variable,
 							   check, NULL, NULL);
 }
 
+static void
+forget_code_owner(XactEvent event, void *arg)
+{
+	code_owner = InvalidOid;
+}
+
 void
 security_init(void)
 {
@@ -137,6 +146,7 @@ security_init(void)
 	define_setting("referral.occurred_at",
 				   "Time of an imported event (timestamptz); for members of referral_integration.",
 				   &setting_occurred_at, check_text);
+	RegisterXactCallback(forget_code_owner, NULL);
 }
 
 static const char *
@@ -175,7 +185,7 @@ security_transition(void)
  * How values are read and written, what names mean, and what day it is,
  * depends on settings.
  * Rules and the journal must not: they mean the same in every session.
- * Returns a level for AtEOXact_GUC(true, level).
+ * Returns a level for AtEOXact_GUC(false, level): what was set in between goes too.
  */
 int
 security_neutral_settings(void)
@@ -208,6 +218,7 @@ security_begin_read(OwnerScope *scope, Oid owner)
 void
 security_begin_read_as_of(OwnerScope *scope, Oid owner, Snapshot snapshot)
 {
+	scope->save_code_owner = code_owner;
 	scope->guc_level = NewGUCNestLevel();
 	(void) set_config_option("search_path", "pg_catalog, pg_temp",
 							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
@@ -219,6 +230,31 @@ security_begin_read_as_of(OwnerScope *scope, Oid owner, Snapshot snapshot)
 	PushActiveSnapshot(snapshot);
 }
 
+/* Where code of the owner's may run: his triggers, policies and defaults. */
+void
+security_begin_owner(OwnerScope *scope, Oid owner)
+{
+	Oid			userid;
+	int			sec_context;
+
+	security_begin_read(scope, owner);
+	GetUserIdAndSecContext(&userid, &sec_context);
+	SetUserIdAndSecContext(userid, sec_context | SECURITY_RESTRICTED_OPERATION);
+	code_owner = owner;
+}
+
+/*
+ * Does code of somebody else than the session's user run for the session, as
+ * when tick() changes a row of his?  Then the rights of the session count for
+ * nothing: it did not ask for what that code does.
+ */
+bool
+security_in_foreign_code(void)
+{
+	return OidIsValid(code_owner) && InSecurityRestrictedOperation() &&
+		code_owner != GetSessionUserId();
+}
+
 void
 security_read(const char *sql, Oid argtype, Datum arg)
 {
@@ -226,13 +262,15 @@ security_read(const char *sql, Oid argtype, Datum arg)
 		elog(ERROR, "could not run: %s", sql);
 }
 
+/* Nothing that was set within the scope, by whosever code, outlives it. */
 void
 security_end_read(OwnerScope *scope)
 {
 	PopActiveSnapshot();
 	SPI_finish();
 	SetUserIdAndSecContext(scope->save_userid, scope->save_sec_context);
-	AtEOXact_GUC(true, scope->guc_level);
+	AtEOXact_GUC(false, scope->guc_level);
+	code_owner = scope->save_code_owner;
 }
 
 /* ---------- The login ---------- */
@@ -349,7 +387,8 @@ session_is_integration(void)
 {
 	Oid			roleid = get_role_oid("referral_integration", true);
 
-	return OidIsValid(roleid) && is_member_of_role(GetSessionUserId(), roleid);
+	return OidIsValid(roleid) && !security_in_foreign_code() &&
+		is_member_of_role(GetSessionUserId(), roleid);
 }
 
 /*
@@ -387,6 +426,8 @@ list_visible_orgs(Datum *orgs)
 	int64		wanted = 0;
 	int			norgs = 0;
 
+	if (security_in_foreign_code())
+		return 0;
 	if (setting(setting_org_id) != NULL)
 		wanted = strtoll(setting_org_id, NULL, 10);
 	if (login.is_application)
@@ -422,6 +463,7 @@ security_sees_org(int64 org_id)
 PG_FUNCTION_INFO_V1(current_org);
 PG_FUNCTION_INFO_V1(current_actor);
 PG_FUNCTION_INFO_V1(current_actor_kind);
+PG_FUNCTION_INFO_V1(acting_login);
 PG_FUNCTION_INFO_V1(visible_orgs);
 
 /* current_org() returns bigint: default of every org_id column. */
@@ -446,6 +488,20 @@ Datum
 current_actor(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_TEXT_P(cstring_to_text(security_actor()));
+}
+
+/*
+ * acting_login() returns name: the login whose rights count, whoever the
+ * current user of a function is.
+ */
+Datum
+acting_login(PG_FUNCTION_ARGS)
+{
+	Name		name = palloc0(NAMEDATALEN);
+
+	namestrcpy(name, GetUserNameFromId(security_in_foreign_code() ? code_owner : GetSessionUserId(),
+									   false));
+	PG_RETURN_NAME(name);
 }
 
 /* current_actor_kind(org_id bigint) returns text */

@@ -28,6 +28,7 @@ typedef struct OwnerScope
 	Oid			save_userid;
 	int			save_sec_context;
 	int			guc_level;
+	Oid			save_code_owner;
 } OwnerScope;
 
 extern void security_init(void);
@@ -43,6 +44,7 @@ extern ActorKind security_actor_kind(int64 org_id);
 extern const char *security_actor_kind_name(ActorKind kind);
 extern const char *security_login_name(void);
 extern bool security_has_role(const char *rolename, bool *exists);
+extern bool security_in_foreign_code(void);
 extern bool security_sees_org(int64 org_id);
 extern bool security_occurred_at(TimestampTz *occurred_at);
 extern int	security_neutral_settings(void);
@@ -54,6 +56,7 @@ extern int	security_neutral_settings(void);
  */
 extern void security_begin_read(OwnerScope *scope, Oid owner);
 extern void security_begin_read_as_of(OwnerScope *scope, Oid owner, Snapshot snapshot);
+extern void security_begin_owner(OwnerScope *scope, Oid owner);
 extern void security_read(const char *sql, Oid argtype, Datum arg);
 extern void security_end_read(OwnerScope *scope);
 

@@ -44,40 +44,6 @@ typedef struct TransitionEntry
 	WorkflowTransition *transition;
 } TransitionEntry;
 
-/* ---------- Reading rows ---------- */
-
-static char *
-row_string(RuleCache *cache, uint64 row, int column)
-{
-	char	   *value = SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column);
-
-	return value == NULL ? NULL : MemoryContextStrdup(cache->context, value);
-}
-
-static Datum
-row_datum(uint64 row, int column, bool *isnull)
-{
-	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, isnull);
-}
-
-static int64
-row_int64(uint64 row, int column)
-{
-	bool		isnull;
-	Datum		value = row_datum(row, column, &isnull);
-
-	return isnull ? 0 : DatumGetInt64(value);
-}
-
-static bool
-row_bool(uint64 row, int column)
-{
-	bool		isnull;
-	Datum		value = row_datum(row, column, &isnull);
-
-	return !isnull && DatumGetBool(value);
-}
-
 /* ---------- Loading one workflow ---------- */
 
 static void
@@ -97,16 +63,16 @@ load_steps(RuleCache *cache, Workflow *workflow)
 											   sizeof(WorkflowTransition *) * Max(workflow->nsteps, 1));
 	for (int i = 0; i < workflow->nsteps; i++)
 	{
-		char	   *name = row_string(cache, i, 1);
+		char	   *name = rule_read_string(cache, i, 1);
 		WorkflowStep *step = hash_search(workflow->steps, name, HASH_ENTER, NULL);
 		bool		isnull;
 		MemoryContext caller;
 
 		step->number = i;
-		step->state = DatumGetObjectId(row_datum(i, 2, &isnull));
-		step->state_name = row_string(cache, i, 3);
-		step->is_initial = row_bool(i, 4);
-		step->is_entry = row_bool(i, 5);
+		step->state = DatumGetObjectId(rule_read_datum(i, 2, &isnull));
+		step->state_name = rule_read_string(cache, i, 3);
+		step->is_initial = rule_read_bool(i, 4);
+		step->is_entry = rule_read_bool(i, 5);
 		caller = MemoryContextSwitchTo(cache->context);
 		step->step_text = cstring_to_text(name);
 		MemoryContextSwitchTo(caller);
@@ -154,15 +120,15 @@ load_transitions(RuleCache *cache, Workflow *workflow)
 		WorkflowTransition *transition;
 
 		transition = MemoryContextAllocZero(cache->context, sizeof(WorkflowTransition));
-		transition->transition_id = row_int64(i, 1);
-		transition->transition = row_string(cache, i, 2);
-		transition->from = hash_search(workflow->steps, row_string(cache, i, 3), HASH_FIND, NULL);
-		transition->to = hash_search(workflow->steps, row_string(cache, i, 4), HASH_FIND, NULL);
-		transition->required_role = row_string(cache, i, 5);
-		transition->human_only = row_bool(i, 6);
-		transition->reason_required = row_bool(i, 7);
-		transition->comment_required = row_bool(i, 8);
-		transition->reason_domain = row_string(cache, i, 9);
+		transition->transition_id = rule_read_int64(i, 1);
+		transition->transition = rule_read_string(cache, i, 2);
+		transition->from = hash_search(workflow->steps, rule_read_string(cache, i, 3), HASH_FIND, NULL);
+		transition->to = hash_search(workflow->steps, rule_read_string(cache, i, 4), HASH_FIND, NULL);
+		transition->required_role = rule_read_string(cache, i, 5);
+		transition->human_only = rule_read_bool(i, 6);
+		transition->reason_required = rule_read_bool(i, 7);
+		transition->comment_required = rule_read_bool(i, 8);
+		transition->reason_domain = rule_read_string(cache, i, 9);
 		if (transition->from == NULL || transition->to == NULL)
 			elog(ERROR, "transition " INT64_FORMAT " lacks its steps", transition->transition_id);
 		add_transition(workflow, transition);
@@ -182,17 +148,17 @@ load_guards(RuleCache *cache, Workflow *workflow)
 
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
-		WorkflowTransition *transition = workflow_transition(workflow, row_int64(i, 2));
+		WorkflowTransition *transition = workflow_transition(workflow, rule_read_int64(i, 2));
 		WorkflowGuard *guard = MemoryContextAllocZero(cache->context, sizeof(WorkflowGuard));
 		WorkflowGuard **tail;
-		char	   *code = row_string(cache, i, 6);
+		char	   *code = rule_read_string(cache, i, 6);
 
-		guard->guard_id = row_int64(i, 1);
+		guard->guard_id = rule_read_int64(i, 1);
 		guard->predicate.context = cache->context;
-		guard->predicate.source = row_string(cache, i, 3);
-		guard->predicate.label = row_string(cache, i, 7);
-		guard->message = row_string(cache, i, 4);
-		guard->unblock = row_string(cache, i, 5);
+		guard->predicate.source = rule_read_string(cache, i, 3);
+		guard->predicate.label = rule_read_string(cache, i, 7);
+		guard->message = rule_read_string(cache, i, 4);
+		guard->unblock = rule_read_string(cache, i, 5);
 		guard->sqlstate = MAKE_SQLSTATE(code[0], code[1], code[2], code[3], code[4]);
 		for (tail = &transition->guards; *tail != NULL; tail = &(*tail)->next);
 		*tail = guard;
@@ -223,10 +189,10 @@ workflow_get(RuleCache *cache, int64 workflow_id)
 	workflow->workflow_id = workflow_id;
 	if (SPI_processed > 0)
 	{
-		workflow->name = row_string(cache, 0, 1);
-		workflow->entity = row_string(cache, 0, 2);
-		workflow->rule_version_id = row_int64(0, 3);
-		workflow->was_active = row_bool(0, 4);
+		workflow->name = rule_read_string(cache, 0, 1);
+		workflow->entity = rule_read_string(cache, 0, 2);
+		workflow->rule_version_id = rule_read_int64(0, 3);
+		workflow->was_active = rule_read_bool(0, 4);
 		load_steps(cache, workflow);
 		load_transitions(cache, workflow);
 		load_guards(cache, workflow);
@@ -253,25 +219,18 @@ load_candidate(RuleCache *cache, uint64 row, WorkflowCandidate ***tail)
 	WorkflowCandidate *candidate = MemoryContextAllocZero(cache->context,
 														  sizeof(WorkflowCandidate));
 	bool		isnull;
-	char	   *source;
 
-	candidate->workflow_id = row_int64(row, 1);
-	candidate->org_id = DatumGetInt64(row_datum(row, 2, &isnull));
+	candidate->workflow_id = rule_read_int64(row, 1);
+	candidate->org_id = DatumGetInt64(rule_read_datum(row, 2, &isnull));
 	candidate->has_org = !isnull;
-	candidate->region = row_string(cache, row, 3);
+	candidate->region = rule_read_string(cache, row, 3);
 	candidate->has_region = candidate->region != NULL;
-	candidate->site_id = DatumGetInt64(row_datum(row, 4, &isnull));
+	candidate->site_id = DatumGetInt64(rule_read_datum(row, 4, &isnull));
 	candidate->has_site = !isnull;
-	candidate->specialty = row_string(cache, row, 5);
+	candidate->specialty = rule_read_string(cache, row, 5);
 	candidate->has_specialty = candidate->specialty != NULL;
-	source = row_string(cache, row, 6);
-	if (source != NULL)
-	{
-		candidate->applies_when = MemoryContextAllocZero(cache->context, sizeof(RulePredicate));
-		candidate->applies_when->context = cache->context;
-		candidate->applies_when->source = source;
-		candidate->applies_when->label = row_string(cache, row, 7);
-	}
+	candidate->applies_when = rule_read_predicate(cache, row, 6,
+												  rule_read_string(cache, row, 7));
 	**tail = candidate;
 	*tail = &candidate->next;
 }
@@ -314,8 +273,8 @@ workflow_entity_rules(RuleCache *cache, const char *entity)
 	{
 		bool		isnull;
 
-		relid = DatumGetObjectId(row_datum(0, 1, &isnull));
-		id_column = row_string(cache, 0, 2);
+		relid = DatumGetObjectId(rule_read_datum(0, 1, &isnull));
+		id_column = rule_read_string(cache, 0, 2);
 	}
 	security_end_read(&scope);
 
@@ -397,10 +356,10 @@ load_reasons(RuleCache *cache)
 		ReasonKey	key = {{0}, {0}};
 		ReasonCode *reason;
 
-		strlcpy(key.domain, row_string(cache, i, 1), NAMEDATALEN);
-		strlcpy(key.code, row_string(cache, i, 2), NAMEDATALEN);
+		strlcpy(key.domain, rule_read_string(cache, i, 1), NAMEDATALEN);
+		strlcpy(key.code, rule_read_string(cache, i, 2), NAMEDATALEN);
 		reason = hash_search(cache->reasons, &key, HASH_ENTER, NULL);
-		reason->comment_required = row_bool(i, 3);
+		reason->comment_required = rule_read_bool(i, 3);
 	}
 	security_end_read(&scope);
 }
