@@ -15,10 +15,15 @@ LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'current_actor_kind
 COMMENT ON FUNCTION referral.current_actor_kind(bigint) IS
 'user, system or ai: the least trusted of what the login''s membership in the organisation and referral.actor_kind say. An application that names no person in referral.actor is a system. Null for null.';
 
+CREATE FUNCTION referral.acting_login() RETURNS name
+LANGUAGE C STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'acting_login';
+COMMENT ON FUNCTION referral.acting_login() IS
+'The login whose rights count in functions that run with the owner''s: that of the session; while code of an attached table''s owner runs on behalf of another session, as when tick() changes his row, that owner. Never null.';
+
 CREATE FUNCTION referral.visible_orgs() RETURNS bigint[]
 LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'visible_orgs';
 COMMENT ON FUNCTION referral.visible_orgs() IS
-'Organisations whose rows the session may see and write; every row-level security policy compares org_id with it. Memberships of the login (referral.organization_member), narrowed by referral.org_id; for members of referral_application, referral.org_id itself, or the only organisation there is when it is not set.';
+'Organisations whose rows the session may see and write; every row-level security policy compares org_id with it. Memberships of the login (referral.organization_member), narrowed by referral.org_id; for members of referral_application, referral.org_id itself, or the only organisation there is when it is not set. None while code of an attached table''s owner runs on behalf of another session.';
 
 -- Called by the model files: one policy and the triggers every table of a kind has.
 CREATE FUNCTION referral.secure_table(relation regclass, installation boolean DEFAULT false) RETURNS void
@@ -39,10 +44,10 @@ CREATE FUNCTION referral.member_guard() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     -- the owner of the model, a DBA, decides over everybody
-    IF pg_has_role(session_user, (SELECT c.relowner FROM pg_class c WHERE c.oid = 'referral.organization_member'::regclass), 'MEMBER') THEN
+    IF pg_has_role(referral.acting_login(), (SELECT c.relowner FROM pg_class c WHERE c.oid = 'referral.organization_member'::regclass), 'MEMBER') THEN
         RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
     END IF;
-    IF session_user = (CASE TG_OP WHEN 'INSERT' THEN NEW.login ELSE OLD.login END)
+    IF referral.acting_login() = (CASE TG_OP WHEN 'INSERT' THEN NEW.login ELSE OLD.login END)
        OR (TG_OP = 'UPDATE' AND NEW.login <> OLD.login)
        OR referral.current_actor_kind(CASE TG_OP WHEN 'INSERT' THEN NEW.org_id ELSE OLD.org_id END) <> 'user' THEN
         RAISE EXCEPTION 'nobody changes his own membership, and only a person changes that of others'

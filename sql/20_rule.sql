@@ -34,6 +34,12 @@ BEGIN
                g.predicate, e.relation
         FROM referral.workflow_guard g JOIN referral.workflow_transition t USING (transition_id)
         JOIN referral.workflow w ON w.workflow_id = g.workflow_id JOIN referral.entity e USING (entity)
+        UNION ALL
+        SELECT p.rule_version_id, format('%s of service level policy %I', x.name, p.name), x.expression, e.relation
+        FROM referral.sla_policy p JOIN referral.entity e USING (entity)
+        CROSS JOIN LATERAL (VALUES ('applies_when', p.applies_when), ('start_when', p.start_when), ('stop_when', p.stop_when),
+                                   ('pause_when', p.pause_when), ('cancel_when', p.cancel_when)) x (name, expression)
+        WHERE x.expression IS NOT NULL
         ORDER BY 1, 2
     LOOP
         BEGIN

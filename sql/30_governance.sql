@@ -49,6 +49,14 @@ BEGIN
             USING DETAIL = 'Nobody could take the transitions that require it.',
                   HINT = 'Correct required_role, or create the role first.';
     END IF;
+    SELECT string_agg(DISTINCT l.argument, ', ') INTO bad
+    FROM referral.sla_level l
+    WHERE l.rule_version_id = check_rule_version.rule_version_id AND l.action = 'assign_role'
+      AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = l.argument);
+    IF bad IS NOT NULL THEN
+        RAISE WARNING 'role "%", to which a level assigns, does not exist', bad
+            USING DETAIL = 'Nobody would see that an escalation is meant for him.', HINT = 'Correct argument, or create the role first.';
+    END IF;
     SELECT string_agg(DISTINCT t.reason_domain, ', ') INTO bad
     FROM referral.workflow_transition t
     WHERE t.rule_version_id = check_rule_version.rule_version_id AND t.reason_domain IS NOT NULL AND t.reason_required
@@ -59,6 +67,17 @@ BEGIN
         RAISE EXCEPTION 'reason domain "%" has no active code', bad
             USING ERRCODE = 'RF011', DETAIL = 'Nobody could give the reason that is required.',
                   HINT = 'Insert codes into referral.reason_code, in this version or in an active one.';
+    END IF;
+    SELECT string_agg(DISTINCT p.calendar, ', ') INTO bad
+    FROM referral.sla_policy p
+    WHERE p.rule_version_id = check_rule_version.rule_version_id
+      AND NOT EXISTS (SELECT FROM referral.business_calendar b JOIN referral.rule_version v USING (rule_version_id)
+                      WHERE b.name = p.calendar AND b.scope_org_id IS NULL AND b.scope_site_id IS NULL
+                        AND (v.status = 'active' OR v.rule_version_id = check_rule_version.rule_version_id));
+    IF bad IS NOT NULL THEN
+        RAISE EXCEPTION 'business calendar "%" is not active', bad
+            USING ERRCODE = 'RF011', DETAIL = 'A policy counts on it, and no calendar of that name is for all organisations and sites.',
+                  HINT = 'Activate a version of the calendars that has it first.';
     END IF;
     SELECT string_agg(b.rule || ': ' || b.error, '; ') INTO bad
     FROM referral.broken_rules() b WHERE b.rule_version_id = check_rule_version.rule_version_id;
@@ -199,10 +218,15 @@ DECLARE
     v record;
     actor text := referral.current_actor();
 BEGIN
-    -- rows that hang on a workflow inherit its version
-    IF TG_OP <> 'DELETE' AND NEW.rule_version_id IS NULL AND to_jsonb(NEW) ? 'workflow_id' THEN
-        NEW.rule_version_id := (SELECT w.rule_version_id FROM referral.workflow w
-                                WHERE w.workflow_id = (to_jsonb(NEW) ->> 'workflow_id')::bigint);
+    -- rows that hang on a workflow or a policy inherit its version
+    IF TG_OP <> 'DELETE' AND NEW.rule_version_id IS NULL THEN
+        IF to_jsonb(NEW) ? 'workflow_id' THEN
+            NEW.rule_version_id := (SELECT w.rule_version_id FROM referral.workflow w
+                                    WHERE w.workflow_id = (to_jsonb(NEW) ->> 'workflow_id')::bigint);
+        ELSIF to_jsonb(NEW) ? 'sla_level_id' THEN
+            NEW.rule_version_id := (SELECT p.rule_version_id FROM referral.sla_policy p
+                                    WHERE p.sla_policy_id = (to_jsonb(NEW) ->> 'sla_policy_id')::bigint);
+        END IF;
     END IF;
     ids := CASE TG_OP WHEN 'INSERT' THEN ARRAY[NEW.rule_version_id]
                       WHEN 'DELETE' THEN ARRAY[OLD.rule_version_id]
@@ -258,6 +282,8 @@ DECLARE
     draft bigint;
     w record;
     new_workflow bigint;
+    p record;
+    new_policy bigint;
 BEGIN
     INSERT INTO referral.rule_version (rule_set_id, note)
     SELECT v.rule_set_id, copy_rule_version.note FROM referral.rule_version v
@@ -271,6 +297,9 @@ BEGIN
     INSERT INTO referral.reason_code (rule_version_id, domain, code, display, comment_required, active)
     SELECT draft, r.domain, r.code, r.display, r.comment_required, r.active
     FROM referral.reason_code r WHERE r.rule_version_id = copy_rule_version.rule_version_id;
+    INSERT INTO referral.stall_threshold (rule_version_id, state, scope_org_id, threshold)
+    SELECT draft, s.state, s.scope_org_id, s.threshold
+    FROM referral.stall_threshold s WHERE s.rule_version_id = copy_rule_version.rule_version_id;
     FOR w IN SELECT * FROM referral.workflow x
              WHERE x.rule_version_id = copy_rule_version.rule_version_id ORDER BY x.workflow_id LOOP
         INSERT INTO referral.workflow (rule_version_id, entity, name, title, applies_when, priority,
@@ -279,6 +308,20 @@ BEGIN
                 w.scope_org_id, w.scope_region, w.scope_site_id, w.scope_specialty)
         RETURNING workflow_id INTO new_workflow;
         PERFORM referral.copy_workflow_rules(w.workflow_id, new_workflow);
+    END LOOP;
+    INSERT INTO referral.business_calendar (rule_version_id, name, title, scope_org_id, scope_site_id, calendar)
+    SELECT draft, b.name, b.title, b.scope_org_id, b.scope_site_id, b.calendar
+    FROM referral.business_calendar b WHERE b.rule_version_id = copy_rule_version.rule_version_id;
+    FOR p IN SELECT * FROM referral.sla_policy x
+             WHERE x.rule_version_id = copy_rule_version.rule_version_id ORDER BY x.sla_policy_id LOOP
+        INSERT INTO referral.sla_policy (rule_version_id, entity, name, title, kind, applies_when, priority, scope_org_id,
+                                         start_when, stop_when, pause_when, cancel_when, pause_counts, reopen, target, calendar)
+        VALUES (draft, p.entity, p.name, p.title, p.kind, p.applies_when, p.priority, p.scope_org_id,
+                p.start_when, p.stop_when, p.pause_when, p.cancel_when, p.pause_counts, p.reopen, p.target, p.calendar)
+        RETURNING sla_policy_id INTO new_policy;
+        INSERT INTO referral.sla_level (sla_policy_id, rule_version_id, level, percent, after, action, argument, title)
+        SELECT new_policy, draft, l.level, l.percent, l.after, l.action, l.argument, l.title
+        FROM referral.sla_level l WHERE l.sla_policy_id = p.sla_policy_id;
     END LOOP;
     RETURN draft;
 END $$;

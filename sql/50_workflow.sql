@@ -76,19 +76,20 @@ CREATE FUNCTION referral.workflow_check() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     new_row jsonb := to_jsonb(NEW);
-    expression text := new_row ->> TG_ARGV[0];
     target regclass := (SELECT e.relation FROM referral.entity e
                         WHERE e.entity = coalesce(new_row ->> 'entity',
                             (SELECT w.entity FROM referral.workflow w
                              WHERE w.workflow_id = (new_row ->> 'workflow_id')::bigint)));
 BEGIN
-    IF expression IS NOT NULL AND target IS NOT NULL THEN
-        PERFORM referral.check_rule(target, expression);
+    IF target IS NOT NULL THEN
+        FOR i IN 0 .. TG_NARGS - 1 LOOP
+            PERFORM referral.check_rule(target, new_row ->> TG_ARGV[i]);
+        END LOOP;
     END IF;
     RETURN NEW;
 END $$;
 COMMENT ON FUNCTION referral.workflow_check() IS
-'workflow_check(column): BEFORE row trigger of workflow and workflow_guard; refuses a predicate in that column that does not compile over the entity''s table (RF011).';
+'workflow_check(column, …): BEFORE row trigger of rule tables whose rows are about an entity or a workflow; refuses a predicate in one of those columns that does not compile over the entity''s table (RF011).';
 
 CREATE FUNCTION referral.entity_guard() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -311,6 +312,12 @@ BEGIN
     END IF;
     PERFORM referral.lay_trigger(relation, 'journal', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW',
                                  format('referral.journal(%L, %L)', entity, id_column));
+    -- what has steps can have clocks; the name sorts after journal's
+    IF guarded AND (SELECT count(*) FROM pg_attribute a WHERE a.attrelid = track_table.relation AND NOT a.attisdropped
+          AND ((a.attname = 'org_id' AND a.atttypid = 'bigint'::regtype) OR (a.attname = 'state' AND a.atttypid = 'referral.state'::regtype))) = 2 THEN
+        PERFORM referral.lay_trigger(relation, 'sla_clock', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW',
+                                     format('referral.sla_clock(%L, %L)', entity, id_column));
+    END IF;
     -- partitions do not inherit statement triggers
     FOR part IN SELECT p.relid FROM pg_partition_tree(track_table.relation) p
                 UNION SELECT track_table.relation LOOP
@@ -330,7 +337,7 @@ DECLARE
 BEGIN
     -- only rules that were approved already, and only where there are none yet
     IF NOT EXISTS (SELECT FROM referral.entity e JOIN pg_class c ON c.oid = e.relation
-                   WHERE e.entity = adopt_workflow.entity AND pg_has_role(session_user, c.relowner, 'MEMBER'))
+                   WHERE e.entity = adopt_workflow.entity AND pg_has_role(referral.acting_login(), c.relowner, 'MEMBER'))
        OR EXISTS (SELECT FROM referral.workflow w JOIN referral.rule_version v USING (rule_version_id)
                   WHERE w.entity = adopt_workflow.entity AND v.status = 'active')
        OR EXISTS (SELECT FROM referral.rule_set s JOIN referral.rule_version v USING (rule_set_id)
@@ -383,7 +390,7 @@ BEGIN
                 FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
                 WHERE (t.tgrelid = detach.relation
                        OR t.tgrelid IN (SELECT x.relid FROM pg_partition_tree(detach.relation) x))
-                  AND t.tgparentid = 0 AND t.tgname IN ('zz_guard', 'journal', 'no_truncate')
+                  AND t.tgparentid = 0 AND t.tgname IN ('zz_guard', 'journal', 'sla_clock', 'no_truncate')
                   AND p.pronamespace = 'referral'::regnamespace LOOP
         EXECUTE format('DROP TRIGGER %I ON %s', ours.tgname, ours.relation);
     END LOOP;
@@ -391,10 +398,11 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = detach.relation) THEN
         EXECUTE format('ALTER TABLE %s DISABLE ROW LEVEL SECURITY', relation);
     END IF;
+    PERFORM referral.end_clocks(e.entity) FROM referral.entity e WHERE e.relation = detach.relation;
     UPDATE referral.entity e SET detached_at = now() WHERE e.relation = detach.relation;
 END $$;
 COMMENT ON FUNCTION referral.detach(regclass) IS
-'Takes guard, journal and the organisation policy off a table; its columns, its rows and its past in the journal stay. attach() puts them back. For the table''s owner. Null: nothing happens.';
+'Takes guard, journal, clocks and the organisation policy off a table; its columns, its rows and its past in the journal stay, open clocks are nullified. attach() puts them back. For the table''s owner. Null: nothing happens.';
 REVOKE ALL ON FUNCTION referral.attach(regclass, text, text, name, text, boolean), referral.detach(regclass),
     referral.track_table(regclass, text, name, boolean), referral.adopt_workflow(text, text),
     referral.workflow_check(), referral.entity_guard(),

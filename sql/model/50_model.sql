@@ -99,15 +99,21 @@ CREATE TABLE IF NOT EXISTS referral.referral (
     authorization_number text,
     scheduled_for timestamptz,
     expires_on date,
+    priority integer NOT NULL DEFAULT 0,
     PRIMARY KEY (org_id, referral_id),
     FOREIGN KEY (org_id, patient_id) REFERENCES referral.patient
 );
+ALTER TABLE referral.referral ADD COLUMN IF NOT EXISTS priority integer NOT NULL DEFAULT 0;
+CREATE INDEX IF NOT EXISTS referral_expires ON referral.referral (expires_on, referral_id)
+    WHERE state IN ('received', 'validated', 'pending_authorization', 'ready_to_schedule', 'on_hold');
 CREATE INDEX IF NOT EXISTS referral_patient ON referral.referral (org_id, patient_id);
 CREATE INDEX IF NOT EXISTS referral_state ON referral.referral (org_id, state, entered_at);
 COMMENT ON TABLE referral.referral IS
 'Referrals (FHIR ServiceRequest with its Task). UPDATE state or step to move one on; the guard decides. The guard keeps workflow_id, transition_id (of the last write), version, entered_at.';
 COMMENT ON COLUMN referral.referral.status_reason IS 'Why it is in this step: given in the UPDATE that moves it, a code where the transition names a reason domain; cleared by a move that gives none.';
 COMMENT ON COLUMN referral.referral.version IS 'Rises by one with every change. An UPDATE may carry the version it read, or that plus one; another one is stale (RF006).';
+COMMENT ON COLUMN referral.referral.priority IS 'How early it is to be worked on, the higher the earlier; 0 is normal. Raised by people and by escalations; the clinical priority is urgency.';
+COMMENT ON COLUMN referral.referral.expires_on IS 'Last day it is good for; tick() lets it expire on a day after that.';
 COMMENT ON COLUMN referral.referral.referral_type IS 'Chooses the workflow: coordination, exchange, or null for the standard one.';
 COMMENT ON COLUMN referral.referral.exchange_role IS 'Which side of an exchange this organisation is (workflow closed_loop_exchange); null when it is both.';
 DO $do$

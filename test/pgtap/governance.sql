@@ -1,5 +1,5 @@
 -- Rule versions: their life from draft to retired, who may move them on, and that what was in force never changes.
-SELECT plan(157);
+SELECT plan(160);
 \ir ../lib/refused.sql
 -- that a set has no active version is warned of
 SET client_min_messages = error;
@@ -271,12 +271,14 @@ DECLARE
 BEGIN
     FOR t IN SELECT tgrelid FROM pg_trigger WHERE tgfoid = 'referral.rule_row_guard()'::regprocedure LOOP
         RETURN QUERY EXECUTE format($q$
-            SELECT '%s ' || (to_jsonb(r) - '{rule_version_id,workflow_id,transition_id,guard_id,step_id,reason_code_id}'::text[])::text
+            SELECT '%s ' || (to_jsonb(r) - '{rule_version_id,workflow_id,transition_id,guard_id,step_id,reason_code_id,business_calendar_id,sla_policy_id,sla_level_id,stall_threshold_id}'::text[])::text
                    || coalesce((SELECT ' of ' || t.transition || ' ' || t.from_step || ' ' || t.to_step
                        FROM referral.workflow_transition t
                                 WHERE t.transition_id = (to_jsonb(r) ->> 'transition_id')::bigint), '')
                    || coalesce((SELECT ' in ' || w.name FROM referral.workflow w
                        WHERE w.workflow_id = (to_jsonb(r) ->> 'workflow_id')::bigint), '')
+                   || coalesce((SELECT ' of ' || p.name || ' ' || p.priority FROM referral.sla_policy p
+                       WHERE to_jsonb(r) ? 'sla_level_id' AND p.sla_policy_id = (to_jsonb(r) ->> 'sla_policy_id')::bigint), '')
             FROM %s r WHERE r.rule_version_id = $1 $q$, t, t) USING version;
     END LOOP;
 END $$;
@@ -299,10 +301,19 @@ SELECT :full_workflow, transition_id, 'region IS NOT NULL', 'no region', 'Set re
     FROM referral.workflow_transition WHERE workflow_id = :full_workflow;
 INSERT INTO referral.reason_code (rule_version_id, domain, code, display, comment_required, active) VALUES (:everything,
     'full', 'x', 'X', true, false);
+INSERT INTO referral.stall_threshold (rule_version_id, state, scope_org_id, threshold) VALUES (:everything, 'received', 1, '1 day');
+INSERT INTO referral.business_calendar (rule_version_id, name, title, scope_org_id, scope_site_id, calendar)
+VALUES (:everything, 'full', 'Full', 1, 3, referral.always_open('UTC'));
+INSERT INTO referral.sla_policy (rule_version_id, entity, name, title, kind, applies_when, priority, scope_org_id, start_when,
+    stop_when, pause_when, cancel_when, pause_counts, reopen, target, calendar)
+VALUES (:everything, 'referral', 'full', 'Full', 'completion', 'urgency = ''stat''', 7, 1, 'state = ''received''', 'state = ''completed''',
+    'state = ''on_hold''', 'state = ''cancelled''', true, 'resume', '3 days 2 hours', 'full') RETURNING sla_policy_id AS full_policy \gset
+INSERT INTO referral.sla_level (sla_policy_id, level, percent, after, action, argument, title)
+VALUES (:full_policy, 4, 120.5, '-1 hour', 'assign_role', 'referral_admin', 'Full'), (:full_policy, 5, 100, '0', 'notify', NULL, NULL);
 SELECT referral.copy_rule_version(:everything, 'copy') AS everything_copy \gset
 SELECT set_eq(format('SELECT rules_of(%s)', :everything_copy), format('SELECT rules_of(%s)', :everything),
     'a copy has every rule with every column');
-SELECT cmp_ok((SELECT count(*) FROM rules_of(:everything_copy)), '=', 9::bigint, 'each once');
+SELECT cmp_ok((SELECT count(*) FROM rules_of(:everything_copy)), '=', 14::bigint, 'each once');
 SELECT bag_eq(format('SELECT rules_of(%s)', referral.copy_rule_version(v.rule_version_id, 'copy')),
     format('SELECT rules_of(%s)', v.rule_version_id), 'also of ' || s.name)
 FROM referral.rule_version v JOIN referral.rule_set s USING (rule_set_id) WHERE v.status = 'active' AND v.is_seed;

@@ -21,7 +21,7 @@ $$;
 CREATE TABLE task (task_id bigint PRIMARY KEY, note text);
 SELECT is(referral.attach('task'), 'task', 'attach() returns the entity, by default the name of the table');
 SELECT matches(traces('task'),
-    '^task_id,note,org_id,workflow_id,step,state,status_reason,entered_at,version,transition_id \| journal,no_truncate,zz_guard \| organisation \| true \| task_pkey \| task:task_id \| ',
+    '^task_id,note,org_id,workflow_id,step,state,status_reason,entered_at,version,transition_id \| journal,no_truncate,sla_clock,zz_guard \| organisation \| true \| task_pkey \| task:task_id \| ',
     'one call adds columns, triggers, policy and entity');
 SELECT traces('task') AS once \gset
 SELECT referral.attach('task') AS again \gset

@@ -42,7 +42,7 @@ $node->safe_psql($_, 'CREATE EXTENSION referral') foreach qw(one two);
 foreach my $database (qw(one two))
 {
 	is($node->safe_psql($database, q{SELECT count(*) FROM referral.rule_set s JOIN referral.rule_version v USING (rule_set_id) WHERE v.status = 'active'}),
-		4, "$database: the rules are there once");
+		7, "$database: the rules are there once");
 	is($node->safe_psql($database, q{SELECT count(*) FROM referral.deploy() WHERE action <> 'kept'}), 0, "$database: nothing is missing");
 }
 $node->safe_psql('postgres', "DROP DATABASE $_") foreach qw(one two);
@@ -62,7 +62,7 @@ DECLARE
     f regprocedure;
 BEGIN
     FOR f IN SELECT oid FROM pg_proc WHERE pronamespace = 'referral'::regnamespace LOOP
-        EXECUTE format('ALTER FUNCTION %s OWNER TO deploy_owner', f);
+        EXECUTE format('ALTER ROUTINE %s OWNER TO deploy_owner', f);
     END LOOP;
 END $$;
 SQL

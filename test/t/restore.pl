@@ -159,6 +159,15 @@ SQL
 $origin->safe_psql('origin', q{SET referral.org_id = 1; SELECT referral.create_consumer('crm', start => '-infinity')});
 $origin->safe_psql('origin', q{SET referral.org_id = 1; SELECT count(*) FROM referral.events('crm', 3)});
 $origin->safe_psql('origin', q{SET referral.org_id = 1; SELECT referral.seal(); INSERT INTO referral.legal_hold (entity, entity_id, reason) VALUES ('referral', 1, 'a case')});
+# What people and ticks do to clocks.
+$origin->safe_psql('origin', <<'SQL');
+SET referral.org_id = 1;
+SELECT clock_id FROM referral.sla_clock WHERE policy = 'triage' AND stopped_at IS NULL ORDER BY clock_id LIMIT 1 \gset
+SELECT referral.extend_clock(1, :clock_id, '1 hour', 'a fax'), referral.fire_clocks(ARRAY[1::bigint], ARRAY[:clock_id::bigint], now() + interval '60 days', true);
+SELECT referral.pause_clock(1, clock_id, 'a strike') FROM referral.sla_clock WHERE policy = 'triage' AND stopped_at IS NULL AND clock_id <> :clock_id ORDER BY clock_id LIMIT 1;
+INSERT INTO referral.sla_breach_review (clock_id, cause) VALUES (:clock_id, 'nobody was there');
+SELECT referral.heartbeat_start('tick'), referral.heartbeat_end('tick');
+SQL
 
 my %before = (
 	contents => $origin->safe_psql('origin', $contents),
@@ -202,6 +211,10 @@ SQL
 	is($run->(q{SELECT version, step FROM referral.referral WHERE referral_id = 41}), '2|validated', "$name: a move works");
 	is($run->("SELECT version, transition, actor FROM referral.journal WHERE journal_id > $journal"), '2|validate|restore_jane',
 		"$name: and is journaled, under a number that continues");
+	is($run->("SELECT policy, stopped_at IS NULL FROM referral.sla_clock WHERE entity = 'referral' AND entity_id = 41 ORDER BY clock_id DESC LIMIT 1"),
+		'eligibility|t', "$name: and a clock starts");
+	$run->('CALL referral.tick()');
+	is($run->("SELECT finished_at >= started_at FROM referral.heartbeat WHERE job = 'tick'"), 't', "$name: and ticks go on");
 	is($run->('SELECT max(xid_epoch) FROM referral.journal'), $epoch + ($is_new_cluster ? 1 : 0),
 		$is_new_cluster ? "$name: in a new epoch" : "$name: in the same epoch");
 	is($run->('SELECT count(*) FROM referral.journal WHERE xid_epoch NOT IN (SELECT xid_epoch FROM referral.journal_epoch)'), 0,
