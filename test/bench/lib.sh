@@ -12,8 +12,9 @@ sql() { psql -X -q -v ON_ERROR_STOP=1 "$@"; }
 wanted() { [[ " ${BENCH_SECTIONS:-1 2 3 4 5} " == *" $1 "* ]]; }
 rounds() { if [ -n "${BENCH_QUICK:-}" ]; then echo 2; else echo "$1"; fi; }
 
-# A variant's statement, and what is to run before each of its turns; :names are those of bench.turn().
-declare -A statement before
+# A variant's statement, and what is to run before each of its turns, or in bulk after them; :names are those of
+# bench.turn().
+declare -A statement before after
 
 # Single statements in their own transactions, prepared. ROUNDS must be even; two more warm up.
 measure() { # SECTION ROUNDS SIZE ROWS VARIANT...
@@ -63,6 +64,7 @@ measure_bulk() { # SECTION FIRST ROUNDS ROWS VARIANT...
 			sed -E "s/([^:]):([a-z_]+)/\1:'\2'/g" <<< "${statement[$variant]};"
 			echo "SELECT bench.stop('$section', $round, '$variant', $rows, :cpu) \\g /dev/null"
 			echo "VACUUM bench.$variant;"
+			[ -z "${after[$variant]:-}" ] || echo "${after[$variant]};"
 		done
 	done | sql
 }
