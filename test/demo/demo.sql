@@ -109,9 +109,7 @@ DELETE FROM referral.journal WHERE entity = 'referral';
 SELECT to_char(occurred_at, 'HH24:MI:SS') AS at, actor, what, reason
 FROM referral.audit_log WHERE entity = 'referral' AND entity_id = 1 AND version > 1 ORDER BY journal_id;
 
-\echo '== 10. The journal is sealed: one root hash over all that was recorded. pg_cron goes on with it, every minute'
-SELECT cron.schedule('seal', '* * * * *', 'SELECT referral.seal()') IS NOT NULL AS sealed_every_minute,
-       cron.schedule('partitions', '0 3 * * *', 'SELECT referral.make_journal_partitions()') IS NOT NULL AS partitions_made_daily;
+\echo '== 10. The journal is sealed: one root hash over all that was recorded'
 SELECT org_id, tree_size, encode(root_hash, 'hex') AS root_hash FROM referral.seal();
 SELECT tree_size AS known_size, root_hash AS known_root FROM referral.seal WHERE org_id = 1 ORDER BY seal_id DESC LIMIT 1 \gset
 SELECT ok, tree_size, detail FROM referral.verify_journal(1);
@@ -134,4 +132,87 @@ SET SESSION AUTHORIZATION demo_intake;
 SELECT referral.create_consumer('scheduling', 'to_state IS NOT NULL', '-infinity') \g /dev/null
 SELECT type, subject, attempt, position FROM referral.events('scheduling', 3);
 SELECT data FROM referral.event WHERE type = 'org.referral.appointment.booked' LIMIT 1;
+RESET SESSION AUTHORIZATION;
+
+\echo
+\echo '== 13. Clocks. A few referrals of the last weeks, as an interface brings them late; a policy and its ladder'
+SET SESSION AUTHORIZATION demo_intake;
+DO $$
+DECLARE
+    r record;
+    id bigint;
+BEGIN
+    FOR r IN SELECT * FROM (VALUES (1, interval '1 day', 'received', 'routine'), (2, '5 days', 'received', 'urgent'),
+                                   (3, '12 days', 'validated', 'routine'), (4, '20 days', 'pending_authorization', 'routine'),
+                                   (5, '45 days', 'pending_authorization', 'urgent')) v (n, ago, until, urgency) LOOP
+        PERFORM set_config('referral.occurred_at', (now() - r.ago)::text, true);
+        INSERT INTO referral.referral (patient_id, specialty, urgency, channel, received_at, authorization_required)
+        VALUES (1, 'cardiology', r.urgency::referral.urgency, 'fax', now() - r.ago, true) RETURNING referral_id INTO id;
+        CONTINUE WHEN r.until = 'received';
+        PERFORM set_config('referral.occurred_at', (now() - r.ago * 0.9)::text, true);
+        UPDATE referral.referral SET state = 'validated' WHERE referral_id = id;
+        CONTINUE WHEN r.until = 'validated';
+        PERFORM set_config('referral.occurred_at', (now() - r.ago * 0.8)::text, true);
+        UPDATE referral.referral SET state = 'pending_authorization' WHERE referral_id = id;
+    END LOOP;
+END $$;
+RESET SESSION AUTHORIZATION;
+-- A policy of two minutes, to see a referral age; in real life it is approved by somebody else than its author.
+DO $$
+DECLARE
+    version bigint;
+    policy bigint;
+BEGIN
+    INSERT INTO referral.rule_set (name, kind) VALUES ('sla/demo', 'sla');
+    INSERT INTO referral.rule_version (rule_set_id, is_seed) SELECT rule_set_id, true FROM referral.rule_set WHERE name = 'sla/demo'
+    RETURNING rule_version_id INTO version;
+    INSERT INTO referral.sla_policy (rule_version_id, entity, name, title, applies_when, start_when, stop_when, target, calendar)
+    VALUES (version, 'referral', 'call_back', 'The practice is called back: 2 minutes', 'channel = ''phone''', 'state = ''received''',
+            'state <> ''received''', '2 minutes', 'always') RETURNING sla_policy_id INTO policy;
+    INSERT INTO referral.sla_level (sla_policy_id, level, percent, action, argument, title)
+    VALUES (policy, 1, 50, 'notify', 'referral_coordinator', 'Half of the time is used'),
+           (policy, 2, 75, 'assign_role', 'referral_coordinator', 'Three quarters of the time are used'),
+           (policy, 3, 100, 'raise_priority', '9', 'The time is used up');
+    UPDATE referral.rule_version SET status = 'active' WHERE rule_version_id = version;
+END $$;
+SET SESSION AUTHORIZATION demo_intake;
+-- so that the first tick, at the next full minute, finds it past 50 and 75 %, the second one past 100 %
+SELECT set_config('referral.occurred_at', (date_trunc('minute', now()) - interval '35 seconds')::text, false) \g /dev/null
+INSERT INTO referral.referral (patient_id, specialty, channel) VALUES (1, 'cardiology', 'phone') RETURNING referral_id AS phone \gset
+RESET referral.occurred_at;
+RESET SESSION AUTHORIZATION;
+SELECT policy, started_at::timestamp(0), target, due_at::timestamp(0), percent FROM referral.sla_status
+WHERE entity_id = :phone AND policy = 'call_back';
+
+\echo '== 14. pg_cron gets its jobs'
+SELECT job, schedule, left(command, 45) AS command, action FROM referral.schedule_jobs();
+
+\echo '== 15. ... and fires the levels, by itself, at the full minute. Waiting for it (up to two minutes)'
+SELECT set_config('demo.phone', :'phone', false) \g /dev/null
+CREATE PROCEDURE pg_temp.wait_for(levels int) LANGUAGE plpgsql AS $$
+BEGIN
+    FOR i IN 1 .. 150 LOOP
+        EXIT WHEN (SELECT count(*) FROM referral.escalation e WHERE e.policy = 'call_back' AND e.outcome <> 'pending') >= levels;
+        PERFORM pg_sleep(1);
+        COMMIT;
+    END LOOP;
+END $$;
+CALL pg_temp.wait_for(1);
+SELECT level, percent, status, remaining::interval(0) FROM referral.sla_status WHERE entity_id = :phone AND policy = 'call_back';
+CALL pg_temp.wait_for(3);
+SELECT s.level, s.percent, s.breached, r.priority AS priority_of_referral
+FROM referral.sla_status s JOIN referral.referral r ON r.referral_id = s.entity_id
+WHERE s.entity_id = :phone AND s.policy = 'call_back';
+SELECT level, title, planned_at::timestamp(0), fired_at::timestamp(0), action, argument, outcome FROM referral.escalation
+WHERE policy = 'call_back' ORDER BY level;
+SELECT job, last_status, next_expected::timestamp(0), problem FROM referral.job_status;
+
+\echo '== 16. What waits, and for how long; what is late; who has to look at what'
+SET SESSION AUTHORIZATION demo_jane;
+SELECT entity_id AS referral, policy, status, percent, due_at::timestamp(0), remaining::interval(0), breached
+FROM referral.sla_status WHERE status IN ('running', 'paused') AND entity = 'referral' ORDER BY percent DESC LIMIT 6;
+SELECT queue, state, bucket, referrals FROM referral.aging WHERE measure = 'since received' ORDER BY bucket_sort DESC, state LIMIT 6;
+SELECT entity_id AS referral, policy, level, title, addressed_to FROM referral.open_escalation LIMIT 6;
+SELECT referral_id, state, step, idle::interval(0), threshold, last_event FROM referral.stalled_referral ORDER BY idle DESC LIMIT 3;
+SELECT month, policy, clocks, in_time, breached, adherence FROM referral.sla_adherence ORDER BY 1, 2;
 RESET SESSION AUTHORIZATION;
