@@ -406,7 +406,7 @@ BEGIN
     END IF;
 END $$;
 COMMENT ON FUNCTION referral.lay_trigger(regclass, name, text, text, text, "char") IS
-'Creates a trigger, or brings it up to date without changing whether it is enabled. events, level and call: the parts of CREATE TRIGGER, such as BEFORE INSERT, ROW and referral.guard(…); fires: tgenabled of a new one. RF012 when the table has a trigger of that name on another function. For the table''s owner.';
+'Creates a trigger, or brings it up to date without changing whether it is enabled. events, level and call: the parts of CREATE TRIGGER, such as BEFORE INSERT, ROW (and WHEN (…)) and referral.guard(…); fires: tgenabled of a new one. RF012 when the table has a trigger of that name on another function. For the table''s owner.';
 
 -- Called by the model files for every rule table.
 CREATE FUNCTION referral.govern_table(relation regclass, id_column name) RETURNS void

@@ -315,7 +315,8 @@ BEGIN
     -- what has steps can have clocks; the name sorts after journal's
     IF guarded AND (SELECT count(*) FROM pg_attribute a WHERE a.attrelid = track_table.relation AND NOT a.attisdropped
           AND ((a.attname = 'org_id' AND a.atttypid = 'bigint'::regtype) OR (a.attname = 'state' AND a.atttypid = 'referral.state'::regtype))) = 2 THEN
-        PERFORM referral.lay_trigger(relation, 'sla_clock', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW',
+        PERFORM referral.lay_trigger(relation, 'sla_clock', 'AFTER INSERT OR UPDATE OR DELETE',
+                                     format('ROW WHEN (referral.has_clocks(%L))', entity),
                                      format('referral.sla_clock(%L, %L)', entity, id_column));
     END IF;
     -- partitions do not inherit statement triggers

@@ -5,6 +5,11 @@ LANGUAGE C AS 'MODULE_PATHNAME', 'sla_clock';
 COMMENT ON FUNCTION referral.sla_clock() IS
 'sla_clock(entity, id_column): AFTER INSERT OR UPDATE OR DELETE row trigger of a tracked table. Starts, pauses, resumes, stops or nullifies the row''s clocks as the active policies say, at the time of the event (referral.occurred_at, else the start of the transaction). RF012 when a policy''s calendar is not active.';
 
+CREATE FUNCTION referral.has_clocks(entity text) RETURNS boolean
+LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'has_clocks';
+COMMENT ON FUNCTION referral.has_clocks(text) IS
+'Has an entity a service level policy that is active, or was? Otherwise its trigger sla_clock need not fire. Null for null.';
+
 CREATE FUNCTION referral.clock_levels(
     sla_policy_id bigint, business_calendar_id bigint, running_since timestamptz, target interval, consumed interval)
 RETURNS TABLE (level integer, planned_at timestamptz)

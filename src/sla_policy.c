@@ -406,6 +406,36 @@ sla_could_matter(RuleCache *cache, SlaEntity *entity, TrackedRel *rel, Relation 
 	return false;
 }
 
+/* What has_clocks() knows, for as long as no rule changes. */
+typedef struct HasClocks
+{
+	uint64		generation;
+	bool		answer;
+} HasClocks;
+
+PG_FUNCTION_INFO_V1(has_clocks);
+
+/* has_clocks(entity text) returns boolean: is there a policy, or was there one? */
+Datum
+has_clocks(PG_FUNCTION_ARGS)
+{
+	HasClocks  *known = fcinfo->flinfo->fn_extra;
+
+	if (known == NULL || known->generation != rule_generation)
+	{
+		RuleCache  *cache = rule_cache(known == NULL);
+		char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+		SlaEntity  *entity = strlen(name) < NAMEDATALEN ? sla_entity(cache, name) : NULL;
+
+		if (known == NULL)
+			known = fcinfo->flinfo->fn_extra = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt,
+																  sizeof(HasClocks));
+		known->answer = entity != NULL && (entity->groups != NULL || entity->former != NIL);
+		known->generation = cache->generation;
+	}
+	PG_RETURN_BOOL(known->answer);
+}
+
 /* ---------- What a policy says of a row ---------- */
 
 /* The policy of the group that the row falls under; NULL when there is none. */

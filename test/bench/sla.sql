@@ -46,7 +46,7 @@ BEGIN
     SELECT s.rule_set_id, true FROM referral.rule_set s WHERE s.name = 'bench sla/alone'
     RETURNING rule_version_id INTO version_id;
     INSERT INTO referral.sla_policy (rule_version_id, entity, name, start_when, stop_when, target, calendar)
-    VALUES (version_id, 'patient', 'alone', 'false', 'false', '100 hours', 'always');
+    VALUES (version_id, 'referral', 'alone', 'false', 'false', '100 hours', 'always');
     INSERT INTO referral.sla_level (sla_policy_id, rule_version_id, level, percent, action, argument)
     SELECT p.sla_policy_id, version_id, l.level, l.percent, 'notify', 'coordinator'
     FROM referral.sla_policy p, (VALUES (1, 50), (2, 75), (3, 100), (4, 150)) l (level, percent)

@@ -556,7 +556,7 @@ INSERT INTO public.expected_function VALUES
     ('inclusion_proof', 'referral_admin referral_auditor referral_integration'),
     ('consistency_proof', 'referral_admin referral_auditor referral_integration'),
     ('check_rule', 'referral_admin referral_auditor referral_integration referral_rule_approver referral_rule_author'), ('current_actor', 'PUBLIC'), ('current_actor_kind', 'PUBLIC'), ('current_org', 'PUBLIC'),
-    ('visible_orgs', 'PUBLIC'), ('next_transitions', 'PUBLIC'), ('step_before', 'PUBLIC'), ('has_document', 'PUBLIC'), ('harmless_error', 'PUBLIC'), ('acting_login', 'PUBLIC'),
+    ('visible_orgs', 'PUBLIC'), ('next_transitions', 'PUBLIC'), ('step_before', 'PUBLIC'), ('has_document', 'PUBLIC'), ('harmless_error', 'PUBLIC'), ('has_clocks', 'PUBLIC'), ('acting_login', 'PUBLIC'),
     ('broken_rules', 'referral_admin referral_auditor referral_rule_approver referral_rule_author'), ('check_attachable', 'PUBLIC'), ('check_identifies', 'PUBLIC'), ('check_rule_version', 'PUBLIC'),
     ('rule_checksum', 'PUBLIC'), ('deployed_objects', 'PUBLIC'), ('model_parts', 'PUBLIC'),
     ('attach', 'referral_admin'), ('detach', 'referral_admin'), ('track_table', 'referral_admin'), ('lay_trigger', 'referral_admin'),
