@@ -372,6 +372,13 @@ BEGIN
                   DETAIL = 'It must exist, be IMMUTABLE or STABLE, and return one value.',
                   HINT = 'Write its name with schema and argument types, such as public.distance(text,text).';
     END IF;
+    -- what it calls may change without anybody's notice: its owner must be one who can do all that it could be made to do
+    IF NOT EXISTS (SELECT FROM pg_proc p JOIN pg_roles r ON r.oid = p.proowner
+                   WHERE p.oid = f AND (r.rolsuper OR r.oid = (SELECT c.relowner FROM pg_class c WHERE c.oid = 'referral.rule_function'::regclass))) THEN
+        RAISE EXCEPTION 'function % belongs to somebody who could change what it does', NEW.signature
+            USING ERRCODE = 'RF003', DETAIL = 'Rules call it with the rights of whoever changes a row.',
+                  HINT = 'Let the owner of the model, or a superuser, read it and take it over: ALTER FUNCTION … OWNER TO ….';
+    END IF;
     NEW.signature := f::regprocedure::text;
     NEW.definition_hash := sha256(convert_to(pg_get_functiondef(f), 'UTF8'));
     NEW.registered_by := referral.current_actor();
@@ -379,7 +386,7 @@ BEGIN
     RETURN NEW;
 END $$;
 COMMENT ON FUNCTION referral.rule_function_guard() IS
-'BEFORE row trigger of referral.rule_function: records the definition the administrator saw. A function that changes afterwards is no longer registered.';
+'BEFORE row trigger of referral.rule_function: records the definition the administrator saw. Only functions of the owner of the model, or of a superuser (RF003). A function that changes afterwards is no longer registered.';
 
 -- Called by the model files: a trigger that is there keeps its enabled state, also a disabled one.
 CREATE FUNCTION referral.lay_trigger(relation regclass, trigger name, events text, level text, call text,

@@ -228,6 +228,20 @@ END $$;
 COMMENT ON FUNCTION referral.recompute_clocks(bigint, text, boolean, text) IS
 'Judges the open clocks anew, by the policies and calendars that are active now, from their start on, and returns those that change, with target, due time and breach before and after. dry_run (the default): nothing is changed; else reason is required (RF005) and each change is on record in referral.sla_adjustment. of_org, of_policy: of one organisation or policy name only. A clock that cannot be judged, or whose row is locked for more than 5 seconds, is returned as failed, with the reason, and stays as it is. Levels that were recorded stay; closed clocks keep the version they were judged by. For referral_admin, within the organisations the session works for.';
 
+CREATE FUNCTION referral.retry_escalation(org_id bigint, escalation_id bigint) RETURNS void
+LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    UPDATE referral.escalation e SET outcome = 'pending', error = NULL, attempts = 0
+    WHERE e.org_id = retry_escalation.org_id AND e.escalation_id = retry_escalation.escalation_id AND e.outcome = 'failed'
+      AND referral.may_change_org(e.org_id);
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'there is no failed escalation % in organisation %', escalation_id, org_id
+            USING ERRCODE = 'RF019', DETAIL = 'It does not exist, has not failed, or is not visible to the session.', HINT = 'See referral.open_escalation.';
+    END IF;
+END $$;
+COMMENT ON FUNCTION referral.retry_escalation(bigint, bigint) IS
+'Has the next tick try again what a failed escalation asks for. RF019 when there is no failed one of that id. Null: nothing happens.';
+
 CREATE FUNCTION referral.escalation_guard() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -246,8 +260,7 @@ COMMENT ON FUNCTION referral.escalation_guard() IS
 CREATE FUNCTION referral.breach_review_guard() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF NOT EXISTS (SELECT FROM referral.sla_clock c
-                   WHERE c.org_id = NEW.org_id AND c.clock_id = NEW.clock_id AND c.breached_at IS NOT NULL) THEN
+    IF NOT EXISTS (SELECT FROM referral.breach b WHERE b.org_id = NEW.org_id AND b.clock_id = NEW.clock_id) THEN
         RAISE EXCEPTION 'clock % has no breach to review', NEW.clock_id
             USING ERRCODE = 'RF019', DETAIL = 'It was not breached, does not exist, or is not visible to the session.', HINT = 'See referral.breach.';
     END IF;

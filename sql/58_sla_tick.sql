@@ -104,7 +104,7 @@ COMMENT ON FUNCTION referral.act_on(bigint, bigint) IS
 
 -- What is to be done to rows of others' tables may fail in any way, or end the whole call. So that it is begun is committed
 -- before it is done, one at a time, and what was begun in vain comes last.
-CREATE FUNCTION referral.tick_begin(max_attempts integer, OUT org_id bigint, OUT escalation_id bigint)
+CREATE FUNCTION referral.tick_begin(max_attempts integer, tried bigint[], OUT org_id bigint, OUT escalation_id bigint)
 LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.actor_kind = 'system'
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off AS $$
 DECLARE
@@ -112,7 +112,7 @@ DECLARE
 BEGIN
     LOOP
         SELECT x.org_id, x.escalation_id, x.attempts INTO e FROM referral.escalation x
-        WHERE x.outcome = 'pending' AND x.attempts < 1000000
+        WHERE x.outcome = 'pending' AND x.attempts < 1000000 AND x.escalation_id <> ALL (tried)
         ORDER BY x.attempts, x.escalation_id LIMIT 1 FOR UPDATE SKIP LOCKED;
         EXIT WHEN NOT FOUND OR e.attempts < max_attempts;
         UPDATE referral.escalation x
@@ -126,8 +126,8 @@ BEGIN
         escalation_id := e.escalation_id;
     END IF;
 END $$;
-COMMENT ON FUNCTION referral.tick_begin(integer) IS
-'Notes that tick() is about to act on a pending escalation, the one with the fewest attempts, and returns which; null when there is none. One that was begun max_attempts times without an end is marked failed. Null for null.';
+COMMENT ON FUNCTION referral.tick_begin(integer, bigint[]) IS
+'Notes that tick() is about to act on a pending escalation, the one with the fewest attempts that it has not tried yet, and returns which; null when there is none. One that was begun max_attempts times without an end is marked failed. Null for null.';
 
 CREATE FUNCTION referral.tick_act(org_id bigint, escalation_id bigint, OUT outcome text, OUT last_error text)
 LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.actor_kind = 'system'
@@ -160,7 +160,7 @@ BEGIN
             last_error := format('escalation %s: %s', e.escalation_id, referral.harmless_error(SQLSTATE, SQLERRM));
     END;
     UPDATE referral.escalation x
-    SET outcome = tick_act.outcome, error = last_error, attempts = CASE tick_act.outcome WHEN 'pending' THEN least(x.attempts, 2) ELSE x.attempts END
+    SET outcome = tick_act.outcome, error = last_error, attempts = CASE tick_act.outcome WHEN 'pending' THEN greatest(x.attempts - 1, 0) ELSE x.attempts END
     WHERE x.org_id = e.org_id AND x.escalation_id = e.escalation_id;
 END $$;
 COMMENT ON FUNCTION referral.tick_act(bigint, bigint) IS
@@ -271,9 +271,9 @@ BEGIN
         i := i + 1;
     END LOOP;
     LOOP
-        SELECT * INTO act FROM referral.tick_begin(3);
+        SELECT * INTO act FROM referral.tick_begin(5, tried);
         COMMIT;
-        EXIT WHEN act.escalation_id IS NULL OR act.escalation_id = ANY (tried);
+        EXIT WHEN act.escalation_id IS NULL;
         tried := tried || act.escalation_id;
         SELECT * INTO batch FROM referral.tick_act(act.org_id, act.escalation_id);
         COMMIT;
@@ -290,7 +290,7 @@ COMMENT ON PROCEDURE referral.tick(timestamptz) IS
 -- of all that the three sla parts have
 REVOKE ALL ON FUNCTION referral.sla_clock(), referral.sla_policy_check(), referral.row_as_owner(text, bigint, bigint, text, text), referral.policies_of(text, bigint, bigint),
     referral.phase_under(bigint, text, bigint, bigint), referral.row_reason(text, bigint, bigint), referral.require_reason(text), referral.sla_level_check(), referral.fire_clocks(bigint[], bigint[], timestamptz, boolean),
-    referral.tick_fire(timestamptz, integer), referral.act_on(bigint, bigint), referral.tick_begin(integer), referral.tick_act(bigint, bigint),
+    referral.tick_fire(timestamptz, integer), referral.act_on(bigint, bigint), referral.tick_begin(integer, bigint[]), referral.tick_act(bigint, bigint),
     referral.tick_expire(text, timestamptz, date, bigint, integer), referral.expiring_entities(),
     referral.refresh_clock(bigint, bigint), referral.hold_clock(bigint, bigint, timestamptz, text, text, text),
     referral.release_clock(bigint, bigint, timestamptz), referral.cancel_clock(bigint, bigint, timestamptz),
@@ -298,5 +298,5 @@ REVOKE ALL ON FUNCTION referral.sla_clock(), referral.sla_policy_check(), referr
     referral.rejudge_clock(bigint, bigint, bigint, bigint, timestamptz, text), referral.lock_clock(bigint, bigint),
     referral.pause_clock(bigint, bigint, text), referral.resume_clock(bigint, bigint), referral.nullify_clock(bigint, bigint, text),
     referral.extend_clock(bigint, bigint, interval, text), referral.recompute_clocks(bigint, text, boolean, text),
-    referral.escalation_guard(), referral.breach_review_guard() FROM PUBLIC;
+    referral.retry_escalation(bigint, bigint), referral.escalation_guard(), referral.breach_review_guard() FROM PUBLIC;
 REVOKE ALL ON PROCEDURE referral.tick(timestamptz) FROM PUBLIC;

@@ -70,6 +70,28 @@ run_as_owner(EntityRules *rules, const char *sql, int nargs, Datum *args, const 
 		elog(ERROR, "could not run: %s", statement);
 }
 
+/*
+ * A trigger may raise what looks like a cancelled query or a shutdown, which
+ * callers let pass.  Only the server's own counts.
+ */
+static void
+refuse_forged(MemoryContext caller)
+{
+	ErrorData  *error;
+
+	MemoryContextSwitchTo(caller);
+	error = CopyErrorData();
+	if ((error->sqlerrcode != ERRCODE_QUERY_CANCELED && error->sqlerrcode != ERRCODE_ADMIN_SHUTDOWN) ||
+		(error->funcname != NULL && strcmp(error->funcname, "ProcessInterrupts") == 0))
+		return;
+	FlushErrorState();
+	ereport(ERROR,
+			(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
+			 errmsg("code of the table's owner raised %s", unpack_sql_state(error->sqlerrcode)),
+			 errdetail("It is not the server that cancels."),
+			 errhint("See the triggers of the entity's table.")));
+}
+
 PG_FUNCTION_INFO_V1(row_as_owner);
 
 /*
@@ -85,6 +107,7 @@ row_as_owner(PG_FUNCTION_ARGS)
 	EntityRules *rules;
 	const char *sql;
 	OwnerScope	scope;
+	MemoryContext caller = CurrentMemoryContext;
 	bool		found;
 
 	for (int i = 0; i < 4; i++)
@@ -95,7 +118,16 @@ row_as_owner(PG_FUNCTION_ARGS)
 	if (rules == NULL)
 		PG_RETURN_BOOL(false);
 	security_begin_owner(&scope, entity_owner(rules->relid));
-	run_as_owner(rules, sql, strstr(sql, "$3") != NULL ? 3 : 2, args, nulls);
+	PG_TRY();
+	{
+		run_as_owner(rules, sql, strstr(sql, "$3") != NULL ? 3 : 2, args, nulls);
+	}
+	PG_CATCH();
+	{
+		refuse_forged(caller);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
 	found = SPI_processed > 0;
 	security_end_read(&scope);
 	PG_RETURN_BOOL(found);

@@ -32,12 +32,16 @@ PG_FUNCTION_INFO_V1(journal_baseline);
 Datum
 journal_baseline(PG_FUNCTION_ARGS)
 {
-	char	   *entity = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char	   *entity;
 	int64		org_id = PG_GETARG_INT64(1);
 	RuleCache  *cache = rule_cache(true);
 	JournalRow	row;
 	TableWriter *writer = NULL;
 
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2) ||
+		(PG_ARGISNULL(4) && !PG_ARGISNULL(3)))
+		PG_RETURN_VOID();
+	entity = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	memset(row.nulls, true, sizeof(row.nulls));
 	journal_put(&row, J_ORG_ID, Int64GetDatum(org_id));
 	journal_put(&row, J_ENTITY, CStringGetTextDatum(entity));

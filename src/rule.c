@@ -67,7 +67,7 @@ struct RuleCompiled
 	Oid			checked_role;	/* last role found allowed to call them all */
 	bool		needs_neutral;	/* its outcome may depend on settings */
 	bool		row_alone;		/* its outcome follows from the columns below */
-	Bitmapset  *columns;		/* of the former row or the new one */
+	Bitmapset  *columns;		/* that it names */
 	bool		in_use;
 	SubTransactionId in_use_by;
 	RuleCompiled *outer;		/* the one that was evaluated when this began */
@@ -569,8 +569,9 @@ rule_compile(RulePredicate *predicate, Relation rel, MemoryContext parent)
 	compiled->predicate = predicate;
 	compiled->functions = list_copy(check.functions);
 	compiled->needs_neutral = check.needs_neutral;
-	compiled->row_alone = !contain_mutable_functions(node);
 	pull_varattnos(node, INNER_VAR, &compiled->columns);
+	/* what it says of the former row changes with each change of the row */
+	compiled->row_alone = compiled->columns == NULL && !contain_mutable_functions(node);
 	pull_varattnos(node, OUTER_VAR, &compiled->columns);
 	compiled->checked_role = InvalidOid;
 	guc_level = security_neutral_settings();	/* constants are evaluated now */

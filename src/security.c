@@ -240,7 +240,8 @@ security_begin_owner(OwnerScope *scope, Oid owner)
 	security_begin_read(scope, owner);
 	GetUserIdAndSecContext(&userid, &sec_context);
 	SetUserIdAndSecContext(userid, sec_context | SECURITY_RESTRICTED_OPERATION);
-	code_owner = owner;
+	if (!security_in_foreign_code())	/* what is foreign stays so, whatever it calls */
+		code_owner = owner;
 }
 
 /*

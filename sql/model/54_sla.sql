@@ -215,7 +215,8 @@ GRANT UPDATE (acknowledged_by, note, version) ON referral.escalation
 GRANT INSERT (org_id, clock_id, cause, corrective_action), UPDATE (cause, corrective_action, version) ON referral.sla_breach_review
     TO referral_admin, referral_coordinator;
 GRANT EXECUTE ON FUNCTION referral.pause_clock(bigint, bigint, text), referral.resume_clock(bigint, bigint),
-    referral.nullify_clock(bigint, bigint, text), referral.extend_clock(bigint, bigint, interval, text)
+    referral.nullify_clock(bigint, bigint, text), referral.extend_clock(bigint, bigint, interval, text),
+    referral.retry_escalation(bigint, bigint)
     TO referral_admin, referral_coordinator, referral_authorizer;
 GRANT EXECUTE ON FUNCTION referral.recompute_clocks(bigint, text, boolean, text) TO referral_admin;
 GRANT EXECUTE ON FUNCTION referral.sla_clock(), referral.end_clocks(text) TO referral_admin;

@@ -58,7 +58,7 @@ SELECT c.org_id, c.clock_id, c.entity, c.entity_id, c.policy, c.kind, p.title, c
           AND e.fired_at <= referral.as_of()) AS level,
        n.level AS next_level, greatest(n.planned_at, CASE WHEN n.level > 0 THEN c.judged_since END) AS next_level_at,
        CASE WHEN t.status = 'paused' THEN h.paused_at END AS paused_since,
-       CASE WHEN t.status = 'paused' THEN h.reason END AS pause_reason,
+       CASE WHEN t.status = 'paused' THEN coalesce(h.reason, CASE h.pause_kind WHEN 'person' THEN 'person' END) END AS pause_reason,
        CASE WHEN t.status = 'paused' THEN h.counted END AS pause_counts,
        u.stale,
        CASE WHEN t.status IN ('stopped', 'nullified') THEN NULL

@@ -72,8 +72,8 @@ BEGIN
     acted := 0;
     failed := 0;
     LOOP
-        SELECT * INTO e FROM referral.tick_begin(3);
-        EXIT WHEN e.escalation_id IS NULL OR e.escalation_id = ANY (tried);
+        SELECT * INTO e FROM referral.tick_begin(3, tried);
+        EXIT WHEN e.escalation_id IS NULL;
         tried := tried || e.escalation_id;
         SELECT a.outcome INTO outcome FROM referral.tick_act(e.org_id, e.escalation_id) a;
         acted := acted + (outcome = 'done')::int;

@@ -1,5 +1,5 @@
 -- What attacks on clocks and ticks have found: each stays refused, or without effect.
-SELECT plan(21);
+SELECT plan(29);
 \ir ../lib/refused.sql
 \ir ../lib/make_workflow.sql
 \ir ../lib/make_policy.sql
@@ -116,6 +116,44 @@ SELECT is(acted || ' ' || failed, '1 0', 'his trigger ran') FROM act();
 SELECT is((SELECT string_agg(who, ', ' ORDER BY who) FROM evil.log), 'nullify RF019, occurred_at RF003, orgs ', 'and saw no organisation, no clock, and no past');
 SELECT is((SELECT count(*) FROM referral.sla_clock WHERE entity = 'tt' AND nullified_at IS NULL), 1::bigint, 'the clocks of others'' tables go on');
 SELECT is(current_setting('referral.occurred_at', true), '', 'and nothing is left of what he set');
+
+-- ---------- what looks like a cancelled query is a failure, and ends no tick ----------
+SET SESSION AUTHORIZATION hard_mallory;
+CREATE OR REPLACE FUNCTION evil.reach() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF NEW.ev_id = 5 THEN RAISE EXCEPTION 'forged' USING ERRCODE = '57014'; END IF;
+    IF NEW.ev_id = 6 THEN ASSERT false; END IF;
+    RETURN NEW;
+END $$;
+INSERT INTO evil.ev (ev_id) VALUES (5), (6), (7);
+RESET SESSION AUTHORIZATION;
+SELECT * FROM referral.tick_fire(now() + interval '1 second', 100) \g /dev/null
+SELECT is(acted || ' ' || failed, '1 2', 'a forged cancellation and a failed assertion fail') FROM act();
+SELECT is((SELECT array_agg(outcome ORDER BY entity_id) FROM referral.escalation WHERE entity = 'ev' AND entity_id > 4), '{failed,failed,done}', 'and hold up nobody');
+DROP TRIGGER reach ON evil.ev;
+SELECT referral.retry_escalation(1, escalation_id) FROM referral.escalation WHERE entity = 'ev' AND entity_id IN (5, 6) \g /dev/null
+SELECT is(acted || ' ' || failed, '2 0', 'once the cause is gone, they can be tried again') FROM act();
+SELECT is((refused('SELECT referral.retry_escalation(2, 1)')).code, 'RF019', 'if there is such a one');
+
+-- ---------- a row that is locked, tick after tick, is not given up ----------
+SET SESSION AUTHORIZATION hard_mallory;
+INSERT INTO evil.ev (ev_id) VALUES (8);
+RESET SESSION AUTHORIZATION;
+SELECT * FROM referral.tick_fire(now() + interval '1 second', 100) \g /dev/null
+SELECT x.org_id, x.escalation_id FROM referral.escalation x WHERE x.entity = 'ev' AND x.entity_id = 8 \gset
+SELECT referral.tick_begin(3, '{}') FROM generate_series(1, 1) \g /dev/null
+UPDATE referral.escalation SET attempts = greatest(attempts - 1, 0) WHERE escalation_id = :escalation_id;
+SELECT is((SELECT attempts FROM referral.escalation WHERE escalation_id = :escalation_id), 0, 'what was only waited for does not count');
+SELECT is((SELECT b.escalation_id FROM referral.tick_begin(3, ARRAY[:escalation_id]::bigint[]) b), NULL, 'what was tried is not begun again');
+
+-- ---------- functions in rules ----------
+SET SESSION AUTHORIZATION hard_mallory;
+CREATE FUNCTION evil.harmless(bigint) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT true';
+SELECT is((refused($$INSERT INTO referral.rule_function (signature) VALUES ('evil.harmless(bigint)')$$)).code, 'RF003', 'belong to one who could not gain by changing them');
+RESET SESSION AUTHORIZATION;
+ALTER FUNCTION evil.harmless(bigint) OWNER TO CURRENT_USER;
+SET SESSION AUTHORIZATION hard_mallory;
+SELECT lives_ok($$INSERT INTO referral.rule_function (signature) VALUES ('evil.harmless(bigint)')$$, 'as a superuser, who took it over');
+RESET SESSION AUTHORIZATION;
 
 -- ---------- clocks of a table that was dropped ----------
 DROP TABLE public.tt;

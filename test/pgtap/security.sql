@@ -563,7 +563,7 @@ INSERT INTO public.expected_function VALUES
     ('adopt_workflow', 'referral_admin'), ('secure_table', 'referral_admin'), ('guard', 'referral_admin'),
     ('journal', 'referral_admin'), ('append_only', 'referral_admin'), ('migrate_workflow', 'referral_admin'),
     ('pause_clock', 'referral_admin referral_authorizer referral_coordinator'), ('resume_clock', 'referral_admin referral_authorizer referral_coordinator'),
-    ('extend_clock', 'referral_admin referral_authorizer referral_coordinator'), ('nullify_clock', 'referral_admin referral_authorizer referral_coordinator'),
+    ('retry_escalation', 'referral_admin referral_authorizer referral_coordinator'), ('extend_clock', 'referral_admin referral_authorizer referral_coordinator'), ('nullify_clock', 'referral_admin referral_authorizer referral_coordinator'),
     ('recompute_clocks', 'referral_admin'), 
     ('sla_clock', 'referral_admin'), ('end_clocks', 'referral_admin'),
     ('heartbeat_start', 'referral_admin'), ('heartbeat_end', 'referral_admin'), ('job_plan', 'referral_admin'), ('cron_field', 'PUBLIC'),
