@@ -219,6 +219,9 @@ DECLARE
 BEGIN
     SELECT * INTO c FROM referral.sla_clock x
     WHERE x.org_id = stop_by_ledger.org_id AND x.clock_id = stop_by_ledger.clock_id FOR UPDATE;
+    -- what was recorded of later times is cut off
+    UPDATE referral.sla_pause x SET resumed_at = greatest(stop_by_ledger.at, x.paused_at)
+    WHERE x.org_id = c.org_id AND x.clock_id = c.clock_id AND coalesce(x.resumed_at, 'infinity') > greatest(stop_by_ledger.at, x.paused_at);
     SELECT CASE WHEN count(*) = count(e) THEN coalesce(sum(e), '0') END INTO used
     FROM unnest(tstzmultirange(tstzrange(c.started_at, greatest(stop_by_ledger.at, c.started_at))) - coalesce((
              SELECT range_agg(tstzrange(x.paused_at, x.resumed_at)) FROM referral.sla_pause x
@@ -231,7 +234,7 @@ BEGIN
     WHERE x.org_id = c.org_id AND x.clock_id = c.clock_id;
 END $$;
 COMMENT ON FUNCTION referral.stop_by_ledger(bigint, bigint, timestamptz) IS
-'Stops a clock at a time before its last pause or run: what it has used by then is counted from its start, without the pauses that do not count, and judged anew. Null: nothing happens.';
+'Stops a clock at a time before its last pause or run: what it has used by then is counted from its start, without the pauses that do not count, and judged anew; pauses end there. Null: nothing happens.';
 
 CREATE FUNCTION referral.forget_clocks(org_id bigint, id bigint, entity text, at timestamptz) RETURNS void
 LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$

@@ -208,11 +208,12 @@ BEGIN
             END IF;
             RETURN NEXT;
         EXCEPTION
-            WHEN SQLSTATE 'RF023' THEN
-                NULL;       -- closed meanwhile
             WHEN query_canceled THEN
                 RAISE;
-            WHEN OTHERS THEN
+            WHEN OTHERS OR assert_failure THEN
+                CONTINUE WHEN SQLSTATE = 'RF023' AND NOT EXISTS (      -- closed meanwhile
+                    SELECT FROM referral.sla_clock x
+                    WHERE x.org_id = c.org_id AND x.clock_id = c.clock_id AND x.stopped_at IS NULL AND x.nullified_at IS NULL);
                 IF NOT undone THEN
                     org_id := c.org_id; clock_id := c.clock_id; entity := c.entity; entity_id := c.entity_id; policy := c.policy;
                     change := 'failed: ' || referral.harmless_error(SQLSTATE, SQLERRM);

@@ -146,7 +146,7 @@ BEGIN
         IF NOT referral.row_as_owner(e.entity, e.org_id, e.entity_id, 'try_lock', NULL) THEN
             outcome := CASE WHEN referral.row_as_owner(e.entity, e.org_id, e.entity_id, 'exists', NULL) THEN 'pending' ELSE 'overtaken' END;
         ELSIF EXISTS (SELECT FROM referral.sla_clock c WHERE c.org_id = e.org_id AND c.clock_id = e.clock_id
-                     AND (c.stopped_at IS NOT NULL OR c.nullified_at IS NOT NULL)) THEN
+                     AND (c.stopped_at IS NOT NULL OR c.nullified_at IS NOT NULL OR c.pause_kind IS NOT NULL)) THEN
             outcome := 'overtaken';
         ELSE
             PERFORM referral.act_on(e.escalation_id, e.org_id);
@@ -164,7 +164,7 @@ BEGIN
     WHERE x.org_id = e.org_id AND x.escalation_id = e.escalation_id;
 END $$;
 COMMENT ON FUNCTION referral.tick_act(bigint, bigint) IS
-'Does what a pending escalation asks for, and returns what came of it: done; overtaken, when its clock is closed by then; failed, with the error; pending, when its row is locked. Null when it is not pending, or another session has it, and for null.';
+'Does what a pending escalation asks for, and returns what came of it: done; overtaken, when its clock is closed or paused by then; failed, with the error; pending, when its row is locked. Null when it is not pending, or another session has it, and for null.';
 
 CREATE FUNCTION referral.tick_expire(
     entity text, as_of timestamptz, after_on date, after_id bigint, max integer,
