@@ -261,7 +261,9 @@ COMMENT ON FUNCTION referral.escalation_guard() IS
 CREATE FUNCTION referral.breach_review_guard() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF NOT EXISTS (SELECT FROM referral.breach b WHERE b.org_id = NEW.org_id AND b.clock_id = NEW.clock_id) THEN
+    IF NOT EXISTS (SELECT FROM referral.sla_clock c
+                   WHERE c.org_id = NEW.org_id AND c.clock_id = NEW.clock_id AND c.breached_at IS NOT NULL)
+       AND NOT EXISTS (SELECT FROM referral.breach b WHERE b.org_id = NEW.org_id AND b.clock_id = NEW.clock_id) THEN
         RAISE EXCEPTION 'clock % has no breach to review', NEW.clock_id
             USING ERRCODE = 'RF019', DETAIL = 'It was not breached, does not exist, or is not visible to the session.', HINT = 'See referral.breach.';
     END IF;

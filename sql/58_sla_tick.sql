@@ -104,7 +104,8 @@ COMMENT ON FUNCTION referral.act_on(bigint, bigint) IS
 
 -- What is to be done to rows of others' tables may fail in any way, or end the whole call. So that it is begun is committed
 -- before it is done, one at a time, and what was begun in vain comes last.
-CREATE FUNCTION referral.tick_begin(max_attempts integer, tried bigint[], OUT org_id bigint, OUT escalation_id bigint)
+CREATE FUNCTION referral.tick_begin(
+    max_attempts integer, after_attempts integer, after_id bigint, OUT org_id bigint, OUT escalation_id bigint, OUT attempts integer)
 LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.actor_kind = 'system'
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off AS $$
 DECLARE
@@ -112,7 +113,7 @@ DECLARE
 BEGIN
     LOOP
         SELECT x.org_id, x.escalation_id, x.attempts INTO e FROM referral.escalation x
-        WHERE x.outcome = 'pending' AND x.attempts < 1000000 AND x.escalation_id <> ALL (tried)
+        WHERE x.outcome = 'pending' AND (x.attempts, x.escalation_id) > (after_attempts, after_id)
         ORDER BY x.attempts, x.escalation_id LIMIT 1 FOR UPDATE SKIP LOCKED;
         EXIT WHEN NOT FOUND OR e.attempts < max_attempts;
         UPDATE referral.escalation x
@@ -120,14 +121,15 @@ BEGIN
         WHERE x.org_id = e.org_id AND x.escalation_id = e.escalation_id;
     END LOOP;
     IF e.escalation_id IS NOT NULL THEN
+        attempts := e.attempts;
         UPDATE referral.escalation x SET attempts = x.attempts + 1
         WHERE x.org_id = e.org_id AND x.escalation_id = e.escalation_id;
         org_id := e.org_id;
         escalation_id := e.escalation_id;
     END IF;
 END $$;
-COMMENT ON FUNCTION referral.tick_begin(integer, bigint[]) IS
-'Notes that tick() is about to act on a pending escalation, the one with the fewest attempts that it has not tried yet, and returns which; null when there is none. One that was begun max_attempts times without an end is marked failed. Null for null.';
+COMMENT ON FUNCTION referral.tick_begin(integer, integer, bigint) IS
+'Notes that tick() is about to act on a pending escalation, the next one by (attempts, escalation_id), and returns which, and its attempts before; null when there is none. One that was begun max_attempts times without an end is marked failed. Null for null.';
 
 CREATE FUNCTION referral.tick_act(org_id bigint, escalation_id bigint, OUT outcome text, OUT last_error text)
 LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.actor_kind = 'system'
@@ -238,7 +240,7 @@ DECLARE
     after bigint;
     after_on date;
     act record;
-    tried bigint[] := '{}';
+    after_attempts integer := -1;
 BEGIN
     IF NOT pg_catalog.isfinite(at) THEN
         RAISE EXCEPTION 'tick() needs a time, not %', at
@@ -270,11 +272,13 @@ BEGIN
         END LOOP;
         i := i + 1;
     END LOOP;
+    after := 0;
     LOOP
-        SELECT * INTO act FROM referral.tick_begin(5, tried);
+        SELECT * INTO act FROM referral.tick_begin(5, after_attempts, after);
         COMMIT;
         EXIT WHEN act.escalation_id IS NULL;
-        tried := tried || act.escalation_id;
+        after_attempts := act.attempts;
+        after := act.escalation_id;
         SELECT * INTO batch FROM referral.tick_act(act.org_id, act.escalation_id);
         COMMIT;
         acted := acted + CASE batch.outcome WHEN 'done' THEN 1 ELSE 0 END;
@@ -290,7 +294,7 @@ COMMENT ON PROCEDURE referral.tick(timestamptz) IS
 -- of all that the three sla parts have
 REVOKE ALL ON FUNCTION referral.sla_clock(), referral.sla_policy_check(), referral.row_as_owner(text, bigint, bigint, text, text), referral.policies_of(text, bigint, bigint),
     referral.phase_under(bigint, text, bigint, bigint), referral.row_reason(text, bigint, bigint), referral.require_reason(text), referral.sla_level_check(), referral.fire_clocks(bigint[], bigint[], timestamptz, boolean),
-    referral.tick_fire(timestamptz, integer), referral.act_on(bigint, bigint), referral.tick_begin(integer, bigint[]), referral.tick_act(bigint, bigint),
+    referral.tick_fire(timestamptz, integer), referral.act_on(bigint, bigint), referral.tick_begin(integer, integer, bigint), referral.tick_act(bigint, bigint),
     referral.tick_expire(text, timestamptz, date, bigint, integer), referral.expiring_entities(),
     referral.refresh_clock(bigint, bigint), referral.hold_clock(bigint, bigint, timestamptz, text, text, text),
     referral.release_clock(bigint, bigint, timestamptz), referral.cancel_clock(bigint, bigint, timestamptz),

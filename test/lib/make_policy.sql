@@ -66,15 +66,17 @@ COMMENT ON FUNCTION at(timestamptz, text) IS 'Runs a statement as an event of th
 CREATE FUNCTION act(OUT acted bigint, OUT failed bigint) LANGUAGE plpgsql AS $$
 DECLARE
     e record;
-    tried bigint[] := '{}';
+    after_attempts integer := -1;
+    after bigint := 0;
     outcome text;
 BEGIN
     acted := 0;
     failed := 0;
     LOOP
-        SELECT * INTO e FROM referral.tick_begin(3, tried);
+        SELECT * INTO e FROM referral.tick_begin(3, after_attempts, after);
         EXIT WHEN e.escalation_id IS NULL;
-        tried := tried || e.escalation_id;
+        after_attempts := e.attempts;
+        after := e.escalation_id;
         SELECT a.outcome INTO outcome FROM referral.tick_act(e.org_id, e.escalation_id) a;
         acted := acted + (outcome = 'done')::int;
         failed := failed + (outcome = 'failed')::int;

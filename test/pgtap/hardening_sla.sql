@@ -140,10 +140,10 @@ INSERT INTO evil.ev (ev_id) VALUES (8);
 RESET SESSION AUTHORIZATION;
 SELECT * FROM referral.tick_fire(now() + interval '1 second', 100) \g /dev/null
 SELECT x.org_id, x.escalation_id FROM referral.escalation x WHERE x.entity = 'ev' AND x.entity_id = 8 \gset
-SELECT referral.tick_begin(3, '{}') FROM generate_series(1, 1) \g /dev/null
+SELECT referral.tick_begin(3, -1, 0) FROM generate_series(1, 1) \g /dev/null
 UPDATE referral.escalation SET attempts = greatest(attempts - 1, 0) WHERE escalation_id = :escalation_id;
 SELECT is((SELECT attempts FROM referral.escalation WHERE escalation_id = :escalation_id), 0, 'what was only waited for does not count');
-SELECT is((SELECT b.escalation_id FROM referral.tick_begin(3, ARRAY[:escalation_id]::bigint[]) b), NULL, 'what was tried is not begun again');
+SELECT is((SELECT b.escalation_id FROM referral.tick_begin(3, 0, :escalation_id) b), NULL, 'what was tried is not begun again');
 
 -- ---------- functions in rules ----------
 SET SESSION AUTHORIZATION hard_mallory;

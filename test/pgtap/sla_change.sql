@@ -427,7 +427,7 @@ SET referral.org_id = '1';
 SELECT is(code(statement), 'RF019', 'also when the session says it is of that organisation, for ' || verb) FROM mine;
 SET SESSION AUTHORIZATION sla_change_clinician;
 SELECT is(code(statement), '42501', 'roles that have nothing to do with clocks may not ' || verb) FROM mine;
-SELECT is(code(s), '42501', 'nor ' || s) FROM unnest(ARRAY['SELECT referral.recompute_clocks()', 'SELECT referral.tick_fire(now(), 1)', 'SELECT referral.tick_begin(1, ''{}'')', 'SELECT referral.tick_act(1, 1)',
+SELECT is(code(s), '42501', 'nor ' || s) FROM unnest(ARRAY['SELECT referral.recompute_clocks()', 'SELECT referral.tick_fire(now(), 1)', 'SELECT referral.tick_begin(1, -1, 0)', 'SELECT referral.tick_act(1, 1)',
     'SELECT referral.tick_expire(''referral'', now(), NULL, NULL, 1)', 'CALL referral.tick()', 'SELECT referral.fire_clocks(''{1}'', ''{1}'', now(), false)', 'SELECT referral.hold_clock(1, 1, now(), ''person'', ''x'')',
     'SELECT referral.release_clock(1, 1, now())', 'SELECT referral.cancel_clock(1, 1, now())', 'SELECT referral.reopen_clock(1, 1, now())', 'SELECT referral.refresh_clock(1, 1)',
     'SELECT referral.rejudge_clock(1, 1, 1, 1, now(), ''x'')', 'SELECT referral.forget_clocks(1, 1, ''task'', now())', 'SELECT referral.end_clocks(''task'')', 'SELECT referral.lock_clock(1, 1)',

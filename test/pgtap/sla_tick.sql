@@ -147,10 +147,10 @@ DROP TRIGGER refuse ON task;
 SELECT begin(31, '2025-03-03 10:00Z', 'raise'), begin(32, '2025-03-03 10:00Z', 'raise') \g /dev/null
 SELECT fire('2025-03-03 12:00Z') \g /dev/null
 SELECT min(escalation_id) AS e31, max(escalation_id) AS e32 FROM referral.escalation WHERE outcome = 'pending' \gset
-SELECT is((SELECT array_agg(b.escalation_id ORDER BY i) FROM generate_series(1, 4) i, LATERAL (SELECT (referral.tick_begin(3 + 0 * i, '{}')).escalation_id) b), ARRAY[:e31, :e32, :e31, :e32]::bigint[],
+SELECT is((SELECT array_agg(b.escalation_id ORDER BY i) FROM generate_series(1, 4) i, LATERAL (SELECT (referral.tick_begin(3 + 0 * i, -1, 0)).escalation_id) b), ARRAY[:e31, :e32, :e31, :e32]::bigint[],
           'what was begun comes after what was not');
-SELECT referral.tick_begin(3, '{}'), referral.tick_begin(3, '{}') \g /dev/null
-SELECT is((SELECT b.escalation_id FROM referral.tick_begin(3, '{}') b), NULL, 'and what was begun three times in vain is given up');
+SELECT referral.tick_begin(3, -1, 0), referral.tick_begin(3, -1, 0) \g /dev/null
+SELECT is((SELECT b.escalation_id FROM referral.tick_begin(3, -1, 0) b), NULL, 'and what was begun three times in vain is given up');
 SELECT is((SELECT array_agg(e.outcome || ' ' || (e.error ~ 'given up')::text) FROM referral.escalation e WHERE e.escalation_id IN (:e31, :e32)), '{"failed true","failed true"}', 'and marked');
 -- the setting of the session that ticks is not lost, nor used
 BEGIN;
