@@ -81,7 +81,7 @@ WHERE NOT EXISTS (SELECT FROM referral.journal_column j WHERE j.entity = 'patien
 SELECT referral.lay_trigger('referral.patient', 'zy_merge_insert', 'BEFORE INSERT', 'ROW WHEN (NEW.merged_into IS NOT NULL)', 'referral.merge_guard()');
 SELECT referral.lay_trigger('referral.patient', 'zy_merge', 'BEFORE UPDATE', 'ROW WHEN (OLD.merged_into IS DISTINCT FROM NEW.merged_into)', 'referral.merge_guard()');
 SELECT referral.lay_trigger('referral.referral', 'zy_follow_merge', 'BEFORE INSERT OR UPDATE OF patient_id', 'ROW WHEN (NEW.patient_id IS NOT NULL)',
-    'referral.follow_merge(''referral'', ''patient_id'')');
+    'referral.follow_merge(''referral'', ''referral_id'', ''patient_id'')');
 SELECT referral.secure_table('referral.' || t) FROM unnest(ARRAY['patient_merge', 'merge_reattribution']) t;
 
 CREATE OR REPLACE VIEW referral.patient_link WITH (security_invoker = true) AS
@@ -94,12 +94,14 @@ COMMENT ON VIEW referral.patient_link IS
 'Links between records of one patient (FHIR Patient.link): replaced-by leads from a record that was merged to the one it was merged into, replaces the other way.';
 
 CREATE OR REPLACE VIEW referral.patient_golden WITH (security_invoker = true) AS
-SELECT p.org_id, p.patient_id, coalesce(m.ids, '{}') AS merged_ids, coalesce(cardinality(m.ids), 0) AS merged_count,
+SELECT p.org_id, p.patient_id, m.ids AS merged_ids, cardinality(m.ids) AS merged_count,
        p.identifier_system, p.identifier, p.other_identifiers, p.family, p.given, p.middle, p.suffix, p.alias, p.previous_family,
        p.mother_maiden_name, p.birth_date, p.sex, p.multiple_birth, p.birth_order, p.phone, p.other_phones, p.email,
        p.address, p.city, p.state, p.postal_code, p.language, p.active, p.version
 FROM referral.patient p
-LEFT JOIN LATERAL (SELECT referral.merged_ids(p.org_id, p.patient_id) AS ids) m ON true
+LEFT JOIN (SELECT DISTINCT x.org_id, x.merged_into FROM referral.patient x WHERE x.merged_into IS NOT NULL) s
+    ON s.org_id = p.org_id AND s.merged_into = p.patient_id
+CROSS JOIN LATERAL (SELECT CASE WHEN s.merged_into IS NULL THEN '{}' ELSE referral.merged_ids(p.org_id, p.patient_id) END AS ids) m
 WHERE p.merged_into IS NULL;
 COMMENT ON VIEW referral.patient_golden IS
 'One row per patient: the record that survived, with the ids of those that were merged into it, directly or by way of others. Patients that were merged into another one are not in it.';
