@@ -249,7 +249,7 @@ BEGIN
     candidate_id := c.candidate_id;
     linked := false;
     IF EXISTS (SELECT FROM referral.rival_candidates(c.org_id, c.patient_id, c.duplicate_id))
-       OR EXISTS (SELECT FROM referral.link_conflicts(c.org_id, c.patient_id, c.duplicate_id)) THEN
+       OR referral.kept_apart(c.org_id, c.patient_id, c.duplicate_id) IS NOT NULL THEN
         RETURN;
     END IF;
     BEGIN
@@ -372,18 +372,16 @@ BEGIN
     SELECT k.probability, k.grade INTO NEW.probability, NEW.grade FROM referral.match_candidate k
     WHERE k.org_id = NEW.org_id AND k.patient_id = NEW.patient_id AND k.duplicate_id = NEW.duplicate_id
     FOR UPDATE;
-    IF NEW.decision <> 'link' AND EXISTS (
-        SELECT FROM referral.survivors(NEW.org_id, NEW.patient_id) a JOIN referral.survivors(NEW.org_id, NEW.duplicate_id) b ON a = b) THEN
+    IF NEW.decision <> 'link' AND referral.survivor_of(NEW.org_id, NEW.patient_id) = referral.survivor_of(NEW.org_id, NEW.duplicate_id) THEN
         RAISE EXCEPTION 'patients % and % are merged', NEW.patient_id, NEW.duplicate_id
             USING ERRCODE = 'RF015', DETAIL = 'As long as they are, they count as one person.', HINT = 'Take the merge back first: referral.unmerge_patient().';
     END IF;
-    NEW.decision_number := 1 + coalesce((
-        SELECT max(d.decision_number) FROM referral.match_decision d
-        WHERE d.org_id = NEW.org_id AND d.patient_id = NEW.patient_id AND d.duplicate_id = NEW.duplicate_id), 0);
+    -- drawn under the lock, so that the last decision has the highest
+    NEW.decision_id := nextval(pg_get_serial_sequence('referral.match_decision', 'decision_id'));
     RETURN NEW;
 END $$;
 COMMENT ON FUNCTION referral.match_decision_lock() IS
-'BEFORE INSERT row trigger of referral.match_decision: locks the pair, numbers the decision and notes the score that the pair has. RF015 when both are merged and the decision is another than link.';
+'BEFORE INSERT row trigger of referral.match_decision: locks the pair, gives the decision its number and notes the score that the pair has. RF015 when both are merged and the decision is another than link.';
 
 CREATE FUNCTION referral.match_decision_holds() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -427,26 +425,6 @@ END $$;
 COMMENT ON FUNCTION referral.record_match_decision(bigint, bigint, bigint, text, text, text) IS
 'decide_match() for merge_patient() and unmerge_patient(), with source merge or unmerge: the decision that follows from what they do.';
 
-CREATE FUNCTION referral.link_conflicts(org_id bigint, patient_id bigint, duplicate_id bigint)
-RETURNS TABLE (one_id bigint, other_id bigint, decision_id bigint)
-LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
-    WITH RECURSIVE one (id) AS (
-        SELECT link_conflicts.patient_id
-        UNION
-        SELECT p.patient_id FROM one o JOIN referral.patient p ON p.org_id = link_conflicts.org_id AND p.merged_into = o.id),
-    other (id) AS (
-        SELECT link_conflicts.duplicate_id
-        UNION
-        SELECT p.patient_id FROM other o JOIN referral.patient p ON p.org_id = link_conflicts.org_id AND p.merged_into = o.id)
-    SELECT a.id, b.id, k.decision_id
-    FROM one a CROSS JOIN other b
-    JOIN referral.match_candidate k ON k.org_id = link_conflicts.org_id AND k.patient_id = least(a.id, b.id) AND k.duplicate_id = greatest(a.id, b.id)
-    WHERE k.status = 'not_a_match'
-    ORDER BY a.id, b.id
-$$;
-COMMENT ON FUNCTION referral.link_conflicts(bigint, bigint, bigint) IS
-'Decisions against linking two patients: not_a_match about the two, or about any two that were merged into the one and into the other. No row: nothing is in the way. Null for null.';
-
 -- ---------- Clusters ----------
 
 CREATE FUNCTION referral.match_cluster(org_id bigint)
@@ -455,33 +433,39 @@ LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     largest CONSTANT integer := 50;     -- whose pairs are all looked at
     ids bigint[];
-    links integer[];
+    ones integer[];
+    others integer[];
     up integer[];
     a integer;
     b integer;
 BEGIN
-    -- numbers in the order of the ids
+    -- numbers in the order of the ids; what was decided about somebody who was merged away goes for who is left of him
     WITH edge AS MATERIALIZED (
-        SELECT k.patient_id, k.duplicate_id FROM referral.match_candidate k
-        JOIN referral.patient p ON p.org_id = k.org_id AND p.patient_id = k.patient_id AND p.merged_into IS NULL
-        JOIN referral.patient q ON q.org_id = k.org_id AND q.patient_id = k.duplicate_id AND q.merged_into IS NULL
-        WHERE k.org_id = match_cluster.org_id
-          AND (k.status = 'linked' OR (k.status = 'open' AND k.grade IN ('certain', 'probable')))),
+        SELECT e.one, e.other
+        FROM (SELECT CASE WHEN p.merged_into IS NULL THEN p.patient_id ELSE referral.survivor_of(k.org_id, p.patient_id) END AS one,
+                     CASE WHEN q.merged_into IS NULL THEN q.patient_id ELSE referral.survivor_of(k.org_id, q.patient_id) END AS other
+              FROM referral.match_candidate k
+              JOIN referral.patient p ON p.org_id = k.org_id AND p.patient_id = k.patient_id
+              JOIN referral.patient q ON q.org_id = k.org_id AND q.patient_id = k.duplicate_id
+              WHERE k.org_id = match_cluster.org_id
+                AND (k.status = 'linked' OR (k.status = 'open' AND k.grade IN ('certain', 'probable')
+                                             AND p.merged_into IS NULL AND q.merged_into IS NULL))) e
+        WHERE e.one <> e.other),
     node AS MATERIALIZED (
         SELECT n.id, (row_number() OVER (ORDER BY n.id))::integer AS number
-        FROM (SELECT patient_id AS id FROM edge UNION SELECT duplicate_id FROM edge) n)
-    SELECT (SELECT array_agg(n.id ORDER BY n.number) FROM node n), (SELECT array_agg(n.number ORDER BY n.number) FROM node n),
-           (SELECT array_agg(x.number) FROM edge e JOIN node m ON m.id = e.patient_id JOIN node n ON n.id = e.duplicate_id,
-                   LATERAL (VALUES (1, m.number), (2, n.number)) x (place, number))
-    INTO ids, up, links;
+        FROM (SELECT one AS id FROM edge UNION SELECT other FROM edge) n)
+    SELECT n.ids, n.numbers, e.ones, e.others INTO ids, up, ones, others
+    FROM (SELECT array_agg(x.id ORDER BY x.number) AS ids, array_agg(x.number ORDER BY x.number) AS numbers FROM node x) n,
+         (SELECT array_agg(a.number) AS ones, array_agg(b.number) AS others
+          FROM edge x JOIN node a ON a.id = x.one JOIN node b ON b.id = x.other) e;
     -- every one points to itself, or to one of its group with a smaller number; who points to itself stands for the group
-    FOR i IN 1 .. coalesce(cardinality(links), 0) BY 2 LOOP
-        a := links[i];
+    FOR i IN 1 .. coalesce(cardinality(ones), 0) LOOP
+        a := ones[i];
         WHILE up[a] <> a LOOP
             up[a] := up[up[a]];
             a := up[a];
         END LOOP;
-        b := links[i + 1];
+        b := others[i];
         WHILE up[b] <> b LOOP
             up[b] := up[up[b]];
             b := up[b];
@@ -499,31 +483,46 @@ BEGIN
         WITH member AS MATERIALIZED (
             SELECT m.root, ids[m.number] AS id, count(*) OVER (PARTITION BY m.root)::integer AS size
             FROM unnest(up) WITH ORDINALITY m (root, number)),
+        -- candidates between members, as they stand for who is left
+        known AS MATERIALIZED (
+            SELECT a.root, a.id AS one, b.id AS other,
+                   bool_or(x.status = 'not_a_match') AS apart,
+                   min(CASE WHEN x.status = 'linked' THEN 3 WHEN x.status <> 'open' THEN NULL
+                            WHEN x.grade = 'certain' THEN 2 WHEN x.grade = 'probable' THEN 1 END) AS strength
+            FROM (SELECT k.status, k.grade,
+                         CASE WHEN p.merged_into IS NULL THEN p.patient_id ELSE referral.survivor_of(k.org_id, p.patient_id) END AS one,
+                         CASE WHEN q.merged_into IS NULL THEN q.patient_id ELSE referral.survivor_of(k.org_id, q.patient_id) END AS other
+                  FROM referral.match_candidate k
+                  JOIN referral.patient p ON p.org_id = k.org_id AND p.patient_id = k.patient_id
+                  JOIN referral.patient q ON q.org_id = k.org_id AND q.patient_id = k.duplicate_id
+                  WHERE k.org_id = match_cluster.org_id
+                    AND (k.status IN ('linked', 'not_a_match')
+                         OR (k.status = 'open' AND p.merged_into IS NULL AND q.merged_into IS NULL))) x
+            JOIN member a ON a.id = least(x.one, x.other)
+            JOIN member b ON b.id = greatest(x.one, x.other) AND b.root = a.root AND b.id <> a.id
+            GROUP BY a.root, a.id, b.id),
         pair AS (
             SELECT m.root, m.id AS one, n.id AS other FROM member m JOIN member n ON n.root = m.root AND n.id > m.id
             WHERE m.size BETWEEN 3 AND largest),
         conflict AS (
             SELECT x.root, jsonb_agg(jsonb_build_object('patient_id', x.one, 'duplicate_id', x.other, 'why', y.why) ORDER BY x.one, x.other) AS pairs
-            FROM pair x
+            FROM (SELECT t.root, t.one, t.other FROM pair t
+                  UNION SELECT t.root, t.one, t.other FROM known t WHERE t.apart) x
             JOIN referral.patient p ON p.org_id = match_cluster.org_id AND p.patient_id = x.one
             JOIN referral.patient q ON q.org_id = match_cluster.org_id AND q.patient_id = x.other
-            LEFT JOIN referral.match_candidate k ON k.org_id = match_cluster.org_id AND k.patient_id = x.one AND k.duplicate_id = x.other
+            LEFT JOIN known k ON k.one = x.one AND k.other = x.other
             CROSS JOIN LATERAL (
-                SELECT CASE WHEN k.status = 'linked' THEN NULL
-                            WHEN k.status = 'not_a_match' THEN 'not_a_match'
-                            WHEN referral.match_grade(p.demographics, q.demographics) = 'certainly-not' THEN 'certainly-not' END AS why) y
+                SELECT CASE WHEN k.apart THEN 'not_a_match'
+                            WHEN k.strength IS NULL AND referral.match_grade(p.demographics, q.demographics) = 'certainly-not'
+                            THEN 'certainly-not' END AS why OFFSET 0) y
             WHERE y.why IS NOT NULL
-            GROUP BY x.root),
-        grade AS (
-            SELECT m.root, min(CASE WHEN k.status = 'linked' THEN 3 WHEN k.grade = 'certain' THEN 2 ELSE 1 END) AS weakest
-            FROM member m JOIN referral.match_candidate k ON k.org_id = match_cluster.org_id AND k.patient_id = m.id
-            JOIN member n ON n.root = m.root AND n.id = k.duplicate_id
-            WHERE k.status = 'linked' OR (k.status = 'open' AND k.grade IN ('certain', 'probable'))
-            GROUP BY m.root)
-        SELECT min(m.id), array_agg(m.id ORDER BY m.id), m.size, (ARRAY['probable', 'certain', 'linked'])[g.weakest],
+            GROUP BY x.root)
+        SELECT min(m.id), array_agg(m.id ORDER BY m.id), m.size, (ARRAY['probable', 'certain', 'linked'])[g.strength],
                c.pairs IS NOT NULL OR m.size > largest, c.pairs
-        FROM member m JOIN grade g ON g.root = m.root LEFT JOIN conflict c ON c.root = m.root
-        GROUP BY m.root, m.size, g.weakest, c.pairs
+        FROM member m
+        JOIN (SELECT k.root, min(k.strength) AS strength FROM known k GROUP BY k.root) g ON g.root = m.root
+        LEFT JOIN conflict c ON c.root = m.root
+        GROUP BY m.root, m.size, g.strength, c.pairs
         ORDER BY 1;
 END $$;
 COMMENT ON FUNCTION referral.match_cluster(bigint) IS
@@ -569,8 +568,8 @@ COMMENT ON FUNCTION referral.refresh_match_frequencies() IS
 REVOKE ALL ON FUNCTION referral.write_candidates(bigint[], bigint[], bigint[]), referral.rescore_patients(bigint[], bigint[]), referral.match_model_version(),
     referral.rescore_patient(bigint, bigint), referral.load_duplicates(bigint), referral.match_on_write(),
     referral.match_queue_batch(integer, timestamptz), referral.auto_links(), referral.rival_candidates(bigint, bigint, bigint),
-    referral.auto_link_next(bigint, bigint), referral.match_decision_guard(), referral.survivors(bigint, bigint), referral.match_decision_lock(),
+    referral.auto_link_next(bigint, bigint), referral.match_decision_guard(), referral.match_decision_lock(),
     referral.match_decision_holds(), referral.decide_match(bigint, bigint, bigint, text, text, date),
-    referral.record_match_decision(bigint, bigint, bigint, text, text, text), referral.link_conflicts(bigint, bigint, bigint),
+    referral.record_match_decision(bigint, bigint, bigint, text, text, text),
     referral.match_cluster(bigint), referral.refresh_match_frequencies() FROM PUBLIC;
 REVOKE ALL ON PROCEDURE referral.process_match_queue(integer) FROM PUBLIC;
