@@ -34,8 +34,12 @@ CREATE TABLE IF NOT EXISTS referral.patient (
     version bigint NOT NULL,
     PRIMARY KEY (org_id, patient_id)
 );
+-- kept by merge_patient() and unmerge_patient()
+ALTER TABLE referral.patient ADD COLUMN IF NOT EXISTS merged_into bigint;
 CREATE INDEX IF NOT EXISTS patient_identifier ON referral.patient (org_id, identifier, identifier_system);
+CREATE INDEX IF NOT EXISTS patient_merged_into ON referral.patient (org_id, merged_into) WHERE merged_into IS NOT NULL;
 COMMENT ON TABLE referral.patient IS 'Patients as an organisation knows them (FHIR Patient). Sent data may be incomplete, so names may be null.';
+COMMENT ON COLUMN referral.patient.merged_into IS 'The patient that this record was merged into; null when it was not. Kept by merge_patient() and unmerge_patient(), nobody else can write it.';
 
 CREATE TABLE IF NOT EXISTS referral.practitioner (
     org_id bigint NOT NULL DEFAULT referral.current_org() REFERENCES referral.organization,
@@ -128,6 +132,10 @@ BEGIN
             FOREIGN KEY (org_id, payer_id) REFERENCES referral.payer;
         ALTER TABLE referral.referral ADD CONSTRAINT referral_site_fkey
             FOREIGN KEY (org_id, site_id) REFERENCES referral.site;
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = 'referral.patient'::regclass AND conname = 'patient_merged_into_fkey') THEN
+        ALTER TABLE referral.patient ADD CONSTRAINT patient_merged_into_fkey
+            FOREIGN KEY (org_id, merged_into) REFERENCES referral.patient;
     END IF;
 END $do$;
 
