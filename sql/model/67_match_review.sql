@@ -1,9 +1,5 @@
 -- What happens with patients that may be one person: who waits to be compared, which pairs were found, what was decided.
 
--- kept by merge_patient() and unmerge_patient(); null: not merged away
-ALTER TABLE referral.patient ADD COLUMN IF NOT EXISTS merged_into bigint;
-CREATE INDEX IF NOT EXISTS patient_merged_into ON referral.patient (org_id, merged_into) WHERE merged_into IS NOT NULL;
-
 -- A row per change, not per patient: two sessions never wait for each other, and a change that comes while an earlier one
 -- is being worked on is not lost.
 CREATE TABLE IF NOT EXISTS referral.match_queue (
