@@ -370,6 +370,7 @@ BEGIN
                                   'duplicate', referral.patient_columns(m.org_id, duplicate, '{"merged_into": 0, "active": 0}')), r.moved, r.held
         FROM referral.move_references(m.org_id, survivor, duplicate) r)
     WHERE m.org_id = merge_patient.org_id AND m.merge_id = new_id;
+    PERFORM referral.record_match_decision(org_id, survivor, duplicate, 'link', reason, 'merge');
     RETURN new_id;
 END $$;
 COMMENT ON FUNCTION referral.merge_patient(bigint, bigint, bigint, text) IS
@@ -509,6 +510,8 @@ BEGIN
         INSERT INTO referral.merge_reattribution (org_id, merge_id, kind, column_name, status)
         SELECT m.org_id, m.merge_id, 'column', k, 'open' FROM unnest(kept) k;
         PERFORM referral.return_references(m.org_id, m.merge_id);
+        -- else the pair would be proposed, or merged, again
+        PERFORM referral.record_match_decision(m.org_id, m.survivor_id, m.duplicate_id, 'not_a_match', reason, 'unmerge');
     END IF;
     RETURN (SELECT count(*) FROM referral.merge_reattribution a
             WHERE a.org_id = m.org_id AND a.merge_id = m.merge_id AND a.status = 'open');
