@@ -303,6 +303,13 @@ END $$;
 COMMENT ON FUNCTION referral.change_patient(bigint, bigint, jsonb) IS
 'Gives the columns of a patient that are named in changes the values they have there, as to_jsonb() wrote them.';
 
+CREATE FUNCTION referral.computed_columns() RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ARRAY(SELECT a.attname::text FROM pg_attribute a
+                 WHERE a.attrelid = 'referral.patient'::regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated <> '')
+$$;
+COMMENT ON FUNCTION referral.computed_columns() IS 'The columns of referral.patient that are computed from others.';
+
 CREATE FUNCTION referral.patient_columns(org_id bigint, patient_id bigint, names jsonb) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT coalesce(jsonb_object_agg(c.key, c.value), '{}')
@@ -361,7 +368,8 @@ BEGIN
     chosen := referral.merge_values(org_id, s, d);
     -- on record first: merge_guard() goes by that
     INSERT INTO referral.patient_merge (org_id, survivor_id, duplicate_id, reason, merged_by, before)
-    VALUES (org_id, survivor, duplicate, reason, referral.current_actor(), jsonb_build_object('survivor', s, 'duplicate', d))
+    VALUES (org_id, survivor, duplicate, reason, referral.current_actor(),
+            jsonb_build_object('survivor', s - referral.computed_columns(), 'duplicate', d - referral.computed_columns()))
     RETURNING merge_id INTO new_id;
     PERFORM referral.change_patient(org_id, survivor, chosen);
     PERFORM referral.change_patient(org_id, duplicate, jsonb_build_object('merged_into', survivor, 'active', false));
