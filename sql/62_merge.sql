@@ -127,10 +127,9 @@ BEGIN
         IF r.rule = 'duplicate_when_null' OR referral.merge_value(r.lead, survivor) IS NULL OR NOT has_other THEN
             SELECT jsonb_object_agg(f, coalesce(referral.merge_value(f, survivor), referral.merge_value(f, duplicate), survivor -> f)) INTO whole
             FROM unnest(r.fields) f;
-        ELSIF CASE r.rule
-              WHEN 'newest' THEN referral.merge_newest(org_id, (survivor ->> 'patient_id')::bigint, (duplicate ->> 'patient_id')::bigint, r.fields)
-                                 = (duplicate ->> 'patient_id')::bigint
-              WHEN 'longest' THEN length(duplicate ->> r.lead) > length(survivor ->> r.lead) END THEN
+        ELSIF (r.rule = 'newest' AND referral.merge_newest(org_id, (survivor ->> 'patient_id')::bigint, (duplicate ->> 'patient_id')::bigint, r.fields)
+                                     = (duplicate ->> 'patient_id')::bigint)
+              OR (r.rule = 'longest' AND length(duplicate ->> r.lead) > length(survivor ->> r.lead)) THEN
             SELECT jsonb_object_agg(f, duplicate -> f) INTO whole FROM unnest(r.fields) f;
         ELSE
             CONTINUE;
@@ -342,7 +341,7 @@ COMMENT ON FUNCTION referral.move_references(bigint, bigint, bigint) IS
 
 CREATE FUNCTION referral.merge_patient(org_id bigint, survivor bigint, duplicate bigint, reason text) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.reason = ''
-SET timezone = 'UTC' SET datestyle = 'ISO, MDY' SET intervalstyle = 'postgres' SET extra_float_digits = 1 AS $$
+SET timezone = 'UTC' SET datestyle = 'ISO, MDY' SET intervalstyle = 'postgres' SET extra_float_digits = 1 SET bytea_output = 'hex' AS $$
 DECLARE
     s jsonb;
     d jsonb;
@@ -495,7 +494,7 @@ COMMENT ON FUNCTION referral.return_references(bigint, bigint) IS
 
 CREATE FUNCTION referral.unmerge_patient(org_id bigint, merge_id bigint, reason text) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.reason = ''
-SET timezone = 'UTC' SET datestyle = 'ISO, MDY' SET intervalstyle = 'postgres' SET extra_float_digits = 1 AS $$
+SET timezone = 'UTC' SET datestyle = 'ISO, MDY' SET intervalstyle = 'postgres' SET extra_float_digits = 1 SET bytea_output = 'hex' AS $$
 DECLARE
     m referral.patient_merge;
     later bigint;
@@ -529,7 +528,7 @@ COMMENT ON FUNCTION referral.unmerge_patient(bigint, bigint, text) IS
 
 CREATE FUNCTION referral.reattribute(org_id bigint, reattribution_id bigint, patient_id bigint) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET timezone = 'UTC' SET datestyle = 'ISO, MDY' SET intervalstyle = 'postgres' SET extra_float_digits = 1 AS $$
+SET timezone = 'UTC' SET datestyle = 'ISO, MDY' SET intervalstyle = 'postgres' SET extra_float_digits = 1 SET bytea_output = 'hex' AS $$
 DECLARE
     a referral.merge_reattribution;
     m referral.patient_merge;
