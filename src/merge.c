@@ -11,12 +11,10 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
-#include "utils/snapmgr.h"
 
 #include "compat.h"
 #include "entity.h"
@@ -66,14 +64,15 @@ run(MergeStatement which, Datum *args)
 			elog(ERROR, "could not prepare: %s", statements[which].sql);
 		plans[which] = plan;
 	}
-	/* what was committed before the lock was had counts, however old the transaction is */
-	if (SPI_execute_snapshot(plans[which], args, NULL,
-							 IsolationUsesXactSnapshot() ? GetLatestSnapshot() : InvalidSnapshot,
-							 InvalidSnapshot, false, true, 0) < 0)
+	if (SPI_execute_plan(plans[which], args, NULL, false, 0) < 0)
 		elog(ERROR, "could not run: %s", statements[which].sql);
 }
 
-/* Whom was the patient merged into?  Locks the row; 0 when into nobody. */
+/*
+ * Whom was the patient merged into?  0 when into nobody.  Locks the row, which
+ * fails with a serialization failure in a transaction that looks at a time
+ * before the merge: merge_patient() has locked it as if it changed its key.
+ */
 static int64
 next_survivor(int64 org_id, int64 patient_id)
 {
