@@ -454,6 +454,11 @@ DECLARE
     back jsonb;
 BEGIN
     SELECT * INTO m FROM referral.patient_merge x WHERE x.org_id = return_references.org_id AND x.merge_id = return_references.merge_id;
+    FOR name_of IN SELECT k FROM jsonb_object_keys(m.moved) k
+                   WHERE k NOT IN (SELECT referral.reference_name(r.relation, r.patient_column) FROM referral.patient_references() r) LOOP
+        RAISE WARNING 'what was moved in % stays where it is', name_of
+            USING DETAIL = 'The table, or its foreign key, is not there any more.', HINT = 'See moved in referral.patient_merge.';
+    END LOOP;
     FOR t IN SELECT * FROM referral.patient_references() r ORDER BY r.relation::text COLLATE "C", r.patient_column LOOP
         name_of := referral.reference_name(t.relation, t.patient_column);
         own := coalesce(m.held -> name_of, '[]');
@@ -586,37 +591,9 @@ COMMENT ON FUNCTION referral.merge_guard() IS
 'BEFORE row trigger of referral.patient, where merged_into changes: only as merge_patient() and unmerge_patient() have put on record (RF015).';
 
 CREATE FUNCTION referral.follow_merge() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    named bigint;
-    further bigint;
-    e record;
-BEGIN
-    IF TG_ARGV[1] = 'patient_id' THEN
-        named := NEW.patient_id;
-    ELSE
-        named := to_jsonb(NEW) ->> TG_ARGV[1];
-    END IF;
-    -- whoever is merging the patient is waited for
-    SELECT p.merged_into INTO further FROM referral.patient p WHERE p.org_id = NEW.org_id AND p.patient_id = named FOR KEY SHARE;
-    IF further IS NULL THEN
-        RETURN NEW;
-    END IF;
-    SELECT * INTO e FROM referral.entity x WHERE x.entity = TG_ARGV[0];
-    WHILE further IS NOT NULL LOOP
-        INSERT INTO referral.merge_reattribution (org_id, merge_id, kind, reference, row_key, status)
-        SELECT m.org_id, m.merge_id, 'row', referral.reference_name(e.relation, TG_ARGV[1]),
-               jsonb_build_object(e.id_column, to_jsonb(NEW) -> e.id_column::text), 'redirected'
-        FROM referral.patient_merge m
-        WHERE m.org_id = NEW.org_id AND m.duplicate_id = named AND m.unmerged_at IS NULL
-        ON CONFLICT DO NOTHING;
-        named := further;
-        SELECT p.merged_into INTO further FROM referral.patient p WHERE p.org_id = NEW.org_id AND p.patient_id = named FOR KEY SHARE;
-    END LOOP;
-    RETURN jsonb_populate_record(NEW, jsonb_build_object(TG_ARGV[1], named));
-END $$;
+LANGUAGE C AS 'MODULE_PATHNAME', 'follow_merge';
 COMMENT ON FUNCTION referral.follow_merge() IS
-'follow_merge(entity, column): BEFORE INSERT OR UPDATE row trigger of an entity whose column refers to referral.patient; a row that names a patient who was merged gets the survivor, and referral.merge_reattribution notes that, so that unmerging gives it back.';
+'follow_merge(entity, id column, patient column): BEFORE INSERT OR UPDATE row trigger of an entity with a column that refers to referral.patient. A row that names a patient who was merged gets the survivor, and referral.merge_reattribution notes that, so that unmerging gives it back. Waits for whoever is merging the patient. RF012 when the table is not registered for the entity, or has no such column.';
 
 CREATE FUNCTION referral.find_duplicate_referrals(org_id bigint, period interval DEFAULT '90 days')
 RETURNS TABLE (patient_id bigint, referral_id bigint, duplicate_id bigint, score double precision, grade text, reasons text[])
