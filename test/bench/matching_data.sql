@@ -29,6 +29,12 @@ CREATE FUNCTION people.document(VARIADIC pairs text[]) RETURNS jsonb LANGUAGE sq
     FROM generate_series(1, cardinality(pairs), 2) i WHERE btrim(pairs[i + 1]) <> ''
 $$;
 
+-- A value as text; several of them with the separator between.
+CREATE FUNCTION people.several(value jsonb, separator text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE jsonb_typeof(value) WHEN 'array' THEN (SELECT string_agg(v, separator) FROM jsonb_array_elements_text(value) v)
+                                    ELSE value #>> '{}' END
+$$;
+
 -- The values of a key that are identifiers: 'type|value' where there is a value.
 CREATE FUNCTION people.identifiers(VARIADIC pairs text[]) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE WHEN count(*) > 0 THEN jsonb_build_object('identifiers', jsonb_agg(pairs[i] || '|' || v)) ELSE '{}' END

@@ -6,11 +6,6 @@ CREATE TABLE people.person (dataset text, via text, id int, entity text, d refer
 CREATE TABLE people.pair (dataset text, via text, id int, scenario text, expect text, a referral.demographics,
                           b referral.demographics, PRIMARY KEY (dataset, via, id));
 
-CREATE FUNCTION people.several(value jsonb, separator text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
-    SELECT CASE jsonb_typeof(value) WHEN 'array' THEN (SELECT string_agg(v, separator) FROM jsonb_array_elements_text(value) v)
-                                    ELSE value #>> '{}' END
-$$;
-
 -- full: everything. plain: what the function of ten arguments takes, middle names with the given one, the suffix with the
 -- family name. bare: the same without middle names and suffix. no ids: everything but identifiers. names: name, birth date
 -- and sex alone.
@@ -32,7 +27,7 @@ $$;
 CREATE TABLE people.variant (dataset text, via text, PRIMARY KEY (dataset, via));
 INSERT INTO people.variant SELECT d.dataset, v.via
 FROM (SELECT DISTINCT dataset FROM people.raw) d
-CROSS JOIN (VALUES ('full', '.'), ('plain', 'febrl3|fake_1000'), ('no ids', 'febrl|uganda|hard'), ('names', 'uganda')) v (via, datasets)
+CROSS JOIN (VALUES ('full', '.'), ('plain', 'febrl3|fake_1000|hard|twins'), ('no ids', 'febrl|uganda|hard|world'), ('names', 'uganda')) v (via, datasets)
 WHERE d.dataset ~ v.datasets;
 INSERT INTO people.variant SELECT d.dataset, v.via
 FROM (SELECT DISTINCT dataset FROM people.raw_pair) d CROSS JOIN (VALUES ('full'), ('plain'), ('bare')) v (via);
