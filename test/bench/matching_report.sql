@@ -44,7 +44,7 @@ $$;
 -- ---------- Pairs with their scores ----------
 
 -- A pair of two different records that has a blocking key in common (by_keys), or that a full comparison finds likely.
-CREATE TABLE people.scored (dataset text, via text, a int, b int, same boolean, by_keys boolean, probability float8, grade text);
+CREATE TABLE people.scored (dataset text, via text, a int, b int, same boolean, by_keys boolean, bits float8, grade text);
 CREATE INDEX ON people.scored (dataset, via);
 
 -- The pairs that share a key which no more than this many records have: find_duplicates leaves out the others.
@@ -73,11 +73,11 @@ BEGIN
         INSERT INTO candidate
         SELECT x.id, y.id, NOT has_keys FROM people.person x JOIN people.person y USING (dataset, via)
         WHERE x.dataset = score.dataset AND x.via = score.via AND x.id < y.id
-              AND (x.entity = y.entity OR referral.match_probability(x.d, y.d) > 0.01)
+              AND (x.entity = y.entity OR referral.match_score(x.d, y.d) > -7)
         EXCEPT SELECT c.a, c.b, NOT has_keys FROM candidate c;
     END IF;
     INSERT INTO people.scored
-    SELECT x.dataset, x.via, c.a, c.b, x.entity = y.entity, c.by_keys, referral.match_probability(x.d, y.d),
+    SELECT x.dataset, x.via, c.a, c.b, x.entity = y.entity, c.by_keys, referral.match_score(x.d, y.d),
            referral.match_grade(x.d, y.d)
     FROM candidate c
     JOIN people.person x ON x.dataset = score.dataset AND x.via = score.via AND x.id = c.a
@@ -92,8 +92,9 @@ CREATE FUNCTION people.truth(dataset text, via text) RETURNS bigint LANGUAGE sql
     FROM (SELECT count(*) AS n FROM people.person p WHERE p.dataset = truth.dataset AND p.via = truth.via GROUP BY p.entity) e
 $$;
 
+-- The shipped threshold, in bits.
 CREATE FUNCTION people.threshold() RETURNS float8 LANGUAGE sql STABLE AS $$
-    SELECT coalesce(nullif(current_setting('referral.match_threshold', true), ''), '0.5')::float8
+    SELECT ln(p / (1 - p)) / ln(2::float8) FROM (SELECT coalesce(nullif(current_setting('referral.match_threshold', true), ''), '0.5')::float8) t (p)
 $$;
 
 -- What the candidates by keys give: of all pairs of one person the part that is found at all, the best F1 of all
@@ -108,13 +109,13 @@ LANGUAGE sql STABLE AS $$
         SELECT s.* FROM people.scored s WHERE s.dataset = figures.dataset AND s.via = figures.via AND s.by_keys),
     truth AS (SELECT people.truth(figures.dataset, figures.via) AS n),
     step AS (
-        SELECT probability, sum(count(*) FILTER (WHERE same)) OVER w AS tp, sum(count(*)) OVER w AS found
-        FROM pair GROUP BY probability WINDOW w AS (ORDER BY probability DESC)),
+        SELECT bits, sum(count(*) FILTER (WHERE same)) OVER w AS tp, sum(count(*)) OVER w AS found
+        FROM pair GROUP BY bits WINDOW w AS (ORDER BY bits DESC)),
     best AS (
-        SELECT 2 * tp / (found + t.n) AS f1, probability FROM step, truth t ORDER BY 1 DESC, probability DESC LIMIT 1),
+        SELECT 2 * tp / (found + t.n) AS f1, bits FROM step, truth t ORDER BY 1 DESC, bits DESC LIMIT 1),
     shipped AS (
-        SELECT count(*) FILTER (WHERE same AND probability >= threshold) AS tp,
-               count(*) FILTER (WHERE probability >= threshold) AS found,
+        SELECT count(*) FILTER (WHERE same AND bits >= threshold) AS tp,
+               count(*) FILTER (WHERE bits >= threshold) AS found,
                count(*) AS candidates, count(*) FILTER (WHERE same) AS reached,
                count(*) FILTER (WHERE grade = 'certain' AND same) AS certain_right,
                count(*) FILTER (WHERE grade = 'certain' AND NOT same) AS certain_wrong,
@@ -123,19 +124,18 @@ LANGUAGE sql STABLE AS $$
                count(*) FILTER (WHERE grade = 'possible' AND same) AS possible_right,
                count(*) FILTER (WHERE grade = 'possible' AND NOT same) AS possible_wrong
         FROM pair)
-    SELECT t.n, s.candidates, round(s.reached / nullif(t.n, 0)::numeric, 5), round(b.f1, 5), b.probability,
+    SELECT t.n, s.candidates, round(s.reached / nullif(t.n, 0)::numeric, 5), round(b.f1, 5), b.bits,
            round(s.tp / nullif(s.found, 0)::numeric, 5), round(s.tp / nullif(t.n, 0)::numeric, 5),
            round(2 * s.tp / nullif(s.found + t.n, 0)::numeric, 5), s.found - s.tp, t.n - s.tp,
            s.certain_right, s.certain_wrong, s.probable_right, s.probable_wrong, s.possible_right, s.possible_wrong
     FROM truth t CROSS JOIN shipped s LEFT JOIN best b ON true
 $$;
 
--- Where pairs lie, by the logarithm of their odds: how many of one person and how many of two; null is a pair of one
--- person without a key in common. Odds of more than 2^30 are taken together.
-CREATE FUNCTION people.histogram(dataset text, via text) RETURNS TABLE (bits int, same bigint, different bigint)
+-- Where pairs lie, by score in bits: how many of one person and how many of two; null is a pair of one person without a
+-- key in common. Above 30 and below -30 bits they are taken together.
+CREATE FUNCTION people.histogram(dataset text, via text) RETURNS TABLE (around int, same bigint, different bigint)
 LANGUAGE sql STABLE AS $$
-    SELECT CASE WHEN s.probability <= 1e-9 THEN -30 WHEN s.probability >= 1 - 1e-9 THEN 30
-                ELSE round(log(2::numeric, (s.probability / (1 - s.probability))::numeric) / 2) * 2 END::int,
+    SELECT (round(greatest(least(s.bits, 30), -30) / 2) * 2)::int,
            count(*) FILTER (WHERE s.same), count(*) FILTER (WHERE NOT s.same)
     FROM people.scored s WHERE s.dataset = histogram.dataset AND s.via = histogram.via AND s.by_keys
     GROUP BY 1
@@ -147,14 +147,14 @@ $$;
 
 -- The worst mistakes: pairs of two people that score high, and pairs of one that score low.
 CREATE FUNCTION people.mistakes(dataset text, via text, n int DEFAULT 20, threshold float8 DEFAULT people.threshold())
-RETURNS TABLE (mistake text, probability float8, grade text, a jsonb, b jsonb) LANGUAGE sql STABLE AS $$
+RETURNS TABLE (mistake text, bits float8, grade text, a jsonb, b jsonb) LANGUAGE sql STABLE AS $$
     WITH bad AS (
         SELECT CASE WHEN s.same THEN 'missed' ELSE 'wrong' END AS mistake, s.*,
-               row_number() OVER (PARTITION BY s.same ORDER BY CASE WHEN s.same THEN s.probability ELSE -s.probability END, a, b) AS rank
+               row_number() OVER (PARTITION BY s.same ORDER BY CASE WHEN s.same THEN s.bits ELSE -s.bits END, a, b) AS rank
         FROM people.scored s WHERE s.dataset = mistakes.dataset AND s.via = mistakes.via
-                                   AND s.same = (s.probability < threshold OR NOT s.by_keys)
+                                   AND s.same = (s.bits < threshold OR NOT s.by_keys)
                                    AND (s.by_keys OR s.same))
-    SELECT bad.mistake, bad.probability, bad.grade, x.doc, y.doc
+    SELECT bad.mistake, bad.bits, bad.grade, x.doc, y.doc
     FROM bad JOIN people.raw x ON x.dataset = bad.dataset AND x.id = bad.a JOIN people.raw y ON y.dataset = bad.dataset AND y.id = bad.b
     WHERE bad.rank <= n ORDER BY bad.mistake, bad.rank
 $$;
@@ -167,7 +167,7 @@ CREATE FUNCTION people.class_of(grade text) RETURNS text LANGUAGE sql IMMUTABLE 
 $$;
 
 CREATE VIEW people.judged AS
-SELECT p.*, referral.match_probability(p.a, p.b) AS probability, referral.match_grade(p.a, p.b) AS grade,
+SELECT p.*, referral.match_score(p.a, p.b) AS bits, referral.match_grade(p.a, p.b) AS grade,
        people.class_of(referral.match_grade(p.a, p.b)) AS class
 FROM people.pair p WHERE p.expect <> 'Not Sure';
 
@@ -188,24 +188,24 @@ LANGUAGE sql STABLE AS $$
     GROUP BY tp, found
 $$;
 
--- The best three-class accuracy of any two thresholds on the probability alone: what other limits could give at most.
+-- The best three-class accuracy of any two thresholds on the score alone: what other limits could give at most.
 CREATE FUNCTION people.judged_best(dataset text, via text)
 RETURNS TABLE (accuracy numeric, possible_threshold float8, match_threshold float8) LANGUAGE sql STABLE AS $$
     WITH point AS (
-        SELECT j.probability, count(*) FILTER (WHERE j.expect = 'Not a Match') AS nots,
+        SELECT j.bits, count(*) FILTER (WHERE j.expect = 'Not a Match') AS nots,
                count(*) FILTER (WHERE j.expect = 'Possible Match') AS possibles, count(*) FILTER (WHERE j.expect = 'Match') AS matches
         FROM people.judged j WHERE j.dataset = judged_best.dataset AND j.via = judged_best.via GROUP BY 1),
     -- right by a threshold below: nots - possibles of what lies below it; by one above: possibles - matches
     cut AS (
-        SELECT probability, sum(nots - possibles) OVER w - (nots - possibles) AS low,
+        SELECT bits, sum(nots - possibles) OVER w - (nots - possibles) AS low,
                sum(possibles - matches) OVER w - (possibles - matches) AS high, sum(matches) OVER () AS matches,
                sum(nots + possibles + matches) OVER () AS n
-        FROM point WINDOW w AS (ORDER BY probability)),
+        FROM point WINDOW w AS (ORDER BY bits)),
     -- the best lower threshold of those up to each upper one: the largest (right by it, -threshold)
     pairing AS (
-        SELECT c.*, max(ARRAY[c.low::float8, -c.probability]) OVER (ORDER BY c.probability) AS lower FROM cut c)
-    SELECT round(((p.lower[1]::numeric + p.high + p.matches) / p.n), 4), -p.lower[2], p.probability FROM pairing p
-    ORDER BY 1 DESC, p.probability LIMIT 1
+        SELECT c.*, max(ARRAY[c.low::float8, -c.bits]) OVER (ORDER BY c.bits) AS lower FROM cut c)
+    SELECT round(((p.lower[1]::numeric + p.high + p.matches) / p.n), 4), -p.lower[2], p.bits FROM pairing p
+    ORDER BY 1 DESC, p.bits LIMIT 1
 $$;
 
 CREATE FUNCTION people.confusion(dataset text, via text)
