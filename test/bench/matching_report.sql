@@ -6,12 +6,12 @@ CREATE TABLE people.person (dataset text, via text, id int, entity text, d refer
 CREATE TABLE people.pair (dataset text, via text, id int, scenario text, expect text, a referral.demographics,
                           b referral.demographics, PRIMARY KEY (dataset, via, id));
 
--- full: everything. plain: what the function of ten arguments takes, middle names with the given one, the suffix with the
+-- full: everything. counted: the same, scored with the names counted as refresh_match_frequencies() does. plain: what the function of ten arguments takes, middle names with the given one, the suffix with the
 -- family name. bare: the same without middle names and suffix. no ids: everything but identifiers. names: name, birth date
 -- and sex alone.
 CREATE FUNCTION people.make(doc jsonb, via text) RETURNS referral.demographics LANGUAGE sql STABLE AS $$
     SELECT CASE
-        WHEN via = 'full' THEN referral.demographics(doc - 'only_family')
+        WHEN via IN ('full', 'counted') THEN referral.demographics(doc - 'only_family')
         WHEN via = 'no ids' THEN referral.demographics(doc - '{only_family,identifiers}'::text[])
         WHEN via = 'names' THEN referral.demographics(
             people.several(doc->'family', '-'), people.several(doc->'given', ' '), doc->>'birth_date', doc->>'sex')
@@ -27,7 +27,8 @@ $$;
 CREATE TABLE people.variant (dataset text, via text, PRIMARY KEY (dataset, via));
 INSERT INTO people.variant SELECT d.dataset, v.via
 FROM (SELECT DISTINCT dataset FROM people.raw) d
-CROSS JOIN (VALUES ('full', '.'), ('plain', 'febrl3|fake_1000|hard|twins'), ('no ids', 'febrl|uganda|hard|world'), ('names', 'uganda')) v (via, datasets)
+CROSS JOIN (VALUES ('full', '.'), ('plain', 'febrl3|fake_1000|hard|twins'), ('no ids', 'febrl|uganda|hard|world'), ('names', 'uganda'),
+                   ('counted', 'febrl3|fake_1000|uganda|hard|register|world')) v (via, datasets)
 WHERE d.dataset ~ v.datasets;
 INSERT INTO people.variant SELECT d.dataset, v.via
 FROM (SELECT DISTINCT dataset FROM people.raw_pair) d CROSS JOIN (VALUES ('full'), ('plain'), ('bare')) v (via);
@@ -57,6 +58,19 @@ BEGIN
          rare AS (SELECT k.key, array_agg(k.id ORDER BY k.id) AS ids FROM key k GROUP BY k.key HAVING count(*) BETWEEN 2 AND $3)
          SELECT DISTINCT x, y FROM rare r, unnest(r.ids) x, unnest(r.ids) y WHERE x < y' USING dataset, via, cap;
 END $$;
+
+-- How common names are among the people at hand.
+CREATE PROCEDURE people.count_names(dataset text, via text) LANGUAGE sql AS $$
+    DELETE FROM referral.match_frequency;
+    WITH doc AS (
+        SELECT p.d::text::jsonb AS doc FROM people.person p WHERE p.dataset = count_names.dataset AND p.via = count_names.via)
+    INSERT INTO referral.match_frequency (kind, term_hash, n)
+    SELECT 'people', 0, count(*) FROM doc
+    UNION ALL
+    SELECT k.kind, referral.match_term_hash(replace(n.name #>> '{}', ' ', '')), count(*)
+    FROM doc, (VALUES ('family'), ('given')) k (kind), jsonb_path_query(doc.doc -> k.kind, '$[*]') n (name)
+    GROUP BY 1, 2 HAVING count(*) >= 3
+$$;
 
 -- Scores the candidates of a dataset and, where they are wanted or there are no keys yet, all pairs, of which only those
 -- that are of one person or not unlikely are kept.
@@ -256,7 +270,11 @@ BEGIN
     DELETE FROM people.summary_pairs s WHERE s.dataset ~ pattern;
     FOR v IN SELECT x.* FROM people.variant x WHERE x.dataset ~ pattern ORDER BY x.dataset, x.via LOOP
         IF EXISTS (SELECT FROM people.raw r WHERE r.dataset = v.dataset) THEN
+            IF v.via = 'counted' THEN
+                CALL people.count_names(v.dataset, v.via);
+            END IF;
             CALL people.score(v.dataset, v.via, all_pairs);
+            DELETE FROM referral.match_frequency;
             INSERT INTO people.summary_clusters SELECT v.dataset, v.via, f.* FROM people.figures(v.dataset, v.via) f;
         ELSE
             INSERT INTO people.summary_pairs SELECT v.dataset, v.via, f.*, b.accuracy
