@@ -412,20 +412,34 @@ is_filler(const char *text, int length)
 	return same || (rising && length > 3);
 }
 
-/* A type that only one number of each person has, and each number one person. */
+/*
+ * A type of which each person has one number, and each number one person.  The
+ * types of a length, one after the other.
+ */
 static bool
 is_national(const char *type, int length)
 {
 	static const char *const types[] = {
-		"ssn", "ss", "ussn", "usssn", "itin", "tax", "mbi", "medicare", "mc", "medicaid", "ma", "nhs",
-		"nhsnumber", "nin", "nino", "nid", "nni", "ni", "national", "nationalid", "sin", "ppn", "passport",
-		"dl", "driverslicense", "ihi", "bsn", "cpf", "curp", "aadhaar", "birthcertificate", "nnfin", "personnummer"
+		[2] = "ss" "mc" "ma" "ni" "dl",
+		[3] = "ssn" "tax" "mbi" "nhs" "nin" "nid" "nni" "sin" "ppn" "ihi" "bsn" "cpf",
+		[4] = "itin" "nino" "curp" "ussn",
+		[5] = "usssn" "usmbi" "nnfin",
+		[7] = "aadhaar",
+		[8] = "medicare" "medicaid" "national" "passport",
+		[9] = "nhsnumber",
+		[10] = "nationalid",
+		[12] = "personnummer",
+		[14] = "driverslicense",
+		[16] = "birthcertificate"
 	};
+	const char *candidate;
 
 	if (length == 0)
 		return true;			/* not said: taken for one */
-	for (int i = 0; i < lengthof(types); i++)
-		if (strlen(types[i]) == length && memcmp(types[i], type, length) == 0)
+	if (length >= lengthof(types) || types[length] == NULL)
+		return false;
+	for (candidate = types[length]; *candidate; candidate += length)
+		if (memcmp(candidate, type, length) == 0)
 			return true;
 	return false;
 }
