@@ -708,6 +708,8 @@ string_double_metaphone(const char *text, int length, Metaphone *result)
 
 	result->primary[name.primary_length] = '\0';
 	result->secondary[name.secondary_length] = '\0';
+	if (result->primary[0] == '\0')
+		strcpy(result->primary, result->secondary);
 	if (strcmp(result->primary, result->secondary) == 0)
 		result->secondary[0] = '\0';
 }

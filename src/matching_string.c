@@ -7,8 +7,9 @@
  * a short string becomes an array of bytes, one per character: ASCII, and any
  * single-byte encoding, is one already; other characters are numbered as they
  * come.  A bit mask per byte then tells where in one string it stands, and 64
- * places are looked at in one step.  Longer strings take a slower path without
- * masks.
+ * places are looked at in one step.  Most names are ASCII and fit into a
+ * register, which gives the masks without any table.  Strings of more than 64
+ * characters take a slower path without masks.
  *
  * Nothing is rounded before the last step: Jaro's fraction is kept in integers,
  * which decide about Winkler's bonus.
@@ -21,6 +22,9 @@
 #include "postgres.h"
 
 #include <limits.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
@@ -210,6 +214,14 @@ bytes_as_they_stand(Bytes *bytes, const char *a, int alength, const char *b, int
 
 /* ---------- Jaro-Winkler ---------- */
 
+static inline int
+count_bits(uint32 word)
+{
+	word -= word >> 1 & 0x55555555;
+	word = (word & 0x33333333) + (word >> 2 & 0x33333333);
+	return ((word + (word >> 4)) & 0x0F0F0F0F) * 0x01010101 >> 24;
+}
+
 /* How far apart two characters may stand to be in common. */
 static inline int
 jaro_window(int alength, int blength)
@@ -325,19 +337,16 @@ jaro_common_long(const Characters *a, const Characters *b, int *different)
 	return common;
 }
 
-/* Jaro's similarity, with Winkler's bonus for a common prefix. */
+/* Jaro's similarity, with Winkler's bonus for a common prefix.  No branches: nobody could foresee them. */
 static inline Fraction
 jaro_winkler_fraction(int alength, int blength, int common, int different, int prefix)
 {
 	int64		product = (int64) alength * blength;
 	int64		n = (int64) common * common * (alength + blength) + (common - different / 2) * product;
-	int64		d = 3 * product * common;
+	int64		d = 3 * product * common + (common == 0);
+	int64		bonus = BONUS_PARTS * n > BONUS_ABOVE * d ? prefix : 0;
 
-	if (common == 0)
-		return (Fraction) { 0, 1 };
-	if (BONUS_PARTS * n <= BONUS_ABOVE * d)
-		return (Fraction) { n, d };
-	return (Fraction) { BONUS_PARTS * n + prefix * (d - n), BONUS_PARTS * d };
+	return (Fraction) { BONUS_PARTS * n + bonus * (d - n), BONUS_PARTS * d };
 }
 
 static inline Fraction
@@ -389,11 +398,161 @@ jaro_winkler_characters(const char *a, int alength, const char *b, int blength)
 	return result;
 }
 
+#ifdef __SSE2__
+/* ---------- Strings that fit into a register ---------- */
+
+#define REGISTER_LENGTH		16
+
+/* Up to 16 bytes, zeros behind them; no other byte is read. */
+static inline __m128i
+load_register(const char *text, int length)
+{
+	uint64		all = 0;
+	uint64		rest = 0;
+
+	if (length > 8)
+	{
+		memcpy(&all, text, 8);
+		memcpy(&rest, text + length - 8, 8);
+		rest >>= 8 * (REGISTER_LENGTH - length);
+	}
+	else if (length >= 4)
+	{
+		uint32		first;
+		uint32		last;
+
+		memcpy(&first, text, 4);
+		memcpy(&last, text + length - 4, 4);
+		all = first | (uint64) last << 8 * (length - 4);
+	}
+	else if (length > 0)
+	{
+		all = (uint8) text[0];
+		all |= (uint64) (uint8) text[length / 2] << 8 * (length / 2);
+		all |= (uint64) (uint8) text[length - 1] << 8 * (length - 1);
+	}
+	return _mm_set_epi64x(rest, all);
+}
+
+/* Exchanges two strings if the first one is longer, without a branch that nobody could foresee. */
+static inline void
+put_shorter_first(__m128i *a, int alength, __m128i *b, int blength)
+{
+	__m128i		exchange = _mm_and_si128(_mm_xor_si128(*a, *b), _mm_set1_epi32(-(alength > blength)));
+
+	*a = _mm_xor_si128(*a, exchange);
+	*b = _mm_xor_si128(*b, exchange);
+}
+
+static inline uint32
+equal_bytes(__m128i a, __m128i b)
+{
+	return _mm_movemask_epi8(_mm_cmpeq_epi8(a, b));
+}
+
+/* Where each of 8 bytes, given twice each, stands in a string. */
+static inline void
+find_eight(__m128i twice, __m128i in, uint32 *places)
+{
+	__m128i		low = _mm_unpacklo_epi16(twice, twice);
+	__m128i		high = _mm_unpackhi_epi16(twice, twice);
+
+	places[0] = equal_bytes(_mm_shuffle_epi32(low, 0x00), in);
+	places[1] = equal_bytes(_mm_shuffle_epi32(low, 0x55), in);
+	places[2] = equal_bytes(_mm_shuffle_epi32(low, 0xAA), in);
+	places[3] = equal_bytes(_mm_shuffle_epi32(low, 0xFF), in);
+	places[4] = equal_bytes(_mm_shuffle_epi32(high, 0x00), in);
+	places[5] = equal_bytes(_mm_shuffle_epi32(high, 0x55), in);
+	places[6] = equal_bytes(_mm_shuffle_epi32(high, 0xAA), in);
+	places[7] = equal_bytes(_mm_shuffle_epi32(high, 0xFF), in);
+}
+
+typedef struct JaroState
+{
+	uint32		window;			/* bits from 0 to twice the window, moved to the character at hand */
+	uint32		ataken;
+	uint32		btaken;			/* and what lies behind b */
+	uint32		crossed;		/* places of b taken before one to their left was */
+} JaroState;
+
+/* The next 8 characters of a. */
+static inline void
+jaro_eight(JaroState *state, const uint32 *places, int window, int from)
+{
+	for (int i = 0; i < 8; i++)
+	{
+		uint32		candidates = places[i] & state->window >> window & ~state->btaken;
+		uint32		first = candidates & -candidates;
+
+		state->crossed |= state->btaken & -first;
+		state->btaken |= first;
+		state->ataken |= (uint32) (first != 0) << (from + i);
+		state->window <<= 1;
+	}
+}
+
+/* As jaro_common. */
+static inline int
+jaro_common_register(__m128i a, int alength, __m128i b, int blength, int *different)
+{
+	int			window = jaro_window(alength, blength);
+	uint32		inside = ((uint32) 1 << blength) - 1;
+	JaroState	state = { ((uint32) 2 << 2 * window) - 1, 0, ~inside, 0 };
+	uint32		places[REGISTER_LENGTH];
+
+	find_eight(_mm_unpacklo_epi8(a, a), b, places);
+	jaro_eight(&state, places, window, 0);
+	if (alength > 8)
+	{
+		find_eight(_mm_unpackhi_epi8(a, a), b, places + 8);
+		jaro_eight(&state, places + 8, window, 8);
+	}
+	state.btaken &= inside;
+	*different = 0;
+	if (state.crossed & inside)
+	{
+		uint32		ataken = state.ataken;
+
+		for (uint32 btaken = state.btaken; btaken != 0; btaken &= btaken - 1)
+		{
+			*different += (places[pg_rightmost_one_pos32(ataken)] & btaken & -btaken) == 0;
+			ataken &= ataken - 1;
+		}
+	}
+	return count_bits(state.btaken);
+}
+
+static inline Fraction
+jaro_winkler_register(__m128i a, int alength, __m128i b, int blength)
+{
+	uint32		equal = equal_bytes(a, b);
+	int			prefix = pg_rightmost_one_pos32(~equal | 1 << PREFIX_LENGTH);
+	int			common;
+	int			different;
+
+	if (equal == 0xFFFF && alength == blength)
+		return (Fraction) { 1, 1 };
+	put_shorter_first(&a, alength, &b, blength);
+	common = jaro_common_register(a, Min(alength, blength), b, Max(alength, blength), &different);
+	return jaro_winkler_fraction(alength, blength, common, different, prefix);
+}
+#endif							/* __SSE2__ */
+
 static inline Fraction
 jaro_winkler_of(const char *a, int alength, const char *b, int blength)
 {
 	Bytes		bytes;
 
+#ifdef __SSE2__
+	if (alength <= REGISTER_LENGTH && blength <= REGISTER_LENGTH)
+	{
+		__m128i		aregister = load_register(a, alength);
+		__m128i		bregister = load_register(b, blength);
+
+		if (_mm_movemask_epi8(_mm_or_si128(aregister, bregister)) == 0)
+			return jaro_winkler_register(aregister, alength, bregister, blength);
+	}
+#endif
 	if (alength == blength && memcmp(a, b, alength) == 0)
 		return (Fraction) { 1, 1 };
 	if (bytes_as_they_stand(&bytes, a, alength, b, blength))
@@ -462,14 +621,6 @@ string_letters(const char *text, int length)
 	return letters;
 }
 
-static inline int
-count_bits(uint32 word)
-{
-	word -= word >> 1 & 0x55555555;
-	word = (word & 0x33333333) + (word >> 2 & 0x33333333);
-	return ((word + (word >> 4)) & 0x0F0F0F0F) * 0x01010101 >> 24;
-}
-
 int
 string_jaro_winkler_bound(uint32 aletters, int alength, uint32 bletters, int blength)
 {
@@ -486,44 +637,80 @@ string_jaro_winkler_bound(uint32 aletters, int alength, uint32 bletters, int ble
 /* ---------- Optimal string alignment ---------- */
 
 /*
- * Hyyrö's bit-parallel recurrence ("A bit-vector algorithm for computing
- * Levenshtein and Damerau edit distances", 2003): the bits of a word are the
- * differences between neighbours in a column of the distance matrix.
+ * A column of the distance matrix: bits are differences between neighbours.
+ * The last row is bit 63; rows that a short string leaves over lie above the
+ * first one, and are all like the row that stands for the empty string.
  */
+typedef struct Column
+{
+	uint64		up;				/* one more than the cell above */
+	uint64		down;			/* one less */
+	uint64		zero;			/* the same as the cell above to the left */
+	uint64		before;			/* equal of the column before */
+} Column;
+
+static inline Column
+first_column(int unused)
+{
+	return (Column) { ~UINT64CONST(0) << unused, 0, 0, 0 };
+}
+
+/*
+ * The next column, for a character of b that is equal to a's in these places,
+ * by Hyyrö's recurrence ("A bit-vector algorithm for computing Levenshtein and
+ * Damerau edit distances", 2003).  Returns by how much the distance grows.
+ */
+static inline int
+next_column(Column *column, uint64 equal)
+{
+	uint64		transposed = (~column->zero & equal) << 1 & column->before;
+	uint64		zero = (((equal & column->up) + column->up) ^ column->up) | (equal | column->down | transposed);
+	uint64		not_right = ~column->down & (zero | column->up);
+	uint64		left = zero & column->up;
+
+	/* each column waits for up of the one before: the shortest way there counts */
+	column->up = left << 1 | (~zero & not_right << 1);
+	column->down = ~(not_right << 1) & zero;
+	column->zero = zero;
+	column->before = equal;
+	return (int) (~not_right >> 63) - (int) (left >> 63);
+}
+
 static int
 alignment_bytes(const Bytes *s, int max)
 {
-	uint64		last = UINT64CONST(1) << (s->alength - 1);
-	uint64		up = ~UINT64CONST(0);
-	uint64		down = 0;
-	uint64		zero = 0;
-	uint64		before = 0;
+	int			unused = SHORT_LENGTH - s->alength;
+	Column		column = first_column(unused);
 	int			distance = s->alength;
 
 	for (int i = 0; i < s->alength; i++)
-		masks[s->a[i]] |= UINT64CONST(1) << i;
+		masks[s->a[i]] |= UINT64CONST(1) << (unused + i);
 	for (int j = 0; j < s->blength; j++)
-	{
-		uint64		equal = masks[s->b[j]];
-		uint64		transposed = (~zero & equal) << 1 & before;
-		uint64		right;
-		uint64		left;
-
-		zero = (((equal & up) + up) ^ up) | equal | down | transposed;
-		right = down | ~(zero | up);
-		left = zero & up;
-		distance += (right & last) != 0;
-		distance -= (left & last) != 0;
-		right = right << 1 | 1;
-		left <<= 1;
-		up = left | ~(zero | right);
-		down = right & zero;
-		before = equal;
-	}
+		distance += next_column(&column, masks[s->b[j]]);
 	for (int i = 0; i < s->alength; i++)
 		masks[s->a[i]] = 0;
 	return distance > max ? max + 1 : distance;
 }
+
+#ifdef __SSE2__
+/* b is the shorter one, and is not empty. */
+static inline int
+alignment_register(__m128i a, int alength, __m128i b, int blength)
+{
+	int			unused = SHORT_LENGTH - alength;
+	Column		column = first_column(unused);
+	uint32		places[REGISTER_LENGTH];
+	int			distance = alength;
+
+	find_eight(_mm_unpacklo_epi8(b, b), a, places);
+	if (blength > 8)
+		find_eight(_mm_unpackhi_epi8(b, b), a, places + 8);
+
+	for (int j = 0; j < blength; j++)
+		distance += next_column(&column, (uint64) places[j] << unused);
+	return distance;
+}
+#endif							/* __SSE2__ */
 
 /*
  * Row by row, within a band of max cells on both sides of the diagonal: what
@@ -606,18 +793,38 @@ alignment_characters(const char *a, int alength, const char *b, int blength, int
 int
 string_damerau_levenshtein(const char *a, int alength, const char *b, int blength, int max)
 {
+	int			longest = Max(alength, blength);
 	Bytes		bytes;
 
 	Assert(max >= 0);
+	max = Min(max, longest);
+#ifdef __SSE2__
+	if (longest <= REGISTER_LENGTH)
+	{
+		__m128i		aregister = load_register(a, alength);
+		__m128i		bregister = load_register(b, blength);
+		int			distance;
+
+		if (_mm_movemask_epi8(_mm_or_si128(aregister, bregister)) == 0)
+		{
+			if (abs(alength - blength) > max)
+				return max + 1;
+			if (alength == 0 || blength == 0)
+				return longest;
+			put_shorter_first(&bregister, blength, &aregister, alength);
+			distance = alignment_register(aregister, longest, bregister, Min(alength, blength));
+			return Min(distance, max + 1);
+		}
+	}
+#endif
 	if (alength == blength && memcmp(a, b, alength) == 0)
 		return 0;
-	max = Min(max, Max(alength, blength));
 	if (!bytes_as_they_stand(&bytes, a, alength, b, blength))
 		return alignment_characters(a, alength, b, blength, max);
 	if (abs(alength - blength) > max)
 		return max + 1;
 	if (alength == 0 || blength == 0)
-		return Max(alength, blength);
+		return longest;
 	return alignment_bytes(&bytes, max);
 }
 

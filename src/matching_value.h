@@ -21,6 +21,7 @@
 #define REFERRAL_MATCHING_VALUE_H
 
 #include "fmgr.h"
+#include "utils/date.h"
 
 /* Of the layout and of the normaliser; a value of another version is refused. */
 #define DEMOGRAPHICS_VERSION	1
@@ -79,6 +80,7 @@ typedef struct DemographicsItem
 
 #define DEMO_MAX_LENGTH			120		/* bytes of an item; a longer text is cut at a character */
 #define DEMO_MAX_ITEMS			12		/* of a kind; more are dropped */
+#define DEMO_MAX_BIRTH_ORDER	20
 
 typedef struct Demographics
 {
@@ -123,6 +125,18 @@ typedef struct DemographicsDraft DemographicsDraft;
 
 extern DemographicsDraft *demographics_begin(void);
 extern void demographics_add(DemographicsDraft *draft, DemographicsKind kind, const char *text, int length);
+
+/* A line of an address: number, street and unit are found in it. */
+extern void demographics_add_address(DemographicsDraft *draft, const char *text, int length);
+
+/* An identifier with its system, which may be empty. */
+extern void demographics_add_identifier(DemographicsDraft *draft, const char *system, int system_length,
+										const char *value, int length);
+extern void demographics_set_birth_text(DemographicsDraft *draft, const char *text, int length);
+extern void demographics_set_birth_date(DemographicsDraft *draft, DateADT date);
+extern void demographics_set_sex(DemographicsDraft *draft, const char *text, int length);
+extern void demographics_set_multiple_birth(DemographicsDraft *draft, bool multiple);
+extern void demographics_set_birth_order(DemographicsDraft *draft, int order);
 extern Demographics *demographics_finish(DemographicsDraft *draft);
 
 #endif							/* REFERRAL_MATCHING_VALUE_H */
