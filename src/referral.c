@@ -16,6 +16,7 @@
 #include "compat.h"
 #include "entity.h"
 #include "journal.h"
+#include "matching_find.h"
 #include "rule.h"
 #include "security.h"
 #include "table_writer.h"
@@ -38,5 +39,6 @@ _PG_init(void)
 	journal_write_init();
 	journal_move_init();
 	sla_view_init();
+	matching_index_init();
 	MarkGUCPrefixReserved("referral");	/* all are defined now */
 }
