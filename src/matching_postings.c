@@ -312,7 +312,11 @@ unite(const Postings *postings, int npostings, ItemPointerData **tids)
 	for (int i = 0; i < n; i++)
 	{
 		if (i == 0 || numbers[i] != numbers[i - 1])
-			ItemPointerSet(&(*tids)[distinct++], numbers[i] >> 16, numbers[i] & 0xffff);
+		{
+			/* a macro before PostgreSQL 16, which takes its arguments twice */
+			ItemPointerSet(&(*tids)[distinct], numbers[i] >> 16, numbers[i] & 0xffff);
+			distinct++;
+		}
 	}
 	pfree(numbers);
 	return distinct;
