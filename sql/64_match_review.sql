@@ -65,7 +65,7 @@ BEGIN
     FROM (SELECT p.org_id, p.patient_id AS a, m.patient_id AS b
           FROM asked x
           JOIN referral.patient p ON p.org_id = x.org_id AND p.patient_id = x.patient_id AND p.merged_into IS NULL
-          CROSS JOIN LATERAL referral.find_matches(p.org_id, p.demographics, 100) m
+          CROSS JOIN LATERAL referral.find_matches(p.org_id, p.demographics, 100, p.patient_id) m
           UNION ALL
           -- those of before, which may be none any more
           SELECT k.org_id, k.patient_id, k.duplicate_id
@@ -544,17 +544,17 @@ DECLARE
 BEGIN
     -- one refresh at a time
     PERFORM pg_advisory_xact_lock('referral.refresh_match_frequencies()'::regprocedure::oid::bigint);
-    WITH person AS (
-        SELECT p.demographics::text::jsonb AS names FROM referral.patient p WHERE p.merged_into IS NULL),
-    name AS (
-        SELECT k.kind, replace(n.name #>> '{}', ' ', '') AS name
-        FROM person p CROSS JOIN (VALUES ('family'), ('given')) k (kind)
-        CROSS JOIN LATERAL jsonb_path_query(p.names -> k.kind, '$[*]') n (name)),
-    counted AS (
-        SELECT n.kind, referral.match_term_hash(n.name)::bigint AS term_hash, count(*) AS n
-        FROM name n GROUP BY 1, 2 HAVING count(*) >= 3
+    WITH person AS MATERIALIZED (
+        SELECT p.demographics::jsonb AS names FROM referral.patient p WHERE p.merged_into IS NULL),
+    counted AS MATERIALIZED (
+        -- a whole name, as the scoring looks it up: its words without what stands between them
+        SELECT n.kind, referral.match_term_hash(n.name) AS term_hash, count(*) AS n
+        FROM (SELECT k.kind, translate(v.name #>> '{}', ' -', '') AS name
+              FROM person p CROSS JOIN (VALUES ('family'), ('given')) k (kind)
+              CROSS JOIN LATERAL jsonb_path_query(p.names -> k.kind, '$[*]') v (name)) n
+        GROUP BY 1, 2 HAVING count(*) >= 3
         UNION ALL
-        SELECT n.kind || '_total', 0, count(*) FROM name n GROUP BY 1),
+        SELECT 'people', 0, count(*) FROM person HAVING count(*) > 0),
     gone AS (
         DELETE FROM referral.match_frequency f
         WHERE NOT EXISTS (SELECT FROM counted c WHERE c.kind = f.kind AND c.term_hash = f.term_hash)
@@ -570,7 +570,7 @@ BEGIN
     RETURN written;
 END $$;
 COMMENT ON FUNCTION referral.refresh_match_frequencies() IS
-'Counts over all patients that are not merged away how many have each family and given name, and writes referral.match_frequency: names of three or more patients, and those whose number has changed by more than a tenth. Returns how many rows it wrote. A daily job, for the owner of the model.';
+'Counts over all patients that are not merged away how many there are and how many have each family and given name, and writes referral.match_frequency: names of three or more patients, where the number has changed by more than a tenth. Returns how many rows it wrote. A daily job, for the owner of the model.';
 
 REVOKE ALL ON FUNCTION referral.write_candidates(bigint[], bigint[], bigint[]), referral.rescore_patients(bigint[], bigint[]), referral.match_model_version(),
     referral.rescore_patient(bigint, bigint), referral.load_duplicates(bigint), referral.match_on_write(),

@@ -71,6 +71,9 @@ extern void matching_score(const MatchModel *model, const Demographics *a, const
 
 /* By how many bits a certain match has to be ahead of the next candidate. */
 extern double matching_model_margin(const MatchModel *model);
+
+/* The probability from which two records are graded possible. */
+extern double matching_model_possible(const MatchModel *model);
 extern const char *matching_grade_name(MatchGrade grade);
 
 #endif							/* REFERRAL_MATCHING_H */

@@ -17,6 +17,7 @@
 #include "entity.h"
 #include "journal.h"
 #include "match_review.h"
+#include "matching_find.h"
 #include "rule.h"
 #include "security.h"
 #include "table_writer.h"
@@ -40,5 +41,6 @@ _PG_init(void)
 	journal_move_init();
 	sla_view_init();
 	match_review_init();
+	matching_index_init();
 	MarkGUCPrefixReserved("referral");	/* all are defined now */
 }

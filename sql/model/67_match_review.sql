@@ -83,24 +83,13 @@ COMMENT ON COLUMN referral.match_decision.decision IS 'link: one person (merge_p
 COMMENT ON COLUMN referral.match_decision.source IS 'review: somebody decided about the pair; merge, unmerge: it follows from that.';
 COMMENT ON COLUMN referral.match_decision.probability IS 'What the score said when it was decided, and grade; null when the pair was not scored.';
 
--- Hashes of names: for nobody but the owner.
-CREATE TABLE IF NOT EXISTS referral.match_frequency (
-    kind text NOT NULL CHECK (kind IN ('family', 'given', 'family_total', 'given_total')),
-    term_hash bigint NOT NULL,
-    n bigint NOT NULL CHECK (n > 0),
-    PRIMARY KEY (kind, term_hash)
-);
-COMMENT ON TABLE referral.match_frequency IS
-'How many patients have a family or given name, as hashes of the normalised name, for names that three or more have; family_total and given_total (term_hash 0): how many patients have any. Written by refresh_match_frequencies(), read by the scoring.';
-
 SELECT referral.lay_trigger('referral.match_decision', 'decision_guard', 'BEFORE INSERT OR UPDATE', 'ROW', 'referral.match_decision_guard()');
 SELECT referral.lay_trigger('referral.match_decision', 'decision_lock', 'BEFORE INSERT', 'ROW', 'referral.match_decision_lock()');
 SELECT referral.lay_trigger('referral.match_decision', 'decision_holds', 'AFTER INSERT', 'ROW', 'referral.match_decision_holds()');
 SELECT referral.track_table('referral.match_decision', 'match_decision', 'decision_id');
 SELECT referral.secure_table('referral.' || t) FROM unnest(ARRAY['match_queue', 'match_candidate', 'match_decision']) t;
 -- the name sorts after journal's
-SELECT referral.lay_trigger('referral.patient', 'match_on_write', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW', 'referral.match_on_write()')
-WHERE EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = 'referral.patient'::regclass AND a.attname = 'demographics');
+SELECT referral.lay_trigger('referral.patient', 'match_on_write', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW', 'referral.match_on_write()');
 
 -- A pair is for those who see both patients, also where a site has policies of its own on referral.patient.
 DO $do$

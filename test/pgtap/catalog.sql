@@ -31,6 +31,12 @@ INSERT INTO public.exception VALUES
     ('SQL and PL/pgSQL functions pin search_path', 'referral.tick(timestamp with time zone)', 'a procedure that commits can have no SET clause'),
     ('refuses TRUNCATE', 'seal_tile', 'by trigger append_only_truncate, which is ENABLE ALWAYS');
 
+INSERT INTO public.exception VALUES
+    ('has a guard', 'match_queue', 'a queue'), ('is journaled', 'match_queue', 'a queue'),
+    ('has a guard', 'match_candidate', 'follows the two patients'),
+    ('is journaled', 'match_candidate', 'follows from the journal of the two patients and of decisions'),
+    ('SQL and PL/pgSQL functions pin search_path', 'referral.process_match_queue(integer)', 'a procedure that commits can have no SET clause');
+
 CREATE VIEW public.relation AS
 SELECT c.*, EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'org_id'
                     AND NOT a.attisdropped) AS per_org,

@@ -158,7 +158,7 @@ RESET SESSION AUTHORIZATION;
 
 CREATE FUNCTION public.fill(org bigint) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-    r bigint; p bigint; d bigint; y bigint; s bigint; c bigint;
+    r bigint; p bigint; d bigint; y bigint; s bigint; c bigint; p2 bigint;
 BEGIN
     PERFORM set_config('referral.org_id', org::text, true);
     INSERT INTO referral.site (name) VALUES ('Site of ' || org) RETURNING site_id INTO s;
@@ -185,12 +185,14 @@ BEGIN
     INSERT INTO referral.sla_breach_review (org_id, clock_id, cause) VALUES (org, c, 'SECRETMARKER');
     INSERT INTO referral.escalation (org_id, clock_id, cycle, level, entity_id, entity, policy, planned_at, fired_at, action, outcome)
     VALUES (org, c, 1, 1, r, 'referral', 'triage', now(), now(), 'notify', 'done');
+    INSERT INTO referral.patient (family) VALUES ('SECRETMARKER') RETURNING patient_id INTO p2;
+    PERFORM referral.decide_match(org, p, p2, 'defer', 'SECRETMARKER', current_date + 30);
     PERFORM set_config('referral.org_id', '', true);
 END $$;
 SELECT public.fill(o) FROM unnest(ARRAY[1, 2]) o \g /dev/null
 SELECT referral_id AS ref1 FROM referral.referral WHERE org_id = 1 \gset
 SELECT referral_id AS ref2 FROM referral.referral WHERE org_id = 2 \gset
-SELECT patient_id AS pat2 FROM referral.patient WHERE org_id = 2 \gset
+SELECT min(patient_id) AS pat2 FROM referral.patient WHERE org_id = 2 \gset
 SELECT isnt(:ref1::bigint, :ref2::bigint, 'the two organisations'' ids differ');
 
 GRANT ALL ON ALL TABLES IN SCHEMA referral TO security_everything;
@@ -235,8 +237,8 @@ BEGIN
         GET DIAGNOSTICS n = ROW_COUNT;
         RETURN NEXT is(n, 0::bigint, t.name || ': it deletes no others');
         SELECT * INTO r FROM public.refused(public.copy_row(t.relid, '{"org_id": 2}'));
-        -- a review is looked at by its trigger first, which finds no such breach in organisation 2
-        RETURN NEXT CASE WHEN t.name = 'referral.sla_breach_review' THEN is(r.code, 'RF019', t.name || ': it inserts no row of organisation 2')
+        -- a review and a decision are looked at by a trigger first, which finds no such breach or patients in organisation 2
+        RETURN NEXT CASE WHEN t.name IN ('referral.sla_breach_review', 'referral.match_decision') THEN is(r.code, 'RF019', t.name || ': it inserts no row of organisation 2')
             ELSE is(r.code || ' ' || r.message,
                     format('42501 new row violates row-level security policy for table "%s"', split_part(t.name, '.', 2)),
                     t.name || ': it inserts no row of organisation 2') END;
@@ -487,6 +489,14 @@ FROM unnest(ARRAY['sla_status', 'sla_adherence', 'breach', 'open_escalation', 'r
 UNION ALL
 SELECT v, 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor integration'
 FROM unnest(ARRAY['breach_risk', 'stalled_referral']) v;
+INSERT INTO public.expected
+SELECT v, 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor integration'
+FROM unnest(ARRAY['match_candidate', 'match_decision', 'duplicate_review']) v
+UNION ALL
+SELECT 'match_decision.' || c, 'INSERT', 'admin coordinator'
+FROM unnest(ARRAY['org_id', 'patient_id', 'duplicate_id', 'decision', 'defer_until', 'reason']) c
+UNION ALL
+SELECT 'match_queue', 'SELECT', 'admin auditor';
 -- what an analyst sees of a referral: the operation, not the patient
 INSERT INTO public.expected
 SELECT 'referral.' || c, 'SELECT', 'analyst'
@@ -584,6 +594,10 @@ SELECT f, 'PUBLIC' FROM unnest(ARRAY['calendar_in', 'calendar_out', 'calendar_re
 INSERT INTO public.expected_function
 SELECT f, 'PUBLIC' FROM unnest(ARRAY['demographics', 'demographics', 'demographics', 'demographics_eq', 'demographics_hash', 'demographics_hash_extended',
     'demographics_in', 'demographics_ne', 'demographics_out', 'demographics_recv', 'demographics_send', 'demographics_to_jsonb', 'patient_demographics']) f;
+INSERT INTO public.expected_function VALUES
+    ('decide_match', 'referral_admin referral_coordinator'), ('rescore_patient', 'referral_admin referral_coordinator'),
+    ('load_duplicates', 'referral_admin'),
+    ('match_cluster', 'referral_admin referral_approver referral_auditor referral_authorizer referral_clinician referral_coordinator referral_integration referral_scheduler');
 SELECT results_eq(
     $$SELECT p.proname::text COLLATE "C",
              string_agg(coalesce(g.rolname::text, 'PUBLIC'), ' ' ORDER BY g.rolname) COLLATE "C"
