@@ -76,18 +76,23 @@ COMMENT ON FUNCTION referral.merge_field(text) IS
 
 CREATE FUNCTION referral.merge_rules() RETURNS TABLE (field text, lead text, rule text, is_array boolean)
 LANGUAGE sql STABLE ROWS 30 SET search_path = pg_catalog, pg_temp AS $$
-    SELECT a.attname::text, f.lead,
-           coalesce((SELECT r.rule FROM referral.merge_rule r JOIN referral.rule_version v USING (rule_version_id)
-                     WHERE v.status = 'active' AND r.field = f.lead ORDER BY r.merge_rule_id DESC LIMIT 1),
-                    CASE WHEN t.typcategory = 'A' THEN 'union' ELSE 'duplicate_when_null' END),
-           t.typcategory = 'A'
-    FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid CROSS JOIN LATERAL referral.merge_field(a.attname) f (lead)
-    WHERE a.attrelid = 'referral.patient'::regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
-      AND a.attname NOT IN ('org_id', 'patient_id', 'version', 'active', 'merged_into')
-    ORDER BY a.attnum
+    WITH field AS (
+        SELECT a.attnum, a.attname::text AS name, referral.merge_field(a.attname::text) AS lead, t.typcategory = 'A' AS is_array,
+               EXISTS (SELECT FROM pg_index i WHERE i.indrelid = a.attrelid AND i.indisunique AND a.attnum = ANY (i.indkey)) AS is_unique
+        FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+        WHERE a.attrelid = 'referral.patient'::regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+          AND a.attname NOT IN ('org_id', 'patient_id', 'version', 'active', 'merged_into'))
+    SELECT f.name, f.lead,
+           CASE WHEN bool_or(f.is_unique) OVER (PARTITION BY f.lead) THEN 'survivor'
+                ELSE coalesce((SELECT r.rule FROM referral.merge_rule r JOIN referral.rule_version v USING (rule_version_id)
+                               WHERE v.status = 'active' AND r.field = f.lead ORDER BY r.merge_rule_id DESC LIMIT 1),
+                              CASE WHEN f.is_array THEN 'union' ELSE 'duplicate_when_null' END) END,
+           f.is_array
+    FROM field f
+    ORDER BY f.attnum
 $$;
 COMMENT ON FUNCTION referral.merge_rules() IS
-'How the fields of a patient survive a merge, in the order of the columns: by the active rule for the field that leads its group (lead), else union for arrays and duplicate_when_null for all others.';
+'How the fields of a patient survive a merge, in the order of the columns: by the active rule for the field that leads its group (lead), else union for arrays and duplicate_when_null for all others. What is in a unique index stays as it is (survivor): the duplicate keeps its value.';
 
 CREATE FUNCTION referral.merge_newest(org_id bigint, survivor bigint, duplicate bigint, fields text[]) RETURNS bigint
 LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$

@@ -1,5 +1,5 @@
 -- Merging and unmerging patients: what survives, what is re-pointed, what comes back, what is to be decided, who may.
-SELECT plan(201);
+SELECT plan(202);
 \ir ../lib/refused.sql
 \ir ../lib/make_workflow.sql
 SET timezone = 'UTC';
@@ -340,6 +340,13 @@ SELECT is((SELECT (a.nickname, a.scores, a.weight, a.seen, a.extra::text, a.dige
           (SELECT (b.nickname, '{1,2,3}'::integer[], b.weight, b.seen, b.extra::text, b.digest, false) FROM referral.patient b WHERE patient_id = 211), 'they survive by the same rules, exactly, whatever the session''s settings');
 SELECT referral.unmerge_patient(1, :own, 'y') \g /dev/null
 SELECT is((row_of(210), row_of(211)), (SELECT (a, b) FROM before210), 'and are as they were after it');
+
+CREATE UNIQUE INDEX one_identifier ON referral.patient (org_id, identifier_system, identifier) WHERE patient_id IN (212, 213);
+INSERT INTO referral.patient (patient_id, identifier_system, identifier) VALUES (212, NULL, NULL), (213, 'mrn', 'U1');
+SELECT referral.merge_patient(1, 212, 213, 'x') AS own \gset
+SELECT is((SELECT (identifier, other_identifiers)::text FROM referral.patient WHERE patient_id = 212), '(,{mrn|U1})', 'what must be unique stays where it is');
+SELECT referral.unmerge_patient(1, :own, 'y') \g /dev/null
+DROP INDEX referral.one_identifier;
 
 -- 7. Whatever is in the rows: merged and unmerged, they are the same
 
