@@ -6,6 +6,11 @@ LANGUAGE C AS 'MODULE_PATHNAME', 'rows_as_owner';
 COMMENT ON FUNCTION referral.rows_as_owner(regclass, name, name, name[], bigint, bigint, bigint, jsonb) IS
 'Keys, as an array of {"key column": value}, of the rows of a table that refer to an id; with to_id they refer to that from now on. keys: only these rows; null: all. With the rights of the table''s owner, whose triggers may run. Null when there is no such row, and for null but in to_id and keys. For merge_patient() and its like.';
 
+CREATE FUNCTION referral.sees_patient(org_id bigint, patient_id bigint) RETURNS boolean
+LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'sees_patient';
+COMMENT ON FUNCTION referral.sees_patient(bigint, bigint) IS
+'Does the role that the session acts as see the patient, whatever policies there are on referral.patient? For functions that run with the owner''s rights. True when it may not read patients at all, so that a function of somebody else must answer for it; null for null.';
+
 CREATE FUNCTION referral.survivor_of(org_id bigint, patient_id bigint) RETURNS bigint
 LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
     WITH RECURSIVE way AS (
@@ -38,7 +43,6 @@ LANGUAGE sql STABLE ROWS 5 SET search_path = pg_catalog, pg_temp AS $$
       -- these are about the records themselves
       AND o.conrelid <> ALL (ARRAY(SELECT c.oid FROM pg_class c WHERE c.relnamespace = 'referral'::regnamespace
                                    AND c.relname IN ('patient_merge', 'merge_reattribution', 'match_candidate', 'match_decision', 'match_queue')))
-      AND (o.conrelid, p.attname) <> (to_regclass('referral.patient'), 'merged_into')
 $$;
 COMMENT ON FUNCTION referral.patient_references() IS
 'The columns that refer to referral.patient by foreign key, in any schema: what merge_patient() points to the survivor. key_columns: what names a row, its id as an entity or its primary key without the organisation; null when it has none. Not the tables about matching and merging themselves.';
@@ -221,7 +225,7 @@ BEGIN
         -- FOR UPDATE: new rows that refer to them have to wait as well
         FOR id IN SELECT x.patient_id FROM referral.patient x
                   WHERE x.org_id = lock_patients.org_id AND x.patient_id = ANY (patients) ORDER BY x.patient_id FOR UPDATE LOOP
-            found_ids := found_ids || id;
+            found_ids := found_ids || CASE WHEN referral.sees_patient(org_id, id) THEN ARRAY[id] ELSE '{}' END;
         END LOOP;
     END IF;
     IF EXISTS (SELECT FROM unnest(patients) n WHERE n IS NULL OR n <> ALL (found_ids)) THEN
@@ -275,6 +279,9 @@ BEGIN
     IF survivor = duplicate THEN
         detail := 'Both are the same record.';
         hint := 'Name another survivor.';
+    ELSIF NOT (referral.sees_patient(org_id, survivor_last) AND referral.sees_patient(org_id, duplicate_last)) THEN
+        detail := 'One of them was merged into a patient that is not visible to the session.';
+        hint := 'Ask somebody who sees all of them.';
     ELSIF survivor_last = duplicate_last THEN
         detail := format('Both are patient %s already.', survivor_last);
         hint := format('The survivor is patient %s; to turn it round, unmerge first.', survivor_last);
@@ -433,7 +440,8 @@ DECLARE
     m referral.patient_merge;
 BEGIN
     SELECT * INTO m FROM referral.patient_merge x WHERE x.org_id = lock_merge.org_id AND x.merge_id = lock_merge.merge_id;
-    IF m.merge_id IS NULL OR referral.may_change_org(m.org_id) IS NOT TRUE THEN
+    IF m.merge_id IS NULL OR referral.may_change_org(m.org_id) IS NOT TRUE
+       OR NOT (referral.sees_patient(m.org_id, m.survivor_id) AND referral.sees_patient(m.org_id, m.duplicate_id)) THEN
         RAISE EXCEPTION 'there is no merge % in organisation %', lock_merge.merge_id, lock_merge.org_id
             USING ERRCODE = 'RF019', DETAIL = 'It does not exist or is not visible to the session.', HINT = 'See referral.patient_merge.';
     END IF;
@@ -647,7 +655,7 @@ $$;
 COMMENT ON FUNCTION referral.find_duplicate_referrals(bigint, interval) IS
 'Pairs of referrals that may ask for the same thing twice: of one patient (whoever he was merged into), not ended, received within the period, with the same service code, or specialty and reason where one has no service code, or the same placer order number. grade: certain (same order), probable, possible; score from 0.5 to 1; reasons: what agrees. Reads with the caller''s rights. No rows for null.';
 
-REVOKE ALL ON FUNCTION referral.rows_as_owner(regclass, name, name, name[], bigint, bigint, bigint, jsonb), referral.merge_rule_check(),
+REVOKE ALL ON FUNCTION referral.sees_patient(bigint, bigint), referral.rows_as_owner(regclass, name, name, name[], bigint, bigint, bigint, jsonb), referral.merge_rule_check(),
     referral.require_merge(bigint, text, text), referral.lock_patients(bigint, bigint[]), referral.change_patient(bigint, bigint, jsonb),
     referral.merge_patient(bigint, bigint, bigint, text), referral.repoint(regclass, name, name, name[], bigint, bigint, bigint, jsonb),
     referral.lock_merge(bigint, bigint), referral.restore_patient(bigint, bigint, jsonb, jsonb), referral.return_references(bigint, bigint),

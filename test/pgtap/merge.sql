@@ -1,5 +1,5 @@
 -- Merging and unmerging patients: what survives, what is re-pointed, what comes back, what is to be decided, who may.
-SELECT plan(202);
+SELECT plan(209);
 \ir ../lib/refused.sql
 \ir ../lib/make_workflow.sql
 SET timezone = 'UTC';
@@ -532,7 +532,32 @@ SELECT again(504, 505);
 SELECT is(code, 'done', 'until it is decided anew') FROM refused('SELECT referral.merge_patient(1, 504, 505, ''x'')');
 \endif
 
--- 11. Nobody's data in messages
+-- 11. Patients that a policy of the site's own hides
+
+CREATE POLICY discreet ON referral.patient AS RESTRICTIVE TO merge_jane USING (family <> 'Hidden');
+INSERT INTO referral.patient (patient_id, family) VALUES (600, 'Seen'), (601, 'Hidden'), (602, 'Seen');
+SELECT referral.merge_patient(1, 601, 602, 'x') AS hidden \gset
+UPDATE referral.patient SET family = 'Hidden' WHERE patient_id = 601;
+SET SESSION AUTHORIZATION merge_jane;
+SELECT is(refusal(s), expected, 'a patient that the session does not see: ' || s) FROM (VALUES
+    ('SELECT referral.merge_patient(1, 600, 601, ''x'')', 'RF019 there is no patient 601 in organisation 1 | It does not exist or is not visible to the session. | Check org_id and patient_id.'),
+    ('SELECT referral.merge_patient(1, 601, 600, ''x'')', 'RF019 there is no patient 601 in organisation 1 | It does not exist or is not visible to the session. | Check org_id and patient_id.'),
+    ('SELECT referral.merge_patient(1, 602, 600, ''x'')', 'RF015 patient 600 cannot be merged into patient 602 | One of them was merged into a patient that is not visible to the session. | Ask somebody who sees all of them.'),
+    (format('SELECT referral.unmerge_patient(1, %s, ''x'')', :hidden), format('RF019 there is no merge %s in organisation 1 | It does not exist or is not visible to the session. | See referral.patient_merge.', :hidden))) v (s, expected);
+SELECT is((SELECT count(*) FROM referral.patient_merge WHERE merge_id = :hidden) + (SELECT count(*) FROM referral.patient_link WHERE merge_id = :hidden)
+          + (SELECT count(*) FROM referral.merge_reattribution WHERE merge_id = :hidden), 0::bigint, 'its merges are hidden, too');
+SELECT is(referral.survivor_of(1, 602), NULL, 'and who he was merged into');
+RESET SESSION AUTHORIZATION;
+-- a function of the site's own answers for those who may not read patients at all
+CREATE ROLE merge_clerk LOGIN;
+INSERT INTO referral.organization_member (org_id, login) VALUES (1, 'merge_clerk');
+CREATE FUNCTION public.merge_for_me(a bigint, b bigint) RETURNS bigint LANGUAGE sql SECURITY DEFINER AS $$SELECT referral.merge_patient(1, a, b, 'at the desk')$$;
+SET SESSION AUTHORIZATION merge_clerk;
+SELECT is(code, 'done', 'a function with other rights may merge') FROM refused('SELECT public.merge_for_me(600, 601)');
+RESET SESSION AUTHORIZATION;
+DROP POLICY discreet ON referral.patient;
+
+-- 12. Nobody's data in messages
 
 SELECT is((SELECT count(*) FROM referral.patient WHERE merged_into IS NOT NULL AND active), 0::bigint, 'who was merged is not active');
 SELECT * FROM finish();

@@ -1,5 +1,5 @@
 -- Who acts, for which organisations, with which rights; and what a hostile login may try.
-SELECT plan(407);
+SELECT plan(406);
 \ir ../lib/refused.sql
 
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
@@ -283,7 +283,7 @@ BEGIN
         RETURN NEXT is(public.code(public.copy_row(k.relation, jsonb_build_object(k.referring, CASE k.target
                            WHEN 'referral.referral'::regclass THEN current_setting('security.ref2')::bigint
                            ELSE current_setting('security.other')::bigint END))),
-                       CASE WHEN k.relation = 'referral.sla_breach_review'::regclass THEN 'RF019' WHEN k.referring = 'merged_into' THEN 'RF015' ELSE '23503' END, format('%s: %s of another organisation cannot be referred to', k.relation, k.referring));
+                       CASE WHEN k.relation = 'referral.sla_breach_review'::regclass THEN 'RF019' ELSE '23503' END, format('%s: %s of another organisation cannot be referred to', k.relation, k.referring));
     END LOOP;
 END $$;
 RESET SESSION AUTHORIZATION;
