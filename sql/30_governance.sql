@@ -310,6 +310,8 @@ BEGIN
     INSERT INTO referral.stall_threshold (rule_version_id, state, scope_org_id, threshold)
     SELECT draft, s.state, s.scope_org_id, s.threshold
     FROM referral.stall_threshold s WHERE s.rule_version_id = copy_rule_version.rule_version_id;
+    INSERT INTO referral.merge_rule (rule_version_id, field, rule)
+    SELECT draft, m.field, m.rule FROM referral.merge_rule m WHERE m.rule_version_id = copy_rule_version.rule_version_id;
     FOR w IN SELECT * FROM referral.workflow x
              WHERE x.rule_version_id = copy_rule_version.rule_version_id ORDER BY x.workflow_id LOOP
         INSERT INTO referral.workflow (rule_version_id, entity, name, title, applies_when, priority,
