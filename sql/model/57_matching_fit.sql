@@ -53,3 +53,6 @@ GRANT SELECT ON referral.match_fit, referral.match_fit_round
     TO referral_admin, referral_rule_author, referral_rule_approver, referral_auditor;
 GRANT INSERT, DELETE ON referral.match_fit, referral.match_fit_round TO referral_rule_author;
 GRANT EXECUTE ON FUNCTION referral.fit_match_model(regclass, name, bigint, text) TO referral_rule_author;
+GRANT EXECUTE ON FUNCTION referral.compare_match_models(bigint, bigint, regclass, name, bigint, integer),
+    referral.match_model_differences(bigint, bigint, regclass, name, name, bigint, integer)
+    TO referral_admin, referral_rule_author, referral_rule_approver;
