@@ -53,6 +53,9 @@
 #define MIN_FIELD_MATCHES	10
 #define MIN_FIELD_RANDOM	1000
 
+/* Fewer than about so many random pairs say nothing of how fields depend on each other. */
+#define DEPENDENCE_PAIRS	5
+
 /* What people of one household share; the same as in the score. */
 #define HOUSEHOLD_FIELDS \
 	(1 << FIELD_FAMILY | 1 << FIELD_PHONE | 1 << FIELD_ADDRESS | 1 << FIELD_LOCALITY | 1 << FIELD_MOTHER)
@@ -93,9 +96,12 @@ typedef struct Fit
 	LevelTable	m;
 	LevelTable	u;
 	LevelTable	weight;			/* log2(m / u); 0 where the model has no such level */
+	double		dependence[GIVEN_LEVELS][FAMILY_LEVELS][SEX_LEVELS];	/* of names and sex; see below */
 	bool		kept_m[MATCH_FIELDS][MATCH_MAX_LEVELS];
 	bool		kept_u[MATCH_FIELDS][MATCH_MAX_LEVELS];
 	bool		met[MATCH_FIELDS][MATCH_MAX_LEVELS];	/* among pairs with a key in common */
+	double		namesakes_expected[SEX_LEVELS];	/* among all pairs, if names and sex were independent */
+	double		namesakes[SEX_LEVELS];	/* found */
 	double		share;			/* of pairs that are of one person, among all */
 	double		matches;
 	double		all_pairs;
@@ -138,12 +144,16 @@ prior_bits(const Fit *fit)
 	return log2(fit->share / (1 - fit->share));
 }
 
-/* The score of a pattern, as matching_score() has it but for how common the names are. */
+/*
+ * The score of a pattern, as matching_score() has it but for how common the
+ * names are, and for what names and sex have to do with each other.
+ */
 static double
 pattern_bits(const Fit *fit, uint64 levels)
 {
 	double		cap = (double) fit->model.household_cap / MATCH_BIT;
-	double		bits = prior_bits(fit);
+	double		bits = prior_bits(fit) - fit->dependence[level_of(levels, FIELD_GIVEN)]
+		[level_of(levels, FIELD_FAMILY)][level_of(levels, FIELD_SEX)];
 	double		household = 0;
 
 	for (int f = 0; f < MATCH_FIELDS; f++)
@@ -170,24 +180,39 @@ compare_people(const Fit *fit, int a, int b)
 	return levels;
 }
 
+static inline bool
+same_names(uint64 levels)
+{
+	return level_of(levels, FIELD_GIVEN) == GIVEN_EXACT && level_of(levels, FIELD_FAMILY) == FAMILY_EXACT;
+}
+
 /* ---------- u, from random pairs ---------- */
+
+typedef struct RandomCounts
+{
+	LevelTable	levels;
+	double		names[GIVEN_LEVELS][FAMILY_LEVELS][SEX_LEVELS];
+} RandomCounts;
 
 /*
  * Some random pairs are of one person all the same, and would spoil what rarely
- * agrees by chance: each counts by how likely it is of two.
+ * agrees by chance: those that the model takes for such do not count.
  */
 static void
-count_random_pair(Fit *fit, int a, int b, LevelTable counts)
+count_random_pair(Fit *fit, int a, int b, RandomCounts *counts)
 {
 	uint64		levels = compare_people(fit, a, b);
-	double		weight = 1 / (1 + exp2(pattern_bits(fit, levels)));
 
+	if (pattern_bits(fit, levels) >= 0)
+		return;
 	for (int f = 0; f < MATCH_FIELDS; f++)
-		counts[f][level_of(levels, f)] += weight;
+		counts->levels[f][level_of(levels, f)]++;
+	counts->names[level_of(levels, FIELD_GIVEN)][level_of(levels, FIELD_FAMILY)]
+		[level_of(levels, FIELD_SEX)]++;
 }
 
 static void
-count_random_pairs(Fit *fit, LevelTable counts)
+count_random_pairs(Fit *fit, RandomCounts *counts)
 {
 	int64		n = fit->sample->npeople;
 	uint64		state = matching_sample_mix(fit->sample->seed);
@@ -216,11 +241,8 @@ count_random_pairs(Fit *fit, LevelTable counts)
 
 /* Half a pair is added to each level that was found; the others keep what they had. */
 static void
-estimate_u(Fit *fit)
+estimate_levels(Fit *fit, LevelTable counts)
 {
-	LevelTable	counts = {{0}};
-
-	count_random_pairs(fit, counts);
 	for (int f = 0; f < MATCH_FIELDS; f++)
 	{
 		double		total = 0;
@@ -240,6 +262,53 @@ estimate_u(Fit *fit)
 	}
 }
 
+static double
+dependence_bits(double found, double expected)
+{
+	return log2((found + DEPENDENCE_PAIRS) / (expected + DEPENDENCE_PAIRS));
+}
+
+/*
+ * Who has the same first name is mostly of the same sex, and first names go
+ * with family names by language.  So strangers agree on all of them more often
+ * than u of each would have it, which must not be taken for records of one
+ * person: how much more is counted, in bits, and counts against a pair.
+ */
+static void
+estimate_dependence(Fit *fit, RandomCounts *counts)
+{
+	for (int s = 0; s < SEX_LEVELS; s++)
+	{
+		double		sex = s == LEVEL_UNKNOWN ? 1 : fit->u[FIELD_SEX][s];
+		double		total = 0;
+
+		for (int g = 1; g < GIVEN_LEVELS; g++)
+			for (int f = 1; f < FAMILY_LEVELS; f++)
+				total += s == LEVEL_UNKNOWN ? counts->names[g][f][s] :
+					counts->names[g][f][SEX_SAME] + counts->names[g][f][SEX_DIFFERENT];
+		for (int g = 1; g < GIVEN_LEVELS; g++)
+			for (int f = 1; f < FAMILY_LEVELS; f++)
+			{
+				double		expected = total * fit->u[FIELD_GIVEN][g] * fit->u[FIELD_FAMILY][f] * sex;
+
+				fit->dependence[g][f][s] = dependence_bits(counts->names[g][f][s], expected);
+				if (g == GIVEN_EXACT && f == FAMILY_EXACT)
+					fit->namesakes_expected[s] = expected * fit->all_pairs / fit->random_pairs;
+			}
+	}
+}
+
+static void
+estimate_u(Fit *fit)
+{
+	RandomCounts *counts = palloc0_object(RandomCounts);
+
+	count_random_pairs(fit, counts);
+	estimate_levels(fit, counts->levels);
+	estimate_dependence(fit, counts);
+	pfree(counts);
+}
+
 /* ---------- Patterns ---------- */
 
 static void
@@ -248,6 +317,7 @@ count_pair(void *arg, int a, int b, uint32 free)
 	Fit		   *fit = arg;
 	PatternKey	key = {compare_people(fit, a, b), free};
 	PatternEntry *entry;
+	double		bits;
 	bool		found;
 
 	fit->pairs++;
@@ -258,7 +328,10 @@ count_pair(void *arg, int a, int b, uint32 free)
 		if (level_of(key.levels, f) == LEVEL_UNKNOWN)
 			key.free &= ~(UINT64CONST(1) << f);
 	}
-	if (pattern_bits(fit, key.levels) < HOPELESS_BITS)
+	bits = pattern_bits(fit, key.levels);
+	if (same_names(key.levels) && bits < 0)
+		fit->namesakes[level_of(key.levels, FIELD_SEX)]++;
+	if (bits < HOPELESS_BITS)
 		return;
 	entry = hash_search(fit->table, &key,
 						hash_get_num_entries(fit->table) < MAX_PATTERNS ? HASH_ENTER : HASH_FIND,
@@ -307,6 +380,10 @@ collect_patterns(Fit *fit)
 		fit->patterns[fit->npatterns++].weight = entry->pairs - entry->equal + entry->equal * share;
 	}
 	hash_destroy(fit->table);
+	/* who has the same names is always found, so that a sample of random pairs need not tell how many */
+	for (int s = 0; s < SEX_LEVELS; s++)
+		fit->dependence[GIVEN_EXACT][FAMILY_EXACT][s] =
+			dependence_bits(fit->namesakes[s], fit->namesakes_expected[s]);
 	qsort(fit->patterns, fit->npatterns, sizeof(Pattern), compare_patterns);
 }
 
