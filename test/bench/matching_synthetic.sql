@@ -305,7 +305,7 @@ CREATE FUNCTION people.household(e int) RETURNS TABLE (member text, doc jsonb) L
     WITH home AS (
         SELECT people.synthetic('anglo', 'home' || e) - '{middle,email,identifiers}'::text[] AS h, people.birth('kids' || e, 17) AS born,
                people.name('anglo', 'male', 'boy' || e) AS boy, people.name('anglo', 'female', 'girl' || e) AS girl,
-               jsonb_build_array('ssn|' || (200000000 + e)) AS ssn),
+               jsonb_build_array('ssn|' || (100000000 + people.digits('home ssn' || e, 8)::int)) AS ssn),
     -- names of twins that look alike
     alike AS (
         SELECT x[1] AS one, x[2] AS two, x[3] AS sex
