@@ -40,6 +40,8 @@ typedef enum KeyKind
 	KEY_PHONE_END,
 	KEY_PHONE_MIDDLE,
 	KEY_EMAIL,
+	KEY_EMAIL_START,
+	KEY_EMAIL_DOMAIN,
 	KEY_NAMES_SOUND,
 	KEY_NAMES_START,
 	KEY_NAMES_YEAR,
@@ -65,6 +67,8 @@ static const char *const key_names[] = {
 	[KEY_PHONE_END] = "end of phone",
 	[KEY_PHONE_MIDDLE] = "middle of phone",
 	[KEY_EMAIL] = "e-mail",
+	[KEY_EMAIL_START] = "start of e-mail",
+	[KEY_EMAIL_DOMAIN] = "domain of e-mail, first letter",
 	[KEY_NAMES_SOUND] = "names by sound",
 	[KEY_NAMES_START] = "starts of names",
 	[KEY_NAMES_YEAR] = "starts of names, birth year",
@@ -87,6 +91,7 @@ static const char *const key_names[] = {
 #define SOUND_LETTERS	4
 #define START_LETTERS	3
 #define SHORT_LETTERS	2
+#define EMAIL_LETTERS	5
 
 /* Of several values of a kind, so many take part in keys. */
 #define MAX_FAMILIES	5
@@ -391,7 +396,7 @@ put_phones(KeySet *set, const Demographics *d)
 	}
 }
 
-/* By what stands before the @, or whole if that is short. */
+/* What stands before the @, or all if that is short; the start of it; the domain, with its first letter. */
 static void
 put_emails(KeySet *set, const Demographics *d)
 {
@@ -401,9 +406,15 @@ put_emails(KeySet *set, const Demographics *d)
 	{
 		const char *text = demographics_text(d, &item[i]);
 		const char *at = memchr(text, '@', item[i].length);
-		int			length = at && at - text >= 5 ? at - text : item[i].length;
+		int			length = item[i].length;
+		int			local = at ? at - text : 0;
 
-		put_key(set, KEY_EMAIL, part_of(text, length), 0, 0);
+		put_key(set, KEY_EMAIL, part_of(text, local >= EMAIL_LETTERS ? local : length), 0, 0);
+		if (local > EMAIL_LETTERS)
+			put_key(set, KEY_EMAIL_START, start_of(text, local, EMAIL_LETTERS), 0, 0);
+		if (local > 0 && local + 1 < length)
+			put_key(set, KEY_EMAIL_DOMAIN, start_of(text, local, 1),
+					part_of(at + 1, length - local - 1), 0);
 	}
 }
 

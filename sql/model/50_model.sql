@@ -32,10 +32,54 @@ CREATE TABLE IF NOT EXISTS referral.patient (
     language text,
     active boolean NOT NULL DEFAULT true,
     version bigint NOT NULL,
+    -- what tells patients apart beyond that
+    middle text,
+    suffix text,
+    alias text[],
+    previous_family text[],
+    mother_maiden_name text,
+    multiple_birth boolean,
+    birth_order integer,
+    state text,
+    other_phones text[],
+    other_identifiers text[],
+    demographics referral.demographics GENERATED ALWAYS AS (referral.patient_demographics(
+        family, given, middle, suffix, alias, previous_family, mother_maiden_name, birth_date, sex, multiple_birth, birth_order,
+        phone, email, other_phones, address, city, state, postal_code, identifier_system, identifier, other_identifiers)) STORED,
     PRIMARY KEY (org_id, patient_id)
 );
+ALTER TABLE referral.patient ADD COLUMN IF NOT EXISTS middle text;
+ALTER TABLE referral.patient ADD COLUMN IF NOT EXISTS suffix text;
+ALTER TABLE referral.patient ADD COLUMN IF NOT EXISTS alias text[];
+ALTER TABLE referral.patient ADD COLUMN IF NOT EXISTS previous_family text[];
+ALTER TABLE referral.patient ADD COLUMN IF NOT EXISTS mother_maiden_name text;
+ALTER TABLE referral.patient ADD COLUMN IF NOT EXISTS multiple_birth boolean;
+ALTER TABLE referral.patient ADD COLUMN IF NOT EXISTS birth_order integer;
+ALTER TABLE referral.patient ADD COLUMN IF NOT EXISTS state text;
+ALTER TABLE referral.patient ADD COLUMN IF NOT EXISTS other_phones text[];
+ALTER TABLE referral.patient ADD COLUMN IF NOT EXISTS other_identifiers text[];
+ALTER TABLE referral.patient ADD COLUMN IF NOT EXISTS demographics referral.demographics
+    GENERATED ALWAYS AS (referral.patient_demographics(
+        family, given, middle, suffix, alias, previous_family, mother_maiden_name, birth_date, sex, multiple_birth, birth_order,
+        phone, email, other_phones, address, city, state, postal_code, identifier_system, identifier, other_identifiers)) STORED;
 CREATE INDEX IF NOT EXISTS patient_identifier ON referral.patient (org_id, identifier, identifier_system);
 COMMENT ON TABLE referral.patient IS 'Patients as an organisation knows them (FHIR Patient). Sent data may be incomplete, so names may be null.';
+COMMENT ON COLUMN referral.patient.family IS 'Family name; "née" and a name, or one in brackets, is a previous one.';
+COMMENT ON COLUMN referral.patient.given IS 'First names; middle ones may stand here or in middle.';
+COMMENT ON COLUMN referral.patient.middle IS 'Middle names or initials, separated by spaces.';
+COMMENT ON COLUMN referral.patient.suffix IS 'Jr, Sr, II, III, IV or V.';
+COMMENT ON COLUMN referral.patient.alias IS 'Other first names that the patient goes by.';
+COMMENT ON COLUMN referral.patient.previous_family IS 'Maiden name and other former family names.';
+COMMENT ON COLUMN referral.patient.mother_maiden_name IS 'The family name of the patient''s mother at her birth.';
+COMMENT ON COLUMN referral.patient.multiple_birth IS 'True for a twin or one of more; false for a single child; null when not known.';
+COMMENT ON COLUMN referral.patient.birth_order IS 'Which one of a multiple birth: 1 for the first.';
+COMMENT ON COLUMN referral.patient.phone IS 'Phone; several may be separated by commas, or be in other_phones.';
+COMMENT ON COLUMN referral.patient.address IS 'Number, street and unit: "12B Main Street Apt 4"; what follows a comma after the street is not compared.';
+COMMENT ON COLUMN referral.patient.state IS 'State or province, as a code or a name.';
+COMMENT ON COLUMN referral.patient.other_phones IS 'Further phones, former ones too.';
+COMMENT ON COLUMN referral.patient.other_identifiers IS 'Further identifiers, each "type|value", where type is a short name or a URI.';
+COMMENT ON COLUMN referral.patient.demographics IS
+'What the patient is found and compared by, computed from the other columns. The journal has those, so it leaves this one out.';
 
 CREATE TABLE IF NOT EXISTS referral.practitioner (
     org_id bigint NOT NULL DEFAULT referral.current_org() REFERENCES referral.organization,
@@ -151,6 +195,10 @@ COMMENT ON TABLE referral.document IS
 
 SELECT referral.track_table('referral.' || t, t, t || '_id')
 FROM unnest(ARRAY['site', 'patient', 'practitioner', 'payer', 'referral', 'document']) t;
+-- what is computed from other columns need not be in the journal
+INSERT INTO referral.journal_column (entity, column_name, treatment)
+SELECT 'patient', 'demographics', 'ignored'
+WHERE NOT EXISTS (SELECT FROM referral.journal_column j WHERE j.entity = 'patient' AND j.column_name = 'demographics');
 SELECT referral.secure_table('referral.' || t)
 FROM unnest(ARRAY['site', 'patient', 'practitioner', 'payer', 'referral', 'document']) t;
 

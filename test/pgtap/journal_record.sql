@@ -415,8 +415,11 @@ FROM (VALUES ('1999-01-01Z'::timestamptz, NULL::jsonb, 'before there was one'), 
              (:'t2', '{"org_id": 1, "patient_id": 500, "family": "c", "given": null, "birth_date": "1999-12-31", "active": false, "version": 2}', 'as it was changed'),
              (:'t3', NULL, 'when it was deleted'), (:'t4', '{"org_id": 1, "patient_id": 500, "sex": "other", "active": true, "version": 1}', 'when it was there again'),
              ('infinity', '{"org_id": 1, "patient_id": 500, "sex": "other", "active": true, "version": 1}', 'for ever')) v (t, x, w);
-SELECT results_eq($$SELECT * FROM public.then_t2$$, format($$SELECT (jsonb_populate_record(NULL::referral.patient, referral.case_as_of('patient', 1, 500, %L))).*$$, :'t2'), 'it can be made a row again, equal to what it was');
-SELECT is((SELECT count(*) FROM referral.patient p WHERE phone IS NULL AND p IS DISTINCT FROM jsonb_populate_record(NULL::referral.patient, referral.case_as_of('patient', p.org_id, p.patient_id, 'infinity'))),
+-- demographics is computed from the rest, and not in the journal
+SELECT is((SELECT to_jsonb(t) - 'demographics' FROM public.then_t2 t),
+          to_jsonb(jsonb_populate_record(NULL::referral.patient, referral.case_as_of('patient', 1, 500, :'t2'))) - 'demographics', 'it can be made a row again, equal to what it was');
+SELECT is((SELECT count(*) FROM referral.patient p WHERE phone IS NULL
+           AND to_jsonb(p) - 'demographics' <> to_jsonb(jsonb_populate_record(NULL::referral.patient, referral.case_as_of('patient', p.org_id, p.patient_id, 'infinity'))) - 'demographics'),
           0::bigint, 'so can every patient without a sensitive value');
 SELECT is((SELECT count(*) FROM referral.referral r WHERE to_jsonb(r) - 'transition_id' <> to_jsonb(jsonb_populate_record(NULL::referral.referral, referral.case_as_of('referral', r.org_id, r.referral_id, 'infinity'))) - 'transition_id'),
           0::bigint, 'every referral');

@@ -580,6 +580,10 @@ SELECT f, 'PUBLIC' FROM unnest(ARRAY['calendar_in', 'calendar_out', 'calendar_re
     'is_business_day', 'fingerprint', 'calendar_and', 'calendar_minus', 'calendar_eq', 'calendar_ne', 'calendar_lt', 'calendar_le', 'calendar_gt',
     'calendar_ge', 'calendar_cmp', 'calendar_hash', 'calendar_hash_extended', 'us_federal_holidays', 'calendar_of', 'known_elapsed', 'clock_levels',
     'transition_name', 'may_change_org']) f;
+-- people, as values
+INSERT INTO public.expected_function
+SELECT f, 'PUBLIC' FROM unnest(ARRAY['demographics', 'demographics', 'demographics', 'demographics_eq', 'demographics_hash', 'demographics_hash_extended',
+    'demographics_in', 'demographics_ne', 'demographics_out', 'demographics_recv', 'demographics_send', 'demographics_to_jsonb', 'patient_demographics']) f;
 SELECT results_eq(
     $$SELECT p.proname::text COLLATE "C",
              string_agg(coalesce(g.rolname::text, 'PUBLIC'), ' ' ORDER BY g.rolname) COLLATE "C"
