@@ -311,8 +311,10 @@ unite(const Postings *postings, int npostings, ItemPointerData **tids)
 	*tids = palloc(sizeof(ItemPointerData) * Max(total, 1));
 	for (int i = 0; i < n; i++)
 	{
-		if (i == 0 || numbers[i] != numbers[i - 1])
-			ItemPointerSet(&(*tids)[distinct++], numbers[i] >> 16, numbers[i] & 0xffff);
+		if (i > 0 && numbers[i] == numbers[i - 1])
+			continue;
+		ItemPointerSet(&(*tids)[distinct], numbers[i] >> 16, numbers[i] & 0xffff);
+		distinct++;
 	}
 	pfree(numbers);
 	return distinct;
