@@ -436,37 +436,48 @@ COMMENT ON FUNCTION referral.record_match_decision(bigint, bigint, bigint, text,
 
 CREATE FUNCTION referral.match_cluster(org_id bigint)
 RETURNS TABLE (cluster_id bigint, patient_ids bigint[], size integer, weakest text, needs_review boolean, conflicts jsonb)
-LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off AS $$
 DECLARE
     largest CONSTANT integer := 50;     -- whose pairs are all looked at
     ids bigint[];
+    up integer[];
     ones integer[];
     others integer[];
-    up integer[];
+    kinds integer[];
     a integer;
     b integer;
 BEGIN
-    -- numbers in the order of the ids; what was decided about somebody who was merged away goes for who is left of him
-    WITH edge AS MATERIALIZED (
-        SELECT e.one, e.other
-        FROM (SELECT CASE WHEN p.merged_into IS NULL THEN p.patient_id ELSE referral.survivor_of(k.org_id, p.patient_id) END AS one,
-                     CASE WHEN q.merged_into IS NULL THEN q.patient_id ELSE referral.survivor_of(k.org_id, q.patient_id) END AS other
-              FROM referral.match_candidate k
-              JOIN referral.patient p ON p.org_id = k.org_id AND p.patient_id = k.patient_id
-              JOIN referral.patient q ON q.org_id = k.org_id AND q.patient_id = k.duplicate_id
-              WHERE k.org_id = match_cluster.org_id
-                AND (k.status = 'linked' OR (k.status = 'open' AND k.grade IN ('certain', 'probable')
-                                             AND p.merged_into IS NULL AND q.merged_into IS NULL))) e
-        WHERE e.one <> e.other),
+    -- What is known of pairs: 3 linked, 2 certain, 1 probable, 0 possible or never scored, -1 not a match. What was decided
+    -- about somebody who was merged away goes for who is left of him. Patients have numbers in the order of their ids.
+    WITH RECURSIVE gone AS MATERIALIZED (
+        SELECT p.patient_id AS id, p.merged_into AS other FROM referral.patient p
+        WHERE p.org_id = match_cluster.org_id AND p.merged_into IS NOT NULL),
+    way AS (
+        SELECT g.id, g.other FROM gone g
+        UNION
+        SELECT w.id, g.other FROM way w JOIN gone g ON g.id = w.other),
+    survivor AS MATERIALIZED (
+        SELECT w.id, w.other AS last FROM way w WHERE NOT EXISTS (SELECT FROM gone g WHERE g.id = w.other)),
+    known AS MATERIALIZED (
+        SELECT coalesce(s.last, k.patient_id) AS one, coalesce(t.last, k.duplicate_id) AS other,
+               CASE WHEN k.status = 'not_a_match' THEN -1 WHEN k.status = 'linked' THEN 3 WHEN k.grade = 'certain' THEN 2
+                    WHEN k.grade = 'probable' THEN 1 ELSE 0 END AS kind
+        FROM referral.match_candidate k
+        LEFT JOIN survivor s ON s.id = k.patient_id
+        LEFT JOIN survivor t ON t.id = k.duplicate_id
+        WHERE k.org_id = match_cluster.org_id
+          AND (k.status IN ('linked', 'not_a_match') OR (k.status = 'open' AND s.id IS NULL AND t.id IS NULL))
+          AND coalesce(s.last, k.patient_id) <> coalesce(t.last, k.duplicate_id)),
     node AS MATERIALIZED (
         SELECT n.id, (row_number() OVER (ORDER BY n.id))::integer AS number
-        FROM (SELECT one AS id FROM edge UNION SELECT other FROM edge) n)
-    SELECT n.ids, n.numbers, e.ones, e.others INTO ids, up, ones, others
+        FROM (SELECT one AS id FROM known UNION SELECT other FROM known) n)
+    SELECT n.ids, n.numbers, k.ones, k.others, k.kinds INTO ids, up, ones, others, kinds
     FROM (SELECT array_agg(x.id ORDER BY x.number) AS ids, array_agg(x.number ORDER BY x.number) AS numbers FROM node x) n,
-         (SELECT array_agg(a.number) AS ones, array_agg(b.number) AS others
-          FROM edge x JOIN node a ON a.id = x.one JOIN node b ON b.id = x.other) e;
-    -- every one points to itself, or to one of its group with a smaller number; who points to itself stands for the group
+         (SELECT array_agg(least(m.number, n.number)) AS ones, array_agg(greatest(m.number, n.number)) AS others, array_agg(x.kind) AS kinds
+          FROM known x JOIN node m ON m.id = x.one JOIN node n ON n.id = x.other) k;
+    -- Each points to itself, or to one of its group with a smaller number; who points to himself stands for the group.
     FOR i IN 1 .. coalesce(cardinality(ones), 0) LOOP
+        CONTINUE WHEN kinds[i] < 1;
         a := ones[i];
         WHILE up[a] <> a LOOP
             up[a] := up[up[a]];
@@ -488,48 +499,40 @@ BEGIN
     END LOOP;
     RETURN QUERY
         WITH member AS MATERIALIZED (
-            SELECT m.root, ids[m.number] AS id, count(*) OVER (PARTITION BY m.root)::integer AS size
+            SELECT m.root, m.number::integer AS number, count(*) OVER (PARTITION BY m.root)::integer AS size
             FROM unnest(up) WITH ORDINALITY m (root, number)),
-        -- candidates between members, as they stand for who is left
         known AS MATERIALIZED (
-            SELECT a.root, a.id AS one, b.id AS other,
-                   bool_or(x.status = 'not_a_match') AS apart,
-                   min(CASE WHEN x.status = 'linked' THEN 3 WHEN x.status <> 'open' THEN NULL
-                            WHEN x.grade = 'certain' THEN 2 WHEN x.grade = 'probable' THEN 1 END) AS strength
-            FROM (SELECT k.status, k.grade,
-                         CASE WHEN p.merged_into IS NULL THEN p.patient_id ELSE referral.survivor_of(k.org_id, p.patient_id) END AS one,
-                         CASE WHEN q.merged_into IS NULL THEN q.patient_id ELSE referral.survivor_of(k.org_id, q.patient_id) END AS other
-                  FROM referral.match_candidate k
-                  JOIN referral.patient p ON p.org_id = k.org_id AND p.patient_id = k.patient_id
-                  JOIN referral.patient q ON q.org_id = k.org_id AND q.patient_id = k.duplicate_id
-                  WHERE k.org_id = match_cluster.org_id
-                    AND (k.status IN ('linked', 'not_a_match')
-                         OR (k.status = 'open' AND p.merged_into IS NULL AND q.merged_into IS NULL))) x
-            JOIN member a ON a.id = least(x.one, x.other)
-            JOIN member b ON b.id = greatest(x.one, x.other) AND b.root = a.root AND b.id <> a.id
-            GROUP BY a.root, a.id, b.id),
+            SELECT k.one, k.other, min(k.kind) = -1 AS apart, max(k.kind) AS strength,
+                   min(k.kind) FILTER (WHERE k.kind > 0) AS weakness
+            FROM unnest(ones, others, kinds) k (one, other, kind)
+            WHERE up[k.one] = up[k.other]
+            GROUP BY k.one, k.other),
         pair AS (
-            SELECT m.root, m.id AS one, n.id AS other FROM member m JOIN member n ON n.root = m.root AND n.id > m.id
-            WHERE m.size BETWEEN 3 AND largest),
+            SELECT m.root, m.number AS one, n.number AS other FROM member m JOIN member n ON n.root = m.root
+            WHERE m.size BETWEEN 3 AND largest AND n.number > m.number
+            UNION
+            SELECT up[k.one], k.one, k.other FROM known k WHERE k.apart),
         conflict AS (
-            SELECT x.root, jsonb_agg(jsonb_build_object('patient_id', x.one, 'duplicate_id', x.other, 'why', y.why) ORDER BY x.one, x.other) AS pairs
-            FROM (SELECT t.root, t.one, t.other FROM pair t
-                  UNION SELECT t.root, t.one, t.other FROM known t WHERE t.apart) x
-            JOIN referral.patient p ON p.org_id = match_cluster.org_id AND p.patient_id = x.one
-            JOIN referral.patient q ON q.org_id = match_cluster.org_id AND q.patient_id = x.other
-            LEFT JOIN known k ON k.one = x.one AND k.other = x.other
-            CROSS JOIN LATERAL (
-                SELECT CASE WHEN k.apart THEN 'not_a_match'
-                            WHEN k.strength IS NULL AND referral.match_grade(p.demographics, q.demographics) = 'certainly-not'
-                            THEN 'certainly-not' END AS why OFFSET 0) y
+            SELECT y.root, jsonb_agg(jsonb_build_object('patient_id', ids[y.one], 'duplicate_id', ids[y.other], 'why', y.why)
+                                     ORDER BY y.one, y.other) AS pairs
+            FROM (SELECT x.root, x.one, x.other,
+                         CASE WHEN k.apart THEN 'not_a_match'
+                              -- what is known says that they may be one; otherwise they are compared
+                              WHEN k.strength IS NULL AND referral.match_grade(
+                                  (SELECT p.demographics FROM referral.patient p WHERE p.org_id = match_cluster.org_id AND p.patient_id = ids[x.one]),
+                                  (SELECT p.demographics FROM referral.patient p WHERE p.org_id = match_cluster.org_id AND p.patient_id = ids[x.other]))
+                                  = 'certainly-not' THEN 'certainly-not' END AS why
+                  FROM pair x LEFT JOIN known k ON k.one = x.one AND k.other = x.other) y
             WHERE y.why IS NOT NULL
-            GROUP BY x.root)
-        SELECT min(m.id), array_agg(m.id ORDER BY m.id), m.size, (ARRAY['probable', 'certain', 'linked'])[g.strength],
+            GROUP BY y.root),
+        strength AS (
+            SELECT up[k.one] AS root, min(k.weakness) AS weakest FROM known k WHERE k.weakness > 0 GROUP BY 1)
+        SELECT ids[m.root], array_agg(ids[m.number] ORDER BY m.number), m.size, (ARRAY['probable', 'certain', 'linked'])[s.weakest],
                c.pairs IS NOT NULL OR m.size > largest, c.pairs
         FROM member m
-        JOIN (SELECT k.root, min(k.strength) AS strength FROM known k GROUP BY k.root) g ON g.root = m.root
+        JOIN strength s ON s.root = m.root
         LEFT JOIN conflict c ON c.root = m.root
-        GROUP BY m.root, m.size, g.strength, c.pairs
+        GROUP BY m.root, m.size, s.weakest, c.pairs
         ORDER BY 1;
 END $$;
 COMMENT ON FUNCTION referral.match_cluster(bigint) IS
