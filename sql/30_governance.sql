@@ -79,6 +79,16 @@ BEGIN
             USING ERRCODE = 'RF011', DETAIL = 'A policy counts on it, and no calendar of that name is for all organisations and sites.',
                   HINT = 'Activate a version of the calendars that has it first.';
     END IF;
+    SELECT string_agg(DISTINCT s.name, ', ') INTO bad
+    FROM referral.match_model m JOIN referral.rule_version v USING (rule_version_id) JOIN referral.rule_set s USING (rule_set_id)
+    WHERE v.status = 'active'
+      AND s.rule_set_id <> (SELECT r.rule_set_id FROM referral.rule_version r WHERE r.rule_version_id = check_rule_version.rule_version_id)
+      AND EXISTS (SELECT FROM referral.match_model own WHERE own.rule_version_id = check_rule_version.rule_version_id);
+    IF bad IS NOT NULL THEN
+        RAISE EXCEPTION 'rule set "%" has an active model of matching already', bad
+            USING ERRCODE = 'RF011', DETAIL = 'One model at a time says what a match is.',
+                  HINT = 'Write the model as a version of that rule set, or retire its active version first.';
+    END IF;
     SELECT string_agg(b.rule || ': ' || b.error, '; ') INTO bad
     FROM referral.broken_rules() b WHERE b.rule_version_id = check_rule_version.rule_version_id;
     IF bad IS NOT NULL THEN
@@ -300,6 +310,8 @@ BEGIN
     INSERT INTO referral.stall_threshold (rule_version_id, state, scope_org_id, threshold)
     SELECT draft, s.state, s.scope_org_id, s.threshold
     FROM referral.stall_threshold s WHERE s.rule_version_id = copy_rule_version.rule_version_id;
+    INSERT INTO referral.merge_rule (rule_version_id, field, rule)
+    SELECT draft, m.field, m.rule FROM referral.merge_rule m WHERE m.rule_version_id = copy_rule_version.rule_version_id;
     FOR w IN SELECT * FROM referral.workflow x
              WHERE x.rule_version_id = copy_rule_version.rule_version_id ORDER BY x.workflow_id LOOP
         INSERT INTO referral.workflow (rule_version_id, entity, name, title, applies_when, priority,
@@ -323,6 +335,20 @@ BEGIN
         SELECT new_policy, draft, l.level, l.percent, l.after, l.action, l.argument, l.title
         FROM referral.sla_level l WHERE l.sla_policy_id = p.sla_policy_id;
     END LOOP;
+    INSERT INTO referral.match_model (rule_version_id, title, prior_bits, certain_bits, probable_bits, possible_bits,
+                                      margin_bits, household_cap_bits, frequency_weight, auto_link)
+    SELECT draft, m.title, m.prior_bits, m.certain_bits, m.probable_bits, m.possible_bits,
+           m.margin_bits, m.household_cap_bits, m.frequency_weight, m.auto_link
+    FROM referral.match_model m WHERE m.rule_version_id = copy_rule_version.rule_version_id;
+    INSERT INTO referral.match_level (rule_version_id, field, level, m, u)
+    SELECT draft, l.field, l.level, l.m, l.u
+    FROM referral.match_level l WHERE l.rule_version_id = copy_rule_version.rule_version_id;
+    INSERT INTO referral.match_nickname (rule_version_id, name, nicknames)
+    SELECT draft, n.name, n.nicknames
+    FROM referral.match_nickname n WHERE n.rule_version_id = copy_rule_version.rule_version_id;
+    INSERT INTO referral.match_placeholder (rule_version_id, kind, value)
+    SELECT draft, x.kind, x.value
+    FROM referral.match_placeholder x WHERE x.rule_version_id = copy_rule_version.rule_version_id;
     RETURN draft;
 END $$;
 COMMENT ON FUNCTION referral.copy_rule_version(bigint, text) IS

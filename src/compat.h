@@ -48,6 +48,19 @@ compat_may_use_schema(Oid schema, Oid roleid)
 #endif
 }
 
+/* 17 dropped "snapshot too old", and with it the snapshot. */
+#if PG_VERSION_NUM >= 170000
+#define compat_gin_find_leaf_page(btree, snapshot) \
+	ginFindLeafPage(btree, true, false)
+#define compat_gin_begin_posting_tree(btree, index, root, snapshot) \
+	ginScanBeginPostingTree(btree, index, root)
+#else
+#define compat_gin_find_leaf_page(btree, snapshot) \
+	ginFindLeafPage(btree, true, false, snapshot)
+#define compat_gin_begin_posting_tree(btree, index, root, snapshot) \
+	ginScanBeginPostingTree(btree, index, root, snapshot)
+#endif
+
 /* 18 writes it before the declaration, where C11 wants it. */
 #ifndef pg_noreturn
 #define pg_noreturn __attribute__((noreturn))

@@ -50,6 +50,7 @@ typedef enum MatchGrade
 #define MATCH_VETO_SUFFIX		8	/* senior and junior */
 #define MATCH_VETO_SEX			16
 #define MATCH_VETO_MISSING		32	/* too little is known of either */
+#define MATCH_VETO_BIRTH		64	/* birth dates that nothing connects */
 
 typedef struct MatchModel MatchModel;
 
@@ -71,6 +72,9 @@ extern void matching_score(const MatchModel *model, const Demographics *a, const
 
 /* By how many bits a certain match has to be ahead of the next candidate. */
 extern double matching_model_margin(const MatchModel *model);
+
+/* The probability from which two records are graded possible. */
+extern double matching_model_possible(const MatchModel *model);
 extern const char *matching_grade_name(MatchGrade grade);
 
 #endif							/* REFERRAL_MATCHING_H */

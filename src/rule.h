@@ -46,6 +46,7 @@ typedef struct RuleCache
 	HTAB	   *reasons;		/* (domain, code) -> ReasonCode */
 	HTAB	   *matches;		/* predicates of rule_matches(), by their text */
 	struct SlaRules *sla;		/* policies and calendars; see sla_policy.c */
+	struct MatchRules *matching;	/* models and names; see matching_model.c */
 	Oid			namespace_id;	/* schema referral */
 	Oid			owner;			/* owner of the rule tables */
 	int			pins;			/* calls that hold pointers into it */

@@ -44,7 +44,8 @@ static HTAB *watched = NULL;
 static const char *const rule_tables[] = {
 	"entity", "rule_version", "rule_function", "workflow", "workflow_step",
 	"workflow_transition", "workflow_guard", "reason_code", "organization",
-	"organization_member", "journal_column", "business_calendar", "sla_policy", "sla_level"
+	"organization_member", "journal_column", "business_calendar", "sla_policy", "sla_level",
+	"match_model", "match_level", "match_nickname", "match_placeholder", "match_frequency"
 };
 
 static void

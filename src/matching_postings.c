@@ -1,0 +1,406 @@
+/*-------------------------------------------------------------------------
+ *
+ * matching_postings.c
+ *		The candidates of a lookup, read from the GIN index key by key.
+ *
+ * An index scan would read every posting of every key, and a birth date that
+ * stands for "unknown" may have millions; and it would not tell who shares one
+ * frequent key from who shares many rare ones, which saves most of the reads of
+ * the table.  Pages are read and locked as in PostgreSQL's own ginget.c.
+ *
+ * IDENTIFICATION
+ *		src/matching_postings.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "access/gin_private.h"
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/transam.h"
+#include "catalog/pg_am.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "storage/predicate.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "compat.h"
+#include "errors.h"
+#include "matching_find.h"
+
+typedef struct Reader
+{
+	Relation	index;
+	AttrNumber	attnum;			/* in the index */
+	Snapshot	snapshot;
+	GinState	state;
+} Reader;
+
+/* Where a key is. */
+typedef struct Postings
+{
+	int32		key;
+	int			n;				/* read */
+	int			room;
+	double		total;			/* as far as is known; more than there is room for: not all were read */
+	ItemPointerData *tids;
+} Postings;
+
+/* ---------- The index ---------- */
+
+/* The column of an index that serves, or 0. */
+static AttrNumber
+usable_column(Relation index, AttrNumber attnum)
+{
+	Form_pg_index form = index->rd_index;
+
+	if (index->rd_rel->relam != GIN_AM_OID || !form->indisvalid ||
+		RelationGetIndexPredicate(index) != NIL)
+		return 0;
+	/* as the planner does: rows of older snapshots may be missing */
+	if (form->indcheckxmin &&
+		!TransactionIdPrecedes(HeapTupleHeaderGetXmin(index->rd_indextuple->t_data), TransactionXmin))
+		return 0;
+	for (int i = 0; i < form->indnkeyatts; i++)
+	{
+		if (form->indkey.values[i] == attnum &&
+			index_getprocinfo(index, i + 1, GIN_EXTRACTVALUE_PROC)->fn_addr ==
+			demographics_extract_value)
+			return i + 1;
+	}
+	return 0;
+}
+
+static void
+open_reader(Reader *reader, Relation table, AttrNumber attnum, Snapshot snapshot)
+{
+	List	   *indexes = RelationGetIndexList(table);
+	ListCell   *lc;
+
+	reader->index = NULL;
+	reader->snapshot = snapshot;
+	foreach(lc, indexes)
+	{
+		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+
+		reader->attnum = usable_column(index, attnum);
+		if (reader->attnum != 0)
+		{
+			reader->index = index;
+			break;
+		}
+		index_close(index, AccessShareLock);
+	}
+	list_free(indexes);
+	if (reader->index == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_RF_NOT_DEPLOYED),
+				 errmsg("relation \"%s\" has no index to find people by",
+						RelationGetRelationName(table)),
+				 errdetail("A lookup reads a GIN index of operator class demographics_ops."),
+				 errhint("Run SELECT * FROM referral.deploy().")));
+	initGinState(&reader->state, reader->index);
+}
+
+/* ---------- One key ---------- */
+
+static void
+put_tids(Postings *postings, const ItemPointerData *tids, int n)
+{
+	int			wanted = Min(postings->n + n, MATCHING_KEY_PEOPLE);
+
+	if (wanted > postings->room)
+	{
+		postings->room = Min(Max(wanted, 2 * postings->room), MATCHING_KEY_PEOPLE);
+		if (postings->tids == NULL)
+			postings->tids = palloc(postings->room * sizeof(ItemPointerData));
+		else
+			postings->tids = repalloc(postings->tids, postings->room * sizeof(ItemPointerData));
+	}
+	if (wanted > postings->n)
+		memcpy(postings->tids + postings->n, tids, (wanted - postings->n) * sizeof(ItemPointerData));
+	postings->n = wanted;
+	postings->total += n;
+}
+
+/* From the leftmost leaf of a posting tree on. */
+static void
+read_tree(Reader *reader, BlockNumber root, Postings *postings)
+{
+	GinBtreeData btree;
+	GinBtreeStack *stack = compat_gin_begin_posting_tree(&btree, reader->index, root,
+														 reader->snapshot);
+	Buffer		buffer = stack->buffer;
+	double		pages = stack->predictNumber;
+
+	IncrBufferRefCount(buffer); /* the stack's own pin goes with it */
+	freeGinBtreeStack(stack);
+	for (;;)
+	{
+		Page		page = BufferGetPage(buffer);
+
+		if ((GinPageGetOpaque(page)->flags & GIN_DELETED) == 0)
+		{
+			ItemPointerData first;
+			ItemPointer tids;
+			int			n;
+
+			ItemPointerSetMin(&first);
+			tids = GinDataLeafPageGetItems(page, &n, first);
+			put_tids(postings, tids, n);
+			pfree(tids);
+		}
+		if (postings->total > MATCHING_KEY_PEOPLE)
+		{
+			postings->total *= Max(pages, 1);	/* an estimate, to compare frequent keys by */
+			break;
+		}
+		if (GinPageRightMost(page))
+			break;
+		buffer = ginStepRight(buffer, reader->index, GIN_SHARE);
+		CHECK_FOR_INTERRUPTS();
+	}
+	UnlockReleaseBuffer(buffer);
+}
+
+static void
+read_key(Reader *reader, Postings *postings)
+{
+	GinBtreeData btree;
+	GinBtreeStack *stack;
+	bool		locked = true;
+
+	ginPrepareEntryScan(&btree, reader->attnum, Int32GetDatum(postings->key), GIN_CAT_NORM_KEY,
+						&reader->state);
+	stack = compat_gin_find_leaf_page(&btree, reader->snapshot);
+	if (btree.findItem(&btree, stack))
+	{
+		Page		page = BufferGetPage(stack->buffer);
+		IndexTuple	tuple = (IndexTuple) PageGetItem(page, PageGetItemId(page, stack->off));
+
+		if (GinIsPostingTree(tuple))
+		{
+			BlockNumber root = GinGetPostingTree(tuple);
+
+			/* the entry stays and its tree too, so the page is not needed any more */
+			PredicateLockPage(reader->index, root, reader->snapshot);
+			LockBuffer(stack->buffer, GIN_UNLOCK);
+			locked = false;
+			read_tree(reader, root, postings);
+		}
+		else
+		{
+			PredicateLockPage(reader->index, BufferGetBlockNumber(stack->buffer), reader->snapshot);
+			if (GinGetNPosting(tuple) > 0)
+			{
+				int			n;
+				ItemPointer tids = ginReadTuple(&reader->state, reader->attnum, tuple, &n);
+
+				put_tids(postings, tids, n);
+				pfree(tids);
+			}
+		}
+	}
+	else
+		PredicateLockPage(reader->index, BufferGetBlockNumber(stack->buffer), reader->snapshot);
+	if (locked)
+		LockBuffer(stack->buffer, GIN_UNLOCK);
+	freeGinBtreeStack(stack);
+}
+
+/* ---------- Rows that wait to be put into the index (fastupdate) ---------- */
+
+static void
+put_pending(Reader *reader, IndexTuple tuple, Postings *postings, int nkeys)
+{
+	GinNullCategory category;
+	int32		key;
+
+	if (gintuple_get_attrnum(&reader->state, tuple) != reader->attnum)
+		return;
+	key = DatumGetInt32(gintuple_get_key(&reader->state, tuple, &category));
+	if (category != GIN_CAT_NORM_KEY)
+		return;
+	for (int i = 0; i < nkeys; i++)
+	{
+		if (postings[i].key == key)
+		{
+			put_tids(&postings[i], &tuple->t_tid, 1);
+			return;
+		}
+	}
+}
+
+/*
+ * Is called before the keys are read: what is moved to the index meanwhile is
+ * then found there.
+ */
+static void
+read_pending(Reader *reader, Postings *postings, int nkeys)
+{
+	Buffer		buffer = ReadBuffer(reader->index, GIN_METAPAGE_BLKNO);
+	BlockNumber next;
+
+	LockBuffer(buffer, GIN_SHARE);
+	PredicateLockPage(reader->index, GIN_METAPAGE_BLKNO, reader->snapshot);
+	next = GinPageGetMeta(BufferGetPage(buffer))->head;
+	while (next != InvalidBlockNumber)
+	{
+		Buffer		page_buffer = ReadBuffer(reader->index, next);
+		Page		page;
+
+		/* the next page is locked before this one is let go, so that nobody removes it in between */
+		LockBuffer(page_buffer, GIN_SHARE);
+		UnlockReleaseBuffer(buffer);
+		buffer = page_buffer;
+		page = BufferGetPage(buffer);
+		for (OffsetNumber i = FirstOffsetNumber; i <= PageGetMaxOffsetNumber(page); i++)
+			put_pending(reader, (IndexTuple) PageGetItem(page, PageGetItemId(page, i)), postings,
+						nkeys);
+		next = GinPageGetOpaque(page)->rightlink;
+	}
+	UnlockReleaseBuffer(buffer);
+}
+
+/* ---------- All keys ---------- */
+
+static int
+compare_totals(const void *a, const void *b)
+{
+	const Postings *x = a;
+	const Postings *y = b;
+
+	if (x->total != y->total)
+		return x->total < y->total ? -1 : 1;
+	return (x->key > y->key) - (x->key < y->key);
+}
+
+static inline uint64
+tid_number(const ItemPointerData *tid)
+{
+	return ((uint64) ItemPointerGetBlockNumberNoCheck(tid) << 16) |
+		ItemPointerGetOffsetNumberNoCheck(tid);
+}
+
+#define ST_SORT sort_numbers
+#define ST_ELEMENT_TYPE uint64
+#define ST_COMPARE(a, b) ((*(a) > *(b)) - (*(a) < *(b)))
+#define ST_SCOPE static
+#define ST_DEFINE
+#include "lib/sort_template.h"
+
+int
+matching_rarity(double people, double sharing)
+{
+	return sharing < people ? (int) (16 * log2(people / sharing)) : 0;
+}
+
+/* How many rows a table may have; need not be exact. */
+double
+matching_people(Relation table)
+{
+	double		pages = RelationGetNumberOfBlocks(table);
+	double		density = 10;
+
+	if (table->rd_rel->relpages > 0 && table->rd_rel->reltuples > 0)
+		density = table->rd_rel->reltuples / table->rd_rel->relpages;
+	return Max(pages * density, MATCHING_STRANGERS);
+}
+
+/* What shares enough, in order, each once. */
+static int
+choose(const Postings *postings, int npostings, double people, ItemPointerData **tids)
+{
+	int			rarity[MATCHING_MAX_KEYS];
+	int			enough = matching_rarity(people, MATCHING_STRANGERS);
+	int			total = 0;
+	int			n = 0;
+	int			chosen = 0;
+	uint64	   *numbers;
+
+	for (int i = 0; i < npostings; i++)
+		total += postings[i].n;
+	numbers = palloc(sizeof(uint64) * Max(total, 1));
+	for (int i = 0; i < npostings; i++)
+	{
+		rarity[i] = matching_rarity(people, postings[i].total);
+		for (int j = 0; j < postings[i].n; j++)
+			numbers[n++] = tid_number(&postings[i].tids[j]) * MATCHING_MAX_KEYS + i;
+	}
+	sort_numbers(numbers, n);
+	*tids = palloc(sizeof(ItemPointerData) * Max(total, 1));
+	for (int i = 0; i < n;)
+	{
+		uint64		tid = numbers[i] / MATCHING_MAX_KEYS;
+		int			sum = 0;
+
+		for (int last = -1; i < n && numbers[i] / MATCHING_MAX_KEYS == tid; i++)
+		{
+			int			key = numbers[i] % MATCHING_MAX_KEYS;
+
+			if (key != last)	/* may be in the index and wait to be put into it */
+				sum += rarity[key];
+			last = key;
+		}
+		if (sum >= enough)
+		{
+			ItemPointerSet(&(*tids)[chosen], tid >> 16, tid & 0xffff);
+			chosen++;
+		}
+	}
+	pfree(numbers);
+	return chosen;
+}
+
+/*
+ * If all keys that somebody has are too frequent, some of those who have the
+ * rarest of them are better than nobody.
+ */
+static int
+choose_any(Postings *postings, int npostings, ItemPointerData **tids)
+{
+	Postings   *rarest = NULL;
+
+	for (int i = 0; i < npostings; i++)
+	{
+		if (rarest == NULL || compare_totals(&postings[i], rarest) < 0)
+			rarest = &postings[i];
+	}
+	if (rarest == NULL)
+		return 0;
+	*tids = rarest->tids;
+	return rarest->n;
+}
+
+int
+matching_candidates(Relation table, AttrNumber attnum, Snapshot snapshot,
+					const int32 *keys, int nkeys, ItemPointerData **tids)
+{
+	Reader		reader;
+	Postings	postings[MATCHING_MAX_KEYS];
+	Postings	usable[MATCHING_MAX_KEYS];
+	int			nusable = 0;
+	int			nfrequent = 0;
+
+	open_reader(&reader, table, attnum, snapshot);
+	memset(postings, 0, sizeof(Postings) * nkeys);
+	for (int i = 0; i < nkeys; i++)
+		postings[i].key = keys[i];
+	read_pending(&reader, postings, nkeys);
+	for (int i = 0; i < nkeys; i++)
+	{
+		read_key(&reader, &postings[i]);
+		if (postings[i].total > MATCHING_KEY_PEOPLE)
+			postings[nfrequent++] = postings[i];
+		else if (postings[i].total > 0)
+			usable[nusable++] = postings[i];
+	}
+	index_close(reader.index, AccessShareLock);
+	if (nusable == 0)
+		return choose_any(postings, nfrequent, tids);
+	return choose(usable, nusable, matching_people(table), tids);
+}
