@@ -165,7 +165,7 @@ patient_column(TriggerData *trigdata, TrackedRel *rel)
 		ereport(ERROR,
 				(errcode(ERRCODE_RF_NOT_DEPLOYED),
 				 errmsg("table of entity \"%s\" has no column that names a patient", rel->entity),
-				 errdetail("follow_merge() needs it as its third argument, and it must be a bigint."),
+				 errdetail("follow_merge() needs a bigint column as its third argument."),
 				 errhint("CREATE TRIGGER … follow_merge(entity, id column, patient column).")));
 	return attno;
 }
