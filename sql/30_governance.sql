@@ -347,8 +347,8 @@ BEGIN
     SELECT draft, n.name, n.nicknames
     FROM referral.match_nickname n WHERE n.rule_version_id = copy_rule_version.rule_version_id;
     INSERT INTO referral.match_placeholder (rule_version_id, kind, value)
-    SELECT draft, p.kind, p.value
-    FROM referral.match_placeholder p WHERE p.rule_version_id = copy_rule_version.rule_version_id;
+    SELECT draft, x.kind, x.value
+    FROM referral.match_placeholder x WHERE x.rule_version_id = copy_rule_version.rule_version_id;
     RETURN draft;
 END $$;
 COMMENT ON FUNCTION referral.copy_rule_version(bigint, text) IS

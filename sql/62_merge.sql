@@ -6,6 +6,11 @@ LANGUAGE C AS 'MODULE_PATHNAME', 'rows_as_owner';
 COMMENT ON FUNCTION referral.rows_as_owner(regclass, name, name, name[], bigint, bigint, bigint, jsonb) IS
 'Keys, as an array of {"key column": value}, of the rows of a table that refer to an id; with to_id they refer to that from now on. keys: only these rows; null: all. With the rights of the table''s owner, whose triggers may run. Null when there is no such row, and for null but in to_id and keys. For merge_patient() and its like.';
 
+CREATE FUNCTION referral.sees_patient(org_id bigint, patient_id bigint) RETURNS boolean
+LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'sees_patient';
+COMMENT ON FUNCTION referral.sees_patient(bigint, bigint) IS
+'Does the role that the session acts as see the patient, whatever policies there are on referral.patient? For functions that run with the owner''s rights. True when it may not read patients at all, so that a function of somebody else must answer for it; null for null.';
+
 CREATE FUNCTION referral.survivor_of(org_id bigint, patient_id bigint) RETURNS bigint
 LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
     WITH RECURSIVE way AS (
@@ -38,7 +43,6 @@ LANGUAGE sql STABLE ROWS 5 SET search_path = pg_catalog, pg_temp AS $$
       -- these are about the records themselves
       AND o.conrelid <> ALL (ARRAY(SELECT c.oid FROM pg_class c WHERE c.relnamespace = 'referral'::regnamespace
                                    AND c.relname IN ('patient_merge', 'merge_reattribution', 'match_candidate', 'match_decision', 'match_queue')))
-      AND (o.conrelid, p.attname) <> (to_regclass('referral.patient'), 'merged_into')
 $$;
 COMMENT ON FUNCTION referral.patient_references() IS
 'The columns that refer to referral.patient by foreign key, in any schema: what merge_patient() points to the survivor. key_columns: what names a row, its id as an entity or its primary key without the organisation; null when it has none. Not the tables about matching and merging themselves.';
@@ -76,18 +80,23 @@ COMMENT ON FUNCTION referral.merge_field(text) IS
 
 CREATE FUNCTION referral.merge_rules() RETURNS TABLE (field text, lead text, rule text, is_array boolean)
 LANGUAGE sql STABLE ROWS 30 SET search_path = pg_catalog, pg_temp AS $$
-    SELECT a.attname::text, f.lead,
-           coalesce((SELECT r.rule FROM referral.merge_rule r JOIN referral.rule_version v USING (rule_version_id)
-                     WHERE v.status = 'active' AND r.field = f.lead ORDER BY r.merge_rule_id DESC LIMIT 1),
-                    CASE WHEN t.typcategory = 'A' THEN 'union' ELSE 'duplicate_when_null' END),
-           t.typcategory = 'A'
-    FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid CROSS JOIN LATERAL referral.merge_field(a.attname) f (lead)
-    WHERE a.attrelid = 'referral.patient'::regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
-      AND a.attname NOT IN ('org_id', 'patient_id', 'version', 'active', 'merged_into')
-    ORDER BY a.attnum
+    WITH field AS (
+        SELECT a.attnum, a.attname::text AS name, referral.merge_field(a.attname::text) AS lead, t.typcategory = 'A' AS is_array,
+               EXISTS (SELECT FROM pg_index i WHERE i.indrelid = a.attrelid AND i.indisunique AND a.attnum = ANY (i.indkey)) AS is_unique
+        FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+        WHERE a.attrelid = 'referral.patient'::regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+          AND a.attname NOT IN ('org_id', 'patient_id', 'version', 'active', 'merged_into'))
+    SELECT f.name, f.lead,
+           CASE WHEN bool_or(f.is_unique) OVER (PARTITION BY f.lead) THEN 'survivor'
+                ELSE coalesce((SELECT r.rule FROM referral.merge_rule r JOIN referral.rule_version v USING (rule_version_id)
+                               WHERE v.status = 'active' AND r.field = f.lead ORDER BY r.merge_rule_id DESC LIMIT 1),
+                              CASE WHEN f.is_array THEN 'union' ELSE 'duplicate_when_null' END) END,
+           f.is_array
+    FROM field f
+    ORDER BY f.attnum
 $$;
 COMMENT ON FUNCTION referral.merge_rules() IS
-'How the fields of a patient survive a merge, in the order of the columns: by the active rule for the field that leads its group (lead), else union for arrays and duplicate_when_null for all others.';
+'How the fields of a patient survive a merge, in the order of the columns: by the active rule for the field that leads its group (lead), else union for arrays and duplicate_when_null for all others. What is in a unique index stays as it is (survivor): the duplicate keeps its value.';
 
 CREATE FUNCTION referral.merge_newest(org_id bigint, survivor bigint, duplicate bigint, fields text[]) RETURNS bigint
 LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
@@ -127,10 +136,9 @@ BEGIN
         IF r.rule = 'duplicate_when_null' OR referral.merge_value(r.lead, survivor) IS NULL OR NOT has_other THEN
             SELECT jsonb_object_agg(f, coalesce(referral.merge_value(f, survivor), referral.merge_value(f, duplicate), survivor -> f)) INTO whole
             FROM unnest(r.fields) f;
-        ELSIF CASE r.rule
-              WHEN 'newest' THEN referral.merge_newest(org_id, (survivor ->> 'patient_id')::bigint, (duplicate ->> 'patient_id')::bigint, r.fields)
-                                 = (duplicate ->> 'patient_id')::bigint
-              WHEN 'longest' THEN length(duplicate ->> r.lead) > length(survivor ->> r.lead) END THEN
+        ELSIF (r.rule = 'newest' AND referral.merge_newest(org_id, (survivor ->> 'patient_id')::bigint, (duplicate ->> 'patient_id')::bigint, r.fields)
+                                     = (duplicate ->> 'patient_id')::bigint)
+              OR (r.rule = 'longest' AND length(duplicate ->> r.lead) > length(survivor ->> r.lead)) THEN
             SELECT jsonb_object_agg(f, duplicate -> f) INTO whole FROM unnest(r.fields) f;
         ELSE
             CONTINUE;
@@ -217,7 +225,7 @@ BEGIN
         -- FOR UPDATE: new rows that refer to them have to wait as well
         FOR id IN SELECT x.patient_id FROM referral.patient x
                   WHERE x.org_id = lock_patients.org_id AND x.patient_id = ANY (patients) ORDER BY x.patient_id FOR UPDATE LOOP
-            found_ids := found_ids || id;
+            found_ids := found_ids || CASE WHEN referral.sees_patient(org_id, id) THEN ARRAY[id] ELSE '{}' END;
         END LOOP;
     END IF;
     IF EXISTS (SELECT FROM unnest(patients) n WHERE n IS NULL OR n <> ALL (found_ids)) THEN
@@ -271,6 +279,9 @@ BEGIN
     IF survivor = duplicate THEN
         detail := 'Both are the same record.';
         hint := 'Name another survivor.';
+    ELSIF NOT (referral.sees_patient(org_id, survivor_last) AND referral.sees_patient(org_id, duplicate_last)) THEN
+        detail := 'One of them was merged into a patient that is not visible to the session.';
+        hint := 'Ask somebody who sees all of them.';
     ELSIF survivor_last = duplicate_last THEN
         detail := format('Both are patient %s already.', survivor_last);
         hint := format('The survivor is patient %s; to turn it round, unmerge first.', survivor_last);
@@ -302,6 +313,13 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION referral.change_patient(bigint, bigint, jsonb) IS
 'Gives the columns of a patient that are named in changes the values they have there, as to_jsonb() wrote them.';
+
+CREATE FUNCTION referral.computed_columns() RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ARRAY(SELECT a.attname::text FROM pg_attribute a
+                 WHERE a.attrelid = 'referral.patient'::regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated <> '')
+$$;
+COMMENT ON FUNCTION referral.computed_columns() IS 'The columns of referral.patient that are computed from others.';
 
 CREATE FUNCTION referral.patient_columns(org_id bigint, patient_id bigint, names jsonb) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -335,7 +353,7 @@ COMMENT ON FUNCTION referral.move_references(bigint, bigint, bigint) IS
 
 CREATE FUNCTION referral.merge_patient(org_id bigint, survivor bigint, duplicate bigint, reason text) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.reason = ''
-SET timezone = 'UTC' SET datestyle = 'ISO, MDY' SET intervalstyle = 'postgres' SET extra_float_digits = 1 AS $$
+SET timezone = 'UTC' SET datestyle = 'ISO, MDY' SET intervalstyle = 'postgres' SET extra_float_digits = 1 SET bytea_output = 'hex' AS $$
 DECLARE
     s jsonb;
     d jsonb;
@@ -361,7 +379,8 @@ BEGIN
     chosen := referral.merge_values(org_id, s, d);
     -- on record first: merge_guard() goes by that
     INSERT INTO referral.patient_merge (org_id, survivor_id, duplicate_id, reason, merged_by, before)
-    VALUES (org_id, survivor, duplicate, reason, referral.current_actor(), jsonb_build_object('survivor', s, 'duplicate', d))
+    VALUES (org_id, survivor, duplicate, reason, referral.current_actor(),
+            jsonb_build_object('survivor', s - referral.computed_columns(), 'duplicate', d - referral.computed_columns()))
     RETURNING merge_id INTO new_id;
     PERFORM referral.change_patient(org_id, survivor, chosen);
     PERFORM referral.change_patient(org_id, duplicate, jsonb_build_object('merged_into', survivor, 'active', false));
@@ -421,7 +440,8 @@ DECLARE
     m referral.patient_merge;
 BEGIN
     SELECT * INTO m FROM referral.patient_merge x WHERE x.org_id = lock_merge.org_id AND x.merge_id = lock_merge.merge_id;
-    IF m.merge_id IS NULL OR referral.may_change_org(m.org_id) IS NOT TRUE THEN
+    IF m.merge_id IS NULL OR referral.may_change_org(m.org_id) IS NOT TRUE
+       OR NOT (referral.sees_patient(m.org_id, m.survivor_id) AND referral.sees_patient(m.org_id, m.duplicate_id)) THEN
         RAISE EXCEPTION 'there is no merge % in organisation %', lock_merge.merge_id, lock_merge.org_id
             USING ERRCODE = 'RF019', DETAIL = 'It does not exist or is not visible to the session.', HINT = 'See referral.patient_merge.';
     END IF;
@@ -487,7 +507,7 @@ COMMENT ON FUNCTION referral.return_references(bigint, bigint) IS
 
 CREATE FUNCTION referral.unmerge_patient(org_id bigint, merge_id bigint, reason text) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.reason = ''
-SET timezone = 'UTC' SET datestyle = 'ISO, MDY' SET intervalstyle = 'postgres' SET extra_float_digits = 1 AS $$
+SET timezone = 'UTC' SET datestyle = 'ISO, MDY' SET intervalstyle = 'postgres' SET extra_float_digits = 1 SET bytea_output = 'hex' AS $$
 DECLARE
     m referral.patient_merge;
     later bigint;
@@ -521,7 +541,7 @@ COMMENT ON FUNCTION referral.unmerge_patient(bigint, bigint, text) IS
 
 CREATE FUNCTION referral.reattribute(org_id bigint, reattribution_id bigint, patient_id bigint) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET timezone = 'UTC' SET datestyle = 'ISO, MDY' SET intervalstyle = 'postgres' SET extra_float_digits = 1 AS $$
+SET timezone = 'UTC' SET datestyle = 'ISO, MDY' SET intervalstyle = 'postgres' SET extra_float_digits = 1 SET bytea_output = 'hex' AS $$
 DECLARE
     a referral.merge_reattribution;
     m referral.patient_merge;
@@ -635,7 +655,7 @@ $$;
 COMMENT ON FUNCTION referral.find_duplicate_referrals(bigint, interval) IS
 'Pairs of referrals that may ask for the same thing twice: of one patient (whoever he was merged into), not ended, received within the period, with the same service code, or specialty and reason where one has no service code, or the same placer order number. grade: certain (same order), probable, possible; score from 0.5 to 1; reasons: what agrees. Reads with the caller''s rights. No rows for null.';
 
-REVOKE ALL ON FUNCTION referral.rows_as_owner(regclass, name, name, name[], bigint, bigint, bigint, jsonb), referral.merge_rule_check(),
+REVOKE ALL ON FUNCTION referral.sees_patient(bigint, bigint), referral.rows_as_owner(regclass, name, name, name[], bigint, bigint, bigint, jsonb), referral.merge_rule_check(),
     referral.require_merge(bigint, text, text), referral.lock_patients(bigint, bigint[]), referral.change_patient(bigint, bigint, jsonb),
     referral.merge_patient(bigint, bigint, bigint, text), referral.repoint(regclass, name, name, name[], bigint, bigint, bigint, jsonb),
     referral.lock_merge(bigint, bigint), referral.restore_patient(bigint, bigint, jsonb, jsonb), referral.return_references(bigint, bigint),

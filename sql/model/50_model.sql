@@ -177,10 +177,6 @@ BEGIN
         ALTER TABLE referral.referral ADD CONSTRAINT referral_site_fkey
             FOREIGN KEY (org_id, site_id) REFERENCES referral.site;
     END IF;
-    IF NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = 'referral.patient'::regclass AND conname = 'patient_merged_into_fkey') THEN
-        ALTER TABLE referral.patient ADD CONSTRAINT patient_merged_into_fkey
-            FOREIGN KEY (org_id, merged_into) REFERENCES referral.patient;
-    END IF;
 END $do$;
 
 CREATE TABLE IF NOT EXISTS referral.document (

@@ -73,6 +73,20 @@ SELECT referral.lay_trigger('referral.referral', 'zy_follow_merge', 'BEFORE INSE
     'referral.follow_merge(''referral'', ''referral_id'', ''patient_id'')');
 SELECT referral.secure_table('referral.' || t) FROM unnest(ARRAY['patient_merge', 'merge_reattribution']) t;
 
+-- They hold what the two patients held: for those who see both, also where a site has policies of its own on referral.patient.
+DO $do$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = 'referral.patient_merge'::regclass AND p.polname = 'both_patients') THEN
+        CREATE POLICY both_patients ON referral.patient_merge AS RESTRICTIVE FOR SELECT USING (
+            EXISTS (SELECT FROM referral.patient p WHERE p.org_id = patient_merge.org_id AND p.patient_id = patient_merge.survivor_id)
+            AND EXISTS (SELECT FROM referral.patient p WHERE p.org_id = patient_merge.org_id AND p.patient_id = patient_merge.duplicate_id));
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = 'referral.merge_reattribution'::regclass AND p.polname = 'both_patients') THEN
+        CREATE POLICY both_patients ON referral.merge_reattribution AS RESTRICTIVE FOR SELECT USING (
+            EXISTS (SELECT FROM referral.patient_merge m WHERE m.org_id = merge_reattribution.org_id AND m.merge_id = merge_reattribution.merge_id));
+    END IF;
+END $do$;
+
 CREATE OR REPLACE VIEW referral.patient_link WITH (security_invoker = true) AS
 SELECT m.org_id, m.duplicate_id AS patient_id, 'replaced-by'::text AS type, m.survivor_id AS other_id, m.merge_id, m.merged_at AS since
 FROM referral.patient_merge m WHERE m.unmerged_at IS NULL

@@ -7,7 +7,7 @@ SELECT plan(93);
 -- Tables that are the same for all organisations. Every other table of schema referral belongs to an organisation.
 CREATE TABLE public.shared_table (name name PRIMARY KEY);
 INSERT INTO public.shared_table VALUES
-    ('business_calendar'), ('entity'), ('event_type'), ('heartbeat'), ('journal_column'), ('journal_epoch'), ('journal_key'), ('reason_code'), ('rule_function'), ('rule_set'), ('rule_version'), ('sla_level'), ('sla_policy'), ('stall_threshold'),
+    ('business_calendar'), ('entity'), ('event_type'), ('heartbeat'), ('journal_column'), ('journal_epoch'), ('journal_key'), ('merge_rule'), ('reason_code'), ('rule_function'), ('rule_set'), ('rule_version'), ('sla_level'), ('sla_policy'), ('stall_threshold'),
     ('workflow'), ('workflow_guard'), ('workflow_step'), ('workflow_transition');
 
 -- Exceptions, each with its reason.
