@@ -26,7 +26,7 @@
 #define MATCHING_KEY_PEOPLE		500
 #define MATCHING_STRANGERS		64
 
-/* In 1/16 bit, so that sums do not depend on their order. */
+/* In 1/8 bit, so that sums do not depend on their order; below 256. */
 extern int	matching_rarity(double people, double sharing);
 
 /* matching_index.c */
@@ -38,6 +38,10 @@ extern double matching_people(Relation table);
 /* where in the table "attnum" shares enough with a person of these keys: in order, each once */
 extern int	matching_candidates(Relation table, AttrNumber attnum, Snapshot snapshot,
 								const int32 *keys, int nkeys, ItemPointerData **tids);
+
+/* matching_find.c: referral.patient, and where its columns are */
+extern Relation matching_open_patients(AttrNumber *org_id, AttrNumber *patient_id,
+									   AttrNumber *demographics);
 
 /* A patient who may be the person. */
 typedef struct MatchFound

@@ -296,7 +296,7 @@ tid_number(const ItemPointerData *tid)
 int
 matching_rarity(double people, double sharing)
 {
-	return sharing < people ? (int) (16 * log2(people / sharing)) : 0;
+	return sharing < people ? Min((int) (8 * log2(people / sharing)), 255) : 0;
 }
 
 /* How many rows a table may have; need not be exact. */
