@@ -310,6 +310,8 @@ BEGIN
     INSERT INTO referral.stall_threshold (rule_version_id, state, scope_org_id, threshold)
     SELECT draft, s.state, s.scope_org_id, s.threshold
     FROM referral.stall_threshold s WHERE s.rule_version_id = copy_rule_version.rule_version_id;
+    INSERT INTO referral.merge_rule (rule_version_id, field, rule)
+    SELECT draft, m.field, m.rule FROM referral.merge_rule m WHERE m.rule_version_id = copy_rule_version.rule_version_id;
     FOR w IN SELECT * FROM referral.workflow x
              WHERE x.rule_version_id = copy_rule_version.rule_version_id ORDER BY x.workflow_id LOOP
         INSERT INTO referral.workflow (rule_version_id, entity, name, title, applies_when, priority,
@@ -345,8 +347,8 @@ BEGIN
     SELECT draft, n.name, n.nicknames
     FROM referral.match_nickname n WHERE n.rule_version_id = copy_rule_version.rule_version_id;
     INSERT INTO referral.match_placeholder (rule_version_id, kind, value)
-    SELECT draft, h.kind, h.value
-    FROM referral.match_placeholder h WHERE h.rule_version_id = copy_rule_version.rule_version_id;
+    SELECT draft, x.kind, x.value
+    FROM referral.match_placeholder x WHERE x.rule_version_id = copy_rule_version.rule_version_id;
     RETURN draft;
 END $$;
 COMMENT ON FUNCTION referral.copy_rule_version(bigint, text) IS

@@ -28,12 +28,14 @@ COMMENT ON FUNCTION referral.heartbeat_end(text, bigint, bigint, bigint, bigint,
 -- The jobs, in one place. Five fields each: pg_cron 1.4 takes a sixth and ignores it.
 CREATE FUNCTION referral.job_plan()
 RETURNS TABLE (job text, job_name text, schedule text, command text, slack interval)
-LANGUAGE sql ROWS 4 SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql ROWS 6 SET search_path = pg_catalog, pg_temp AS $$
     WITH plan (n, job, schedule, command, slack) AS (VALUES
         (1, 'tick', '* * * * *', 'CALL referral.tick()', interval '4 minutes'),
-        (2, 'seal', '*/5 * * * *', 'SELECT referral.seal()', interval '10 minutes'),
-        (3, 'partitions', '17 3 * * *', 'SELECT referral.make_journal_partitions()', interval '2 hours'),
-        (4, 'housekeeping', '47 3 * * *', NULL, interval '2 hours')),
+        (2, 'match', '* * * * *', 'CALL referral.process_match_queue()', interval '15 minutes'),
+        (3, 'seal', '*/5 * * * *', 'SELECT referral.seal()', interval '10 minutes'),
+        (4, 'partitions', '17 3 * * *', 'SELECT referral.make_journal_partitions()', interval '2 hours'),
+        (5, 'frequencies', '27 3 * * *', 'SELECT referral.refresh_match_frequencies()', interval '2 hours'),
+        (6, 'housekeeping', '47 3 * * *', NULL, interval '2 hours')),
     named AS (
         -- cron.job.jobname holds 63 bytes in pg_cron 1.4, and cuts without a word
         SELECT p.*, format('referral %s %s', CASE WHEN octet_length(current_database()) > 40 THEN md5(current_database())
@@ -80,7 +82,7 @@ COMMENT ON FUNCTION referral.cron_facts() IS
 
 CREATE FUNCTION referral.cron_jobs()
 RETURNS TABLE (job text, jobid bigint, login text, schedule text, command text, active boolean)
-LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 4 SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 6 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF NOT (SELECT f.here FROM referral.cron_facts() f) THEN
         RETURN;
@@ -203,7 +205,7 @@ COMMENT ON FUNCTION referral.check_cron(text, boolean) IS
 
 CREATE FUNCTION referral.schedule_jobs()
 RETURNS TABLE (job text, schedule text, command text, action text)
-LANGUAGE plpgsql ROWS 4 SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql ROWS 6 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     p record;
     present record;
@@ -236,10 +238,10 @@ BEGIN
     END LOOP;
 END $$;
 COMMENT ON FUNCTION referral.schedule_jobs() IS
-'Has pg_cron run the jobs of this database (job_plan()) as whoever calls this: tick every minute, seal every five, partitions and housekeeping daily. Returns each with action created, updated (its command was another one) or kept; a schedule that was changed, and a job that was switched off, stay so, and a job that another login with the same rights has scheduled is not made twice. For the owner of the journal (RF003), who needs the rights on schema cron besides. RF012 when the model is not deployed. RF024 when pg_cron is not there or in another database; the hint has the lines that help.';
+'Has pg_cron run the jobs of this database (job_plan()) as whoever calls this: tick and match every minute, seal every five, partitions, frequencies and housekeeping daily. Returns each with action created, updated (its command was another one) or kept; a schedule that was changed, and a job that was switched off, stay so, and a job that another login with the same rights has scheduled is not made twice. For the owner of the journal (RF003), who needs the rights on schema cron besides. RF012 when the model is not deployed. RF024 when pg_cron is not there or in another database; the hint has the lines that help.';
 
 CREATE FUNCTION referral.unschedule_jobs() RETURNS TABLE (job text, action text)
-LANGUAGE plpgsql ROWS 4 SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql ROWS 6 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     p record;
     present record;
@@ -265,7 +267,7 @@ COMMENT ON FUNCTION referral.unschedule_jobs() IS
 CREATE FUNCTION referral.job_status_of()
 RETURNS TABLE (job text, job_name text, login text, schedule text, active boolean, last_start timestamptz, last_end timestamptz,
     last_status text, last_message text, failures bigint, next_expected timestamptz, pg_cron text, problem text)
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER ROWS 4 SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER ROWS 6 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     f record;
     p record;
@@ -273,6 +275,7 @@ DECLARE
     base timestamptz;
     error text;
     overdue boolean;
+    beats boolean;
     elsewhere boolean;
 BEGIN
     SELECT * INTO f FROM referral.cron_facts();
@@ -289,6 +292,7 @@ BEGIN
         LEFT JOIN referral.heartbeat h ON h.job = x.job
         ORDER BY x.ordinality, j.jobid LOOP
         job := p.job;
+        beats := job IN ('tick', 'match');       -- leaves a heartbeat
         job_name := p.job_name;
         login := p.login;
         schedule := p.schedule;
@@ -321,16 +325,16 @@ BEGIN
             WHEN f.here AND p.command <> p.wanted THEN 'runs another command; call referral.schedule_jobs()'
             WHEN p.schedule ~ '^\s*[^\s@]+(\s+\S+){5}' THEN 'its schedule has more than five fields: pg_cron ignores the others'
             WHEN last_status = 'failed' AND coalesce(finished <= coalesce(last_end, last_start), true) THEN 'failing: ' || coalesce(error, 'without a message')
-            WHEN p.jobid IS NULL AND p.job <> 'tick' THEN
+            WHEN p.jobid IS NULL AND NOT beats THEN
                 CASE WHEN elsewhere THEN 'unknown: its runs are recorded in database ' || quote_ident(f.cron_database)
                      ELSE 'not scheduled' END
-            WHEN p.job <> 'tick' AND NOT f.log_run THEN 'unknown: cron.log_run is off'
+            WHEN NOT beats AND NOT f.log_run THEN 'unknown: cron.log_run is off'
             WHEN overdue AND finished IS NOT NULL THEN 'stalled: nothing finished since ' || date_trunc('second', finished)
             WHEN overdue AND coalesce(last_start, p.started_at) IS NOT NULL THEN
                 'stalled: nothing has finished, begun ' || date_trunc('second', coalesce(last_start, p.started_at))
             WHEN overdue AND p.jobid IS NULL AND NOT elsewhere THEN 'not scheduled'
             WHEN overdue THEN 'never ran'
-            WHEN p.job = 'tick' AND p.last_error IS NOT NULL THEN 'finished with errors: ' || split_part(p.last_error, E'\n', 1)
+            WHEN beats AND p.last_error IS NOT NULL THEN 'finished with errors: ' || split_part(p.last_error, E'\n', 1)
         END;
         RETURN NEXT;
     END LOOP;

@@ -339,10 +339,10 @@ fill_memo(TriggerMemo *memo, RuleCache *cache, TriggerData *trigdata)
 {
 	Trigger    *trigger = trigdata->tg_trigger;
 
-	if (trigger->tgnargs != 2)
+	if (trigger->tgnargs < 2)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("trigger \"%s\" needs two arguments: the entity and its id column",
+				 errmsg("trigger \"%s\" needs at least two arguments: the entity and its id column",
 						trigger->tgname)));
 	cache->pins++;
 	PG_TRY();

@@ -14,9 +14,15 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
+#include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
 
 #include "compat.h"
 #include "entity.h"
@@ -172,4 +178,135 @@ entity_read_row(RuleCache *cache, const char *entity, int64 org_id, int64 id)
 	}
 	security_end_read(&scope);
 	return row;
+}
+
+/* ---------- Rows that refer to another row ---------- */
+
+/* What identifies a row, as a jsonb object. */
+static char *
+key_expression(ArrayType *columns)
+{
+	StringInfoData expr;
+	Datum	   *names;
+	int			nnames;
+
+	deconstruct_array(columns, NAMEOID, NAMEDATALEN, false, TYPALIGN_CHAR, &names, NULL, &nnames);
+	initStringInfo(&expr);
+	appendStringInfoString(&expr, "pg_catalog.jsonb_build_object(");
+	for (int i = 0; i < nnames; i++)
+	{
+		const char *name = NameStr(*DatumGetName(names[i]));
+
+		appendStringInfo(&expr, "%s%s, %s", i > 0 ? ", " : "",
+						 quote_literal_cstr(name), quote_identifier(name));
+	}
+	appendStringInfoChar(&expr, ')');
+	return expr.data;
+}
+
+/*
+ * The statement of rows_as_owner(): $1 organisation, $2 the id referred to, $3
+ * the id to refer to instead, $4 the keys.  Null parameters count as any.
+ */
+static char *
+reference_statement(Oid relid, const char *org_column, const char *column, ArrayType *key, bool change)
+{
+	const char *relation = quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
+													  get_rel_name(relid));
+	const char *key_sql = key_expression(key);
+	char	   *where = psprintf("%s = $1 AND %s = $2 AND ($4 IS NULL OR %s IN"
+								 " (SELECT pg_catalog.jsonb_array_elements($4)))",
+								 quote_identifier(org_column), quote_identifier(column), key_sql);
+
+	if (change)
+		return psprintf("WITH changed AS (UPDATE %s SET %s = $3 WHERE %s RETURNING %s AS key)"
+						" SELECT pg_catalog.jsonb_agg(key ORDER BY key) FROM changed",
+						relation, quote_identifier(column), where, key_sql);
+	return psprintf("SELECT pg_catalog.jsonb_agg(%s ORDER BY %s) FROM %s WHERE %s AND $3 IS NULL",
+					key_sql, key_sql, relation, where);
+}
+
+/*
+ * Whoever waited for a lock on the row that is referred to must find what was
+ * committed meanwhile, also in a transaction that looks at an older snapshot.
+ */
+static void
+run_on_latest(const char *sql, Datum *args, const char *nulls)
+{
+	Oid			argtypes[] = {INT8OID, INT8OID, INT8OID, JSONBOID};
+	SPIPlanPtr	plan = SPI_prepare(sql, lengthof(argtypes), argtypes);
+
+	if (plan == NULL ||
+		SPI_execute_snapshot(plan, args, nulls,
+							 IsolationUsesXactSnapshot() ? GetLatestSnapshot() : InvalidSnapshot,
+							 InvalidSnapshot, false, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not run: %s", sql);
+}
+
+/* The one value that was selected, in the memory of the caller; NULL for null. */
+static Datum *
+only_value(MemoryContext caller)
+{
+	bool		isnull;
+	Datum		value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	Datum	   *copy;
+
+	if (isnull)
+		return NULL;
+	caller = MemoryContextSwitchTo(caller);
+	copy = palloc(sizeof(Datum));
+	*copy = PointerGetDatum(PG_DETOAST_DATUM_COPY(value));
+	MemoryContextSwitchTo(caller);
+	return copy;
+}
+
+PG_FUNCTION_INFO_V1(rows_as_owner);
+
+/*
+ * rows_as_owner(relation regclass, org_column name, column_name name, key
+ * name[], org_id bigint, id bigint, to_id bigint, keys jsonb) returns jsonb:
+ * the keys of the rows that refer to the id, and now to to_id if that is given.
+ */
+Datum
+rows_as_owner(PG_FUNCTION_ARGS)
+{
+	Datum		args[4];
+	char		nulls[] = "    ";
+	Oid			owner;
+	char	   *sql;
+	Datum	   *keys;
+	OwnerScope	scope;
+	MemoryContext caller = CurrentMemoryContext;
+
+	for (int i = 0; i < 6; i++)
+		if (PG_ARGISNULL(i))
+			PG_RETURN_NULL();
+	for (int i = 0; i < 4; i++)
+	{
+		args[i] = PG_GETARG_DATUM(4 + i);
+		nulls[i] = PG_ARGISNULL(4 + i) ? 'n' : ' ';
+	}
+	sql = reference_statement(PG_GETARG_OID(0), NameStr(*PG_GETARG_NAME(1)), NameStr(*PG_GETARG_NAME(2)),
+							  PG_GETARG_ARRAYTYPE_P(3), !PG_ARGISNULL(6));
+	owner = entity_owner(PG_GETARG_OID(0));
+	/* our own tables: nobody's code but ours, and constraints may be deferred */
+	if (owner == GetUserId())
+		security_begin_read(&scope, owner);
+	else
+		security_begin_owner(&scope, owner);
+	PG_TRY();
+	{
+		run_on_latest(sql, args, nulls);
+	}
+	PG_CATCH();
+	{
+		refuse_forged(caller);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	keys = only_value(caller);
+	security_end_read(&scope);
+	if (keys == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_DATUM(*keys);
 }

@@ -50,6 +50,7 @@ typedef enum MatchGrade
 #define MATCH_VETO_SUFFIX		8	/* senior and junior */
 #define MATCH_VETO_SEX			16
 #define MATCH_VETO_MISSING		32	/* too little is known of either */
+#define MATCH_VETO_BIRTH		64	/* birth dates that nothing connects */
 
 typedef struct MatchModel MatchModel;
 

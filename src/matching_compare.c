@@ -141,8 +141,7 @@ given_level(const MatchDictionary *dictionary, const Demographics *a, const Demo
 		if (is_prefix(a, x, b, y, 1))
 			return GIVEN_INITIAL;
 	}
-	else if (is_prefix(a, x, b, y, PART_LENGTH) ||
-			 matching_is_nickname(dictionary, a, x, b, y))
+	else if (matching_is_nickname(dictionary, a, x, b, y))
 		return GIVEN_NICKNAME;
 	other = Max(other_given(a, b), other_given(b, a));
 	if (demographics_count(a, DEMO_GIVEN_PART) > 0 && demographics_count(b, DEMO_GIVEN_PART) > 0)
@@ -153,7 +152,7 @@ given_level(const MatchDictionary *dictionary, const Demographics *a, const Demo
 	}
 	if (other == LIKE_EXACT)
 		return GIVEN_PART;
-	if (like == LIKE_CLOSE)
+	if (like == LIKE_CLOSE || is_prefix(a, x, b, y, PART_LENGTH))
 		return GIVEN_CLOSE;
 	return like == LIKE_SIMILAR || other == LIKE_CLOSE ? GIVEN_SIMILAR : GIVEN_DIFFERENT;
 }
@@ -228,6 +227,24 @@ family_level(const Demographics *a, const DemographicsItem *x,
 	return like == LIKE_SIMILAR || part == LIKE_CLOSE ? FAMILY_SIMILAR : FAMILY_DIFFERENT;
 }
 
+/* Given where the family name should be, in one of both. */
+static void
+compare_swapped(const Demographics *a, const DemographicsItem *given_a, const DemographicsItem *family_a,
+				const Demographics *b, const DemographicsItem *given_b, const DemographicsItem *family_b,
+				MatchComparison *result)
+{
+	Likeness	there = likeness(a, given_a, b, family_b);
+	Likeness	back = likeness(a, family_a, b, given_b);
+
+	if (Max(there, back) < LIKE_CLOSE)
+		return;
+	if (Min(there, back) >= LIKE_SIMILAR && result->level[FIELD_GIVEN] >= GIVEN_SIMILAR)
+		result->level[FIELD_GIVEN] = GIVEN_SWAPPED;
+	else if (result->level[FIELD_GIVEN] < GIVEN_SIMILAR)
+		return;
+	result->level[FIELD_FAMILY] = FAMILY_SWAPPED;
+}
+
 static void
 compare_names(const MatchDictionary *dictionary, const Demographics *a, const Demographics *b,
 			  MatchComparison *result)
@@ -249,14 +266,8 @@ compare_names(const MatchDictionary *dictionary, const Demographics *a, const De
 		result->a[FIELD_FAMILY] = af;
 		result->b[FIELD_FAMILY] = bf;
 	}
-	/* given where the family name should be, in one of both */
-	if (ag && af && bg && bf &&
-		result->level[FIELD_GIVEN] >= GIVEN_SIMILAR && result->level[FIELD_FAMILY] >= FAMILY_SIMILAR &&
-		likeness(a, ag, b, bf) >= LIKE_CLOSE && likeness(a, af, b, bg) >= LIKE_CLOSE)
-	{
-		result->level[FIELD_GIVEN] = GIVEN_SWAPPED;
-		result->level[FIELD_FAMILY] = FAMILY_SWAPPED;
-	}
+	if (ag && af && bg && bf && result->level[FIELD_FAMILY] >= FAMILY_SIMILAR)
+		compare_swapped(a, ag, af, b, bg, bf, result);
 }
 
 static void
@@ -341,6 +352,17 @@ digits_different(int a, int b, int ndigits, bool *exchanged)
 	return different;
 }
 
+/* Is each of year, month and day off by a little at most? */
+static bool
+birth_near(const Demographics *a, const Demographics *b)
+{
+	int			years = abs(a->birth_year - b->birth_year);
+	int			months = abs(a->birth_month - b->birth_month);
+	int			days = abs(a->birth_day - b->birth_day);
+
+	return (years <= 1 || years == 10) && (months <= 1 || months == 11) && (days <= 3 || days >= 28);
+}
+
 static int
 birth_level(const Demographics *a, const Demographics *b)
 {
@@ -365,6 +387,8 @@ birth_level(const Demographics *a, const Demographics *b)
 		digits_different(a->birth_day, b->birth_day, 2, &exchanged);
 	if (different == 1 || (different == 2 && exchanged))
 		return BIRTH_DIGIT;
+	if (birth_near(a, b))
+		return BIRTH_NEAR;
 	if (same_parts == 2)
 		return BIRTH_TWO_PARTS;
 	return a->birth_year == b->birth_year ? BIRTH_YEAR : BIRTH_DIFFERENT;
@@ -395,6 +419,20 @@ compare_birth(const MatchDictionary *dictionary, const Demographics *a, const De
 	result->level[FIELD_BIRTH_DATE] = level;
 }
 
+static void
+compare_birth_order(const Demographics *a, const Demographics *b, MatchComparison *result)
+{
+	if (a->birth_order != 0 && b->birth_order != 0)
+	{
+		if (a->birth_order != b->birth_order)
+			result->level[FIELD_BIRTH_ORDER] = BIRTH_ORDER_DIFFERENT;
+		else if (a->multiple_birth == 2 && b->multiple_birth == 2)
+			result->level[FIELD_BIRTH_ORDER] = BIRTH_ORDER_SAME;
+	}
+	else if (a->multiple_birth == 2 || b->multiple_birth == 2)
+		result->level[FIELD_BIRTH_ORDER] = BIRTH_ORDER_UNSURE;
+}
+
 /* ---------- Numbers ---------- */
 
 /* 9999999999, 123456789: what people type to get past a field. */
@@ -404,7 +442,7 @@ is_filler(const char *text, int length)
 	bool		same = true;
 	bool		rising = true;
 
-	for (int i = 1; i < length; i++)
+	for (int i = 1; i < length && (same || rising); i++)
 	{
 		same &= text[i] == text[0];
 		rising &= text[i] == text[i - 1] + 1 || (text[i] == '0' && text[i - 1] == '9');
@@ -709,16 +747,20 @@ compare_locality(const MatchDictionary *dictionary, const Demographics *a, const
 /* ---------- All of it ---------- */
 
 static int
-vetoes(const Demographics *a, const Demographics *b, const uint8 *level)
+vetoes(const uint8 *level)
 {
 	int			result = 0;
 
+	/* names of twins may be alike */
+	if (level[FIELD_GIVEN] >= GIVEN_CLOSE && level[FIELD_IDENTIFIER] != IDENTIFIER_SAME)
+		result |= MATCH_VETO_GIVEN;
 	if (level[FIELD_GIVEN] == GIVEN_DIFFERENT)
 		result |= MATCH_VETO_GIVEN;
-	if (a->birth_order != 0 && b->birth_order != 0 && a->birth_order != b->birth_order)
-		result |= MATCH_VETO_TWIN;
-	if ((a->multiple_birth == 2 || b->multiple_birth == 2) &&
-		(a->birth_order == 0 || b->birth_order == 0) && level[FIELD_GIVEN] != GIVEN_EXACT)
+	/* mother and child, with the number of one of them */
+	if (level[FIELD_BIRTH_DATE] == BIRTH_DIFFERENT)
+		result |= MATCH_VETO_BIRTH;
+	if (level[FIELD_BIRTH_ORDER] == BIRTH_ORDER_DIFFERENT ||
+		(level[FIELD_BIRTH_ORDER] == BIRTH_ORDER_UNSURE && level[FIELD_GIVEN] != GIVEN_EXACT))
 		result |= MATCH_VETO_TWIN;
 	if (level[FIELD_IDENTIFIER] == IDENTIFIER_DIFFERENT || level[FIELD_IDENTIFIER] == IDENTIFIER_MIXED)
 		result |= MATCH_VETO_IDENTIFIER;
@@ -741,6 +783,7 @@ matching_compare(const MatchDictionary *dictionary, const Demographics *a, const
 	compare_middle(dictionary, a, b, result);
 	compare_equal(FIELD_SUFFIX, DEMO_SUFFIX, SUFFIX_SAME, SUFFIX_DIFFERENT, a, b, result);
 	compare_birth(dictionary, a, b, result);
+	compare_birth_order(a, b, result);
 	if (a->sex != DEMO_SEX_UNKNOWN && b->sex != DEMO_SEX_UNKNOWN)
 		result->level[FIELD_SEX] = a->sex == b->sex ? SEX_SAME : SEX_DIFFERENT;
 	compare_identifiers(dictionary, FIELD_IDENTIFIER, true, a, b, result);
@@ -750,5 +793,5 @@ matching_compare(const MatchDictionary *dictionary, const Demographics *a, const
 	compare_address(dictionary, a, b, result);
 	compare_locality(dictionary, a, b, result);
 	compare_mother(a, b, result);
-	result->vetoes = vetoes(a, b, result->level);
+	result->vetoes = vetoes(result->level);
 }

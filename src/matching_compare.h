@@ -21,6 +21,7 @@ typedef enum MatchField
 	FIELD_MIDDLE,
 	FIELD_SUFFIX,
 	FIELD_BIRTH_DATE,
+	FIELD_BIRTH_ORDER,
 	FIELD_SEX,
 	FIELD_IDENTIFIER,
 	FIELD_RECORD_NUMBER,
@@ -43,7 +44,7 @@ enum GivenLevel
 	GIVEN_INITIAL,
 	GIVEN_CLOSE,
 	GIVEN_SIMILAR,
-	GIVEN_SWAPPED,				/* it is the other's family name, and the other way round */
+	GIVEN_SWAPPED,				/* each one's first name is the other's family name */
 	GIVEN_DIFFERENT,
 	GIVEN_LEVELS
 };
@@ -55,7 +56,7 @@ enum FamilyLevel
 	FAMILY_PART_SAME,
 	FAMILY_CLOSE,
 	FAMILY_SIMILAR,
-	FAMILY_SWAPPED,
+	FAMILY_SWAPPED,				/* the first name of one is the family name of the other */
 	FAMILY_DIFFERENT,
 	FAMILY_LEVELS
 };
@@ -81,10 +82,20 @@ enum BirthLevel
 	BIRTH_EXACT = 1,
 	BIRTH_SWAPPED,				/* day and month */
 	BIRTH_DIGIT,				/* one digit, or two neighbouring ones */
+	BIRTH_NEAR,					/* year, month and day each off by a little at most */
 	BIRTH_TWO_PARTS,			/* two of year, month and day */
 	BIRTH_YEAR,					/* the year alone, or all that one of both knows */
 	BIRTH_DIFFERENT,
 	BIRTH_LEVELS
+};
+
+/* of a multiple birth */
+enum BirthOrderLevel
+{
+	BIRTH_ORDER_SAME = 1,
+	BIRTH_ORDER_UNSURE,			/* one of both is a twin, and not known which */
+	BIRTH_ORDER_DIFFERENT,
+	BIRTH_ORDER_LEVELS
 };
 
 enum SexLevel

@@ -179,42 +179,45 @@ letters_and_digits(const char *text, int length, char *out, int max)
 	return normalize_clip(out, n, max);
 }
 
+/* Writes the letters and digits of a system, or the name by which everybody knows it. */
+static int
+system_name(const char *system, int length, char *out, bool *known)
+{
+	char		type[NORMALIZE_MAX_LENGTH];
+	int			n = letters_and_digits(system, length, type, TYPE_MAX_LENGTH);
+	const char *name = normalize_map(systems, lengthof(systems), type, n);
+
+	*known = name != NULL;
+	if (name != NULL)
+		n = strlen(name);
+	memcpy(out, name != NULL ? name : type, n);
+	return n;
+}
+
 /*
- * The type of an identifier.  A system that everybody knows by a short name
- * has that; any other is kept whole, because the patient numbers of two
+ * The type of an identifier, by the end of its system where everybody knows
+ * that.  Any other system is kept whole, because the patient numbers of two
  * hospitals are not of one type.
  */
 static int
 identifier_type(const char *system, int length, char *out)
 {
-	char		type[NORMALIZE_MAX_LENGTH];
-	const char *known;
 	int			last = length;
+	bool		known;
 	int			n;
 
 	while (last > 0 && system[last - 1] != '/' && system[last - 1] != ':')
 		last--;
-	n = letters_and_digits(system + last, length - last, type, TYPE_MAX_LENGTH);
-	known = normalize_map(systems, lengthof(systems), type, n);
-	if (known != NULL && n > 0)
-	{
-		n = strlen(known);
-		memcpy(out, known, n);
+	n = system_name(system + last, length - last, out, &known);
+	if (known)
 		return n;
-	}
 	/* http and https are the same */
 	for (int i = 0; i + 3 <= length; i++)
 	{
 		if (memcmp(system + i, "://", 3) == 0)
-		{
-			system += i + 3;
-			length -= i + 3;
-			break;
-		}
+			return system_name(system + i + 3, length - i - 3, out, &known);
 	}
-	n = letters_and_digits(system, length, type, TYPE_MAX_LENGTH);
-	memcpy(out, type, n);
-	return n;
+	return system_name(system, length, out, &known);
 }
 
 /* Where the value of "type|value" or "type:value" begins; 0 without a type. */
@@ -267,11 +270,12 @@ draft_identifier(DemographicsDraft *draft, const char *text, int length)
 
 /* ---------- Dates of birth ---------- */
 
-#define MAX_BIRTH_PARTS		3
+#define MAX_BIRTH_PARTS			3
+#define TIMESTAMP_MAX_DIGITS	14	/* YYYYMMDDhhmmss */
 
 typedef struct BirthPart
 {
-	int			value;
+	int			value;			/* of its first 8 digits */
 	int			digits;
 	char		after;			/* the character that follows, or 0 */
 } BirthPart;
@@ -291,9 +295,10 @@ birth_parts(const char *text, int length, BirthPart *parts)
 		part->value = part->digits = 0;
 		for (; i < length && is_digit(text[i]); i++)
 		{
-			if (++part->digits > 8)
+			if (++part->digits > TIMESTAMP_MAX_DIGITS)
 				return 0;
-			part->value = part->value * 10 + (text[i] - '0');
+			if (part->digits <= 8)
+				part->value = part->value * 10 + (text[i] - '0');
 		}
 		part->after = i < length ? text[i++] : '\0';
 		if (part->after != '-' && part->after != '/' && part->after != '.')
@@ -310,11 +315,11 @@ set_birth(DemographicsDraft *draft, int year, int month, int day)
 	draft->birth_day = day;
 }
 
-/* 19760513, 1976051 and 197605 (both without a day), 1976 */
+/* 19760513, with a time of day too; 1976051 and 197605, both without a day; 1976 */
 static void
 set_compact_birth(DemographicsDraft *draft, const BirthPart *part)
 {
-	if (part->digits == 8)
+	if (part->digits >= 8)
 		set_birth(draft, part->value / 10000, part->value / 100 % 100, part->value % 100);
 	else if (part->digits == 7)
 		set_birth(draft, part->value / 1000, part->value / 10 % 100, 0);
@@ -322,6 +327,20 @@ set_compact_birth(DemographicsDraft *draft, const BirthPart *part)
 		set_birth(draft, part->value / 100, part->value % 100, 0);
 	else if (part->digits == 4)
 		set_birth(draft, part->value, 0, 0);
+}
+
+/* Month and day in either order: as the separator says, unless only the other one is a date. */
+static void
+set_short_birth(DemographicsDraft *draft, const BirthPart *part)
+{
+	bool		day_first = part[0].after == '.';
+	int			month = part[day_first ? 1 : 0].value;
+	int			day = part[day_first ? 0 : 1].value;
+
+	if (month > MONTHS_PER_YEAR && day <= MONTHS_PER_YEAR)
+		set_birth(draft, part[2].value, day, month);
+	else
+		set_birth(draft, part[2].value, month, day);
 }
 
 /* Anything that is no date leaves the date unknown. */
@@ -338,17 +357,13 @@ demographics_set_birth_text(DemographicsDraft *draft, const char *text, int leng
 	if (n == 0)
 		return;
 	last = part[n - 1].after;
-	if (last != '\0' && last != ' ' && last != 'T' && last != 't')
+	if (last != '\0' && last != ' ' && last != 'T' && last != 't' &&
+		!(n == 1 && part[0].digits >= 8))
 		return;
 	if (n == 1)
 		set_compact_birth(draft, &part[0]);
 	else if (part[0].digits == 4 && part[1].digits <= 2 && part[n - 1].digits <= 2)
 		set_birth(draft, part[0].value, part[1].value, n == 3 ? part[2].value : 0);
 	else if (n == 3 && part[2].digits == 4 && part[0].digits <= 2 && part[1].digits <= 2)
-	{
-		if (part[0].after == '/')
-			set_birth(draft, part[2].value, part[0].value, part[1].value);
-		else if (part[0].after == '.')
-			set_birth(draft, part[2].value, part[1].value, part[0].value);
-	}
+		set_short_birth(draft, part);
 }

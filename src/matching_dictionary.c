@@ -4,8 +4,9 @@
  *		What is known of names and of values that mean nothing: nicknames,
  *		placeholders, and how common a name is.
  *
- * Nearly every look-up is in vain, so each table has a filter of bits before
- * it: nothing is hashed for a value whose letters and length no entry has.
+ * Nearly every look-up is in vain, so those that every comparison makes have a
+ * filter of bits before them: nothing is hashed for a value whose letters and
+ * length no entry has.
  *
  * IDENTIFICATION
  *		src/matching_dictionary.c
@@ -17,6 +18,7 @@
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "executor/spi.h"
+#include "port/pg_bitutils.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 
@@ -32,27 +34,30 @@ typedef struct Filter
 	uint64		words[FILTER_BITS / 64];
 } Filter;
 
-/* The formal names that a name is, or is short for. */
-typedef struct NicknameEntry
+/* Hashes of texts, each with a value; filled once. */
+typedef struct TextTable
 {
-	uint64		hash;
-	int			ngroups;
-	uint32		groups[MAX_GROUPS];
-} NicknameEntry;
+	uint32		mask;			/* size - 1, a power of 2 */
+	uint32		used;
+	uint64	   *hashes;			/* 0: free */
+	float	   *values;
+} TextTable;
 
-typedef struct TermEntry
+/* The formal names that a name is, or is short for. */
+typedef struct Groups
 {
-	uint64		hash;
-	float		share;			/* of all people */
-} TermEntry;
+	int			n;
+	uint32		group[MAX_GROUPS];
+} Groups;
 
 struct MatchDictionary
 {
 	Filter		nickname_filter;
 	Filter		placeholder_filter;
-	HTAB	   *nicknames;		/* NicknameEntry */
-	HTAB	   *placeholders;	/* hashes of kind and text */
-	HTAB	   *terms[2];		/* TermEntry, of given and family names */
+	TextTable	nicknames;		/* names; the value is the index of their groups */
+	Groups	   *groups;
+	TextTable	placeholders;	/* kinds with texts */
+	TextTable	terms[2];		/* given and family names; the value is the share of people who have it */
 	float		rare_share;		/* of a name that is in none of them; 0: nothing counted yet */
 	int		   *births;			/* dates that mean nothing, as numbers yyyymmdd */
 	int			nbirths;
@@ -64,6 +69,57 @@ text_hash(const char *text, int length, uint64 seed)
 {
 	return hash_bytes_extended((const unsigned char *) text, length, seed);
 }
+
+/* ---------- Tables of texts ---------- */
+
+static void
+table_create(TextTable *table, MemoryContext context, uint64 entries)
+{
+	uint32		size = pg_nextpower2_32(Max(entries, 8) * 2);
+
+	table->mask = size - 1;
+	table->used = 0;
+	table->hashes = MemoryContextAllocZero(context, sizeof(uint64) * size);
+	table->values = MemoryContextAllocZero(context, sizeof(float) * size);
+}
+
+/* The place of a hash, or where it would be. */
+static inline uint32
+table_place(const TextTable *table, uint64 hash)
+{
+	uint32		place = (uint32) hash & table->mask;
+
+	while (table->hashes[place] != 0 && table->hashes[place] != hash)
+		place = (place + 1) & table->mask;
+	return place;
+}
+
+/* The value of a text's hash, or NULL. */
+static inline const float *
+table_find(const TextTable *table, uint64 hash)
+{
+	uint32		place = table_place(table, hash);
+
+	return table->hashes[place] == hash && hash != 0 ? &table->values[place] : NULL;
+}
+
+static float *
+table_add(TextTable *table, uint64 hash, bool *found)
+{
+	uint32		place = table_place(table, hash);
+
+	*found = table->hashes[place] == hash;
+	if (!*found)
+	{
+		if (table->used >= table->mask / 2 + 1)
+			elog(ERROR, "table of names is full");
+		table->used++;
+		table->hashes[place] = hash;
+	}
+	return &table->values[place];
+}
+
+/* ---------- Filters ---------- */
 
 static inline uint32
 filter_bit(uint32 letters, int length, int kind)
@@ -107,41 +163,58 @@ static void
 add_nickname(MatchDictionary *dictionary, const char *text, int length, uint32 group)
 {
 	char		name[DEMO_MAX_LENGTH];
-	NicknameEntry *entry;
-	uint64		hash;
+	Groups	   *groups;
+	float	   *index;
 	bool		found;
 
 	length = plain(text, length, name);
-	hash = text_hash(name, length, 0);
-	entry = hash_search(dictionary->nicknames, &hash, HASH_ENTER, &found);
+	index = table_add(&dictionary->nicknames, text_hash(name, length, 0), &found);
 	if (!found)
-		entry->ngroups = 0;
-	if (entry->ngroups < MAX_GROUPS)
-		entry->groups[entry->ngroups++] = group;
+		*index = dictionary->nicknames.used - 1;
+	groups = &dictionary->groups[(int) *index];
+	if (groups->n < MAX_GROUPS)
+		groups->group[groups->n++] = group;
 	filter_add(&dictionary->nickname_filter,
 			   filter_bit(string_letters(name, length), length, 0));
+}
+
+static int
+nicknames_of(uint64 row, Datum **nicknames)
+{
+	bool		isnull;
+	int			count;
+
+	deconstruct_array(DatumGetArrayTypeP(rule_read_datum(row, 2, &isnull)), TEXTOID, -1, false,
+					  TYPALIGN_INT, nicknames, NULL, &count);
+	return count;
 }
 
 static void
 load_nicknames(RuleCache *cache, MatchDictionary *dictionary)
 {
+	Datum	   *nicknames;
+	uint64		names = 0;
+
 	security_read("SELECT n.name, n.nicknames FROM referral.match_nickname n"
 				  " JOIN referral.rule_version v USING (rule_version_id) WHERE v.status = 'active' AND $1"
 				  " ORDER BY n.rule_version_id, n.name",
 				  BOOLOID, BoolGetDatum(true));
 	for (uint64 row = 0; row < SPI_processed; row++)
+		names += 1 + nicknames_of(row, &nicknames);
+	table_create(&dictionary->nicknames, cache->context, names);
+	dictionary->groups = MemoryContextAllocZero(cache->context, sizeof(Groups) * Max(names, 1));
+	for (uint64 row = 0; row < SPI_processed; row++)
 	{
 		bool		isnull;
 		text	   *name = DatumGetTextPP(rule_read_datum(row, 1, &isnull));
-		Datum	   *nicknames;
-		int			count;
+		int			count = nicknames_of(row, &nicknames);
 
 		add_nickname(dictionary, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), (uint32) row);
-		deconstruct_array(DatumGetArrayTypeP(rule_read_datum(row, 2, &isnull)), TEXTOID, -1, false,
-						  TYPALIGN_INT, &nicknames, NULL, &count);
 		for (int i = 0; i < count; i++)
-			add_nickname(dictionary, VARDATA_ANY(DatumGetPointer(nicknames[i])),
-						 VARSIZE_ANY_EXHDR(DatumGetPointer(nicknames[i])), (uint32) row);
+		{
+			name = DatumGetTextPP(nicknames[i]);
+			add_nickname(dictionary, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), (uint32) row);
+		}
 	}
 }
 
@@ -159,9 +232,9 @@ static const struct
 static void
 add_placeholder(MatchDictionary *dictionary, DemographicsKind kind, const char *text, int length)
 {
-	uint64		hash = text_hash(text, length, kind + 1);
+	bool		found;
 
-	(void) hash_search(dictionary->placeholders, &hash, HASH_ENTER, NULL);
+	(void) table_add(&dictionary->placeholders, text_hash(text, length, kind + 1), &found);
 	filter_add(&dictionary->placeholder_filter,
 			   filter_bit(string_letters(text, length), length, kind + 1));
 }
@@ -172,6 +245,7 @@ load_placeholders(RuleCache *cache, MatchDictionary *dictionary)
 	security_read("SELECT p.kind, p.value FROM referral.match_placeholder p"
 				  " JOIN referral.rule_version v USING (rule_version_id) WHERE v.status = 'active' AND $1",
 				  BOOLOID, BoolGetDatum(true));
+	table_create(&dictionary->placeholders, cache->context, SPI_processed);
 	dictionary->births = MemoryContextAlloc(cache->context, sizeof(int) * (SPI_processed + 1));
 	for (uint64 row = 0; row < SPI_processed; row++)
 	{
@@ -210,16 +284,13 @@ static void
 load_terms(RuleCache *cache, MatchDictionary *dictionary)
 {
 	double		people;
+	bool		isnull;
 
 	security_read("SELECT f.n::float8 FROM referral.match_frequency f WHERE f.kind = 'people' AND $1",
 				  BOOLOID, BoolGetDatum(true));
 	if (SPI_processed == 0)
 		return;
-	{
-		bool		isnull;
-
-		people = DatumGetFloat8(rule_read_datum(0, 1, &isnull));
-	}
+	people = DatumGetFloat8(rule_read_datum(0, 1, &isnull));
 	if (people < MATCH_FREQUENCY_PEOPLE)
 		return;
 	/* what was counted once or twice is not in the table */
@@ -229,13 +300,13 @@ load_terms(RuleCache *cache, MatchDictionary *dictionary)
 		security_read("SELECT f.term_hash, f.n::float8 FROM referral.match_frequency f WHERE f.kind = $1"
 					  " ORDER BY f.n DESC, f.term_hash LIMIT " CppAsString2(MAX_TERMS),
 					  TEXTOID, CStringGetTextDatum(term_kinds[k]));
+		table_create(&dictionary->terms[k], cache->context, SPI_processed);
 		for (uint64 row = 0; row < SPI_processed; row++)
 		{
-			bool		isnull;
-			uint64		hash = (uint64) rule_read_int64(row, 1);
-			TermEntry  *entry = hash_search(dictionary->terms[k], &hash, HASH_ENTER, NULL);
+			bool		found;
+			float	   *share = table_add(&dictionary->terms[k], (uint64) rule_read_int64(row, 1), &found);
 
-			entry->share = DatumGetFloat8(rule_read_datum(row, 2, &isnull)) / people;
+			*share = DatumGetFloat8(rule_read_datum(row, 2, &isnull)) / people;
 		}
 	}
 }
@@ -246,13 +317,6 @@ matching_dictionary_load(RuleCache *cache)
 	MatchDictionary *dictionary = MemoryContextAllocZero(cache->context, sizeof(MatchDictionary));
 	OwnerScope	scope;
 
-	dictionary->nicknames = rule_cache_table(cache, "referral nicknames", sizeof(uint64),
-											 sizeof(NicknameEntry), HASH_BLOBS);
-	dictionary->placeholders = rule_cache_table(cache, "referral placeholders", sizeof(uint64),
-												sizeof(uint64), HASH_BLOBS);
-	for (int k = 0; k < lengthof(term_kinds); k++)
-		dictionary->terms[k] = rule_cache_table(cache, "referral name frequencies", sizeof(uint64),
-												sizeof(TermEntry), HASH_BLOBS);
 	security_begin_read(&scope, cache->owner);
 	load_nicknames(cache, dictionary);
 	load_placeholders(cache, dictionary);
@@ -263,15 +327,15 @@ matching_dictionary_load(RuleCache *cache)
 
 /* ---------- Look-ups ---------- */
 
-static const NicknameEntry *
-nickname_entry(const MatchDictionary *dictionary, const char *text, int length, uint32 letters)
+static const Groups *
+groups_of(const MatchDictionary *dictionary, const Demographics *d, const DemographicsItem *item)
 {
-	uint64		hash;
+	const float *index;
 
-	if (!filter_has(&dictionary->nickname_filter, filter_bit(letters, length, 0)))
+	if (!filter_has(&dictionary->nickname_filter, filter_bit(item->letters, item->length, 0)))
 		return NULL;
-	hash = text_hash(text, length, 0);
-	return hash_search(dictionary->nicknames, &hash, HASH_FIND, NULL);
+	index = table_find(&dictionary->nicknames, text_hash(demographics_text(d, item), item->length, 0));
+	return index ? &dictionary->groups[(int) *index] : NULL;
 }
 
 /* May both names stand for one formal name? */
@@ -279,17 +343,14 @@ bool
 matching_is_nickname(const MatchDictionary *dictionary, const Demographics *a, const DemographicsItem *x,
 					 const Demographics *b, const DemographicsItem *y)
 {
-	const NicknameEntry *ex = nickname_entry(dictionary, demographics_text(a, x), x->length, x->letters);
-	const NicknameEntry *ey;
+	const Groups *of_x = groups_of(dictionary, a, x);
+	const Groups *of_y = of_x ? groups_of(dictionary, b, y) : NULL;
 
-	if (ex == NULL)
+	if (!of_y)
 		return false;
-	ey = nickname_entry(dictionary, demographics_text(b, y), y->length, y->letters);
-	if (ey == NULL)
-		return false;
-	for (int i = 0; i < ex->ngroups; i++)
-		for (int j = 0; j < ey->ngroups; j++)
-			if (ex->groups[i] == ey->groups[j])
+	for (int i = 0; i < of_x->n; i++)
+		for (int j = 0; j < of_y->n; j++)
+			if (of_x->group[i] == of_y->group[j])
 				return true;
 	return false;
 }
@@ -298,14 +359,11 @@ bool
 matching_is_placeholder(const MatchDictionary *dictionary, DemographicsKind kind,
 						const char *text, int length, uint32 letters)
 {
-	uint64		hash;
-
 	if (kind == DEMO_MIDDLE)
 		kind = DEMO_GIVEN;
 	if (!filter_has(&dictionary->placeholder_filter, filter_bit(letters, length, kind + 1)))
 		return false;
-	hash = text_hash(text, length, kind + 1);
-	return hash_search(dictionary->placeholders, &hash, HASH_FIND, NULL) != NULL;
+	return table_find(&dictionary->placeholders, text_hash(text, length, kind + 1)) != NULL;
 }
 
 BirthMeaning
@@ -325,14 +383,12 @@ matching_birth_meaning(const MatchDictionary *dictionary, const Demographics *d)
 double
 matching_name_share(const MatchDictionary *dictionary, bool family, const char *text, int length)
 {
-	uint64		hash;
-	TermEntry  *entry;
+	const float *share;
 
 	if (dictionary->rare_share == 0)
 		return 0;
-	hash = text_hash(text, length, 0);
-	entry = hash_search(dictionary->terms[family], &hash, HASH_FIND, NULL);
-	return entry == NULL ? dictionary->rare_share : entry->share;
+	share = table_find(&dictionary->terms[family], text_hash(text, length, 0));
+	return share ? *share : dictionary->rare_share;
 }
 
 /* What match_frequency counts a name by. */

@@ -50,13 +50,19 @@ const MatchFieldName matching_fields[MATCH_FIELDS] = {
 		{"same", 0.95, 0.5},
 		{"different", 0.02, 0.5}
 	}},
-	{"birth_date", 7, {UNKNOWN,
+	{"birth_date", 8, {UNKNOWN,
 		{"exact", 0.85, 0.0001},
 		{"swapped", 0.01, 4e-05},
 		{"digit", 0.07, 0.0012},
+		{"near", 0.02, 0.0036},
 		{"two_parts", 0.03, 0.004},
 		{"year", 0.01, 0.0125},
 		{"different", 0.02, 0.98}
+	}},
+	{"birth_order", 4, {UNKNOWN,
+		{"same", 0.95, 0.5},
+		{"unsure", 0.5, 0.5},
+		{"different", 0.02, 0.5}
 	}},
 	{"sex", 3, {UNKNOWN,
 		{"same", 0.98, 0.5},

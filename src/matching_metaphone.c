@@ -16,9 +16,15 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
 
+#include "compat.h"
 #include "matching_string.h"
+
+PG_FUNCTION_INFO_V1(double_metaphone_keys);
 
 /* Letters of a name that are looked at: keys are full long before */
 #define NAME_LENGTH		64
@@ -53,7 +59,7 @@ static const char latin[] =
 #define LATIN_FIRST		0x00C0
 #define LATIN_LAST		0x017F
 
-/* The capital letter at *text, which moves on; anything that is no letter comes as it is or as a space. */
+/* The capital letter at *text, which moves on; what is no letter comes as it is or as a space. */
 static inline char
 next_letter(const char **text, const char *end, bool utf8)
 {
@@ -224,7 +230,8 @@ is_greek_ch(const Spelling *name)
 static bool
 is_hard_ch(const Spelling *name)
 {
-	if (is_germanic(name) || word(name, -2, "ORCHES|ARCHIT|ORCHID") || is_one_of(letter(name, 2), "TS"))
+	if (is_germanic(name) || word(name, -2, "ORCHES|ARCHIT|ORCHID") ||
+		is_one_of(letter(name, 2), "TS"))
 		return true;
 	return (name->at == 0 || is_one_of(letter(name, -1), "AOUE")) &&
 		is_one_of(letter(name, 2), "LRNMBHFVW ");
@@ -482,7 +489,8 @@ letter_p(Spelling *name)
 static int
 letter_r(Spelling *name)
 {
-	bool		french = is_last(name) && !name->slavic && word(name, -2, "IE") && !word(name, -4, "ME|MA");
+	bool		french = is_last(name) && !name->slavic &&
+		word(name, -2, "IE") && !word(name, -4, "ME|MA");
 
 	sounds(name, french ? "" : "R", "R");
 	return letter(name, 1) == 'R' ? 2 : 1;
@@ -595,7 +603,7 @@ static int
 letter_x(Spelling *name)
 {
 	/* at the end of French names it is not heard */
-	if (!(is_last(name) && word(name, -3, "IAU|EAU")) && !(is_last(name) && word(name, -2, "AU|OU")))
+	if (!(is_last(name) && (word(name, -3, "IAU|EAU") || word(name, -2, "AU|OU"))))
 		sound(name, "KS");
 	return is_one_of(letter(name, 1), "CX") ? 2 : 1;
 }
@@ -712,4 +720,20 @@ string_double_metaphone(const char *text, int length, Metaphone *result)
 		strcpy(result->primary, result->secondary);
 	if (strcmp(result->primary, result->secondary) == 0)
 		result->secondary[0] = '\0';
+}
+
+Datum
+double_metaphone_keys(PG_FUNCTION_ARGS)
+{
+	text	   *name = PG_GETARG_TEXT_PP(0);
+	Metaphone	keys;
+	Datum		elements[2];
+	int			count = 0;
+
+	string_double_metaphone(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), &keys);
+	if (keys.primary[0] != '\0')
+		elements[count++] = CStringGetTextDatum(keys.primary);
+	if (keys.secondary[0] != '\0')
+		elements[count++] = CStringGetTextDatum(keys.secondary);
+	PG_RETURN_ARRAYTYPE_P(construct_array(elements, count, TEXTOID, -1, false, TYPALIGN_INT));
 }

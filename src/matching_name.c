@@ -111,6 +111,15 @@ name_item(DemographicsDraft *draft, DemographicsKind kind, NormalWords *w, int f
 		draft_item(draft, kind, whole, length, shown, to - from > 1 ? shown_length : 0);
 }
 
+/* Adds a whole name, without a word in front that says that it was the name before. */
+static void
+other_name(DemographicsDraft *draft, DemographicsKind kind, NormalWords *w, int from, int to)
+{
+	while (from + 1 < to && IN(formerly, w, &w->word[from]))
+		from++;
+	name_item(draft, kind, w, from, to);
+}
+
 /*
  * Takes out what stands in brackets or quotes, as items of a kind; unless
  * everything does, which is then taken as it stands.
@@ -130,7 +139,7 @@ take_groups(DemographicsDraft *draft, DemographicsKind kind, NormalWords *w)
 		for (to = from + 1; to < w->n && w->word[to].group == w->word[from].group; to++)
 			;
 		if (w->word[from].group != 0)
-			name_item(draft, kind, w, from, to);
+			other_name(draft, kind, w, from, to);
 		else
 		{
 			memmove(&w->word[n], &w->word[from], (to - from) * sizeof(NormalWord));
@@ -184,7 +193,7 @@ draft_family(DemographicsDraft *draft, const char *text, int length)
 	while (to < w.n && !IN(formerly, &w, &w.word[to]))
 		to++;
 	if (to < w.n)
-		name_item(draft, DEMO_PREVIOUS, &w, to + 1, w.n);
+		other_name(draft, DEMO_PREVIOUS, &w, to + 1, w.n);
 	to = Min(to, w.n);
 	trim_family(draft, &w, &from, &to);
 	name_item(draft, DEMO_FAMILY, &w, from, to);
@@ -257,16 +266,12 @@ void
 draft_names(DemographicsDraft *draft, DemographicsKind kind, const char *text, int length)
 {
 	NormalWords w;
-	int			start;
 
 	normalize_words(text, length, &w);
 	for (int from = 0, to; from < w.n; from = to)
 	{
 		for (to = from + 1; to < w.n && (w.word[to].before & BEFORE_COMMA) == 0; to++)
 			;
-		start = from;
-		while (start + 1 < to && IN(formerly, &w, &w.word[start]))
-			start++;
-		name_item(draft, kind, &w, start, to);
+		other_name(draft, kind, &w, from, to);
 	}
 }

@@ -4,10 +4,9 @@
  *		The candidates of a lookup, read from the GIN index key by key.
  *
  * An index scan would read every posting of every key, and a birth date that
- * stands for "unknown" may have millions.  Here each key is read only as far
- * as it can be of use, and then the rarest keys are taken, as many as have
- * MATCHING_CANDIDATES postings together.  Pages are read and locked as in
- * PostgreSQL's own ginget.c.
+ * stands for "unknown" may have millions; and it would not tell who shares one
+ * frequent key from who shares many rare ones, which saves most of the reads of
+ * the table.  Pages are read and locked as in PostgreSQL's own ginget.c.
  *
  * IDENTIFICATION
  *		src/matching_postings.c
@@ -15,6 +14,8 @@
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
+
+#include <math.h>
 
 #include "access/gin_private.h"
 #include "access/htup_details.h"
@@ -110,11 +111,11 @@ open_reader(Reader *reader, Relation table, AttrNumber attnum, Snapshot snapshot
 static void
 put_tids(Postings *postings, const ItemPointerData *tids, int n)
 {
-	int			wanted = Min(postings->n + n, MATCHING_CANDIDATES);
+	int			wanted = Min(postings->n + n, MATCHING_KEY_PEOPLE);
 
 	if (wanted > postings->room)
 	{
-		postings->room = Min(Max(wanted, 2 * postings->room), MATCHING_CANDIDATES);
+		postings->room = Min(Max(wanted, 2 * postings->room), MATCHING_KEY_PEOPLE);
 		if (postings->tids == NULL)
 			postings->tids = palloc(postings->room * sizeof(ItemPointerData));
 		else
@@ -153,7 +154,7 @@ read_tree(Reader *reader, BlockNumber root, Postings *postings)
 			put_tids(postings, tids, n);
 			pfree(tids);
 		}
-		if (postings->total > MATCHING_CANDIDATES)
+		if (postings->total > MATCHING_KEY_PEOPLE)
 		{
 			postings->total *= Max(pages, 1);	/* an estimate, to compare frequent keys by */
 			break;
@@ -292,44 +293,98 @@ tid_number(const ItemPointerData *tid)
 #define ST_DEFINE
 #include "lib/sort_template.h"
 
-/* The places of some keys together, in order, each once. */
-static int
-unite(const Postings *postings, int npostings, ItemPointerData **tids)
+int
+matching_rarity(double people, double sharing)
 {
+	return sharing < people ? (int) (16 * log2(people / sharing)) : 0;
+}
+
+/* How many rows a table may have; need not be exact. */
+double
+matching_people(Relation table)
+{
+	double		pages = RelationGetNumberOfBlocks(table);
+	double		density = 10;
+
+	if (table->rd_rel->relpages > 0 && table->rd_rel->reltuples > 0)
+		density = table->rd_rel->reltuples / table->rd_rel->relpages;
+	return Max(pages * density, MATCHING_STRANGERS);
+}
+
+/* What shares enough, in order, each once. */
+static int
+choose(const Postings *postings, int npostings, double people, ItemPointerData **tids)
+{
+	int			rarity[MATCHING_MAX_KEYS];
+	int			enough = matching_rarity(people, MATCHING_STRANGERS);
 	int			total = 0;
 	int			n = 0;
-	int			distinct = 0;
+	int			chosen = 0;
 	uint64	   *numbers;
 
 	for (int i = 0; i < npostings; i++)
 		total += postings[i].n;
 	numbers = palloc(sizeof(uint64) * Max(total, 1));
 	for (int i = 0; i < npostings; i++)
+	{
+		rarity[i] = matching_rarity(people, postings[i].total);
 		for (int j = 0; j < postings[i].n; j++)
-			numbers[n++] = tid_number(&postings[i].tids[j]);
+			numbers[n++] = tid_number(&postings[i].tids[j]) * MATCHING_MAX_KEYS + i;
+	}
 	sort_numbers(numbers, n);
 	*tids = palloc(sizeof(ItemPointerData) * Max(total, 1));
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < n;)
 	{
-		if (i == 0 || numbers[i] != numbers[i - 1])
-			ItemPointerSet(&(*tids)[distinct++], numbers[i] >> 16, numbers[i] & 0xffff);
+		uint64		tid = numbers[i] / MATCHING_MAX_KEYS;
+		int			sum = 0;
+
+		for (int last = -1; i < n && numbers[i] / MATCHING_MAX_KEYS == tid; i++)
+		{
+			int			key = numbers[i] % MATCHING_MAX_KEYS;
+
+			if (key != last)	/* may be in the index and wait to be put into it */
+				sum += rarity[key];
+			last = key;
+		}
+		if (sum >= enough)
+		{
+			ItemPointerSet(&(*tids)[chosen], tid >> 16, tid & 0xffff);
+			chosen++;
+		}
 	}
 	pfree(numbers);
-	return distinct;
+	return chosen;
 }
 
 /*
- * Rarest keys first, while they have room; and if even the rarest has none, as
- * many of it as there is room for.
+ * If all keys that somebody has are too frequent, some of those who have the
+ * rarest of them are better than nobody.
  */
+static int
+choose_any(Postings *postings, int npostings, ItemPointerData **tids)
+{
+	Postings   *rarest = NULL;
+
+	for (int i = 0; i < npostings; i++)
+	{
+		if (rarest == NULL || compare_totals(&postings[i], rarest) < 0)
+			rarest = &postings[i];
+	}
+	if (rarest == NULL)
+		return 0;
+	*tids = rarest->tids;
+	return rarest->n;
+}
+
 int
 matching_candidates(Relation table, AttrNumber attnum, Snapshot snapshot,
 					const int32 *keys, int nkeys, ItemPointerData **tids)
 {
 	Reader		reader;
 	Postings	postings[MATCHING_MAX_KEYS];
-	double		total = 0;
-	int			taken = 0;
+	Postings	usable[MATCHING_MAX_KEYS];
+	int			nusable = 0;
+	int			nfrequent = 0;
 
 	open_reader(&reader, table, attnum, snapshot);
 	memset(postings, 0, sizeof(Postings) * nkeys);
@@ -337,12 +392,15 @@ matching_candidates(Relation table, AttrNumber attnum, Snapshot snapshot,
 		postings[i].key = keys[i];
 	read_pending(&reader, postings, nkeys);
 	for (int i = 0; i < nkeys; i++)
+	{
 		read_key(&reader, &postings[i]);
+		if (postings[i].total > MATCHING_KEY_PEOPLE)
+			postings[nfrequent++] = postings[i];
+		else if (postings[i].total > 0)
+			usable[nusable++] = postings[i];
+	}
 	index_close(reader.index, AccessShareLock);
-
-	qsort(postings, nkeys, sizeof(Postings), compare_totals);
-	while (taken < nkeys &&
-		   (total + postings[taken].total <= MATCHING_CANDIDATES || total == 0))
-		total += postings[taken++].total;
-	return unite(postings, taken, tids);
+	if (nusable == 0)
+		return choose_any(postings, nfrequent, tids);
+	return choose(usable, nusable, matching_people(table), tids);
 }

@@ -288,6 +288,9 @@ field_value(const Demographics *d, MatchField field, const DemographicsItem *dec
 	{
 		case FIELD_BIRTH_DATE:
 			return birth_value(d);
+		case FIELD_BIRTH_ORDER:
+			return d->birth_order != 0 ? psprintf("%d", d->birth_order) :
+				d->multiple_birth == 2 ? pstrdup("one of several") : NULL;
 		case FIELD_SEX:
 			return sexes[d->sex];
 		case FIELD_ADDRESS:
@@ -325,7 +328,7 @@ veto_names(int vetoes)
 		int			veto;
 		const char *name;
 	}			names[] = {
-		{MATCH_VETO_GIVEN, "first names differ"}, {MATCH_VETO_TWIN, "one of a multiple birth"},
+		{MATCH_VETO_GIVEN, "first names differ"}, {MATCH_VETO_BIRTH, "birth dates differ"}, {MATCH_VETO_TWIN, "one of a multiple birth"},
 		{MATCH_VETO_IDENTIFIER, "identifiers differ"}, {MATCH_VETO_SUFFIX, "name suffixes differ"},
 		{MATCH_VETO_SEX, "sexes differ"}, {MATCH_VETO_MISSING, "too little is known"}
 	};

@@ -16,6 +16,7 @@
 #include "compat.h"
 #include "entity.h"
 #include "journal.h"
+#include "match_review.h"
 #include "matching_find.h"
 #include "rule.h"
 #include "security.h"
@@ -39,6 +40,7 @@ _PG_init(void)
 	journal_write_init();
 	journal_move_init();
 	sla_view_init();
+	match_review_init();
 	matching_index_init();
 	MarkGUCPrefixReserved("referral");	/* all are defined now */
 }

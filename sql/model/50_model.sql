@@ -62,7 +62,10 @@ ALTER TABLE referral.patient ADD COLUMN IF NOT EXISTS demographics referral.demo
     GENERATED ALWAYS AS (referral.patient_demographics(
         family, given, middle, suffix, alias, previous_family, mother_maiden_name, birth_date, sex, multiple_birth, birth_order,
         phone, email, other_phones, address, city, state, postal_code, identifier_system, identifier, other_identifiers)) STORED;
+-- kept by merge_patient() and unmerge_patient()
+ALTER TABLE referral.patient ADD COLUMN IF NOT EXISTS merged_into bigint;
 CREATE INDEX IF NOT EXISTS patient_identifier ON referral.patient (org_id, identifier, identifier_system);
+CREATE INDEX IF NOT EXISTS patient_merged_into ON referral.patient (org_id, merged_into) WHERE merged_into IS NOT NULL;
 COMMENT ON TABLE referral.patient IS 'Patients as an organisation knows them (FHIR Patient). Sent data may be incomplete, so names may be null.';
 COMMENT ON COLUMN referral.patient.family IS 'Family name; "née" and a name, or one in brackets, is a previous one.';
 COMMENT ON COLUMN referral.patient.given IS 'First names; middle ones may stand here or in middle.';
@@ -80,6 +83,7 @@ COMMENT ON COLUMN referral.patient.other_phones IS 'Further phones, former ones 
 COMMENT ON COLUMN referral.patient.other_identifiers IS 'Further identifiers, each "type|value", where type is a short name or a URI.';
 COMMENT ON COLUMN referral.patient.demographics IS
 'What the patient is found and compared by, computed from the other columns. The journal has those, so it leaves this one out.';
+COMMENT ON COLUMN referral.patient.merged_into IS 'The patient that this record was merged into; null when it was not. Kept by merge_patient() and unmerge_patient(), nobody else can write it.';
 
 CREATE TABLE IF NOT EXISTS referral.practitioner (
     org_id bigint NOT NULL DEFAULT referral.current_org() REFERENCES referral.organization,

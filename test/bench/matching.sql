@@ -61,7 +61,7 @@ BEGIN
     END IF;
 END $$;
 
--- ---------- The same weights as the best SQL there is: one CASE per field, cheap questions first ----------
+-- ---------- The same people as plain columns, for a rival in SQL ----------
 
 CREATE TABLE bench.flat (
     id bigint PRIMARY KEY, d referral.demographics, family text, given text, middle text, birth_date date, sex text, phone text,
@@ -74,35 +74,4 @@ CREATE FUNCTION bench.flat(first bigint, last bigint, again boolean) RETURNS SET
     SELECT p.id, bench.demographics(p), lower(p.family), lower(p.given), lower(p.middle), p.birth_date, p.sex, p.phone,
            p.email, lower(p.address), lower(p.city), p.postal_code, p.ssn
     FROM bench.again(first, last) p WHERE again
-$$;
-
--- Which expression is inlined: no function call. NULL is no evidence, hence coalesce(..., 0).
-CREATE FUNCTION bench.score(a bench.flat, b bench.flat) RETURNS float8 LANGUAGE sql IMMUTABLE AS $$
-    SELECT -20
-      + CASE WHEN a.family = b.family THEN 7.7
-             WHEN a.family = b.given AND a.given = b.family THEN 5.3
-             ELSE CASE levenshtein_less_equal(a.family, b.family, 2) WHEN 1 THEN 5.9 WHEN 2 THEN 2.6 ELSE -5.0 END END
-      + CASE WHEN a.given = b.given THEN 7.1
-             WHEN a.family = b.given AND a.given = b.family THEN 5.3
-             ELSE CASE levenshtein_less_equal(a.given, b.given, 2) WHEN 1 THEN 4.9 WHEN 2 THEN 1.9
-                       ELSE CASE WHEN left(a.given, 1) = b.given OR a.given = left(b.given, 1) THEN -0.6 ELSE -5.6 END END END
-      + CASE WHEN a.middle IS NULL OR b.middle IS NULL THEN 0 WHEN a.middle = b.middle THEN 5.3
-             WHEN left(a.middle, 1) = left(b.middle, 1) THEN 2.0 ELSE -3.2 END
-      + CASE WHEN a.birth_date IS NULL OR b.birth_date IS NULL THEN 0 WHEN a.birth_date = b.birth_date THEN 13.0
-             WHEN abs(a.birth_date - b.birth_date) <= 9 THEN 5.9
-             WHEN extract(year FROM a.birth_date) = extract(year FROM b.birth_date)
-             THEN CASE WHEN extract(month FROM a.birth_date) = extract(day FROM b.birth_date)
-                            AND extract(day FROM a.birth_date) = extract(month FROM b.birth_date) THEN 8.0 ELSE -0.3 END
-             ELSE -5.6 END
-      + CASE WHEN a.sex IS NULL OR b.sex IS NULL THEN 0 WHEN a.sex = b.sex THEN 1.0 ELSE -4.6 END
-      + CASE WHEN a.phone IS NULL OR b.phone IS NULL THEN 0 WHEN a.phone = b.phone THEN 10.4
-             WHEN levenshtein_less_equal(a.phone, b.phone, 1) <= 1 THEN 6.0 ELSE -2.0 END
-      + CASE WHEN a.email IS NULL OR b.email IS NULL THEN 0 WHEN a.email = b.email THEN 11.0
-             WHEN levenshtein_less_equal(a.email, b.email, 2) <= 2 THEN 6.0 ELSE -1.0 END
-      + CASE WHEN a.address IS NULL OR b.address IS NULL THEN 0 WHEN a.address = b.address THEN 9.0
-             WHEN levenshtein_less_equal(a.address, b.address, 2) <= 2 THEN 6.0 ELSE -1.5 END
-      + CASE WHEN a.postal_code IS NULL OR b.postal_code IS NULL THEN 0 WHEN a.postal_code = b.postal_code THEN 6.0
-             WHEN a.city = b.city THEN 4.0 ELSE -1.5 END
-      + CASE WHEN a.ssn IS NULL OR b.ssn IS NULL THEN 0 WHEN a.ssn = b.ssn THEN 12.0
-             WHEN levenshtein_less_equal(a.ssn, b.ssn, 1) <= 1 THEN 7.0 ELSE -4.6 END
 $$;

@@ -83,7 +83,7 @@ CREATE FUNCTION people.synthetic(culture text, key text) RETURNS jsonb LANGUAGE 
         'sex', left(sex.word, 1), 'birth_date', people.birth(key),
         'address', people.street(key), 'city', city, 'postal_code', (10000 + floor(people.u(city) * 80000))::int,
         'state', people.pick('{PA,NY,NJ,OH,MA}', city), 'phone', '5' || people.digits(key || 'phone', 9),
-        'email', CASE WHEN people.u(key, 'email?') < 0.4 THEN lower(people.digits(key || 'mail', 5) || key || '@example.org') END,
+        'email', CASE WHEN people.u(key, 'email?') < 0.4 THEN lower(people.digits(key || 'mail', 5) || left(key, 1) || '@' || people.pick('{example.org,example.com,example.net,mail.example,post.example,inbox.example}', key || 'domain', 1.5)) END,
         'identifiers', jsonb_build_array('ssn|' || (100000000 + people.digits(key || 'ssn', 8)::int))))
     FROM (VALUES (CASE WHEN people.u(key, 'sex') < 0.5 THEN 'male' ELSE 'female' END)) sex (word),
          people.name('anglo', 'city', key, 1.3) city
@@ -305,7 +305,7 @@ CREATE FUNCTION people.household(e int) RETURNS TABLE (member text, doc jsonb) L
     WITH home AS (
         SELECT people.synthetic('anglo', 'home' || e) - '{middle,email,identifiers}'::text[] AS h, people.birth('kids' || e, 17) AS born,
                people.name('anglo', 'male', 'boy' || e) AS boy, people.name('anglo', 'female', 'girl' || e) AS girl,
-               jsonb_build_array('ssn|' || (200000000 + e)) AS ssn),
+               jsonb_build_array('ssn|' || (100000000 + people.digits('home ssn' || e, 8)::int)) AS ssn),
     -- names of twins that look alike
     alike AS (
         SELECT x[1] AS one, x[2] AS two, x[3] AS sex

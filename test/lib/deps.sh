@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that building and testing need, and only those that are missing. PGMAJOR chooses the
-# PostgreSQL major version.
+# Installs the Debian packages that building and testing need, and those named as arguments, and only those that are
+# missing. PGMAJOR chooses the PostgreSQL major version.
 set -euo pipefail
 
 major=${PGMAJOR:-15}
 packages=(gcc libc6-dev make perl libipc-run-perl "postgresql-$major" "postgresql-server-dev-$major"
-	"postgresql-$major-cron" "postgresql-$major-pgtap")
+	"postgresql-$major-cron" "postgresql-$major-pgtap" "$@")
 
 if ! command -v dpkg-query >/dev/null; then
 	echo "not a Debian system: taking for granted that the equivalents of these are installed: ${packages[*]}" >&2

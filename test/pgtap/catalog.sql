@@ -7,7 +7,7 @@ SELECT plan(93);
 -- Tables that are the same for all organisations. Every other table of schema referral belongs to an organisation.
 CREATE TABLE public.shared_table (name name PRIMARY KEY);
 INSERT INTO public.shared_table VALUES
-    ('business_calendar'), ('entity'), ('event_type'), ('heartbeat'), ('journal_column'), ('journal_epoch'), ('journal_key'), ('reason_code'), ('rule_function'), ('rule_set'), ('rule_version'), ('sla_level'), ('sla_policy'), ('stall_threshold'),
+    ('business_calendar'), ('entity'), ('event_type'), ('heartbeat'), ('journal_column'), ('journal_epoch'), ('journal_key'), ('merge_rule'), ('reason_code'), ('rule_function'), ('rule_set'), ('rule_version'), ('sla_level'), ('sla_policy'), ('stall_threshold'),
     ('workflow'), ('workflow_guard'), ('workflow_step'), ('workflow_transition');
 
 -- Exceptions, each with its reason.
@@ -30,6 +30,12 @@ INSERT INTO public.exception VALUES
     ('has a guard', 'sla_clock', 'follows its row'), ('is journaled', 'sla_clock', 'follows from the journal of its row, of pauses and adjustments'),
     ('SQL and PL/pgSQL functions pin search_path', 'referral.tick(timestamp with time zone)', 'a procedure that commits can have no SET clause'),
     ('refuses TRUNCATE', 'seal_tile', 'by trigger append_only_truncate, which is ENABLE ALWAYS');
+
+INSERT INTO public.exception VALUES
+    ('has a guard', 'match_queue', 'a queue'), ('is journaled', 'match_queue', 'a queue'),
+    ('has a guard', 'match_candidate', 'follows the two patients'),
+    ('is journaled', 'match_candidate', 'follows from the journal of the two patients and of decisions'),
+    ('SQL and PL/pgSQL functions pin search_path', 'referral.process_match_queue(integer)', 'a procedure that commits can have no SET clause');
 
 CREATE VIEW public.relation AS
 SELECT c.*, EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'org_id'

@@ -13,14 +13,14 @@ CREATE ROLE job_coordinator LOGIN IN ROLE referral_coordinator;
 
 -- 1. What is to be scheduled
 
-SELECT is((SELECT array_agg(job) FROM referral.job_plan()), '{tick,seal,partitions,housekeeping}', 'four jobs');
+SELECT is((SELECT array_agg(job) FROM referral.job_plan()), '{tick,match,seal,partitions,frequencies,housekeeping}', 'six jobs');
 SELECT is((SELECT array_agg(schedule) FROM referral.job_plan() WHERE schedule !~ '^([0-9*/,-]+ ){4}[0-9*/,-]+$'), NULL, 'their schedules have five fields');
-SELECT is((SELECT count(*) FROM referral.job_plan() WHERE referral.cron_next(schedule, now()) <= now() + interval '1 day'), 4::bigint,
+SELECT is((SELECT count(*) FROM referral.job_plan() WHERE referral.cron_next(schedule, now()) <= now() + interval '1 day'), 6::bigint,
           'each is due at least once a day');
 SELECT is((SELECT array_agg(DISTINCT job_name) FROM referral.job_plan() WHERE job_name NOT LIKE 'referral pgtap\_job %'), NULL,
           'their names have that of the database');
 SELECT is((SELECT array_agg(command) FROM referral.job_plan() WHERE job <> 'housekeeping'),
-          '{"CALL referral.tick()","SELECT referral.seal()","SELECT referral.make_journal_partitions()"}', 'what they run');
+          '{"CALL referral.tick()","CALL referral.process_match_queue()","SELECT referral.seal()","SELECT referral.make_journal_partitions()","SELECT referral.refresh_match_frequencies()"}', 'what they run');
 
 -- 2. When a schedule is due
 
@@ -93,10 +93,10 @@ SELECT matches(public.problem('seal'), '^unknown: .* database cron', 'which is n
 SELECT code, hint FROM public.refused('SELECT * FROM referral.schedule_jobs()') \gset
 SELECT is(:'code'::text, 'RF024', 'pg_cron is in another database');
 SELECT matches(:'hint'::text, '^Run in database "cron", as a superuser:', 'the hint says which');
-SELECT is((SELECT count(*) FROM regexp_matches(:'hint', '^SELECT cron[.]schedule_in_database\(''referral pgtap_job \w+'', .*\);$', 'gn')), 4::bigint, 'and what to run there');
+SELECT is((SELECT count(*) FROM regexp_matches(:'hint', '^SELECT cron[.]schedule_in_database\(''referral pgtap_job \w+'', .*\);$', 'gn')), 6::bigint, 'and what to run there');
 SELECT code, hint FROM public.refused('SELECT * FROM referral.unschedule_jobs()') \gset
 SELECT is(:'code'::text, 'RF024', 'nor can they be taken out from here');
-SELECT is((SELECT count(*) FROM regexp_matches(:'hint', '^SELECT cron[.]unschedule\(jobid\) FROM cron[.]job .*;$', 'gn')), 4::bigint, 'and what to run there');
+SELECT is((SELECT count(*) FROM regexp_matches(:'hint', '^SELECT cron[.]unschedule\(jobid\) FROM cron[.]job .*;$', 'gn')), 6::bigint, 'and what to run there');
 
 -- 5. Rights
 

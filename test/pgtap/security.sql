@@ -1,5 +1,5 @@
 -- Who acts, for which organisations, with which rights; and what a hostile login may try.
-SELECT plan(368);
+SELECT plan(406);
 \ir ../lib/refused.sql
 
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
@@ -158,7 +158,7 @@ RESET SESSION AUTHORIZATION;
 
 CREATE FUNCTION public.fill(org bigint) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-    r bigint; p bigint; d bigint; y bigint; s bigint; c bigint;
+    r bigint; p bigint; d bigint; y bigint; s bigint; c bigint; p2 bigint; m bigint;
 BEGIN
     PERFORM set_config('referral.org_id', org::text, true);
     INSERT INTO referral.site (name) VALUES ('Site of ' || org) RETURNING site_id INTO s;
@@ -185,12 +185,18 @@ BEGIN
     INSERT INTO referral.sla_breach_review (org_id, clock_id, cause) VALUES (org, c, 'SECRETMARKER');
     INSERT INTO referral.escalation (org_id, clock_id, cycle, level, entity_id, entity, policy, planned_at, fired_at, action, outcome)
     VALUES (org, c, 1, 1, r, 'referral', 'triage', now(), now(), 'notify', 'done');
+    INSERT INTO referral.patient (family) VALUES ('SECRETMARKER') RETURNING patient_id INTO p2;
+    PERFORM referral.decide_match(org, p, p2, 'defer', 'SECRETMARKER', current_date + 30);
+    INSERT INTO referral.patient (family) VALUES ('SECRETMARKER') RETURNING patient_id INTO p2;
+    m := referral.merge_patient(org, p, p2, 'SECRETMARKER');
+    PERFORM referral.unmerge_patient(org, m, 'SECRETMARKER');
+    INSERT INTO referral.merge_reattribution (merge_id, kind, column_name, status) VALUES (m, 'column', 'family', 'open');
     PERFORM set_config('referral.org_id', '', true);
 END $$;
 SELECT public.fill(o) FROM unnest(ARRAY[1, 2]) o \g /dev/null
 SELECT referral_id AS ref1 FROM referral.referral WHERE org_id = 1 \gset
 SELECT referral_id AS ref2 FROM referral.referral WHERE org_id = 2 \gset
-SELECT patient_id AS pat2 FROM referral.patient WHERE org_id = 2 \gset
+SELECT min(patient_id) AS pat2 FROM referral.patient WHERE org_id = 2 \gset
 SELECT isnt(:ref1::bigint, :ref2::bigint, 'the two organisations'' ids differ');
 
 GRANT ALL ON ALL TABLES IN SCHEMA referral TO security_everything;
@@ -235,8 +241,8 @@ BEGIN
         GET DIAGNOSTICS n = ROW_COUNT;
         RETURN NEXT is(n, 0::bigint, t.name || ': it deletes no others');
         SELECT * INTO r FROM public.refused(public.copy_row(t.relid, '{"org_id": 2}'));
-        -- a review is looked at by its trigger first, which finds no such breach in organisation 2
-        RETURN NEXT CASE WHEN t.name = 'referral.sla_breach_review' THEN is(r.code, 'RF019', t.name || ': it inserts no row of organisation 2')
+        -- a review and a decision are looked at by a trigger first, which finds no such breach or patients in organisation 2
+        RETURN NEXT CASE WHEN t.name IN ('referral.sla_breach_review', 'referral.match_decision') THEN is(r.code, 'RF019', t.name || ': it inserts no row of organisation 2')
             ELSE is(r.code || ' ' || r.message,
                     format('42501 new row violates row-level security policy for table "%s"', split_part(t.name, '.', 2)),
                     t.name || ': it inserts no row of organisation 2') END;
@@ -277,14 +283,14 @@ BEGIN
         RETURN NEXT is(public.code(public.copy_row(k.relation, jsonb_build_object(k.referring, CASE k.target
                            WHEN 'referral.referral'::regclass THEN current_setting('security.ref2')::bigint
                            ELSE current_setting('security.other')::bigint END))),
-                       CASE k.relation WHEN 'referral.sla_breach_review'::regclass THEN 'RF019' ELSE '23503' END, format('%s: %s of another organisation cannot be referred to', k.relation, k.referring));
+                       CASE WHEN k.relation = 'referral.sla_breach_review'::regclass THEN 'RF019' ELSE '23503' END, format('%s: %s of another organisation cannot be referred to', k.relation, k.referring));
     END LOOP;
 END $$;
 RESET SESSION AUTHORIZATION;
 -- ids that exist in organisation 2 only, in every table
 SELECT setval('referral.patient_patient_id_seq', 1000), setval('referral.practitioner_practitioner_id_seq', 1000),
        setval('referral.payer_payer_id_seq', 1000), setval('referral.site_site_id_seq', 1000),
-       setval('referral.sla_clock_clock_id_seq', 1000) \g /dev/null
+       setval('referral.sla_clock_clock_id_seq', 1000), setval('referral.patient_merge_merge_id_seq', 1000) \g /dev/null
 SELECT public.fill(2) \g /dev/null
 SELECT set_config('security.ref2', :'ref2', false), set_config('security.other', '1001', false) \g /dev/null
 SELECT is((SELECT array_agg(DISTINCT org_id) FROM (
@@ -479,7 +485,7 @@ INSERT INTO public.expected
 SELECT t, p, CASE p WHEN 'SELECT' THEN 'admin coordinator clinician scheduler authorizer approver rule_author rule_approver auditor analyst integration application'
                     ELSE 'rule_author' END
 FROM unnest(ARRAY['workflow', 'workflow_step', 'workflow_transition', 'workflow_guard', 'reason_code', 'stall_threshold', 'business_calendar',
-                  'sla_policy', 'sla_level']) t,
+                  'sla_policy', 'sla_level', 'merge_rule']) t,
      unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) p;
 INSERT INTO public.expected
 SELECT v, 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor analyst integration'
@@ -487,6 +493,14 @@ FROM unnest(ARRAY['sla_status', 'sla_adherence', 'breach', 'open_escalation', 'r
 UNION ALL
 SELECT v, 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor integration'
 FROM unnest(ARRAY['breach_risk', 'stalled_referral']) v;
+INSERT INTO public.expected
+SELECT v, 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor integration'
+FROM unnest(ARRAY['match_candidate', 'match_decision', 'duplicate_review', 'patient_merge', 'merge_reattribution', 'patient_link', 'patient_golden']) v
+UNION ALL
+SELECT 'match_decision.' || c, 'INSERT', 'admin coordinator'
+FROM unnest(ARRAY['org_id', 'patient_id', 'duplicate_id', 'decision', 'defer_until', 'reason']) c
+UNION ALL
+SELECT 'match_queue', 'SELECT', 'admin auditor';
 -- what an analyst sees of a referral: the operation, not the patient
 INSERT INTO public.expected
 SELECT 'referral.' || c, 'SELECT', 'analyst'
@@ -584,6 +598,15 @@ SELECT f, 'PUBLIC' FROM unnest(ARRAY['calendar_in', 'calendar_out', 'calendar_re
 INSERT INTO public.expected_function
 SELECT f, 'PUBLIC' FROM unnest(ARRAY['demographics', 'demographics', 'demographics', 'demographics_eq', 'demographics_hash', 'demographics_hash_extended',
     'demographics_in', 'demographics_ne', 'demographics_out', 'demographics_recv', 'demographics_send', 'demographics_to_jsonb', 'patient_demographics']) f;
+INSERT INTO public.expected_function
+SELECT f, 'PUBLIC' FROM unnest(ARRAY['append_new', 'computed_columns', 'find_duplicate_referrals', 'kept_apart', 'merge_field', 'merge_newest', 'merge_obstacle', 'merge_preview',
+    'merge_rules', 'merge_value', 'merge_values', 'merged_ids', 'patient_columns', 'patient_references', 'reference_name', 'survivor_of', 'token_of']) f;
+INSERT INTO public.expected_function VALUES
+    ('decide_match', 'referral_admin referral_coordinator'), ('rescore_patient', 'referral_admin referral_coordinator'),
+    ('load_duplicates', 'referral_admin'),
+    ('merge_patient', 'referral_admin referral_coordinator referral_integration'), ('unmerge_patient', 'referral_admin referral_coordinator referral_integration'),
+    ('reattribute', 'referral_admin referral_coordinator referral_integration'),
+    ('match_cluster', 'referral_admin referral_approver referral_auditor referral_authorizer referral_clinician referral_coordinator referral_integration referral_scheduler');
 SELECT results_eq(
     $$SELECT p.proname::text COLLATE "C",
              string_agg(coalesce(g.rolname::text, 'PUBLIC'), ' ' ORDER BY g.rolname) COLLATE "C"

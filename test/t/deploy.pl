@@ -42,7 +42,7 @@ $node->safe_psql($_, 'CREATE EXTENSION referral') foreach qw(one two);
 foreach my $database (qw(one two))
 {
 	is($node->safe_psql($database, q{SELECT count(*) FROM referral.rule_set s JOIN referral.rule_version v USING (rule_set_id) WHERE v.status = 'active'}),
-		7, "$database: the rules are there once");
+		10, "$database: the rules are there once");
 	is($node->safe_psql($database, q{SELECT count(*) FROM referral.deploy() WHERE action <> 'kept'}), 0, "$database: nothing is missing");
 }
 $node->safe_psql('postgres', "DROP DATABASE $_") foreach qw(one two);

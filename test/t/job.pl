@@ -7,7 +7,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $db = q{it's referral};
-my @jobs = qw(tick seal partitions housekeeping);
+my @jobs = qw(tick match seal partitions frequencies housekeeping);
 
 # What a statement is refused with: (SQLSTATE, whole message).
 sub refused
@@ -75,27 +75,27 @@ $here->safe_psql($db, <<'SQL');
 CREATE SCHEMA cron;
 CREATE VIEW cron.job AS SELECT 1 / 0 AS jobid;
 SQL
-is($here->safe_psql($db, 'SELECT count(*) FROM referral.job_status'), 4, 'a schema of that name is not read');
+is($here->safe_psql($db, 'SELECT count(*) FROM referral.job_status'), 6, 'a schema of that name is not read');
 $here->safe_psql($db, 'DROP SCHEMA cron CASCADE');
 $here->safe_psql($db, $create);
 
 # 2. What gets scheduled
 is($here->safe_psql($db, 'SELECT job, schedule, action FROM referral.schedule_jobs()'),
-	"tick|* * * * *|created\nseal|*/5 * * * *|created\npartitions|17 3 * * *|created\nhousekeeping|47 3 * * *|created", 'four jobs');
+	"tick|* * * * *|created\nmatch|* * * * *|created\nseal|*/5 * * * *|created\npartitions|17 3 * * *|created\nfrequencies|27 3 * * *|created\nhousekeeping|47 3 * * *|created", 'six jobs');
 is($here->safe_psql($db, 'SELECT DISTINCT action FROM referral.schedule_jobs()'), 'kept', 'scheduling again changes nothing');
 is($here->safe_psql($db, 'SELECT jobname, database, username, active FROM cron.job ORDER BY jobid'),
 	join("\n", map { "referral $db $_|$db|" . $here->safe_psql($db, 'SELECT current_user') . '|t' } @jobs), 'they are in cron.job, under their names');
 is($here->safe_psql($db, 'SELECT count(*) FROM referral.job_status WHERE problem IS NULL AND next_expected BETWEEN now() AND now() + interval \'1 day\''),
-	4, 'a job that is not due yet is no problem');
+	6, 'a job that is not due yet is no problem');
 
 # what a DBA changes
-$here->safe_psql($db, q{SELECT cron.alter_job(jobid, schedule => '* * * * *') FROM cron.job WHERE jobname ~ '(seal|partitions)$'});
+$here->safe_psql($db, q{SELECT cron.alter_job(jobid, schedule => '* * * * *') FROM cron.job WHERE jobname ~ '(seal|partitions|frequencies)$'});
 $here->safe_psql($db, q{SELECT cron.alter_job(jobid, schedule => '*/30 * * * * *', active => false) FROM cron.job WHERE jobname ~ 'housekeeping$'});
 $here->safe_psql($db, q{SELECT cron.alter_job(jobid, command => 'SELECT 1') FROM cron.job WHERE jobname ~ 'tick$'});
 is(problem($here, $db, 'tick'), 'runs another command; call referral.schedule_jobs()', 'another command is noticed');
 is(problem($here, $db, 'housekeeping'), 'inactive', 'a job that is switched off is noticed');
 is($here->safe_psql($db, 'SELECT job, schedule, action FROM referral.schedule_jobs()'),
-	"tick|* * * * *|updated\nseal|* * * * *|kept\npartitions|* * * * *|kept\nhousekeeping|*/30 * * * * *|kept", 'its schedules stay, commands are put right');
+	"tick|* * * * *|updated\nmatch|* * * * *|kept\nseal|* * * * *|kept\npartitions|* * * * *|kept\nfrequencies|* * * * *|kept\nhousekeeping|*/30 * * * * *|kept", 'its schedules stay, commands are put right');
 is($here->safe_psql($db, q{SELECT command FROM cron.job WHERE jobname ~ 'tick$'}), 'CALL referral.tick()', 'as they were');
 is(problem($here, $db, 'housekeeping'), 'inactive', 'what is off stays off');
 $here->safe_psql($db, q{SELECT cron.alter_job(jobid, active => true) FROM cron.job WHERE jobname ~ 'housekeeping$'});
@@ -111,16 +111,16 @@ SQL
 is((refused($here, $db, 'SET SESSION AUTHORIZATION job_admin; SELECT referral.schedule_jobs()'))[0], 'RF003', 'jobs are for the owner of the journal');
 is((refused($here, $db, 'SET SESSION AUTHORIZATION job_admin; SELECT referral.unschedule_jobs()'))[0], 'RF003', 'also to take them out');
 $here->safe_psql($db, qq{SET SESSION AUTHORIZATION job_admin; SELECT cron.schedule('referral it''s referral tick', '* * * * *', 'SELECT 1')});
-is($here->safe_psql($db, q{SELECT count(*) FROM referral.job_status}), 4, 'a job of the same name by somebody without the rights is not taken for it');
+is($here->safe_psql($db, q{SELECT count(*) FROM referral.job_status}), 6, 'a job of the same name by somebody without the rights is not taken for it');
 $here->safe_psql($db, q{SET SESSION AUTHORIZATION job_admin; SELECT cron.unschedule('referral it''s referral tick')});
 is($here->safe_psql($db, q{SET SESSION AUTHORIZATION job_second; SELECT DISTINCT action FROM referral.schedule_jobs(); SELECT count(*) FROM cron.job}),
-	"kept\n4", 'another superuser does not schedule them again');
+	"kept\n6", 'another superuser does not schedule them again');
 
 # long names of databases
 my $long = 'long' x 15;
 $here->safe_psql('postgres', "CREATE DATABASE $long");
 $here->safe_psql($long, 'CREATE EXTENSION referral');
-is($here->safe_psql($long, 'SELECT max(octet_length(job_name)) <= 63, count(DISTINCT job_name) FROM referral.job_plan()'), 't|4',
+is($here->safe_psql($long, 'SELECT max(octet_length(job_name)) <= 63, count(DISTINCT job_name) FROM referral.job_plan()'), 't|6',
 	'names fit into cron.job where that of the database is long');
 
 # 3. pg_cron in another database; the model belongs to no superuser
@@ -141,13 +141,13 @@ SQL
 is($code, 'RF024', 'pg_cron in another database: refused');
 like($message, qr/Run in database "postgres"/, 'saying which');
 my @schedule = $message =~ /^(SELECT cron\.schedule_in_database.*;)$/mg;
-is(scalar(@schedule), 4, 'with a line for each job');
+is(scalar(@schedule), 6, 'with a line for each job');
 $apart->safe_psql('postgres', $_) foreach @schedule;
 is($apart->safe_psql('postgres', 'SELECT database, username, count(*) FROM cron.job GROUP BY 1, 2 ORDER BY 3 DESC'),
-	"$db|job_owner|3\npostgres|" . $apart->safe_psql('postgres', 'SELECT current_user') . '|1', 'they run as the owner, housekeeping where pg_cron is');
+	"$db|job_owner|5\npostgres|" . $apart->safe_psql('postgres', 'SELECT current_user') . '|1', 'they run as the owner, housekeeping where pg_cron is');
 is($apart->safe_psql($db, q{SELECT job, pg_cron, problem FROM referral.job_status}),
-	"tick|in database \"postgres\"|never ran\n" . join("\n", map { "$_|in database \"postgres\"|unknown: its runs are recorded in database postgres" } @jobs[ 1 .. 3 ]),
-	'from here only the heartbeat is seen');
+	join("\n", map { "$_|in database \"postgres\"|" . (/^(tick|match)$/ ? 'never ran' : 'unknown: its runs are recorded in database postgres') } @jobs),
+	'from here only the heartbeats are seen');
 is((refused($apart, $db, 'CREATE ROLE job_group; GRANT job_owner TO job_group; SET ROLE job_group; SELECT referral.schedule_jobs()'))[0], 'RF003', 'not as a role that cannot log in');
 $apart->safe_psql('postgres', q{SELECT cron.alter_job(jobid, schedule => '* * * * *') FROM cron.job});
 
@@ -168,13 +168,13 @@ ORDER BY r.n;
 SQL
 	$since{ $node->name } = $node->safe_psql($database, 'SELECT clock_timestamp()');
 }
-ok(wait_for_runs($here, $db, $since{job_here}, @jobs), 'here: all four jobs run');
+ok(wait_for_runs($here, $db, $since{job_here}, @jobs), 'here: all jobs run');
 ok( $apart->poll_query_until('postgres',
-		"SELECT count(DISTINCT jobid) = 4 FROM cron.job_run_details WHERE end_time > '$since{job_apart}'"), 'apart: all four jobs run');
+		"SELECT count(DISTINCT jobid) = 6 FROM cron.job_run_details WHERE end_time > '$since{job_apart}'"), 'apart: all jobs run');
 is($here->safe_psql($db, q{SELECT job, last_status, failures_last_hour, problem, next_expected > now() FROM referral.job_status}),
 	join("\n", map { "$_|succeeded|0||t" } @jobs), 'here: all is well');
 is($apart->safe_psql('postgres', "SELECT DISTINCT status FROM cron.job_run_details WHERE end_time > '$since{job_apart}'"), 'succeeded', 'apart: all succeed, under another login');
-is(problem($apart, $db, 'tick'), '', 'apart: the tick is well');
+is(problem($apart, $db, $_), '', "apart: the job $_ is well") foreach qw(tick match);
 foreach my $where ([ $here, $db ], [ $apart, 'postgres' ])
 {
 	my ($node, $database) = @$where;

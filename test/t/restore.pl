@@ -74,6 +74,9 @@ SELECT referral.copy_rule_version(rule_version_id, 'a draft') FROM referral.rule
 WHERE name = 'reasons';
 RESET SESSION AUTHORIZATION;
 DELETE FROM referral.document WHERE document_id = 2;
+SELECT referral.merge_patient(1, 41, 42, 'twice there');
+INSERT INTO referral.referral (org_id, patient_id) VALUES (1, 42);
+INSERT INTO referral.match_frequency VALUES ('family', 1, 3);
 SQL
 
 # What a site adds of its own.

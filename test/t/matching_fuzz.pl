@@ -1,0 +1,208 @@
+# 100,000 broken texts and binary values of type demographics, sent to one backend: each is refused, or it is a value
+# that reads back as it was written; the backend lives, and its memory does not grow. Speaks the protocol itself, for
+# binary parameters in large numbers.
+use strict;
+use warnings;
+use IO::Socket::UNIX;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $rounds = 50_000;    # of each kind
+my $batch = 500;
+
+my $node = PostgreSQL::Test::Cluster->new('fuzz');
+$node->init;
+$node->append_conf('postgresql.conf', "log_min_messages = fatal\nlog_min_error_statement = panic\n");
+$node->start;
+$node->safe_psql('postgres', 'CREATE EXTENSION referral');
+
+# ---------- the protocol ----------
+
+my $user = $node->safe_psql('postgres', 'SELECT current_user');
+my $socket = IO::Socket::UNIX->new(Peer => $node->host . '/.s.PGSQL.' . $node->port) or die "cannot connect: $!";
+
+sub receive
+{
+	my ($n) = @_;
+	my $data = '';
+	while (length($data) < $n)
+	{
+		$socket->sysread($data, $n - length($data), length($data)) or die "the backend is gone\n";
+	}
+	return $data;
+}
+
+sub message
+{
+	my ($type, $body) = @_;
+	return $type . pack('N', length($body) + 4) . $body;
+}
+
+# What came back up to the end of so many statements: for each [rows' only columns, SQLSTATE or undef, all fields].
+sub replies
+{
+	my ($n) = @_;
+	my @replies;
+	my $reply = [];
+	while (@replies < $n)
+	{
+		my ($type, $length) = unpack('a N', receive(5));
+		my $body = receive($length - 4);
+		if ($type eq 'D')
+		{
+			my ($columns, $size) = unpack('n N', $body);
+			$reply->[0] = $size == 0xFFFFFFFF ? undef : substr($body, 6, $size);
+		}
+		elsif ($type eq 'E')
+		{
+			my %field = map { (substr($_, 0, 1), substr($_, 1)) } grep { length } split /\0/, $body;
+			$reply->[1] = $field{C};
+			$reply->[2] = $body;
+		}
+		elsif ($type eq 'Z')
+		{
+			push @replies, $reply;
+			$reply = [];
+		}
+	}
+	return @replies;
+}
+
+sub query
+{
+	my ($sql) = @_;
+	$socket->syswrite(message('Q', "$sql\0"));
+	my ($reply) = replies(1);
+	die $reply->[2] if $reply->[1];
+	return $reply->[0];
+}
+
+my $startup = pack('N', 196608) . "user\0$user\0database\0postgres\0\0";
+$socket->syswrite(pack('N', length($startup) + 4) . $startup);
+replies(1);
+query("SET client_encoding = 'UTF8'");
+my $oid = query("SELECT 'referral.demographics'::regtype::oid::int");
+$socket->syswrite(message('P', "same\0SELECT \$1\0" . pack('nN', 1, $oid)) . message('S', ''));
+replies(1);
+
+# Sends values in text (0) or binary (1) format, and gets what the server makes of them: so few that neither side waits
+# for the other to read.
+sub send_values
+{
+	my ($format, @values) = @_;
+	my @replies;
+	while (my @some = splice @values, 0, 50)
+	{
+		my $out = join '', map {
+			message('B', "\0same\0" . pack('n n n N', 1, $format, 1, length $_) . $_ . pack('n n', 1, $format))
+			  . message('E', "\0" . pack('N', 0)) . message('S', '')
+		} @some;
+		while (length $out)
+		{
+			my $written = $socket->syswrite($out) or die "the backend is gone\n";
+			substr($out, 0, $written, '');
+		}
+		push @replies, replies(scalar @some);
+	}
+	return @replies;
+}
+
+# ---------- values to begin with ----------
+
+my @texts = (
+	'{}',
+	'{"family":"smith","given":"john"}',
+	'{"family":["de la cruz","garcia marquez"],"given":"mary-ann","middle":["k","lee"],"suffix":"jr","alias":["annie","mary lou"],'
+	  . '"previous_family":["jones","o brien smith"],"mother_maiden_name":"miller","birth_date":"1976-05-13","sex":"female","multiple_birth":true,'
+	  . '"birth_order":2,"phone":["2079460958","5551234567"],"email":"a@b.c","street_number":["12b","po 7"],"street":"n main st","unit":"4",'
+	  . '"city":"st louis","state":"mo","postal_code":"63101","identifiers":["12345","mrn|0077","ssn|123456789"]}',
+	'{"family":"иванова петрова","given":"김","middle":"철수","birth_date":"1976","street":"山田 太郎","identifiers":["がx|77"]}',
+	'{"family":"' . 'x' x 120 . '","given":"' . join('-', ('é') x 60) . '","email":"' . 'y@' x 60 . '","identifiers":["' . 'z' x 40 . '|' . '9' x 79 . '"]}',
+	'{"family":[' . join(',', map { "\"a b$_\"" } 1 .. 12) . '],"phone":[' . join(',', map { '"' . (55500 + $_) . '"' } 1 .. 12) . ']}');
+
+my @values;
+foreach my $reply (send_values(0, @texts))
+{
+	is($reply->[1], undef, 'a text is read');
+	push @values, $reply->[0];
+}
+is_deeply([ map { $_->[0] } send_values(0, @values) ], \@values, 'what is written reads back');
+# text in, binary out
+my @binary = map { pack('H*', query("SELECT encode(referral.demographics_send('$_'), 'hex')")) } @values;
+is_deeply([ map { $_->[0] } send_values(1, @binary) ], \@binary, 'in binary form, too');
+
+# ---------- broken ones ----------
+
+srand(2026);
+my @special = ("\0", "\xff", "\x80", "\xc3", "\xf0\x9d", ' ', '-', '|', '"', '\\', '{', '}', '[', ']', ',', ':', 'A', 'e', '9', "\xcc\x81", 'jr', 'null', '1e999999',
+	'\\u0000', '\\ud800', '"x":', chr(19), chr(13));
+
+sub broken
+{
+	my ($value) = @_;
+	for my $change (0 .. rand(3))
+	{
+		my $at = int(rand(length($value) + 1));
+		my $kind = int(rand(7));
+		my $n = 1 + int(rand(rand() < 0.5 ? 2 : 40));
+		$n = length($value) - $at if $at + $n > length $value;
+		if ($kind == 0) { substr($value, $at, 1) = chr(int(rand(256))) if $at < length $value; }
+		elsif ($kind == 1) { substr($value, $at, $n) = ''; }
+		elsif ($kind == 2) { substr($value, $at, 0) = $special[ rand @special ]; }
+		elsif ($kind == 3) { substr($value, $at, $n) = $special[ rand @special ]; }
+		elsif ($kind == 4) { substr($value, $at, 0) = substr($value, rand(length $value), $n); }
+		elsif ($kind == 5) { substr($value, $at, 1) = chr((ord(substr($value, $at, 1)) + (rand() < 0.5 ? 1 : 255)) % 256) if $at < length $value; }
+		else { $value = substr($value, 0, $at); }
+	}
+	return $value;
+}
+
+my $memory = 'SELECT sum(total_bytes) FROM pg_backend_memory_contexts';
+my %allowed = (
+	0 => { map { $_ => 1 } qw(RF020 22021 22003) },
+	1 => { map { $_ => 1 } qw(RF020 08P01 22P03) });
+foreach my $format (0, 1)
+{
+	my $form = $format ? 'binary values' : 'texts';
+	my @from = $format ? @binary : @values;
+	my (%refused, @wrong, $before);
+	my $read = 0;
+	for (my $sent = 0; $sent < $rounds; $sent += $batch)
+	{
+		my @sent = map { broken($from[ rand @from ]) } 1 .. $batch;
+		my @replies = send_values($format, @sent);
+		my @kept;
+		for my $i (0 .. $#sent)
+		{
+			my ($got, $code) = @{ $replies[$i] };
+			if (defined $code)
+			{
+				$refused{$code}++;
+				push @wrong, "$code for " . unpack('H*', $sent[$i]) if !$allowed{$format}{$code};
+			}
+			else
+			{
+				push @kept, $got;
+				push @wrong, 'changed ' . unpack('H*', $sent[$i]) if $format && $got ne $sent[$i];
+			}
+		}
+		$read += @kept;
+		my @again = send_values($format, @kept);
+		for my $i (0 .. $#kept)
+		{
+			push @wrong, "$kept[$i] reads back otherwise" if ($again[$i][0] // '') ne $kept[$i];
+		}
+		$before //= query($memory);
+	}
+	is_deeply([ splice @wrong, 0, 5 ], [], "$rounds broken $form are refused as they should be, or are values");
+	cmp_ok($read, '>', $rounds / 100, "some of the $form are values");
+	cmp_ok($refused{RF020}, '>', $rounds / 10, "many of the $form are refused");
+	cmp_ok(query($memory) - $before, '<', 262144, "no memory is lost over $form");
+	note "$form: $read read, " . join ', ', map { "$_: $refused{$_}" } sort keys %refused;
+}
+is($node->safe_psql('postgres', 'SELECT 1'), 1, 'the server is up');
+$socket->close;
+$node->stop;
+
+done_testing();
