@@ -99,16 +99,16 @@ typedef struct Round
 
 typedef struct Fit
 {
-	MatchModel	model;			/* where it starts; a copy, because writing rules retires what is cached */
+	MatchModel	model;			/* where it starts; a copy: writing rules retires what is cached */
 	const MatchSample *sample;
 	LevelTable	m;
 	LevelTable	u;
 	LevelTable	weight;			/* log2(m / u); 0 where the model has no such level */
-	double		dependence[GIVEN_LEVELS][FAMILY_LEVELS][SEX_LEVELS];	/* of names and sex; see below */
+	double		dependence[GIVEN_LEVELS][FAMILY_LEVELS][SEX_LEVELS];	/* of names and sex */
 	bool		kept_m[MATCH_FIELDS][MATCH_MAX_LEVELS];
 	bool		kept_u[MATCH_FIELDS][MATCH_MAX_LEVELS];
 	bool		met[MATCH_FIELDS][MATCH_MAX_LEVELS];	/* among pairs with a key in common */
-	double		namesakes_expected[SEX_LEVELS];	/* among all pairs, if names and sex were independent */
+	double		namesakes_expected[SEX_LEVELS]; /* if names and sex were independent */
 	double		namesakes[SEX_LEVELS];	/* found */
 	double		share;			/* of pairs that are of one person, among all */
 	double		household_share;	/* of pairs of one household */
@@ -129,7 +129,8 @@ level_of(uint64 levels, int field)
 	return levels >> (4 * field) & 15;
 }
 
-StaticAssertDecl(MATCH_FIELDS * 4 <= 64 && MATCH_MAX_LEVELS <= 16, "levels of all fields are in 64 bits");
+StaticAssertDecl(MATCH_FIELDS <= 16 && MATCH_MAX_LEVELS <= 16,
+				 "the levels of all fields are in 64 bits");
 
 /* ---------- The model as it stands ---------- */
 
@@ -214,7 +215,8 @@ compare_people(const Fit *fit, int a, int b)
 static inline bool
 same_names(uint64 levels)
 {
-	return level_of(levels, FIELD_GIVEN) == GIVEN_EXACT && level_of(levels, FIELD_FAMILY) == FAMILY_EXACT;
+	return level_of(levels, FIELD_GIVEN) == GIVEN_EXACT &&
+		level_of(levels, FIELD_FAMILY) == FAMILY_EXACT;
 }
 
 /* ---------- u, from random pairs ---------- */
@@ -321,7 +323,8 @@ estimate_dependence(Fit *fit, RandomCounts *counts)
 		for (int g = 1; g < GIVEN_LEVELS; g++)
 			for (int f = 1; f < FAMILY_LEVELS; f++)
 			{
-				double		expected = total * fit->u[FIELD_GIVEN][g] * fit->u[FIELD_FAMILY][f] * sex;
+				double		expected = total * sex *
+					fit->u[FIELD_GIVEN][g] * fit->u[FIELD_FAMILY][f];
 
 				fit->dependence[g][f][s] = dependence_bits(counts->names[g][f][s], expected);
 				if (g == GIVEN_EXACT && f == FAMILY_EXACT)
@@ -402,7 +405,8 @@ collect_patterns(Fit *fit)
 	ctl.keysize = sizeof(PatternKey);
 	ctl.entrysize = sizeof(PatternEntry);
 	ctl.hcxt = CurrentMemoryContext;
-	fit->table = hash_create("referral match patterns", 4096, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	fit->table = hash_create("referral match patterns", 4096, &ctl,
+							 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	matching_sample_pairs(fit->sample, count_pair, fit);
 	fit->patterns = palloc_array(Pattern, hash_get_num_entries(fit->table) + 1);
 	hash_seq_init(&status, fit->table);
@@ -412,7 +416,7 @@ collect_patterns(Fit *fit)
 		fit->patterns[fit->npatterns++].weight = entry->pairs - entry->equal + entry->equal * share;
 	}
 	hash_destroy(fit->table);
-	/* who has the same names is always found, so that a sample of random pairs need not tell how many */
+	/* who has the same names is always found: random pairs need not tell how many these are */
 	for (int s = 0; s < SEX_LEVELS; s++)
 		fit->dependence[GIVEN_EXACT][FAMILY_EXACT][s] =
 			dependence_bits(fit->namesakes[s], fit->namesakes_expected[s]);
@@ -537,7 +541,8 @@ run_scalar(const char *sql, int nargs, Oid *types, Datum *values)
 static Datum
 numbers(Datum *values, int n)
 {
-	return PointerGetDatum(construct_array(values, n, FLOAT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	return PointerGetDatum(construct_array(values, n, FLOAT8OID, sizeof(float8), FLOAT8PASSBYVAL,
+										   TYPALIGN_DOUBLE));
 }
 
 static void
@@ -581,8 +586,8 @@ level_names(const Fit *fit, const bool kept[MATCH_FIELDS][MATCH_MAX_LEVELS])
 	for (int f = 0; f < MATCH_FIELDS; f++)
 		for (int l = 1; l < matching_fields[f].nlevels; l++)
 			if (kept[f][l] && has_level(fit, f, l))
-				names[n++] = PointerGetDatum(cstring_to_text(psprintf("%s:%s", matching_fields[f].name,
-																	  matching_fields[f].levels[l].name)));
+				names[n++] = CStringGetTextDatum(psprintf("%s:%s", matching_fields[f].name,
+														  matching_fields[f].levels[l].name));
 	return PointerGetDatum(construct_array(names, n, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
@@ -611,8 +616,9 @@ write_fit(const Fit *fit, int64 draft, const char *column, bool converged)
 		level_names(fit, fit->kept_u)
 	};
 
-	run_scalar("INSERT INTO referral.match_fit (rule_version_id, fitted_from, relation, column_name, seed, row_count,"
-			   "  people, random_pairs, pairs, largest_block, patterns, matches, converged, kept_m, kept_u)"
+	run_scalar("INSERT INTO referral.match_fit (rule_version_id, fitted_from, relation,"
+			   "  column_name, seed, row_count, people, random_pairs, pairs, largest_block, patterns, matches,"
+			   "  converged, kept_m, kept_u)"
 			   " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
 			   lengthof(values), types, values);
 }
@@ -639,7 +645,8 @@ write_rounds(const Fit *fit, int64 draft)
 	values[2] = numbers(change, fit->nrounds);
 	values[3] = numbers(share, fit->nrounds);
 	values[4] = numbers(household_share, fit->nrounds);
-	run_scalar("INSERT INTO referral.match_fit_round (rule_version_id, round, log_likelihood, largest_change, match_share, household_share)"
+	run_scalar("INSERT INTO referral.match_fit_round (rule_version_id, round, log_likelihood,"
+			   "  largest_change, match_share, household_share)"
 			   " SELECT $1, r.round, r.likelihood, r.change, r.share, r.household_share"
 			   " FROM ROWS FROM (unnest($2, $3, $4, $5)) WITH ORDINALITY"
 			   "  r (likelihood, change, share, household_share, round)",
@@ -657,11 +664,13 @@ write_draft(const Fit *fit, const char *column, text *note, bool converged)
 	int64		draft;
 
 	SPI_connect();
-	draft = DatumGetInt64(run_scalar("SELECT referral.copy_rule_version($1, $2)", 2, copy_types, copy_values));
+	draft = DatumGetInt64(run_scalar("SELECT referral.copy_rule_version($1, $2)",
+									 lengthof(copy_values), copy_types, copy_values));
 	model_values[0] = Int64GetDatum(draft);
 	model_values[1] = Float8GetDatum(prior_bits(fit));
 	model_values[2] = CStringGetTextDatum(psprintf("Fitted to %s", fit->sample->relation));
-	run_scalar("UPDATE referral.match_model SET prior_bits = $2, title = $3 WHERE rule_version_id = $1",
+	run_scalar("UPDATE referral.match_model SET prior_bits = $2, title = $3"
+			   " WHERE rule_version_id = $1",
 			   lengthof(model_values), model_types, model_values);
 	write_levels(fit, draft);
 	write_fit(fit, draft, column, converged);
