@@ -4,9 +4,8 @@
  *		find_duplicates(): all pairs of an organisation's patients who may be one.
  *
  * The same people are compared as by find_matches() for each of them, but keys
- * are counted by sorting them all, and people are compared block by block, a
- * block being those who share a key.  A pair that shares several keys is
- * compared in the block of the least of them.
+ * are counted by sorting them all, and who shares which is kept in memory: for
+ * each person, the rarity of the keys shared with every other one is summed up.
  *
  * Patients are read once, as the caller, into a temporary file.  From there they
  * come in parts of half of maintenance_work_mem; each part is compared with
@@ -60,17 +59,24 @@ typedef struct Person
 {
 	int64		patient_id;
 	const Demographics *demographics;
-	const int32 *keys;			/* those that somebody else has, and not too many */
-	const uint8 *rarities;
-	int			nkeys;
+	int64		first_slot;		/* of the person's keys in the part */
+	int32		nkeys;
 } Person;
 
-/* Who has a key. */
+/* Who has a key that somebody else has too, and not too many. */
 typedef struct Entry
 {
 	int32		key;
 	int32		person;			/* by its number in the part */
 } Entry;
+
+/* One of a person's keys, in order of the keys. */
+typedef struct Slot
+{
+	uint8		rarity;
+	int64		others;			/* the first of the entries whose people have it too, */
+	int32		nothers;		/* and their number */
+} Slot;
 
 /* People in memory. */
 typedef struct Part
@@ -81,7 +87,8 @@ typedef struct Part
 	int64		nentries;
 	int64		entries_room;
 	Entry	   *entries;		/* by key, then by person */
-	char	   *arena;			/* what people point to */
+	Slot	   *slots;			/* as many as entries */
+	char	   *arena;			/* the demographics */
 	size_t		used;
 } Part;
 
@@ -123,12 +130,6 @@ typedef struct Batch
 
 /* ---------- Reading ---------- */
 
-static size_t
-stored_size(const FilePerson *person)
-{
-	return MAXALIGN(INTALIGN(person->size) + person->nkeys * (sizeof(int32) + sizeof(uint8)));
-}
-
 
 /* Who was merged is one with who is left, and nobody where the caller does not see who is left. */
 static const char *const patients_sql[2] = {
@@ -160,7 +161,7 @@ put_person(Batch *batch, int64 patient_id, const Demographics *demographics)
 	BufFileWrite(batch->file, keys, sizeof(int32) * person.nkeys);
 	BufFileWrite(batch->file, (void *) demographics, person.size);
 	batch->npersons++;
-	batch->size += stored_size(&person);
+	batch->size += MAXALIGN(person.size);
 	for (int i = 0; i < person.nkeys; i++)
 		tuplesort_putdatum(batch->sort,
 						   Int64GetDatum(((int64) keys[i] << 32) | batch->nkeys++), false);
@@ -232,7 +233,7 @@ count_keys(Batch *batch)
 		more = compat_tuplesort_getdatum(batch->sort, &datum, &null);
 		if (n > 0 && (!more || (int32) (DatumGetInt64(datum) >> 32) != key))
 		{
-			int			rarity = matching_rarity(batch->people, n);
+			int			rarity = matching_rarity(key, batch->people, n);
 
 			/* 0 is for keys that are of no use */
 			for (int64 i = 0; i < n && n > 1 && n <= MATCHING_KEY_PEOPLE; i++)
@@ -266,7 +267,8 @@ read_file(Batch *batch, void *target, size_t size)
 static size_t
 person_size(const FilePerson *person)
 {
-	return stored_size(person) + sizeof(Person) + person->nkeys * sizeof(Entry);
+	return MAXALIGN(person->size) + sizeof(Person) +
+		person->nkeys * (sizeof(Entry) + sizeof(Slot));
 }
 
 static void
@@ -281,40 +283,36 @@ make_room(Part *part, int nkeys)
 	{
 		part->entries_room *= 2;
 		part->entries = repalloc_huge(part->entries, part->entries_room * sizeof(Entry));
+		part->slots = repalloc_huge(part->slots, part->entries_room * sizeof(Slot));
 	}
 }
 
 static void
 load_person(Batch *batch, Part *part, const FilePerson *stored)
 {
-	int32		all_keys[MATCHING_MAX_KEYS];
-	char	   *place = part->arena + part->used;
-	int32	   *keys = (int32 *) (place + INTALIGN(stored->size));
-	uint8	   *rarities = (uint8 *) (keys + stored->nkeys);
-	int			n = 0;
+	int32		keys[MATCHING_MAX_KEYS];
 	Person	   *person;
 
 	make_room(part, stored->nkeys);
-	read_file(batch, all_keys, sizeof(int32) * stored->nkeys);
-	read_file(batch, place, stored->size);
+	person = &part->people[part->n];
+	person->patient_id = stored->patient_id;
+	person->demographics = (Demographics *) (part->arena + part->used);
+	person->first_slot = part->nentries;
+	read_file(batch, keys, sizeof(int32) * stored->nkeys);
+	read_file(batch, part->arena + part->used, stored->size);
+	part->used += MAXALIGN(stored->size);
 	for (int i = 0; i < stored->nkeys; i++)
 	{
 		uint8		rarity = batch->rarities[stored->first_key + i];
 
 		if (rarity == 0)
 			continue;
-		keys[n] = all_keys[i];
-		rarities[n++] = rarity;
-		part->entries[part->nentries].key = all_keys[i];
+		part->slots[part->nentries].rarity = rarity;
+		part->entries[part->nentries].key = keys[i];
 		part->entries[part->nentries++].person = part->n;
 	}
-	person = &part->people[part->n++];
-	person->patient_id = stored->patient_id;
-	person->demographics = (Demographics *) place;
-	person->keys = keys;
-	person->rarities = rarities;
-	person->nkeys = n;
-	part->used += stored_size(stored);
+	person->nkeys = part->nentries - person->first_slot;
+	part->n++;
 }
 
 /* From a position on as many people as there is room for; moves the position behind them. */
@@ -329,6 +327,7 @@ load_part(Batch *batch, int64 *person)
 	part->people = palloc(part->people_room * sizeof(Person));
 	part->entries_room = 16 * 1024;
 	part->entries = palloc(part->entries_room * sizeof(Entry));
+	part->slots = palloc(part->entries_room * sizeof(Slot));
 	part->arena = MemoryContextAllocHuge(CurrentMemoryContext, Min(limit, batch->size));
 	while (*person < batch->npersons)
 	{
@@ -355,39 +354,12 @@ free_part(Part *part)
 {
 	pfree(part->people);
 	pfree(part->entries);
+	pfree(part->slots);
 	pfree(part->arena);
 	pfree(part);
 }
 
 /* ---------- Pairs ---------- */
-
-/* Is this the first key that two people share, and do they share enough? */
-static inline bool
-is_due(const Batch *batch, const Person *a, const Person *b, int32 key)
-{
-	int			i = 0;
-	int			j = 0;
-	int			sum = 0;
-
-	while (i < a->nkeys && j < b->nkeys)
-	{
-		if (a->keys[i] < b->keys[j])
-			i++;
-		else if (a->keys[i] > b->keys[j])
-			j++;
-		else
-		{
-			if (a->keys[i] < key)
-				return false;
-			sum += a->rarities[i];
-			if (sum >= batch->enough)
-				return true;
-			i++;
-			j++;
-		}
-	}
-	return false;
-}
 
 static void
 put_pair(Batch *batch, int64 a, int64 b, const MatchScore *score)
@@ -408,77 +380,87 @@ put_pair(Batch *batch, int64 a, int64 b, const MatchScore *score)
 }
 
 static void
-compare(Batch *batch, const Person *a, const Person *b, int32 key)
+compare(Batch *batch, const Person *a, const Person *b)
 {
 	MatchScore	score;
+	MemoryContext caller;
 
 	/* two records may be of one patient already: merged */
-	if (!is_due(batch, a, b, key) || a->patient_id == b->patient_id)
+	if (a->patient_id == b->patient_id)
 		return;
+	caller = MemoryContextSwitchTo(batch->pair_context);
 	matching_score(batch->model, a->demographics, b->demographics, &score);
+	MemoryContextSwitchTo(caller);
 	if (score.grade > MATCH_CERTAINLY_NOT)
 		put_pair(batch, a->patient_id, b->patient_id, &score);
 }
 
-/* The end of the block of entries that begins at "start". */
-static int64
-block_end(const Part *part, int64 start)
-{
-	int64		end = start + 1;
-
-	while (end < part->nentries && part->entries[end].key == part->entries[start].key)
-		end++;
-	return end;
-}
-
+/*
+ * Whom shares each person of a part a key with, of another part or (the same
+ * one) of those after it?  Both are in order of the keys, and so are a person's
+ * slots: "filled" counts how many of them have been met.
+ */
 static void
-compare_within(Batch *batch, const Part *part)
+find_others(Part *part, const Part *other)
 {
-	int64		end;
-
-	for (int64 start = 0; start < part->nentries; start = end)
-	{
-		int32		key = part->entries[start].key;
-
-		CHECK_FOR_INTERRUPTS();
-		end = block_end(part, start);
-		for (int64 i = start; i < end; i++)
-			for (int64 j = i + 1; j < end; j++)
-				compare(batch, &part->people[part->entries[i].person],
-						&part->people[part->entries[j].person], key);
-		MemoryContextReset(batch->pair_context);
-	}
-}
-
-static void
-compare_across(Batch *batch, const Part *a, const Part *b)
-{
-	int64		i = 0;
+	uint8	   *filled = palloc0(part->n);
 	int64		j = 0;
 
-	while (i < a->nentries && j < b->nentries)
+	for (int64 i = 0; i < part->nentries; i++)
 	{
-		int32		key = a->entries[i].key;
-		int64		iend;
-		int64		jend;
+		const Entry *entry = &part->entries[i];
+		Slot	   *slot = &part->slots[part->people[entry->person].first_slot +
+									filled[entry->person]++];
+		int64		end;
 
-		if (key < b->entries[j].key)
-			i++;
-		else if (key > b->entries[j].key)
+		if (part == other)
+			j = i + 1;
+		while (j < other->nentries && other->entries[j].key < entry->key)
 			j++;
-		else
-		{
-			CHECK_FOR_INTERRUPTS();
-			iend = block_end(a, i);
-			jend = block_end(b, j);
-			for (; i < iend; i++)
-				for (int64 k = j; k < jend; k++)
-					compare(batch, &a->people[a->entries[i].person],
-							&b->people[b->entries[k].person], key);
-			j = jend;
-			MemoryContextReset(batch->pair_context);
-		}
+		for (end = j; end < other->nentries && other->entries[end].key == entry->key;)
+			end++;
+		slot->others = j;
+		slot->nothers = end - j;
 	}
+	pfree(filled);
+}
+
+/* Compares the people of a part with those of another one, or with each other. */
+static void
+compare_parts(Batch *batch, Part *part, const Part *other)
+{
+	uint16	   *sums = palloc0(sizeof(uint16) * other->n);
+	int32	   *met = palloc(sizeof(int32) * other->n);
+
+	find_others(part, other);
+	for (int i = 0; i < part->n; i++)
+	{
+		const Person *person = &part->people[i];
+		int			nmet = 0;
+
+		CHECK_FOR_INTERRUPTS();
+		for (int k = 0; k < person->nkeys; k++)
+		{
+			const Slot *slot = &part->slots[person->first_slot + k];
+			const Entry *entry = &other->entries[slot->others];
+
+			for (int j = 0; j < slot->nothers; j++, entry++)
+			{
+				if (sums[entry->person] == 0)
+					met[nmet++] = entry->person;
+				sums[entry->person] += slot->rarity;	/* never 0, and 64 of them fit */
+			}
+		}
+		for (int j = 0; j < nmet; j++)
+		{
+			if (sums[met[j]] >= batch->enough)
+				compare(batch, person, &other->people[met[j]]);
+			sums[met[j]] = 0;
+		}
+		MemoryContextReset(batch->pair_context);
+	}
+	pfree(sums);
+	pfree(met);
 }
 
 static void
@@ -492,19 +474,14 @@ compare_all(Batch *batch)
 		Part	   *part = load_part(batch, &person);
 		int64		other = person;
 		FilePosition next;
-		MemoryContext caller;
 
 		BufFileTell(batch->file, &next.file, &next.offset);
-		caller = MemoryContextSwitchTo(batch->pair_context);
-		compare_within(batch, part);
-		MemoryContextSwitchTo(caller);
+		compare_parts(batch, part, part);
 		while (other < batch->npersons)
 		{
 			Part	   *other_part = load_part(batch, &other);
 
-			caller = MemoryContextSwitchTo(batch->pair_context);
-			compare_across(batch, part, other_part);
-			MemoryContextSwitchTo(caller);
+			compare_parts(batch, part, other_part);
 			free_part(other_part);
 		}
 		free_part(part);
@@ -602,7 +579,7 @@ look_at_patients(Batch *batch)
 	bool		merges = get_attnum(RelationGetRelid(table), "merged_into") != InvalidAttrNumber;
 
 	batch->people = matching_people(table);
-	batch->enough = matching_rarity(batch->people, MATCHING_STRANGERS);
+	batch->enough = matching_rarity_wanted(batch->people);
 	table_close(table, AccessShareLock);
 	return merges;
 }
