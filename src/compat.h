@@ -48,6 +48,15 @@ compat_may_use_schema(Oid schema, Oid roleid)
 #endif
 }
 
+/* 16 lets the caller say that a datum need not be copied. */
+#if PG_VERSION_NUM >= 160000
+#define compat_tuplesort_getdatum(sort, datum, null) \
+	tuplesort_getdatum(sort, true, false, datum, null, NULL)
+#else
+#define compat_tuplesort_getdatum(sort, datum, null) \
+	tuplesort_getdatum(sort, true, datum, null, NULL)
+#endif
+
 /* 17 dropped "snapshot too old", and with it the snapshot. */
 #if PG_VERSION_NUM >= 170000
 #define compat_gin_find_leaf_page(btree, snapshot) \

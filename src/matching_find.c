@@ -74,26 +74,39 @@ compare_ids(const void *a, const void *b)
 
 /* ---------- The table ---------- */
 
-static void
-open_patients(Patients *patients)
+Relation
+matching_open_patients(AttrNumber *org_id, AttrNumber *patient_id, AttrNumber *demographics)
 {
 	Oid			relid = get_relname_relid("patient", get_namespace_oid("referral", false));
+	AttrNumber	attnums[3] = { 0, 0, 0 };
 
 	if (OidIsValid(relid))
 	{
-		patients->org_id = get_attnum(relid, "org_id");
-		patients->patient_id = get_attnum(relid, "patient_id");
-		patients->demographics = get_attnum(relid, "demographics");
-		patients->merges = get_attnum(relid, "merged_into") != InvalidAttrNumber;
+		attnums[0] = get_attnum(relid, "org_id");
+		attnums[1] = get_attnum(relid, "patient_id");
+		attnums[2] = get_attnum(relid, "demographics");
 	}
-	if (!OidIsValid(relid) || patients->org_id == InvalidAttrNumber ||
-		patients->patient_id == InvalidAttrNumber || patients->demographics == InvalidAttrNumber)
+	if (attnums[0] == 0 || attnums[1] == 0 || attnums[2] == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_RF_NOT_DEPLOYED),
 				 errmsg("the referral model is not deployed in this database"),
 				 errdetail("There is no table referral.patient with a column demographics."),
 				 errhint("Run SELECT * FROM referral.deploy().")));
-	patients->table = table_open(relid, AccessShareLock);
+	if (org_id)
+		*org_id = attnums[0];
+	if (patient_id)
+		*patient_id = attnums[1];
+	if (demographics)
+		*demographics = attnums[2];
+	return table_open(relid, AccessShareLock);
+}
+
+static void
+open_patients(Patients *patients)
+{
+	patients->table = matching_open_patients(&patients->org_id, &patients->patient_id,
+											 &patients->demographics);
+	patients->merges = get_attnum(RelationGetRelid(patients->table), "merged_into") != 0;
 }
 
 /* ---------- Scoring ---------- */

@@ -19,15 +19,18 @@
 
 /*
  * Which people are compared?  Those who share keys that, together, few
- * strangers share by chance: fewer than MATCHING_STRANGERS of all people.  A
- * key that more than MATCHING_KEY_PEOPLE have is left out, so that no key makes
- * a lookup slow.  So the number of comparisons does not grow with the people.
+ * strangers share by chance: at most MATCHING_STRANGERS of all people; or a key
+ * that is enough by itself, whoever else has it.  A key that more than
+ * MATCHING_KEY_PEOPLE have is left out, so that no key makes a lookup slow.
  */
 #define MATCHING_KEY_PEOPLE		500
-#define MATCHING_STRANGERS		64
+#define MATCHING_STRANGERS		16
 
-/* In 1/16 bit, so that sums do not depend on their order. */
-extern int	matching_rarity(double people, double sharing);
+#define MATCHING_KEY_IS_ENOUGH(key)		(((key) & 1) != 0)
+
+/* In 1/8 bit, so that sums do not depend on their order; at most 255. */
+extern int	matching_rarity(int32 key, double people, double sharing);
+extern int	matching_rarity_wanted(double people);
 
 /* matching_index.c */
 extern void matching_index_init(void);
@@ -38,6 +41,10 @@ extern double matching_people(Relation table);
 /* where in the table "attnum" shares enough with a person of these keys: in order, each once */
 extern int	matching_candidates(Relation table, AttrNumber attnum, Snapshot snapshot,
 								const int32 *keys, int nkeys, ItemPointerData **tids);
+
+/* matching_find.c: referral.patient, and where its columns are */
+extern Relation matching_open_patients(AttrNumber *org_id, AttrNumber *patient_id,
+									   AttrNumber *demographics);
 
 /* A patient who may be the person. */
 typedef struct MatchFound

@@ -617,8 +617,8 @@ write_fit(const Fit *fit, int64 draft, const char *column, bool converged)
 	};
 
 	run_scalar("INSERT INTO referral.match_fit (rule_version_id, fitted_from, relation,"
-			   "  column_name, seed, row_count, people, random_pairs, pairs, largest_block, patterns, matches,"
-			   "  converged, kept_m, kept_u)"
+			   "  column_name, seed, row_count, people, random_pairs, pairs, largest_block,"
+			   "  patterns, matches, converged, kept_m, kept_u)"
 			   " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
 			   lengthof(values), types, values);
 }

@@ -174,7 +174,9 @@ put_key(KeySet *set, KeyKind kind, Part a, Part b, Part c)
 
 	if (set->n == MATCHING_MAX_KEYS)
 		return;
-	key = (int32) mix(mix(mix(a + kind) + b) + c);
+	key = (int32) mix(mix(mix(a + kind) + b) + c) & ~1;
+	if (kind == KEY_BIRTH_DATE)
+		key |= 1;				/* MATCHING_KEY_IS_ENOUGH */
 	for (at = set->n; at > 0 && set->keys[at - 1] >= key; at--)
 	{
 		if (set->keys[at - 1] == key)

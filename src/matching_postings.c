@@ -294,9 +294,18 @@ tid_number(const ItemPointerData *tid)
 #include "lib/sort_template.h"
 
 int
-matching_rarity(double people, double sharing)
+matching_rarity_wanted(double people)
 {
-	return sharing < people ? (int) (16 * log2(people / sharing)) : 0;
+	return people > MATCHING_STRANGERS ?
+		Min((int) (8 * log2(people / MATCHING_STRANGERS)), 255) : 0;
+}
+
+int
+matching_rarity(int32 key, double people, double sharing)
+{
+	if (MATCHING_KEY_IS_ENOUGH(key))
+		return 255;
+	return sharing < people ? Min((int) (8 * log2(people / sharing)), 255) : 0;
 }
 
 /* How many rows a table may have; need not be exact. */
@@ -316,7 +325,7 @@ static int
 choose(const Postings *postings, int npostings, double people, ItemPointerData **tids)
 {
 	int			rarity[MATCHING_MAX_KEYS];
-	int			enough = matching_rarity(people, MATCHING_STRANGERS);
+	int			enough = matching_rarity_wanted(people);
 	int			total = 0;
 	int			n = 0;
 	int			chosen = 0;
@@ -327,7 +336,7 @@ choose(const Postings *postings, int npostings, double people, ItemPointerData *
 	numbers = palloc(sizeof(uint64) * Max(total, 1));
 	for (int i = 0; i < npostings; i++)
 	{
-		rarity[i] = matching_rarity(people, postings[i].total);
+		rarity[i] = matching_rarity(postings[i].key, people, postings[i].total);
 		for (int j = 0; j < postings[i].n; j++)
 			numbers[n++] = tid_number(&postings[i].tids[j]) * MATCHING_MAX_KEYS + i;
 	}
