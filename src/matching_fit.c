@@ -185,7 +185,7 @@ pattern_odds(const Fit *fit, uint64 levels)
 	}
 	result.person = exp2(person) * fit->share / strangers;
 	result.household = exp2(household) * fit->household_share / strangers;
-	if (birth == BIRTH_EXACT)
+	if (birth == BIRTH_EXACT && has_level(fit, FIELD_BIRTH_DATE, birth))
 		result.household *= 1 - TWINS + TWINS / fit->u[FIELD_BIRTH_DATE][birth];
 	else if (birth != LEVEL_UNKNOWN)
 		result.household *= 1 - TWINS;
