@@ -185,7 +185,7 @@ pattern_odds(const Fit *fit, uint64 levels)
 	}
 	result.person = exp2(person) * fit->share / strangers;
 	result.household = exp2(household) * fit->household_share / strangers;
-	if (birth == BIRTH_EXACT)
+	if (birth == BIRTH_EXACT && has_level(fit, FIELD_BIRTH_DATE, birth))
 		result.household *= 1 - TWINS + TWINS / fit->u[FIELD_BIRTH_DATE][birth];
 	else if (birth != LEVEL_UNKNOWN)
 		result.household *= 1 - TWINS;
@@ -617,8 +617,8 @@ write_fit(const Fit *fit, int64 draft, const char *column, bool converged)
 	};
 
 	run_scalar("INSERT INTO referral.match_fit (rule_version_id, fitted_from, relation,"
-			   "  column_name, seed, row_count, people, random_pairs, pairs, largest_block, patterns, matches,"
-			   "  converged, kept_m, kept_u)"
+			   "  column_name, seed, row_count, people, random_pairs, pairs, largest_block,"
+			   "  patterns, matches, converged, kept_m, kept_u)"
 			   " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
 			   lengthof(values), types, values);
 }
