@@ -102,7 +102,13 @@ DECLARE
     new text := substr(letters, 1 + floor(people.u(key, 'letter') * length(letters))::int, 1);
     sound text[];
 BEGIN
-    IF n < 2 THEN
+    IF value ~ '^\d{4}-\d\d-\d\d$' THEN       -- of a date a digit, or two exchanged: it stays a date's eight digits
+        value := replace(value, '-', '');
+        at := 3 + floor(power(people.u(key, 'at'), 0.7) * 6)::int;
+        value := CASE WHEN u < 0.7 OR at = 8 THEN left(value, at - 1) || new || substr(value, at + 1)
+                      ELSE left(value, at - 1) || substr(value, at + 1, 1) || substr(value, at, 1) || substr(value, at + 2) END;
+        RETURN regexp_replace(value, '(....)(..)(..)', '\1-\2-\3');
+    ELSIF n < 2 THEN
         RETURN value;
     ELSIF u < 0.25 THEN                 -- another letter
         RETURN left(value, at - 1) || new || substr(value, at + 1);
