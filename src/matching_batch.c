@@ -593,7 +593,6 @@ find_pairs(Batch *batch, int64 org_id)
 	batch->context = CurrentMemoryContext;
 	batch->pair_context = AllocSetContextCreate(CurrentMemoryContext, "referral pair",
 												ALLOCSET_DEFAULT_SIZES);
-	batch->model = matching_model(0);
 	batch->room = 1024;
 	batch->pairs = palloc(batch->room * sizeof(Pair));
 	merges = look_at_patients(batch);
@@ -603,6 +602,8 @@ find_pairs(Batch *batch, int64 org_id)
 										maintenance_work_mem, NULL, TUPLESORT_NONE);
 	read_people(batch, org_id, merges);
 	count_keys(batch);
+	/* no query runs from here on, whose functions might load another model */
+	batch->model = matching_model(0);
 	compare_all(batch);
 	BufFileClose(batch->file);
 	pfree(batch->rarities);

@@ -60,9 +60,9 @@ const MatchFieldName matching_fields[MATCH_FIELDS] = {
 		{"different", 0.11, 0.95}
 	}},
 	{"birth_order", 4, {UNKNOWN,
-		{"same", 0.95, 0.5},
+		{"same", 0.45, 0.236},
 		{"unsure", 0.25, 0.52},
-		{"different", 0.02, 0.5}
+		{"different", 0.01, 0.25}
 	}},
 	{"sex", 3, {UNKNOWN,
 		{"same", 0.98, 0.5},
