@@ -37,26 +37,23 @@ typedef enum KeyKind
 {
 	KEY_BIRTH_DATE,
 	KEY_IDENTIFIER,
-	KEY_PHONE_END,
-	KEY_PHONE_MIDDLE,
+	KEY_PHONE,
 	KEY_EMAIL,
 	KEY_EMAIL_START,
-	KEY_EMAIL_DOMAIN,
 	KEY_NAMES_SOUND,
 	KEY_NAMES_START,
 	KEY_NAMES_YEAR,
 	KEY_IDENTIFIER_START,
 	KEY_IDENTIFIER_END,
 	KEY_NAME_YEAR,
-	KEY_NAME_DAY,
 	KEY_NUMBER_STREET,
 	KEY_NUMBER_POSTAL,
-	KEY_NUMBER_CITY,
 	KEY_STREET_POSTAL,
 	KEY_STREET_CITY,
-	KEY_NAME_STREET,
 	KEY_NAME_CITY,
 	KEY_NAME_POSTAL,
+	KEY_NAME,
+	KEY_NAME_DAY,
 	KEY_CITY_YEAR
 } KeyKind;
 
@@ -64,26 +61,23 @@ typedef enum KeyKind
 static const char *const key_names[] = {
 	[KEY_BIRTH_DATE] = "birth date",
 	[KEY_IDENTIFIER] = "identifier",
-	[KEY_PHONE_END] = "end of phone",
-	[KEY_PHONE_MIDDLE] = "middle of phone",
+	[KEY_PHONE] = "end of phone",
 	[KEY_EMAIL] = "e-mail",
 	[KEY_EMAIL_START] = "start of e-mail",
-	[KEY_EMAIL_DOMAIN] = "domain of e-mail, first letter",
 	[KEY_NAMES_SOUND] = "names by sound",
 	[KEY_NAMES_START] = "starts of names",
 	[KEY_NAMES_YEAR] = "starts of names, birth year",
 	[KEY_IDENTIFIER_START] = "start of identifier",
 	[KEY_IDENTIFIER_END] = "end of identifier",
 	[KEY_NAME_YEAR] = "name, birth year",
-	[KEY_NAME_DAY] = "name, birthday",
 	[KEY_NUMBER_STREET] = "street number, street",
 	[KEY_NUMBER_POSTAL] = "street number, postal code",
-	[KEY_NUMBER_CITY] = "street number, city",
 	[KEY_STREET_POSTAL] = "street, postal code",
 	[KEY_STREET_CITY] = "street, city",
-	[KEY_NAME_STREET] = "name, street",
 	[KEY_NAME_CITY] = "name, city",
 	[KEY_NAME_POSTAL] = "name, postal code",
+	[KEY_NAME] = "name",
+	[KEY_NAME_DAY] = "name, birthday",
 	[KEY_CITY_YEAR] = "city, birth year"
 };
 
@@ -346,6 +340,7 @@ identifier_value(const Demographics *d, const DemographicsItem *item, int *lengt
 	return bar ? bar + 1 : text;
 }
 
+/* Either half of an identifier: one wrong digit leaves one of them right.  A short one whole. */
 static void
 put_identifiers(KeySet *set, const Demographics *d)
 {
@@ -355,32 +350,19 @@ put_identifiers(KeySet *set, const Demographics *d)
 	{
 		int			length;
 		const char *value = identifier_value(d, &item[i], &length);
-
-		put_key(set, KEY_IDENTIFIER, part_of(value, length), 0, 0);
-	}
-}
-
-/* Either half of an identifier: one wrong digit leaves one of them right. */
-static void
-put_identifier_halves(KeySet *set, const Demographics *d)
-{
-	const DemographicsItem *item = demographics_items(d, DEMO_IDENTIFIER);
-
-	for (int i = 0; i < Min(demographics_count(d, DEMO_IDENTIFIER), MAX_SEVERAL); i++)
-	{
-		int			length;
-		const char *value = identifier_value(d, &item[i], &length);
-		int			half = (length + 1) / 2;
+		int			half = Max((length + 1) / 2, 4);
 
 		if (length < 6 || !is_ascii(value, length))
-			continue;
-		half = Max(half, 4);
-		put_key(set, KEY_IDENTIFIER_START, part_of(value, half), 0, 0);
-		put_key(set, KEY_IDENTIFIER_END, part_of(value + length - half, half), 0, 0);
+			put_key(set, KEY_IDENTIFIER, part_of(value, length), 0, 0);
+		else
+		{
+			put_key(set, KEY_IDENTIFIER_START, part_of(value, half), 0, 0);
+			put_key(set, KEY_IDENTIFIER_END, part_of(value + length - half, half), 0, 0);
+		}
 	}
 }
 
-/* The last five digits, and the five that begin two before them: of a number of ten, as others dial it. */
+/* The last five digits, which people dial and spell alike with and without area code. */
 static void
 put_phones(KeySet *set, const Demographics *d)
 {
@@ -390,15 +372,12 @@ put_phones(KeySet *set, const Demographics *d)
 	{
 		const char *end = demographics_text(d, &item[i]) + item[i].length;
 
-		if (item[i].length < 5)
-			continue;
-		put_key(set, KEY_PHONE_END, part_of(end - 5, 5), 0, 0);
-		if (item[i].length >= 7)
-			put_key(set, KEY_PHONE_MIDDLE, part_of(end - 7, 5), 0, 0);
+		if (item[i].length >= 5)
+			put_key(set, KEY_PHONE, part_of(end - 5, 5), 0, 0);
 	}
 }
 
-/* What stands before the @, or all if that is short; the start of it; the domain, with its first letter. */
+/* What stands before the @, or all if that is short; and the start of it. */
 static void
 put_emails(KeySet *set, const Demographics *d)
 {
@@ -414,9 +393,6 @@ put_emails(KeySet *set, const Demographics *d)
 		put_key(set, KEY_EMAIL, part_of(text, local >= EMAIL_LETTERS ? local : length), 0, 0);
 		if (local > EMAIL_LETTERS)
 			put_key(set, KEY_EMAIL_START, start_of(text, local, EMAIL_LETTERS), 0, 0);
-		if (local > 0 && local + 1 < length)
-			put_key(set, KEY_EMAIL_DOMAIN, start_of(text, local, 1),
-					part_of(at + 1, length - local - 1), 0);
 	}
 }
 
@@ -437,18 +413,6 @@ put_names(KeySet *set, const Parts *parts)
 }
 
 static void
-put_names_and_dates(KeySet *set, const Parts *parts)
-{
-	for (int i = 0; i < parts->nfamilies + parts->ngivens; i++)
-	{
-		if (parts->birth_year)
-			put_key(set, KEY_NAME_YEAR, parts->names[i].sound, parts->birth_year, 0);
-		if (parts->birthday)
-			put_key(set, KEY_NAME_DAY, parts->names[i].sound, parts->birthday, 0);
-	}
-}
-
-static void
 put_addresses(KeySet *set, const Parts *parts)
 {
 	for (int i = 0; i < parts->nnumbers; i++)
@@ -457,8 +421,6 @@ put_addresses(KeySet *set, const Parts *parts)
 			put_key(set, KEY_NUMBER_STREET, parts->numbers[i], parts->streets[j].sound, 0);
 		for (int j = 0; j < parts->npostals; j++)
 			put_key(set, KEY_NUMBER_POSTAL, parts->numbers[i], parts->postals[j], 0);
-		for (int j = 0; j < parts->ncities; j++)
-			put_key(set, KEY_NUMBER_CITY, parts->numbers[i], parts->cities[j], 0);
 	}
 	for (int i = 0; i < parts->nstreets; i++)
 	{
@@ -466,11 +428,6 @@ put_addresses(KeySet *set, const Parts *parts)
 			put_key(set, KEY_STREET_POSTAL, parts->streets[i].start, parts->postals[j], 0);
 		for (int j = 0; j < parts->ncities; j++)
 			put_key(set, KEY_STREET_CITY, parts->streets[i].start, parts->cities[j], 0);
-	}
-	for (int i = 0; i < parts->ncities; i++)
-	{
-		if (parts->birth_year)
-			put_key(set, KEY_CITY_YEAR, parts->city_sounds[i], parts->birth_year, 0);
 	}
 }
 
@@ -481,13 +438,38 @@ put_names_and_addresses(KeySet *set, const Parts *parts)
 	{
 		Part		name = parts->names[i].sound;
 
-		for (int j = 0; j < parts->nstreets; j++)
-			put_key(set, KEY_NAME_STREET, name, parts->streets[j].sound, 0);
 		for (int j = 0; j < parts->ncities; j++)
 			put_key(set, KEY_NAME_CITY, name, parts->city_sounds[j], 0);
-		for (int j = 0; j < parts->npostals; j++)
+		/* one name is enough here, and a given name is found by the city */
+		for (int j = 0; j < parts->npostals && i < parts->nfamilies; j++)
 			put_key(set, KEY_NAME_POSTAL, name, parts->postals[j], 0);
 	}
+}
+
+/*
+ * Of whom little is known, more is a key: that costs little, and the few things
+ * known may all be a bit wrong.  They find others of whom as little is known.
+ */
+static void
+put_scarce(KeySet *set, const Parts *parts)
+{
+	for (int i = 0; i < parts->nfamilies + parts->ngivens; i++)
+	{
+		put_key(set, KEY_NAME, parts->names[i].sound, 0, 0);
+		if (parts->birth_year)
+			put_key(set, KEY_NAME_YEAR, parts->names[i].sound, parts->birth_year, 0);
+		if (parts->birthday)
+			put_key(set, KEY_NAME_DAY, parts->names[i].sound, parts->birthday, 0);
+	}
+	for (int i = 0; i < parts->ncities && parts->birth_year; i++)
+		put_key(set, KEY_CITY_YEAR, parts->city_sounds[i], parts->birth_year, 0);
+}
+
+static bool
+little_is_known(const Demographics *d)
+{
+	return demographics_count(d, DEMO_STREET) == 0 && demographics_count(d, DEMO_PHONE) == 0 &&
+		demographics_count(d, DEMO_IDENTIFIER) == 0;
 }
 
 /* In order of use, because there is room for MATCHING_MAX_KEYS. */
@@ -503,10 +485,10 @@ make_keys(KeySet *set, const Demographics *d)
 	put_phones(set, d);
 	put_emails(set, d);
 	put_addresses(set, &parts);
-	put_identifier_halves(set, d);
 	put_names(set, &parts);
-	put_names_and_dates(set, &parts);
 	put_names_and_addresses(set, &parts);
+	if (little_is_known(d))
+		put_scarce(set, &parts);
 }
 
 int
