@@ -55,7 +55,9 @@ COMMENT ON FUNCTION referral.demographics_to_jsonb(referral.demographics) IS
 'Demographics as an object: a string for each key of one item, an array for one of several. Null for null.';
 
 CREATE CAST (jsonb AS referral.demographics) WITH FUNCTION referral.demographics(jsonb);
+COMMENT ON CAST (jsonb AS referral.demographics) IS 'demographics(jsonb)';
 CREATE CAST (referral.demographics AS jsonb) WITH FUNCTION referral.demographics_to_jsonb(referral.demographics);
+COMMENT ON CAST (referral.demographics AS jsonb) IS 'demographics_to_jsonb(referral.demographics)';
 
 CREATE FUNCTION referral.patient_demographics(family text, given text, middle text, suffix text, alias text[], previous_family text[],
     mother_maiden_name text, birth_date date, sex text, multiple_birth boolean, birth_order integer, phone text, email text, other_phones text[],

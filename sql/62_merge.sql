@@ -639,13 +639,13 @@ LANGUAGE sql STABLE STRICT ROWS 100 SET search_path = pg_catalog, pg_temp AS $$
              AND b.received_at BETWEEN a.received_at - period AND a.received_at + period),
     scored AS (
         SELECT p.*, CASE WHEN p.same_order THEN 1
-                         ELSE 0.5 + CASE WHEN p.same_service THEN 0.15 ELSE 0 END + CASE WHEN p.same_reason THEN 0.1 ELSE 0 END
+                         ELSE 0.45 + CASE WHEN p.same_service THEN 0.2 ELSE 0 END + CASE WHEN p.same_reason THEN 0.1 ELSE 0 END
                               + CASE WHEN p.same_specialty THEN 0.05 ELSE 0 END + CASE WHEN p.same_requester THEN 0.05 ELSE 0 END
-                              + CASE WHEN p.same_performer THEN 0.05 ELSE 0 END + CASE WHEN p.same_week THEN 0.05 ELSE 0 END END AS points
+                              + CASE WHEN p.same_performer THEN 0.05 ELSE 0 END + CASE WHEN p.same_week THEN 0.1 ELSE 0 END END AS points
         FROM pair p
         WHERE p.same_order OR p.same_service OR (p.same_service IS NULL AND p.same_specialty AND p.same_reason))
     SELECT s.person, s.referral_id, s.duplicate_id, s.points::double precision,
-           CASE WHEN s.same_order THEN 'certain' WHEN s.points >= 0.8 THEN 'probable' ELSE 'possible' END,
+           CASE WHEN s.same_order THEN 'certain' WHEN s.points >= 0.75 THEN 'probable' ELSE 'possible' END,
            array_remove(ARRAY[CASE WHEN s.same_order THEN 'placer_order_number' END, CASE WHEN s.same_service THEN 'service_code' END,
                               CASE WHEN s.same_specialty THEN 'specialty' END, CASE WHEN s.same_reason THEN 'reason' END,
                               CASE WHEN s.same_requester THEN 'requester' END, CASE WHEN s.same_performer THEN 'performer' END,
@@ -653,7 +653,7 @@ LANGUAGE sql STABLE STRICT ROWS 100 SET search_path = pg_catalog, pg_temp AS $$
     FROM scored s ORDER BY s.points DESC, s.referral_id, s.duplicate_id
 $$;
 COMMENT ON FUNCTION referral.find_duplicate_referrals(bigint, interval) IS
-'Pairs of referrals that may ask for the same thing twice: of one patient (whoever he was merged into), not ended, received within the period, with the same service code, or specialty and reason where one has no service code, or the same placer order number. grade: certain (same order), probable, possible; score from 0.5 to 1; reasons: what agrees. Reads with the caller''s rights. No rows for null.';
+'Pairs of referrals that may ask for the same thing twice: of one patient (whoever he was merged into), not ended, received within the period, with the same service code, or specialty and reason where one has no service code, or the same placer order number. grade: certain (same order), probable, possible; score from 0.6 to 1; reasons: what agrees. Reads with the caller''s rights. No rows for null.';
 
 REVOKE ALL ON FUNCTION referral.sees_patient(bigint, bigint), referral.rows_as_owner(regclass, name, name, name[], bigint, bigint, bigint, jsonb), referral.merge_rule_check(),
     referral.require_merge(bigint, text, text), referral.lock_patients(bigint, bigint[]), referral.change_patient(bigint, bigint, jsonb),

@@ -6,7 +6,7 @@
 -- does not matter who writes last. In order of the pairs, so that sessions do not wait for each other in a circle.
 CREATE FUNCTION referral.write_candidates(org_ids bigint[], patient_ids bigint[], duplicate_ids bigint[]) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
--- a plan made when there were few patients must not scan many
+-- a plan made when there were few patients must not scan many: OFFSET 0 keeps both columns of the key together
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
 DECLARE
     model bigint := referral.match_model_version();
@@ -21,8 +21,10 @@ BEGIN
                  g.grade <> 'certainly-not' AND p.merged_into IS NULL AND q.merged_into IS NULL AS is_candidate
           FROM (SELECT DISTINCT u.org_id, least(u.a, u.b) AS patient_id, greatest(u.a, u.b) AS duplicate_id
                 FROM unnest(org_ids, patient_ids, duplicate_ids) u (org_id, a, b) WHERE u.a <> u.b) f
-          JOIN referral.patient p ON p.org_id = f.org_id AND p.patient_id = f.patient_id
-          JOIN referral.patient q ON q.org_id = f.org_id AND q.patient_id = f.duplicate_id
+          CROSS JOIN LATERAL (SELECT x.version, x.demographics, x.merged_into FROM referral.patient x
+                              WHERE x.org_id = f.org_id AND x.patient_id = f.patient_id OFFSET 0) p
+          CROSS JOIN LATERAL (SELECT x.version, x.demographics, x.merged_into FROM referral.patient x
+                              WHERE x.org_id = f.org_id AND x.patient_id = f.duplicate_id OFFSET 0) q
           CROSS JOIN LATERAL (SELECT referral.match_grade(p.demographics, q.demographics) AS grade OFFSET 0) g) s
     WHERE s.is_candidate
        OR EXISTS (SELECT FROM referral.match_candidate k
@@ -62,17 +64,20 @@ BEGIN
     WITH asked AS MATERIALIZED (
         SELECT DISTINCT u.org_id, u.patient_id FROM unnest(org_ids, patient_ids) u (org_id, patient_id))
     SELECT array_agg(f.org_id), array_agg(f.a), array_agg(f.b) INTO orgs, patients, duplicates
-    FROM (SELECT p.org_id, p.patient_id AS a, m.patient_id AS b
+    FROM (SELECT x.org_id, x.patient_id AS a, m.patient_id AS b
           FROM asked x
-          JOIN referral.patient p ON p.org_id = x.org_id AND p.patient_id = x.patient_id AND p.merged_into IS NULL
-          CROSS JOIN LATERAL referral.find_matches(p.org_id, p.demographics, 100, p.patient_id) m
+          CROSS JOIN LATERAL (SELECT y.demographics FROM referral.patient y
+                              WHERE y.org_id = x.org_id AND y.patient_id = x.patient_id AND y.merged_into IS NULL OFFSET 0) p
+          CROSS JOIN LATERAL referral.find_matches(x.org_id, p.demographics, 100, x.patient_id) m
           UNION ALL
           -- those of before, which may be none any more
-          SELECT k.org_id, k.patient_id, k.duplicate_id
-          FROM asked x JOIN referral.match_candidate k ON k.org_id = x.org_id AND k.patient_id = x.patient_id
+          SELECT x.org_id, x.patient_id, k.duplicate_id
+          FROM asked x CROSS JOIN LATERAL (SELECT y.duplicate_id FROM referral.match_candidate y
+                                           WHERE y.org_id = x.org_id AND y.patient_id = x.patient_id OFFSET 0) k
           UNION ALL
-          SELECT k.org_id, k.patient_id, k.duplicate_id
-          FROM asked x JOIN referral.match_candidate k ON k.org_id = x.org_id AND k.duplicate_id = x.patient_id) f;
+          SELECT x.org_id, x.patient_id, k.patient_id
+          FROM asked x CROSS JOIN LATERAL (SELECT y.patient_id FROM referral.match_candidate y
+                                           WHERE y.org_id = x.org_id AND y.duplicate_id = x.patient_id OFFSET 0) k) f;
     RETURN referral.write_candidates(orgs, patients, duplicates);
 END $$;
 COMMENT ON FUNCTION referral.rescore_patients(bigint[], bigint[]) IS

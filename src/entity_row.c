@@ -209,7 +209,8 @@ key_expression(ArrayType *columns)
  * the id to refer to instead, $4 the keys.  Null parameters count as any.
  */
 static char *
-reference_statement(Oid relid, const char *org_column, const char *column, ArrayType *key, bool change)
+reference_statement(Oid relid, const char *org_column, const char *column, ArrayType *key,
+					bool change)
 {
 	const char *relation = quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
 													  get_rel_name(relid));
@@ -286,8 +287,9 @@ rows_as_owner(PG_FUNCTION_ARGS)
 		args[i] = PG_GETARG_DATUM(4 + i);
 		nulls[i] = PG_ARGISNULL(4 + i) ? 'n' : ' ';
 	}
-	sql = reference_statement(PG_GETARG_OID(0), NameStr(*PG_GETARG_NAME(1)), NameStr(*PG_GETARG_NAME(2)),
-							  PG_GETARG_ARRAYTYPE_P(3), !PG_ARGISNULL(6));
+	sql = reference_statement(PG_GETARG_OID(0), NameStr(*PG_GETARG_NAME(1)),
+							  NameStr(*PG_GETARG_NAME(2)), PG_GETARG_ARRAYTYPE_P(3),
+							  !PG_ARGISNULL(6));
 	owner = entity_owner(PG_GETARG_OID(0));
 	/* our own tables: nobody's code but ours, and constraints may be deferred */
 	if (owner == GetUserId())

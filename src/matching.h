@@ -44,13 +44,16 @@ typedef enum MatchGrade
 } MatchGrade;
 
 /* Reasons not to link two records without a person's look, whatever the score. */
-#define MATCH_VETO_GIVEN		1	/* first names that nothing connects */
-#define MATCH_VETO_TWIN			2	/* one of a multiple birth, and not shown to be the same one */
-#define MATCH_VETO_IDENTIFIER	4	/* identifiers that only one person has are different */
-#define MATCH_VETO_SUFFIX		8	/* senior and junior */
-#define MATCH_VETO_SEX			16
-#define MATCH_VETO_MISSING		32	/* too little is known of either */
-#define MATCH_VETO_BIRTH		64	/* birth dates that nothing connects */
+#define MATCH_VETO_GIVEN		0x001	/* first names are not the same */
+#define MATCH_VETO_FAMILY		0x002	/* family names that nothing connects */
+#define MATCH_VETO_BIRTH		0x004	/* birth dates that nothing connects */
+#define MATCH_VETO_TWIN			0x008	/* one of a multiple birth, and not shown to be the same one */
+#define MATCH_VETO_SUFFIX		0x010	/* senior and junior */
+#define MATCH_VETO_SEX			0x020
+#define MATCH_VETO_IDENTIFIER	0x040	/* identifiers that only one person has are different */
+#define MATCH_VETO_MISSING		0x080	/* too little is known of either */
+/* These make two people likely: the grade is one lower. */
+#define MATCH_VETO_OTHER_GIVEN	0x100	/* first names that nothing connects */
 
 typedef struct MatchModel MatchModel;
 

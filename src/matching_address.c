@@ -13,8 +13,8 @@
 #include "compat.h"
 #include "matching_draft.h"
 
-#define IN(map, w, i)	(MAP(map, w, i) != NULL)
-#define MAP(map, w, i)	normalize_map(map, lengthof(map), (w)->data + (w)->word[i].start, (w)->word[i].length)
+#define IN(map, w, i) \
+	(normalize_map(map, lengthof(map), (w)->data + (w)->word[i].start, (w)->word[i].length) != NULL)
 
 /* Sorted.  What stands for a word is never a word that something else stands for. */
 static const WordMap street_words[] = {
@@ -32,7 +32,8 @@ static const WordMap street_words[] = {
 	{"highway", "hwy"}, {"hill", "hl"}, {"hills", "hls"}, {"hollow", "holw"}, {"island", "is"},
 	{"junction", "jct"}, {"lake", "lk"}, {"lane", "ln"}, {"loop", "lp"}, {"manor", "mnr"},
 	{"meadow", "mdw"}, {"meadows", "mdws"}, {"mount", "mt"}, {"mountain", "mtn"}, {"north", "n"},
-	{"northeast", "ne"}, {"northwest", "nw"}, {"parade", "pde"}, {"park", "pk"}, {"parkway", "pkwy"},
+	{"northeast", "ne"}, {"northwest", "nw"}, {"parade", "pde"}, {"park", "pk"},
+	{"parkway", "pkwy"},
 	{"path", "pth"}, {"pkway", "pkwy"}, {"place", "pl"}, {"plaza", "plz"}, {"point", "pt"},
 	{"ridge", "rdg"}, {"river", "riv"}, {"road", "rd"}, {"route", "rte"}, {"saint", "st"},
 	{"sainte", "st"}, {"south", "s"}, {"southeast", "se"}, {"southwest", "sw"}, {"spring", "spg"},
@@ -101,8 +102,10 @@ is_number(const NormalWords *w, int i)
 	length = w->word[i].length;
 	while (n < length && is_digit(text[n]))
 		n++;
-	return n > 0 && !(length == n + 2 && (memcmp(text + n, "st", 2) == 0 || memcmp(text + n, "nd", 2) == 0 ||
-										  memcmp(text + n, "rd", 2) == 0 || memcmp(text + n, "th", 2) == 0));
+	if (n > 0 && length == n + 2)
+		return memcmp(text + n, "st", 2) != 0 && memcmp(text + n, "nd", 2) != 0 &&
+			memcmp(text + n, "rd", 2) != 0 && memcmp(text + n, "th", 2) != 0;
+	return n > 0;
 }
 
 /* "4", "4b", "b" */
@@ -182,13 +185,12 @@ draft_unit(DemographicsDraft *draft, const char *text, int length)
 	words_item(draft, DEMO_UNIT, &w, NULL, from, w.n, NULL, 0);
 }
 
-/* Joins the words of a text, in place; returns the length. */
+/* How long the words of a text are, which stand one after another in its data. */
 static int
-join_words(NormalWords *w)
+joined_length(const NormalWords *w)
 {
 	int			length = 0;
 
-	/* they stand one after another */
 	for (int i = 0; i < w->n; i++)
 		length += w->word[i].length;
 	return length;
@@ -201,7 +203,7 @@ draft_state(DemographicsDraft *draft, const char *text, int length)
 	const char *code;
 
 	normalize_words(text, length, &w);
-	length = normalize_clip(w.data, join_words(&w), DEMO_MAX_LENGTH);
+	length = normalize_clip(w.data, joined_length(&w), DEMO_MAX_LENGTH);
 	code = normalize_map(states, lengthof(states), w.data, length);
 	if (code != NULL)
 		draft_item(draft, DEMO_STATE, code, strlen(code), NULL, 0);
@@ -217,7 +219,7 @@ draft_postal(DemographicsDraft *draft, const char *text, int length)
 	int			digits = 0;
 
 	normalize_words(text, length, &w);
-	length = join_words(&w);
+	length = joined_length(&w);
 	while (digits < length && is_digit(w.data[digits]))
 		digits++;
 	if (length == 9 && digits == 9)

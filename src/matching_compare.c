@@ -746,30 +746,42 @@ compare_locality(const MatchDictionary *dictionary, const Demographics *a, const
 
 /* ---------- All of it ---------- */
 
+/* Does anything agree that neither namesakes nor people of one house have in common? */
+static bool
+is_corroborated(const uint8 *level)
+{
+	return level[FIELD_IDENTIFIER] == IDENTIFIER_SAME || level[FIELD_IDENTIFIER] == IDENTIFIER_CLOSE ||
+		level[FIELD_RECORD_NUMBER] == IDENTIFIER_SAME || level[FIELD_PHONE] == PHONE_SAME ||
+		level[FIELD_EMAIL] == EMAIL_SAME || level[FIELD_MIDDLE] == MIDDLE_EXACT ||
+		level[FIELD_MIDDLE] == MIDDLE_INITIAL || level[FIELD_MOTHER] == MOTHER_SAME;
+}
+
 static int
 vetoes(const uint8 *level)
 {
+	bool		same_number = level[FIELD_IDENTIFIER] == IDENTIFIER_SAME;
 	int			result = 0;
 
-	/* names of twins may be alike */
-	if (level[FIELD_GIVEN] >= GIVEN_CLOSE && level[FIELD_IDENTIFIER] != IDENTIFIER_SAME)
+	/* names of twins may be alike, and a child may have been given its mother's number */
+	if (level[FIELD_GIVEN] >= GIVEN_CLOSE || (level[FIELD_GIVEN] > GIVEN_EXACT && !same_number))
 		result |= MATCH_VETO_GIVEN;
 	if (level[FIELD_GIVEN] == GIVEN_DIFFERENT)
-		result |= MATCH_VETO_GIVEN;
-	/* mother and child, with the number of one of them */
+		result |= MATCH_VETO_OTHER_GIVEN;
+	if (level[FIELD_FAMILY] == FAMILY_DIFFERENT && !same_number)
+		result |= MATCH_VETO_FAMILY;
 	if (level[FIELD_BIRTH_DATE] == BIRTH_DIFFERENT)
 		result |= MATCH_VETO_BIRTH;
 	if (level[FIELD_BIRTH_ORDER] == BIRTH_ORDER_DIFFERENT ||
 		(level[FIELD_BIRTH_ORDER] == BIRTH_ORDER_UNSURE && level[FIELD_GIVEN] != GIVEN_EXACT))
 		result |= MATCH_VETO_TWIN;
-	if (level[FIELD_IDENTIFIER] == IDENTIFIER_DIFFERENT || level[FIELD_IDENTIFIER] == IDENTIFIER_MIXED)
-		result |= MATCH_VETO_IDENTIFIER;
 	if (level[FIELD_SUFFIX] == SUFFIX_DIFFERENT)
 		result |= MATCH_VETO_SUFFIX;
 	if (level[FIELD_SEX] == SEX_DIFFERENT)
 		result |= MATCH_VETO_SEX;
+	if (level[FIELD_IDENTIFIER] == IDENTIFIER_DIFFERENT || level[FIELD_IDENTIFIER] == IDENTIFIER_MIXED)
+		result |= MATCH_VETO_IDENTIFIER;
 	if (level[FIELD_GIVEN] == LEVEL_UNKNOWN || level[FIELD_FAMILY] == LEVEL_UNKNOWN ||
-		(level[FIELD_BIRTH_DATE] == LEVEL_UNKNOWN && level[FIELD_IDENTIFIER] == LEVEL_UNKNOWN))
+		level[FIELD_BIRTH_DATE] == LEVEL_UNKNOWN || !is_corroborated(level))
 		result |= MATCH_VETO_MISSING;
 	return result;
 }

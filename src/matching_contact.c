@@ -82,7 +82,10 @@ phone_item(DemographicsDraft *draft, const char *digits, int n, bool internation
 		draft_item(draft, DEMO_PHONE, digits, n, NULL, 0);
 }
 
-/* Several are separated by commas or semicolons; what follows a letter after a number is an extension. */
+/*
+ * Several are separated by commas or semicolons; what follows a letter after a
+ * number is an extension.
+ */
 void
 draft_phone(DemographicsDraft *draft, const char *text, int length)
 {

@@ -21,7 +21,7 @@ typedef struct DraftItem
 {
 	uint8		kind;
 	uint8		length;
-	uint8		shown_length;	/* of the words with spaces, which follow the text; 0 for one word */
+	uint8		shown_length;	/* of the words with spaces, which follow; 0 for one word */
 	int			offset;
 } DraftItem;
 

@@ -22,89 +22,89 @@
 /* In the order of enum MatchField, and of each field's levels. */
 const MatchFieldName matching_fields[MATCH_FIELDS] = {
 	{"given", 9, {UNKNOWN,
-		{"exact", 0.8, 0.006},
-		{"nickname", 0.03, 0.004},
-		{"part", 0.03, 0.004},
-		{"initial", 0.02, 0.03},
-		{"close", 0.06, 0.002},
-		{"similar", 0.03, 0.008},
-		{"swapped", 0.02, 0.0005},
-		{"different", 0.02, 0.95}
+		{"exact", 0.68, 0.004},
+		{"nickname", 0.035, 0.00075},
+		{"part", 0.02, 0.0043},
+		{"initial", 0.02, 0.011},
+		{"close", 0.09, 0.0031},
+		{"similar", 0.02, 0.0025},
+		{"swapped", 0.045, 0.00034},
+		{"different", 0.095, 0.95}
 	}},
 	{"family", 8, {UNKNOWN,
-		{"exact", 0.82, 0.004},
+		{"exact", 0.66, 0.0047},
 		{"previous", 0.03, 0.0005},
-		{"part", 0.02, 0.0006},
-		{"close", 0.07, 0.0012},
-		{"similar", 0.03, 0.005},
-		{"swapped", 0.02, 0.0005},
-		{"different", 0.03, 0.98}
+		{"part", 0.03, 0.009},
+		{"close", 0.12, 0.0016},
+		{"similar", 0.02, 0.0032},
+		{"swapped", 0.04, 0.0002},
+		{"different", 0.14, 0.95}
 	}},
 	{"middle", 5, {UNKNOWN,
-		{"exact", 0.6, 0.015},
-		{"initial", 0.25, 0.06},
-		{"similar", 0.05, 0.01},
-		{"different", 0.1, 0.9}
+		{"exact", 0.6, 0.0052},
+		{"initial", 0.22, 0.08},
+		{"similar", 0.05, 0.0091},
+		{"different", 0.14, 0.95}
 	}},
 	{"suffix", 3, {UNKNOWN,
 		{"same", 0.95, 0.5},
 		{"different", 0.02, 0.5}
 	}},
 	{"birth_date", 8, {UNKNOWN,
-		{"exact", 0.85, 0.0001},
-		{"swapped", 0.01, 4e-05},
-		{"digit", 0.07, 0.0012},
-		{"near", 0.02, 0.0036},
-		{"two_parts", 0.03, 0.004},
-		{"year", 0.01, 0.0125},
-		{"different", 0.02, 0.98}
+		{"exact", 0.78, 0.00018},
+		{"swapped", 0.02, 0.00016},
+		{"digit", 0.06, 0.0012},
+		{"near", 0.02, 0.00068},
+		{"two_parts", 0.015, 0.007},
+		{"year", 0.02, 0.015},
+		{"different", 0.11, 0.95}
 	}},
 	{"birth_order", 4, {UNKNOWN,
-		{"same", 0.95, 0.5},
-		{"unsure", 0.5, 0.5},
-		{"different", 0.02, 0.5}
+		{"same", 0.45, 0.236},
+		{"unsure", 0.25, 0.52},
+		{"different", 0.01, 0.25}
 	}},
 	{"sex", 3, {UNKNOWN,
 		{"same", 0.98, 0.5},
 		{"different", 0.02, 0.5}
 	}},
 	{"identifier", 5, {UNKNOWN,
-		{"same", 0.9, 0.0002},
-		{"mixed", 0.01, 0.0005},
-		{"close", 0.05, 0.0004},
-		{"different", 0.04, 0.999}
+		{"same", 0.8, 0.00018},
+		{"mixed", 0.02, 0.001},
+		{"close", 0.08, 0.00022},
+		{"different", 0.15, 0.95}
 	}},
 	{"record_number", 5, {UNKNOWN,
-		{"same", 0.5, 0.0002},
+		{"same", 0.5, 0.025},
 		{"mixed", 0.05, 0.0002},
 		{"close", 0.05, 0.005},
-		{"different", 0.4, 0.99}
+		{"different", 0.28, 0.97}
 	}},
 	{"phone", 4, {UNKNOWN,
-		{"same", 0.7, 0.0005},
-		{"close", 0.05, 0.0008},
-		{"different", 0.25, 0.999}
+		{"same", 0.75, 0.00027},
+		{"close", 0.08, 0.00093},
+		{"different", 0.073, 0.95}
 	}},
 	{"email", 4, {UNKNOWN,
-		{"same", 0.75, 0.0002},
-		{"close", 0.08, 0.001},
-		{"different", 0.17, 0.998}
+		{"same", 0.62, 2.1e-05},
+		{"close", 0.15, 3.7e-05},
+		{"different", 0.26, 0.95}
 	}},
 	{"address", 5, {UNKNOWN,
-		{"same", 0.6, 0.0003},
-		{"close", 0.15, 0.0006},
-		{"street", 0.03, 0.002},
-		{"different", 0.22, 0.997}
+		{"same", 0.5, 0.0007},
+		{"close", 0.25, 0.00047},
+		{"street", 0.06, 0.00099},
+		{"different", 0.13, 0.95}
 	}},
 	{"locality", 4, {UNKNOWN,
-		{"same", 0.75, 0.01},
-		{"close", 0.12, 0.03},
-		{"different", 0.13, 0.95}
+		{"same", 0.7, 0.013},
+		{"close", 0.2, 0.0082},
+		{"different", 0.11, 0.95}
 	}},
 	{"mother", 4, {UNKNOWN,
 		{"same", 0.8, 0.005},
 		{"similar", 0.08, 0.01},
-		{"different", 0.1, 0.98}
+		{"different", 0.097, 0.95}
 	}},
 };
 

@@ -12,6 +12,10 @@
  * are taken for two people, the others are compared.  So u, the share and the
  * score's prior are about the same thing, two records taken at random.
  *
+ * Of two people some live together and share family name, phone and address.
+ * They are a class of their own, or else the most alike of strangers would be
+ * taken for records of one person whose first name and birth date changed.
+ *
  * Pairs that were found by a key agree on what the key is made of.  Therefore
  * the m of a field is counted over those pairs alone that have a key in common
  * which the field is no part of: whether they were found says nothing of it.
@@ -42,8 +46,8 @@
 #define CONVERGED			1e-6
 /* Different outcomes of comparison that are told apart; what comes after is left out. */
 #define MAX_PATTERNS		500000
-/* A pair so unlike at the start is of two people whatever is learned. */
-#define HOPELESS_BITS		-30
+/* A pair so unlike at the start is of two strangers whatever is learned. */
+#define HOPELESS_ODDS		1e-9
 
 /* Less than that, and there is nothing to learn from. */
 #define MIN_PEOPLE			100
@@ -56,9 +60,12 @@
 /* Fewer than about so many random pairs say nothing of how fields depend on each other. */
 #define DEPENDENCE_PAIRS	5
 
-/* What people of one household share; the same as in the score. */
+/* What people of one household share, about as often as records of one person. */
 #define HOUSEHOLD_FIELDS \
-	(1 << FIELD_FAMILY | 1 << FIELD_PHONE | 1 << FIELD_ADDRESS | 1 << FIELD_LOCALITY | 1 << FIELD_MOTHER)
+	(1 << FIELD_FAMILY | 1 << FIELD_PHONE | 1 << FIELD_EMAIL | 1 << FIELD_ADDRESS | \
+	 1 << FIELD_LOCALITY | 1 << FIELD_MOTHER)
+/* How many pairs of a household are twins. */
+#define TWINS				0.05
 
 typedef double LevelTable[MATCH_FIELDS][MATCH_MAX_LEVELS];
 
@@ -87,22 +94,24 @@ typedef struct Round
 	double		likelihood;
 	double		change;
 	double		share;
+	double		household_share;
 } Round;
 
 typedef struct Fit
 {
-	MatchModel	model;			/* where it starts; a copy, because writing rules retires what is cached */
+	MatchModel	model;			/* where it starts; a copy: writing rules retires what is cached */
 	const MatchSample *sample;
 	LevelTable	m;
 	LevelTable	u;
 	LevelTable	weight;			/* log2(m / u); 0 where the model has no such level */
-	double		dependence[GIVEN_LEVELS][FAMILY_LEVELS][SEX_LEVELS];	/* of names and sex; see below */
+	double		dependence[GIVEN_LEVELS][FAMILY_LEVELS][SEX_LEVELS];	/* of names and sex */
 	bool		kept_m[MATCH_FIELDS][MATCH_MAX_LEVELS];
 	bool		kept_u[MATCH_FIELDS][MATCH_MAX_LEVELS];
 	bool		met[MATCH_FIELDS][MATCH_MAX_LEVELS];	/* among pairs with a key in common */
-	double		namesakes_expected[SEX_LEVELS];	/* among all pairs, if names and sex were independent */
+	double		namesakes_expected[SEX_LEVELS]; /* if names and sex were independent */
 	double		namesakes[SEX_LEVELS];	/* found */
 	double		share;			/* of pairs that are of one person, among all */
+	double		household_share;	/* of pairs of one household */
 	double		matches;
 	double		all_pairs;
 	int64		random_pairs;
@@ -120,7 +129,8 @@ level_of(uint64 levels, int field)
 	return levels >> (4 * field) & 15;
 }
 
-StaticAssertDecl(MATCH_FIELDS * 4 <= 64 && MATCH_MAX_LEVELS <= 16, "levels of all fields are in 64 bits");
+StaticAssertDecl(MATCH_FIELDS <= 16 && MATCH_MAX_LEVELS <= 16,
+				 "the levels of all fields are in 64 bits");
 
 /* ---------- The model as it stands ---------- */
 
@@ -144,27 +154,49 @@ prior_bits(const Fit *fit)
 	return log2(fit->share / (1 - fit->share));
 }
 
-/*
- * The score of a pattern, as matching_score() has it but for how common the
- * names are, and for what names and sex have to do with each other.
- */
-static double
-pattern_bits(const Fit *fit, uint64 levels)
+typedef struct Odds
 {
-	double		cap = (double) fit->model.household_cap / MATCH_BIT;
-	double		bits = prior_bits(fit) - fit->dependence[level_of(levels, FIELD_GIVEN)]
+	double		person;			/* one person, against strangers */
+	double		household;		/* two people of one household, against strangers */
+} Odds;
+
+/*
+ * The odds of a pattern.  They are what matching_score() has, but for how common
+ * the names are, and for how the score caps what a household shares.
+ */
+static Odds
+pattern_odds(const Fit *fit, uint64 levels)
+{
+	double		strangers = 1 - fit->share - fit->household_share;
+	double		dependence = fit->dependence[level_of(levels, FIELD_GIVEN)]
 		[level_of(levels, FIELD_FAMILY)][level_of(levels, FIELD_SEX)];
-	double		household = 0;
+	double		person = -dependence;
+	double		household = -dependence;
+	int			birth = level_of(levels, FIELD_BIRTH_DATE);
+	Odds		result;
 
 	for (int f = 0; f < MATCH_FIELDS; f++)
 	{
 		double		weight = fit->weight[f][level_of(levels, f)];
 
-		bits += weight;
+		person += weight;
 		if (HOUSEHOLD_FIELDS >> f & 1)
-			household += Max(weight, 0);
+			household += weight;
 	}
-	return bits - Max(household - cap, 0);
+	result.person = exp2(person) * fit->share / strangers;
+	result.household = exp2(household) * fit->household_share / strangers;
+	if (birth == BIRTH_EXACT && has_level(fit, FIELD_BIRTH_DATE, birth))
+		result.household *= 1 - TWINS + TWINS / fit->u[FIELD_BIRTH_DATE][birth];
+	else if (birth != LEVEL_UNKNOWN)
+		result.household *= 1 - TWINS;
+	return result;
+}
+
+/* How likely it is that a pair is of one person. */
+static inline double
+of_one_person(const Odds *odds)
+{
+	return odds->person / (1 + odds->person + odds->household);
 }
 
 static uint64
@@ -183,7 +215,8 @@ compare_people(const Fit *fit, int a, int b)
 static inline bool
 same_names(uint64 levels)
 {
-	return level_of(levels, FIELD_GIVEN) == GIVEN_EXACT && level_of(levels, FIELD_FAMILY) == FAMILY_EXACT;
+	return level_of(levels, FIELD_GIVEN) == GIVEN_EXACT &&
+		level_of(levels, FIELD_FAMILY) == FAMILY_EXACT;
 }
 
 /* ---------- u, from random pairs ---------- */
@@ -202,8 +235,9 @@ static void
 count_random_pair(Fit *fit, int a, int b, RandomCounts *counts)
 {
 	uint64		levels = compare_people(fit, a, b);
+	Odds		odds = pattern_odds(fit, levels);
 
-	if (pattern_bits(fit, levels) >= 0)
+	if (of_one_person(&odds) >= 0.5)
 		return;
 	for (int f = 0; f < MATCH_FIELDS; f++)
 		counts->levels[f][level_of(levels, f)]++;
@@ -289,7 +323,8 @@ estimate_dependence(Fit *fit, RandomCounts *counts)
 		for (int g = 1; g < GIVEN_LEVELS; g++)
 			for (int f = 1; f < FAMILY_LEVELS; f++)
 			{
-				double		expected = total * fit->u[FIELD_GIVEN][g] * fit->u[FIELD_FAMILY][f] * sex;
+				double		expected = total * sex *
+					fit->u[FIELD_GIVEN][g] * fit->u[FIELD_FAMILY][f];
 
 				fit->dependence[g][f][s] = dependence_bits(counts->names[g][f][s], expected);
 				if (g == GIVEN_EXACT && f == FAMILY_EXACT)
@@ -317,7 +352,7 @@ count_pair(void *arg, int a, int b, uint32 free)
 	Fit		   *fit = arg;
 	PatternKey	key = {compare_people(fit, a, b), free};
 	PatternEntry *entry;
-	double		bits;
+	Odds		odds;
 	bool		found;
 
 	fit->pairs++;
@@ -328,10 +363,10 @@ count_pair(void *arg, int a, int b, uint32 free)
 		if (level_of(key.levels, f) == LEVEL_UNKNOWN)
 			key.free &= ~(UINT64CONST(1) << f);
 	}
-	bits = pattern_bits(fit, key.levels);
-	if (same_names(key.levels) && bits < 0)
+	odds = pattern_odds(fit, key.levels);
+	if (same_names(key.levels) && of_one_person(&odds) < 0.5)
 		fit->namesakes[level_of(key.levels, FIELD_SEX)]++;
-	if (bits < HOPELESS_BITS)
+	if (Max(odds.person, odds.household) < HOPELESS_ODDS)
 		return;
 	entry = hash_search(fit->table, &key,
 						hash_get_num_entries(fit->table) < MAX_PATTERNS ? HASH_ENTER : HASH_FIND,
@@ -370,7 +405,8 @@ collect_patterns(Fit *fit)
 	ctl.keysize = sizeof(PatternKey);
 	ctl.entrysize = sizeof(PatternEntry);
 	ctl.hcxt = CurrentMemoryContext;
-	fit->table = hash_create("referral match patterns", 4096, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	fit->table = hash_create("referral match patterns", 4096, &ctl,
+							 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	matching_sample_pairs(fit->sample, count_pair, fit);
 	fit->patterns = palloc_array(Pattern, hash_get_num_entries(fit->table) + 1);
 	hash_seq_init(&status, fit->table);
@@ -380,7 +416,7 @@ collect_patterns(Fit *fit)
 		fit->patterns[fit->npatterns++].weight = entry->pairs - entry->equal + entry->equal * share;
 	}
 	hash_destroy(fit->table);
-	/* who has the same names is always found, so that a sample of random pairs need not tell how many */
+	/* who has the same names is always found: random pairs need not tell how many these are */
 	for (int s = 0; s < SEX_LEVELS; s++)
 		fit->dependence[GIVEN_EXACT][FAMILY_EXACT][s] =
 			dependence_bits(fit->namesakes[s], fit->namesakes_expected[s]);
@@ -389,27 +425,34 @@ collect_patterns(Fit *fit)
 
 /* ---------- m and the share, by expectation and maximisation ---------- */
 
-/*
- * How many pairs of one person are expected at each level, and in all.  Returns
- * the log-likelihood, but for what u makes of it, which does not change.
- */
-static double
-expect(const Fit *fit, LevelTable counts, double *matches)
+/* How many pairs are expected. */
+typedef struct Expected
 {
-	double		likelihood = fit->all_pairs * log1p(-fit->share);
+	double		matches;		/* of one person */
+	double		households;
+	LevelTable	levels;			/* of one person, at each level of each field */
+} Expected;
 
-	*matches = 0;
+/* Returns the log-likelihood, but for what strangers make of it, which does not change. */
+static double
+expect(const Fit *fit, Expected *expected)
+{
+	double		likelihood = fit->all_pairs * log1p(-fit->share - fit->household_share);
+
+	memset(expected, 0, sizeof(Expected));
 	for (int i = 0; i < fit->npatterns; i++)
 	{
 		const Pattern *pattern = fit->patterns + i;
-		double		bits = pattern_bits(fit, pattern->key.levels);
-		double		expected = pattern->weight / (1 + exp2(-bits));
+		Odds		odds = pattern_odds(fit, pattern->key.levels);
+		double		all = 1 + odds.person + odds.household;
+		double		matches = pattern->weight * of_one_person(&odds);
 
-		likelihood += pattern->weight * (bits > 50 ? bits * M_LN2 : log1p(exp2(bits)));
-		*matches += expected;
+		likelihood += pattern->weight * log(all);
+		expected->matches += matches;
+		expected->households += pattern->weight * odds.household / all;
 		for (int f = 0; f < MATCH_FIELDS; f++)
 			if (pattern->key.free >> f & 1)
-				counts[f][level_of(pattern->key.levels, f)] += expected;
+				expected->levels[f][level_of(pattern->key.levels, f)] += matches;
 	}
 	return likelihood;
 }
@@ -444,25 +487,35 @@ maximise(Fit *fit, LevelTable counts)
 	return largest;
 }
 
+/* Never 0. */
+static double
+share_of(const Fit *fit, double pairs)
+{
+	return (pairs + 0.5) / (fit->all_pairs + 1.5);
+}
+
 static bool
 converge(Fit *fit)
 {
+	Expected   *expected = palloc_object(Expected);
+
 	fit->rounds = palloc_array(Round, MAX_ROUNDS);
 	while (fit->nrounds < MAX_ROUNDS)
 	{
 		Round	   *round = fit->rounds + fit->nrounds++;
-		LevelTable	counts = {{0}};
-		double		share;
+		double		former = fit->share;
 		double		change;
 
 		CHECK_FOR_INTERRUPTS();
-		round->likelihood = expect(fit, counts, &fit->matches);
-		/* never 0 or 1 */
-		share = (fit->matches + 0.5) / (fit->all_pairs + 1);
-		change = maximise(fit, counts);
-		round->change = Max(change, fabs(share - fit->share) / share);
-		round->share = fit->share = share;
+		round->likelihood = expect(fit, expected);
+		change = maximise(fit, expected->levels);
+		fit->matches = expected->matches;
+		fit->share = share_of(fit, expected->matches);
+		fit->household_share = share_of(fit, expected->households);
 		set_weights(fit);
+		round->change = Max(change, fabs(fit->share - former) / fit->share);
+		round->share = fit->share;
+		round->household_share = fit->household_share;
 		if (round->change < CONVERGED)
 			return true;
 	}
@@ -483,6 +536,13 @@ run_scalar(const char *sql, int nargs, Oid *types, Datum *values)
 	if (SPI_processed > 0 && SPI_tuptable != NULL)
 		result = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
 	return isnull ? (Datum) 0 : result;
+}
+
+static Datum
+numbers(Datum *values, int n)
+{
+	return PointerGetDatum(construct_array(values, n, FLOAT8OID, sizeof(float8), FLOAT8PASSBYVAL,
+										   TYPALIGN_DOUBLE));
 }
 
 static void
@@ -508,8 +568,8 @@ write_levels(const Fit *fit, int64 draft)
 	values[0] = Int64GetDatum(draft);
 	values[1] = PointerGetDatum(construct_array(fields, n, TEXTOID, -1, false, TYPALIGN_INT));
 	values[2] = PointerGetDatum(construct_array(levels, n, TEXTOID, -1, false, TYPALIGN_INT));
-	values[3] = PointerGetDatum(construct_array(m, n, FLOAT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-	values[4] = PointerGetDatum(construct_array(u, n, FLOAT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	values[3] = numbers(m, n);
+	values[4] = numbers(u, n);
 	run_scalar("UPDATE referral.match_level l SET m = n.m, u = n.u"
 			   " FROM ROWS FROM (unnest($2, $3, $4, $5)) n (field, level, m, u)"
 			   " WHERE l.rule_version_id = $1 AND l.field = n.field AND l.level = n.level",
@@ -526,8 +586,8 @@ level_names(const Fit *fit, const bool kept[MATCH_FIELDS][MATCH_MAX_LEVELS])
 	for (int f = 0; f < MATCH_FIELDS; f++)
 		for (int l = 1; l < matching_fields[f].nlevels; l++)
 			if (kept[f][l] && has_level(fit, f, l))
-				names[n++] = PointerGetDatum(cstring_to_text(psprintf("%s:%s", matching_fields[f].name,
-																	  matching_fields[f].levels[l].name)));
+				names[n++] = CStringGetTextDatum(psprintf("%s:%s", matching_fields[f].name,
+														  matching_fields[f].levels[l].name));
 	return PointerGetDatum(construct_array(names, n, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
@@ -556,8 +616,9 @@ write_fit(const Fit *fit, int64 draft, const char *column, bool converged)
 		level_names(fit, fit->kept_u)
 	};
 
-	run_scalar("INSERT INTO referral.match_fit (rule_version_id, fitted_from, relation, column_name, seed, row_count,"
-			   "  people, random_pairs, pairs, largest_block, patterns, matches, converged, kept_m, kept_u)"
+	run_scalar("INSERT INTO referral.match_fit (rule_version_id, fitted_from, relation,"
+			   "  column_name, seed, row_count, people, random_pairs, pairs, largest_block,"
+			   "  patterns, matches, converged, kept_m, kept_u)"
 			   " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
 			   lengthof(values), types, values);
 }
@@ -568,22 +629,27 @@ write_rounds(const Fit *fit, int64 draft)
 	Datum	   *likelihood = palloc_array(Datum, fit->nrounds);
 	Datum	   *change = palloc_array(Datum, fit->nrounds);
 	Datum	   *share = palloc_array(Datum, fit->nrounds);
-	Oid			types[] = {INT8OID, FLOAT8ARRAYOID, FLOAT8ARRAYOID, FLOAT8ARRAYOID};
-	Datum		values[4];
+	Datum	   *household_share = palloc_array(Datum, fit->nrounds);
+	Oid			types[] = {INT8OID, FLOAT8ARRAYOID, FLOAT8ARRAYOID, FLOAT8ARRAYOID, FLOAT8ARRAYOID};
+	Datum		values[5];
 
 	for (int i = 0; i < fit->nrounds; i++)
 	{
 		likelihood[i] = Float8GetDatum(fit->rounds[i].likelihood);
 		change[i] = Float8GetDatum(fit->rounds[i].change);
 		share[i] = Float8GetDatum(fit->rounds[i].share);
+		household_share[i] = Float8GetDatum(fit->rounds[i].household_share);
 	}
 	values[0] = Int64GetDatum(draft);
-	values[1] = PointerGetDatum(construct_array(likelihood, fit->nrounds, FLOAT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-	values[2] = PointerGetDatum(construct_array(change, fit->nrounds, FLOAT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-	values[3] = PointerGetDatum(construct_array(share, fit->nrounds, FLOAT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-	run_scalar("INSERT INTO referral.match_fit_round (rule_version_id, round, log_likelihood, largest_change, match_share)"
-			   " SELECT $1, r.round, r.likelihood, r.change, r.share"
-			   " FROM ROWS FROM (unnest($2, $3, $4)) WITH ORDINALITY r (likelihood, change, share, round)",
+	values[1] = numbers(likelihood, fit->nrounds);
+	values[2] = numbers(change, fit->nrounds);
+	values[3] = numbers(share, fit->nrounds);
+	values[4] = numbers(household_share, fit->nrounds);
+	run_scalar("INSERT INTO referral.match_fit_round (rule_version_id, round, log_likelihood,"
+			   "  largest_change, match_share, household_share)"
+			   " SELECT $1, r.round, r.likelihood, r.change, r.share, r.household_share"
+			   " FROM ROWS FROM (unnest($2, $3, $4, $5)) WITH ORDINALITY"
+			   "  r (likelihood, change, share, household_share, round)",
 			   lengthof(values), types, values);
 }
 
@@ -598,11 +664,13 @@ write_draft(const Fit *fit, const char *column, text *note, bool converged)
 	int64		draft;
 
 	SPI_connect();
-	draft = DatumGetInt64(run_scalar("SELECT referral.copy_rule_version($1, $2)", 2, copy_types, copy_values));
+	draft = DatumGetInt64(run_scalar("SELECT referral.copy_rule_version($1, $2)",
+									 lengthof(copy_values), copy_types, copy_values));
 	model_values[0] = Int64GetDatum(draft);
 	model_values[1] = Float8GetDatum(prior_bits(fit));
 	model_values[2] = CStringGetTextDatum(psprintf("Fitted to %s", fit->sample->relation));
-	run_scalar("UPDATE referral.match_model SET prior_bits = $2, title = $3 WHERE rule_version_id = $1",
+	run_scalar("UPDATE referral.match_model SET prior_bits = $2, title = $3"
+			   " WHERE rule_version_id = $1",
 			   lengthof(model_values), model_types, model_values);
 	write_levels(fit, draft);
 	write_fit(fit, draft, column, converged);
@@ -633,6 +701,8 @@ begin_fit(Fit *fit, const MatchSample *sample)
 	memcpy(fit->m, fit->model.m, sizeof(LevelTable));
 	memcpy(fit->u, fit->model.u, sizeof(LevelTable));
 	fit->share = 1 / (1 + exp2(-(double) fit->model.prior / MATCH_BIT));
+	/* no worse a start than any other */
+	fit->household_share = fit->share;
 	fit->all_pairs = n * (n - 1) / 2;
 	set_weights(fit);
 }

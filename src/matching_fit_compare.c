@@ -73,7 +73,8 @@ static void
 add_pair(void *arg, int a, int b, uint32 free)
 {
 	PairList   *list = arg;
-	ComparedPair pair = {matching_sample_mix(list->sample->people[a].hash + list->sample->people[b].hash), a, b};
+	const SamplePerson *people = list->sample->people;
+	ComparedPair pair = {matching_sample_mix(people[a].hash + people[b].hash), a, b};
 
 	if (pair.hash > list->limit)
 		return;
@@ -137,7 +138,8 @@ score_both(const Comparison *comparison, const ComparedPair *pair, MatchScore *s
 	const SamplePerson *people = comparison->list.sample->people;
 
 	for (int i = 0; i < 2; i++)
-		matching_score(comparison->models[i], people[pair->a].value, people[pair->b].value, scores + i);
+		matching_score(comparison->models[i], people[pair->a].value, people[pair->b].value,
+					   scores + i);
 }
 
 static void
@@ -154,7 +156,8 @@ begin_comparison(FunctionCallInfo fcinfo, Comparison *comparison, const char *na
 				 errhint("Leave it out for 100,000 pairs.")));
 	InitMaterializedSRF(fcinfo, 0);
 	comparison->result = (ReturnSetInfo *) fcinfo->resultinfo;
-	choose_pairs(&comparison->list, matching_sample_read(PG_GETARG_OID(2), column, naming, seed), max_pairs);
+	choose_pairs(&comparison->list,
+				 matching_sample_read(PG_GETARG_OID(2), column, naming, seed), max_pairs);
 	/* after all SQL */
 	load_models(comparison, PG_GETARG_INT64(0), PG_GETARG_INT64(1));
 }
@@ -187,7 +190,8 @@ compare_match_models(PG_FUNCTION_ARGS)
 				values[0] = CStringGetTextDatum(matching_grade_name(a));
 				values[1] = CStringGetTextDatum(matching_grade_name(b));
 				values[2] = Int64GetDatum(counts[a][b]);
-				tuplestore_putvalues(comparison.result->setResult, comparison.result->setDesc, values, nulls);
+				tuplestore_putvalues(comparison.result->setResult, comparison.result->setDesc,
+									 values, nulls);
 			}
 	return (Datum) 0;
 }

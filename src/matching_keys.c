@@ -37,23 +37,23 @@ typedef enum KeyKind
 {
 	KEY_BIRTH_DATE,
 	KEY_IDENTIFIER,
-	KEY_PHONE,
-	KEY_EMAIL,
+	KEY_PHONE_END,
+	KEY_PHONE_MIDDLE,
 	KEY_EMAIL_START,
+	KEY_EMAIL_DOMAIN,
 	KEY_NAMES_SOUND,
 	KEY_NAMES_START,
 	KEY_NAMES_YEAR,
 	KEY_IDENTIFIER_START,
 	KEY_IDENTIFIER_END,
 	KEY_NAME_YEAR,
+	KEY_NAME,
 	KEY_NUMBER_STREET,
 	KEY_NUMBER_POSTAL,
 	KEY_STREET_POSTAL,
 	KEY_STREET_CITY,
 	KEY_NAME_CITY,
 	KEY_NAME_POSTAL,
-	KEY_NAME,
-	KEY_NAME_DAY,
 	KEY_CITY_YEAR
 } KeyKind;
 
@@ -61,23 +61,23 @@ typedef enum KeyKind
 static const char *const key_names[] = {
 	[KEY_BIRTH_DATE] = "birth date",
 	[KEY_IDENTIFIER] = "identifier",
-	[KEY_PHONE] = "end of phone",
-	[KEY_EMAIL] = "e-mail",
+	[KEY_PHONE_END] = "end of phone",
+	[KEY_PHONE_MIDDLE] = "middle of phone",
 	[KEY_EMAIL_START] = "start of e-mail",
+	[KEY_EMAIL_DOMAIN] = "domain of e-mail, first letter",
 	[KEY_NAMES_SOUND] = "names by sound",
 	[KEY_NAMES_START] = "starts of names",
 	[KEY_NAMES_YEAR] = "starts of names, birth year",
 	[KEY_IDENTIFIER_START] = "start of identifier",
 	[KEY_IDENTIFIER_END] = "end of identifier",
 	[KEY_NAME_YEAR] = "name, birth year",
+	[KEY_NAME] = "name",
 	[KEY_NUMBER_STREET] = "street number, street",
 	[KEY_NUMBER_POSTAL] = "street number, postal code",
 	[KEY_STREET_POSTAL] = "street, postal code",
 	[KEY_STREET_CITY] = "street, city",
 	[KEY_NAME_CITY] = "name, city",
 	[KEY_NAME_POSTAL] = "name, postal code",
-	[KEY_NAME] = "name",
-	[KEY_NAME_DAY] = "name, birthday",
 	[KEY_CITY_YEAR] = "city, birth year"
 };
 
@@ -85,7 +85,7 @@ static const char *const key_names[] = {
 #define SOUND_LETTERS	4
 #define START_LETTERS	3
 #define SHORT_LETTERS	2
-#define EMAIL_LETTERS	5
+#define EMAIL_LETTERS	7
 
 /* Of several values of a kind, so many take part in keys. */
 #define MAX_FAMILIES	5
@@ -101,7 +101,6 @@ typedef struct Parts
 {
 	Part		birth_date;
 	Part		birth_year;
-	Part		birthday;		/* month and day in either order */
 	int			nfamilies;
 	int			ngivens;
 	struct
@@ -111,16 +110,13 @@ typedef struct Parts
 		Part		shorter;
 	}			names[MAX_FAMILIES + MAX_GIVENS];	/* family names, then given names */
 	int			nstreets;
-	struct
-	{
-		Part		sound;
-		Part		start;
-	}			streets[MAX_ADDRESSES];
+	Part		streets[MAX_ADDRESSES]; /* sound */
+	Part		street_starts[MAX_ADDRESSES];
 	int			nnumbers;
 	Part		numbers[MAX_ADDRESSES];
 	int			ncities;
-	Part		cities[MAX_ADDRESSES];	/* start */
-	Part		city_sounds[MAX_ADDRESSES];
+	Part		cities[MAX_ADDRESSES];	/* sound */
+	Part		city_starts[MAX_ADDRESSES];
 	int			npostals;
 	Part		postals[MAX_ADDRESSES];
 } Parts;
@@ -130,6 +126,7 @@ typedef struct KeySet
 	int			n;
 	int32	   *keys;
 	const char **kinds;			/* or null: not wanted */
+	bool		sparse;			/* of somebody of whom little is known, who is found by less */
 } KeySet;
 
 /* The finalizer of MurmurHash3, which mixes all bits. */
@@ -275,8 +272,9 @@ birth_parts(const Demographics *d, Parts *parts)
 	parts->birth_year = part_of_number(d->birth_year);
 	if (month == 0 || day == 0)
 		return;
-	parts->birthday = part_of_number(1000000 + Min(month, day) * 1000 + Max(month, day));
-	parts->birth_date = mix(parts->birth_year + parts->birthday);
+	/* month and day in either order */
+	parts->birth_date = mix(parts->birth_year +
+							part_of_number(1000000 + Min(month, day) * 1000 + Max(month, day)));
 }
 
 static void
@@ -291,8 +289,8 @@ address_parts(const Demographics *d, Parts *parts)
 		int			length = item[i].length;
 		const char *text = street_core(demographics_text(d, &item[i]), &length);
 
-		parts->streets[i].sound = sound_of(text, length);
-		parts->streets[i].start = start_of(text, length, START_LETTERS);
+		parts->streets[i] = sound_of(text, length);
+		parts->street_starts[i] = start_of(text, length, START_LETTERS);
 	}
 	item = demographics_items(d, DEMO_STREET_NUMBER);
 	parts->nnumbers = Min(demographics_count(d, DEMO_STREET_NUMBER), MAX_ADDRESSES);
@@ -304,8 +302,8 @@ address_parts(const Demographics *d, Parts *parts)
 	{
 		const char *text = demographics_text(d, &item[i]);
 
-		parts->cities[i] = start_of(text, item[i].length, START_LETTERS);
-		parts->city_sounds[i] = sound_of(text, item[i].length);
+		parts->cities[i] = sound_of(text, item[i].length);
+		parts->city_starts[i] = start_of(text, item[i].length, START_LETTERS);
 	}
 	item = demographics_items(d, DEMO_POSTAL);
 	parts->npostals = Min(demographics_count(d, DEMO_POSTAL), MAX_ADDRESSES);
@@ -362,7 +360,7 @@ put_identifiers(KeySet *set, const Demographics *d)
 	}
 }
 
-/* The last five digits, which people dial and spell alike with and without area code. */
+/* The last five digits; the five that begin two before them. */
 static void
 put_phones(KeySet *set, const Demographics *d)
 {
@@ -372,12 +370,32 @@ put_phones(KeySet *set, const Demographics *d)
 	{
 		const char *end = demographics_text(d, &item[i]) + item[i].length;
 
-		if (item[i].length >= 5)
-			put_key(set, KEY_PHONE, part_of(end - 5, 5), 0, 0);
+		if (item[i].length < 5)
+			continue;
+		put_key(set, KEY_PHONE_END, part_of(end - 5, 5), 0, 0);
+		if (set->sparse && item[i].length >= 7)
+			put_key(set, KEY_PHONE_MIDDLE, part_of(end - 7, 5), 0, 0);
 	}
 }
 
-/* What stands before the @, or all if that is short; and the start of it. */
+/* The first letters and digits of an address, whatever is between them. */
+static Part
+email_start(const char *text, int length)
+{
+	char		letters[EMAIL_LETTERS];
+	int			n = 0;
+
+	for (int i = 0; i < length && n < EMAIL_LETTERS; i++)
+	{
+		char		c = text[i];
+
+		if (c != '@' && c != '.' && c != '-' && c != '_' && c != '+')
+			letters[n++] = c;
+	}
+	return part_of(letters, n);
+}
+
+/* The start; the domain, with its first letter. */
 static void
 put_emails(KeySet *set, const Demographics *d)
 {
@@ -390,9 +408,10 @@ put_emails(KeySet *set, const Demographics *d)
 		int			length = item[i].length;
 		int			local = at ? at - text : 0;
 
-		put_key(set, KEY_EMAIL, part_of(text, local >= EMAIL_LETTERS ? local : length), 0, 0);
-		if (local > EMAIL_LETTERS)
-			put_key(set, KEY_EMAIL_START, start_of(text, local, EMAIL_LETTERS), 0, 0);
+		put_key(set, KEY_EMAIL_START, email_start(text, length), 0, 0);
+		if (set->sparse && local > 0 && local + 1 < length)
+			put_key(set, KEY_EMAIL_DOMAIN, start_of(text, local, 1),
+					part_of(at + 1, length - local - 1), 0);
 	}
 }
 
@@ -405,10 +424,21 @@ put_names(KeySet *set, const Parts *parts)
 		{
 			put_pair(set, KEY_NAMES_SOUND, parts->names[f].sound, parts->names[g].sound, 0);
 			put_pair(set, KEY_NAMES_START, parts->names[f].start, parts->names[g].start, 0);
-			if (parts->birth_year)
+			if (parts->birth_year && set->sparse)
 				put_pair(set, KEY_NAMES_YEAR, parts->names[f].shorter, parts->names[g].shorter,
 						 parts->birth_year);
 		}
+	}
+}
+
+static void
+put_names_and_dates(KeySet *set, const Parts *parts)
+{
+	for (int i = 0; set->sparse && i < parts->nfamilies + parts->ngivens; i++)
+	{
+		put_key(set, KEY_NAME, parts->names[i].sound, 0, 0);
+		if (parts->birth_year)
+			put_key(set, KEY_NAME_YEAR, parts->names[i].sound, parts->birth_year, 0);
 	}
 }
 
@@ -418,17 +448,19 @@ put_addresses(KeySet *set, const Parts *parts)
 	for (int i = 0; i < parts->nnumbers; i++)
 	{
 		for (int j = 0; j < parts->nstreets; j++)
-			put_key(set, KEY_NUMBER_STREET, parts->numbers[i], parts->streets[j].sound, 0);
-		for (int j = 0; j < parts->npostals; j++)
+			put_key(set, KEY_NUMBER_STREET, parts->numbers[i], parts->streets[j], 0);
+		for (int j = 0; set->sparse && j < parts->npostals; j++)
 			put_key(set, KEY_NUMBER_POSTAL, parts->numbers[i], parts->postals[j], 0);
 	}
 	for (int i = 0; i < parts->nstreets; i++)
 	{
 		for (int j = 0; j < parts->npostals; j++)
-			put_key(set, KEY_STREET_POSTAL, parts->streets[i].start, parts->postals[j], 0);
+			put_key(set, KEY_STREET_POSTAL, parts->street_starts[i], parts->postals[j], 0);
 		for (int j = 0; j < parts->ncities; j++)
-			put_key(set, KEY_STREET_CITY, parts->streets[i].start, parts->cities[j], 0);
+			put_key(set, KEY_STREET_CITY, parts->street_starts[i], parts->city_starts[j], 0);
 	}
+	for (int i = 0; set->sparse && parts->birth_year && i < parts->ncities; i++)
+		put_key(set, KEY_CITY_YEAR, parts->cities[i], parts->birth_year, 0);
 }
 
 static void
@@ -439,37 +471,10 @@ put_names_and_addresses(KeySet *set, const Parts *parts)
 		Part		name = parts->names[i].sound;
 
 		for (int j = 0; j < parts->ncities; j++)
-			put_key(set, KEY_NAME_CITY, name, parts->city_sounds[j], 0);
-		/* one name is enough here, and a given name is found by the city */
-		for (int j = 0; j < parts->npostals && i < parts->nfamilies; j++)
+			put_key(set, KEY_NAME_CITY, name, parts->cities[j], 0);
+		for (int j = 0; set->sparse && j < parts->npostals; j++)
 			put_key(set, KEY_NAME_POSTAL, name, parts->postals[j], 0);
 	}
-}
-
-/*
- * Of whom little is known, more is a key: that costs little, and the few things
- * known may all be a bit wrong.  They find others of whom as little is known.
- */
-static void
-put_scarce(KeySet *set, const Parts *parts)
-{
-	for (int i = 0; i < parts->nfamilies + parts->ngivens; i++)
-	{
-		put_key(set, KEY_NAME, parts->names[i].sound, 0, 0);
-		if (parts->birth_year)
-			put_key(set, KEY_NAME_YEAR, parts->names[i].sound, parts->birth_year, 0);
-		if (parts->birthday)
-			put_key(set, KEY_NAME_DAY, parts->names[i].sound, parts->birthday, 0);
-	}
-	for (int i = 0; i < parts->ncities && parts->birth_year; i++)
-		put_key(set, KEY_CITY_YEAR, parts->city_sounds[i], parts->birth_year, 0);
-}
-
-static bool
-little_is_known(const Demographics *d)
-{
-	return demographics_count(d, DEMO_STREET) == 0 && demographics_count(d, DEMO_PHONE) == 0 &&
-		demographics_count(d, DEMO_IDENTIFIER) == 0;
 }
 
 /* In order of use, because there is room for MATCHING_MAX_KEYS. */
@@ -481,20 +486,21 @@ make_keys(KeySet *set, const Demographics *d)
 	split(d, &parts);
 	if (parts.birth_date)
 		put_key(set, KEY_BIRTH_DATE, parts.birth_date, 0, 0);
-	put_identifiers(set, d);
+	set->sparse = (demographics_count(d, DEMO_IDENTIFIER) > 0) + (demographics_count(d, DEMO_PHONE) > 0) +
+		(demographics_count(d, DEMO_EMAIL) > 0) + (parts.nnumbers > 0 && parts.nstreets > 0) < 2;
 	put_phones(set, d);
 	put_emails(set, d);
 	put_addresses(set, &parts);
+	put_identifiers(set, d);
 	put_names(set, &parts);
+	put_names_and_dates(set, &parts);
 	put_names_and_addresses(set, &parts);
-	if (little_is_known(d))
-		put_scarce(set, &parts);
 }
 
 int
 matching_keys(const Demographics *d, int32 *keys)
 {
-	KeySet		set = { 0, keys, NULL };
+	KeySet		set = { 0, keys, NULL, false };
 
 	make_keys(&set, d);
 	return set.n;
@@ -503,7 +509,7 @@ matching_keys(const Demographics *d, int32 *keys)
 int
 matching_keys_kinds(const Demographics *d, int32 *keys, const char **kinds)
 {
-	KeySet		set = { 0, keys, kinds };
+	KeySet		set = { 0, keys, kinds, false };
 
 	make_keys(&set, d);
 	return set.n;

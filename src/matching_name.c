@@ -18,7 +18,8 @@
 #include "matching_draft.h"
 
 #define IN(map, w, word)	(MAP(map, w, word) != NULL)
-#define MAP(map, w, word)	normalize_map(map, lengthof(map), (w)->data + (word)->start, (word)->length)
+#define MAP(map, w, word) \
+	normalize_map(map, lengthof(map), (w)->data + (word)->start, (word)->length)
 
 /* Each list is sorted. */
 static const WordMap titles[] = {

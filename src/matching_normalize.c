@@ -35,7 +35,8 @@ typedef struct FoldRange
  * scripts are marks, too, but stay: a name without them is another name.
  */
 static const FoldRange fold_ranges[] = {
-	{0x0080, 0x00A9, ' '}, {0x00AB, 0x00AB, '"'}, {0x00AC, 0x00AC, ' '}, {0x00AD, 0x00AD, FOLD_DROP},
+	{0x0080, 0x00A9, ' '}, {0x00AB, 0x00AB, '"'}, {0x00AC, 0x00AC, ' '},
+	{0x00AD, 0x00AD, FOLD_DROP},
 	{0x00AE, 0x00B4, ' '}, {0x00B6, 0x00B9, ' '}, {0x00BB, 0x00BB, '"'}, {0x00BC, 0x00BF, ' '},
 	{0x00D7, 0x00D7, ' '}, {0x00F7, 0x00F7, ' '},
 	{0x02B0, 0x036F, FOLD_DROP},	/* modifier letters and combining marks */
@@ -169,7 +170,8 @@ fold_case(pg_wchar c)
 		return c + 0x50;
 	if (c >= 0x0410 && c <= 0x042F)
 		return c + 0x20;
-	if ((c >= 0x0460 && c <= 0x0481) || (c >= 0x048A && c <= 0x04BF) || (c >= 0x04D0 && c <= 0x052F))
+	if ((c >= 0x0460 && c <= 0x0481) || (c >= 0x048A && c <= 0x04BF) ||
+		(c >= 0x04D0 && c <= 0x052F))
 		return c | 1;
 	if (c == 0x04C0)
 		return 0x04CF;
@@ -192,7 +194,7 @@ fold_case(pg_wchar c)
 	return c;
 }
 
-/* Writes what stands for a character beyond ASCII, at most 2 characters; returns their number. */
+/* Writes what stands for a character, at most 2 characters; returns their number. */
 static int
 fold_character(pg_wchar c, pg_wchar *out)
 {
@@ -220,8 +222,8 @@ static inline bool
 is_accent(pg_wchar c)
 {
 	return c == 0x00B4 || c == 0x02BC || c == 0x0384 || c == 0x1FBD || c == 0x1FBF ||
-		(c >= 0x1FCD && c <= 0x1FCF) || (c >= 0x1FDD && c <= 0x1FDF) || c == 0x1FEF || c == 0x1FFD ||
-		c == 0x1FFE;
+		(c >= 0x1FCD && c <= 0x1FCF) || (c >= 0x1FDD && c <= 0x1FDF) ||
+		c == 0x1FEF || c == 0x1FFD || c == 0x1FFE;
 }
 
 static pg_wchar *

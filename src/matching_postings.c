@@ -151,8 +151,12 @@ read_tree(Reader *reader, BlockNumber root, Postings *postings)
 
 			ItemPointerSetMin(&first);
 			tids = GinDataLeafPageGetItems(page, &n, first);
-			put_tids(postings, tids, n);
-			pfree(tids);
+			/* a page that VACUUM has emptied has none */
+			if (tids != NULL)
+			{
+				put_tids(postings, tids, n);
+				pfree(tids);
+			}
 		}
 		if (postings->total > MATCHING_KEY_PEOPLE)
 		{

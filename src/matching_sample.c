@@ -73,7 +73,7 @@ check_column(MatchSample *sample, Oid relation, const char *column, bool is_pers
 				 errmsg("column \"%s\" of %s is not of type referral.demographics",
 						column, sample->relation),
 				 errdetail("It is of type %s.", format_type_be(type)),
-				 errhint("Add a generated column, or a view that makes such values with referral.demographics().")));
+				 errhint("Add a generated column, or a view that calls referral.demographics().")));
 }
 
 /* Those above the limit go when there are too many; what is left depends on no order. */
@@ -307,7 +307,8 @@ make_blocks(MatchSample *sample)
 		sample->nblocks++;
 	}
 	sample->block_start[sample->nblocks] = kept;
-	sample->block_people = MemoryContextAllocHuge(CurrentMemoryContext, Max(kept, 1) * sizeof(int32));
+	sample->block_people = MemoryContextAllocHuge(CurrentMemoryContext,
+												  Max(kept, 1) * sizeof(int32));
 	sample->keys = MemoryContextAllocHuge(CurrentMemoryContext, Max(kept, 1) * sizeof(SampleKey));
 	for (int i = 0; i < kept; i++)
 		sample->keys_start[entries[i].person + 2]++;
@@ -392,7 +393,10 @@ matching_sample_read(Oid relation, const char *column, const char *naming, int64
 	return sample;
 }
 
-/* Each pair of people that have a key in common, once, in an order that depends on values and seed alone. */
+/*
+ * Each pair of people that have a key in common, once, in an order that depends
+ * on values and seed alone.
+ */
 void
 matching_sample_pairs(const MatchSample *sample, SamplePairFunction function, void *arg)
 {

@@ -52,7 +52,8 @@ typedef void (*SamplePairFunction) (void *arg, int a, int b, uint32 free);
 
 extern MatchSample *matching_sample_read(Oid relation, const char *column, const char *naming,
 										 int64 seed);
-extern void matching_sample_pairs(const MatchSample *sample, SamplePairFunction function, void *arg);
+extern void matching_sample_pairs(const MatchSample *sample, SamplePairFunction function,
+								  void *arg);
 extern double matching_sample_share(const MatchSample *sample);
 
 /* Are the two values the same? */

@@ -118,11 +118,15 @@ add_up(const MatchModel *model, const Demographics *a, const Demographics *b, Co
 static MatchGrade
 grade_of(const MatchModel *model, int total, int vetoes)
 {
-	if (total >= model->certain && vetoes == 0)
-		return MATCH_CERTAIN;
-	if (total >= model->probable)
-		return MATCH_PROBABLE;
-	return total >= model->possible ? MATCH_POSSIBLE : MATCH_CERTAINLY_NOT;
+	MatchGrade	grade = total >= model->certain && vetoes == 0 ? MATCH_CERTAIN :
+		total >= model->probable ? MATCH_PROBABLE :
+		total >= model->possible ? MATCH_POSSIBLE : MATCH_CERTAINLY_NOT;
+
+	/* brothers, sisters and twins share nearly everything else */
+	if (grade > MATCH_CERTAINLY_NOT &&
+		(vetoes & (MATCH_VETO_OTHER_GIVEN | MATCH_VETO_TWIN | MATCH_VETO_SUFFIX)) != 0)
+		grade--;
+	return grade;
 }
 
 static double
@@ -328,9 +332,15 @@ veto_names(int vetoes)
 		int			veto;
 		const char *name;
 	}			names[] = {
-		{MATCH_VETO_GIVEN, "first names differ"}, {MATCH_VETO_BIRTH, "birth dates differ"}, {MATCH_VETO_TWIN, "one of a multiple birth"},
-		{MATCH_VETO_IDENTIFIER, "identifiers differ"}, {MATCH_VETO_SUFFIX, "name suffixes differ"},
-		{MATCH_VETO_SEX, "sexes differ"}, {MATCH_VETO_MISSING, "too little is known"}
+		{MATCH_VETO_GIVEN, "first names are not the same"},
+		{MATCH_VETO_OTHER_GIVEN, "another first name: one grade lower"},
+		{MATCH_VETO_FAMILY, "family names differ"},
+		{MATCH_VETO_BIRTH, "birth dates differ"},
+		{MATCH_VETO_TWIN, "one of a multiple birth: one grade lower"},
+		{MATCH_VETO_SUFFIX, "name suffixes differ: one grade lower"},
+		{MATCH_VETO_SEX, "sexes differ"},
+		{MATCH_VETO_IDENTIFIER, "identifiers differ"},
+		{MATCH_VETO_MISSING, "too little is known"}
 	};
 	char	   *result = NULL;
 

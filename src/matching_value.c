@@ -423,7 +423,10 @@ receive_item(StringInfo buf, DemographicsDraft *draft)
 
 PG_FUNCTION_INFO_V1(demographics_recv);
 
-/* What normalisation would not write is not accepted: the value made is written again and compared. */
+/*
+ * What normalisation would not write is not accepted: the value made is written
+ * again and compared.
+ */
 Datum
 demographics_recv(PG_FUNCTION_ARGS)
 {

@@ -43,22 +43,22 @@ typedef enum DemographicsKind
 	DEMO_FAMILY_PART,
 	DEMO_PREVIOUS,				/* maiden and former family names, whole */
 	DEMO_PREVIOUS_PART,
-	DEMO_GIVEN,					/* the first given name as given: "mary ann" is whole maryann, parts mary and ann */
+	DEMO_GIVEN,					/* the first given name, one at most: "mary-ann" is whole maryann */
 	DEMO_GIVEN_PART,
-	DEMO_MIDDLE,				/* further given names, initials included */
-	DEMO_MIDDLE_PART,
+	DEMO_MIDDLE,				/* further given names, initials included, each a single word */
+	DEMO_MIDDLE_PART,			/* hence none */
 	DEMO_ALIAS,					/* other given names the person goes by */
-	DEMO_SUFFIX,				/* jr, sr, ii, iii, iv, v; never titles or degrees, which are dropped */
+	DEMO_SUFFIX,				/* jr, sr, ii, iii, iv, v; titles and degrees are dropped */
 	DEMO_MOTHER_MAIDEN,			/* the mother's maiden name */
-	DEMO_PHONE,					/* digits: national number without trunk or +1 prefix, last 10 at most, 5 at least */
+	DEMO_PHONE,					/* 5 to 10 digits: the national number, without a trunk prefix */
 	DEMO_EMAIL,
 	DEMO_STREET_NUMBER,			/* 12, 12b; "po 123" for a post office box */
-	DEMO_STREET,				/* name of the street with type and direction abbreviated alike: "n main st" */
+	DEMO_STREET,				/* with type and direction abbreviated alike: "n main st" */
 	DEMO_UNIT,					/* apartment, suite, lot */
 	DEMO_CITY,
 	DEMO_STATE,
 	DEMO_POSTAL,				/* lower-case letters and digits; ZIP+4 cut to 5 */
-	DEMO_IDENTIFIER,			/* "type|value", both lower case, letters and digits; type may be empty */
+	DEMO_IDENTIFIER,			/* "type|value", lower-case letters and digits; no type: "|value" */
 	DEMO_KINDS
 } DemographicsKind;
 
@@ -75,10 +75,10 @@ typedef struct DemographicsItem
 	uint32		letters;		/* string_letters() of the text; of an identifier, of its value */
 	uint16		offset;			/* of the text, from the start of the texts */
 	uint8		length;			/* bytes of the text, 1 to DEMO_MAX_LENGTH */
-	uint8		shown_length;	/* bytes of its words with spaces, which follow the text; 0: the text is one word */
+	uint8		shown_length;	/* of the words with spaces, which follow; 0: one word */
 } DemographicsItem;
 
-#define DEMO_MAX_LENGTH			120		/* bytes of an item; a longer text is cut at a character */
+#define DEMO_MAX_LENGTH			120		/* bytes of an item; what does not fit is cut off */
 #define DEMO_MAX_ITEMS			12		/* of a kind; more are dropped */
 #define DEMO_MAX_BIRTH_ORDER	20
 
@@ -89,10 +89,10 @@ typedef struct Demographics
 	uint8		sex;
 	uint8		multiple_birth; /* 0 not stated, 1 single birth, 2 one of several */
 	uint8		birth_order;	/* 0 not stated */
-	int16		birth_year;		/* as written; 0 not known.  None of the three has to make a valid date */
+	int16		birth_year;		/* as written, be there such a date or not; 0 not known */
 	uint8		birth_month;	/* 0 not known; up to 99 as written */
 	uint8		birth_day;
-	uint8		first[DEMO_KINDS + 1];	/* where the items of a kind begin; the last is the number of items */
+	uint8		first[DEMO_KINDS + 1];	/* where a kind's items begin; the last: their number */
 	uint8		padding[3];
 	DemographicsItem items[FLEXIBLE_ARRAY_MEMBER];
 	/* then the texts */
@@ -124,13 +124,15 @@ demographics_text(const Demographics *d, const DemographicsItem *item)
 typedef struct DemographicsDraft DemographicsDraft;
 
 extern DemographicsDraft *demographics_begin(void);
-extern void demographics_add(DemographicsDraft *draft, DemographicsKind kind, const char *text, int length);
+extern void demographics_add(DemographicsDraft *draft, DemographicsKind kind,
+							 const char *text, int length);
 
 /* A line of an address: number, street and unit are found in it. */
 extern void demographics_add_address(DemographicsDraft *draft, const char *text, int length);
 
 /* An identifier with its system, which may be empty. */
-extern void demographics_add_identifier(DemographicsDraft *draft, const char *system, int system_length,
+extern void demographics_add_identifier(DemographicsDraft *draft,
+										const char *system, int system_length,
 										const char *value, int length);
 extern void demographics_set_birth_text(DemographicsDraft *draft, const char *text, int length);
 extern void demographics_set_birth_date(DemographicsDraft *draft, DateADT date);

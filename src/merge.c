@@ -40,11 +40,13 @@ static const struct
 }			statements[NMERGESTATEMENTS] = {
 	/* whoever is merging or unmerging the patient is waited for */
 	[MERGE_NEXT] = {
-		"SELECT merged_into FROM referral.patient WHERE org_id = $1 AND patient_id = $2 FOR KEY SHARE",
+		"SELECT merged_into FROM referral.patient WHERE org_id = $1 AND patient_id = $2"
+		" FOR KEY SHARE",
 		2, {INT8OID, INT8OID}
 	},
 	[MERGE_NOTE] = {
-		"INSERT INTO referral.merge_reattribution (org_id, merge_id, kind, reference, row_key, status)"
+		"INSERT INTO referral.merge_reattribution"
+		" (org_id, merge_id, kind, reference, row_key, status)"
 		" SELECT $1, m.merge_id, 'row', referral.reference_name(e.relation, $4::pg_catalog.name),"
 		" pg_catalog.jsonb_build_object(e.id_column::pg_catalog.text, $3), 'redirected'"
 		" FROM referral.patient_merge m, referral.entity e"
@@ -163,7 +165,7 @@ patient_column(TriggerData *trigdata, TrackedRel *rel)
 		ereport(ERROR,
 				(errcode(ERRCODE_RF_NOT_DEPLOYED),
 				 errmsg("table of entity \"%s\" has no column that names a patient", rel->entity),
-				 errdetail("follow_merge() needs it as its third argument, and it must be a bigint."),
+				 errdetail("follow_merge() needs a bigint column as its third argument."),
 				 errhint("CREATE TRIGGER … follow_merge(entity, id column, patient column).")));
 	return attno;
 }
@@ -183,7 +185,8 @@ follow(TriggerData *trigdata, RuleCache *cache, TrackedRel *rel)
 	Datum		value;
 	bool		isnull = false;
 
-	if (!get_integer(rel, tuple, attno, &named) || !get_integer(rel, tuple, rel->org_id, &org_id) ||
+	if (!get_integer(rel, tuple, attno, &named) ||
+		!get_integer(rel, tuple, rel->org_id, &org_id) ||
 		!get_integer(rel, tuple, rel->id, &id))
 		return tuple;
 	if (is_update && get_integer(rel, trigdata->tg_trigtuple, attno, &former) && former == named)

@@ -38,6 +38,7 @@ CREATE TABLE IF NOT EXISTS referral.match_fit_round (
     log_likelihood float8 NOT NULL,
     largest_change float8 NOT NULL,
     match_share float8 NOT NULL,
+    household_share float8 NOT NULL,
     UNIQUE (rule_version_id, round)
 );
 COMMENT ON TABLE referral.match_fit_round IS
@@ -45,6 +46,7 @@ COMMENT ON TABLE referral.match_fit_round IS
 COMMENT ON COLUMN referral.match_fit_round.log_likelihood IS 'Natural logarithm of how likely the data are before the round, but for a constant.';
 COMMENT ON COLUMN referral.match_fit_round.largest_change IS 'The largest change of an m, or of match_share in proportion.';
 COMMENT ON COLUMN referral.match_fit_round.match_share IS 'The share of pairs of one person among all pairs, after the round.';
+COMMENT ON COLUMN referral.match_fit_round.household_share IS 'The share of pairs of two people of one household among all pairs, after the round.';
 
 SELECT referral.govern_table('referral.match_fit', 'rule_version_id');
 SELECT referral.govern_table('referral.match_fit_round', 'match_fit_round_id');

@@ -67,6 +67,8 @@ FROM (VALUES
     ('clock.resumed', 'sla_pause', 'changes ? ''resumed_at''', 110, 'A pause of a clock ended'),
     ('clock.extended', 'sla_adjustment', 'changes #>> ''{action,1}'' = ''extend''', 100, 'A clock was given more time'),
     ('clock.nullified', 'sla_adjustment', 'changes #>> ''{action,1}'' = ''nullify''', 100, 'A clock was taken out of all measures'),
+    ('patient.merged', 'patient_merge', 'action = ''insert''', 100, 'A record of a patient was merged into another one'),
+    ('patient.unmerged', 'patient_merge', 'changes ? ''unmerged_at''', 110, 'A merge of two records was undone'),
     -- of entities that are yet to come
     ('request.created', 'authorization', 'action = ''insert''', 100,
      'A prior authorization was requested (entity authorization, which this version does not bring)'),

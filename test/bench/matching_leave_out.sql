@@ -68,18 +68,20 @@ $$;
 -- two records at hand to be of one person are those that the dataset's own size suggests: one other record each.
 CREATE FUNCTION people.left_out(left_out text) RETURNS TABLE (levels int, truth bigint, best_f1 numeric, f1 numeric)
 LANGUAGE sql STABLE AS $$
-    WITH weight AS MATERIALIZED (SELECT w.level, w.weight FROM people.weights(left_out) w),
-    n AS (SELECT count(*) AS n FROM people.person WHERE dataset = left_out AND via = 'full'),
-    pattern AS (
+    WITH weight AS MATERIALIZED (
+        SELECT count(*)::int AS levels, jsonb_object_agg(w.level, w.weight) AS bits FROM people.weights(left_out) w),
+    n AS MATERIALIZED (SELECT count(*) AS n FROM people.person WHERE dataset = left_out AND via = 'full'),
+    pattern AS MATERIALIZED (
         SELECT p.levels, count(*) AS found, count(*) FILTER (WHERE p.same) AS tp
-        FROM people.level_pair p WHERE p.dataset = left_out AND p.kind = 'candidate' GROUP BY 1),
+        FROM people.level_pair p WHERE p.dataset = left_out AND p.kind = 'candidate' GROUP BY p.levels),
     scored AS (
-        SELECT x.found, x.tp, -ln(n.n / 2.0) / ln(2.0) + (SELECT coalesce(sum(w.weight), 0) FROM weight w WHERE w.level = ANY (x.levels)) AS bits
-        FROM pattern x, n),
-    truth AS (SELECT people.truth(left_out, 'full') AS n),
+        SELECT x.found, x.tp,
+               -ln(n.n / 2.0) / ln(2.0) + (SELECT coalesce(sum((weight.bits ->> l)::float8), 0) FROM unnest(x.levels) l) AS bits
+        FROM pattern x CROSS JOIN n CROSS JOIN weight),
+    truth AS MATERIALIZED (SELECT people.truth(left_out, 'full') AS n),
     step AS (SELECT bits, sum(sum(tp)) OVER w AS tp, sum(sum(found)) OVER w AS found
              FROM scored GROUP BY bits WINDOW w AS (ORDER BY bits DESC))
-    SELECT (SELECT count(*)::int FROM weight), t.n, (SELECT round(max(2 * tp / (found + t.n)), 5) FROM step),
+    SELECT (SELECT w.levels FROM weight w), t.n, (SELECT round(max(2 * tp / (found + t.n)), 5) FROM step),
            (SELECT round(2 * sum(tp) FILTER (WHERE bits >= 0) / (sum(found) FILTER (WHERE bits >= 0) + t.n), 5) FROM scored)
     FROM truth t
 $$;

@@ -121,7 +121,7 @@ RETURNS TABLE (truth bigint, candidates bigint, completeness numeric, best_f1 nu
 LANGUAGE sql STABLE AS $$
     WITH pair AS (
         SELECT s.* FROM people.scored s WHERE s.dataset = figures.dataset AND s.via = figures.via AND s.by_keys),
-    truth AS (SELECT people.truth(figures.dataset, figures.via) AS n),
+    truth AS MATERIALIZED (SELECT people.truth(figures.dataset, figures.via) AS n),
     step AS (
         SELECT bits, sum(count(*) FILTER (WHERE same)) OVER w AS tp, sum(count(*)) OVER w AS found
         FROM pair GROUP BY bits WINDOW w AS (ORDER BY bits DESC)),

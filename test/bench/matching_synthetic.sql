@@ -1,5 +1,6 @@
 -- Made-up people with known answers, harder than published sets; after matching_data.sql. Nothing here is random: what
--- happens to a record follows from hashes of its number. The names are a list of our own.
+-- happens to a record follows from hashes of its number. The names are a list of our own. The variable few_people leaves
+-- out what no target is set for.
 
 -- A number of [0, 1) that the key decides.
 CREATE FUNCTION people.u(VARIADIC key text[]) RETURNS float8 LANGUAGE sql IMMUTABLE AS $$
@@ -101,7 +102,13 @@ DECLARE
     new text := substr(letters, 1 + floor(people.u(key, 'letter') * length(letters))::int, 1);
     sound text[];
 BEGIN
-    IF n < 2 THEN
+    IF value ~ '^\d{4}-\d\d-\d\d$' THEN       -- of a date a digit, or two exchanged: it stays a date's eight digits
+        value := replace(value, '-', '');
+        at := 3 + floor(power(people.u(key, 'at'), 0.7) * 6)::int;
+        value := CASE WHEN u < 0.7 OR at = 8 THEN left(value, at - 1) || new || substr(value, at + 1)
+                      ELSE left(value, at - 1) || substr(value, at + 1, 1) || substr(value, at, 1) || substr(value, at + 2) END;
+        RETURN regexp_replace(value, '(....)(..)(..)', '\1-\2-\3');
+    ELSIF n < 2 THEN
         RETURN value;
     ELSIF u < 0.25 THEN                 -- another letter
         RETURN left(value, at - 1) || new || substr(value, at + 1);
@@ -253,6 +260,8 @@ SELECT 'hard', row_number() OVER (ORDER BY e, r), e,
 FROM generate_series(1, 2000) e, people.synthetic('anglo', 'hard' || e) s (doc),
      generate_series(0, floor(9 * power(people.u('hard', e::text, 'of'), 2.5))::int) r;
 
+\if :{?few_people}
+\else
 -- register: names and birth dates alone, 9,000 people and 1,000 second records with one or two slips.
 INSERT INTO people.raw
 SELECT 'register', row_number() OVER (ORDER BY r, e), e,
@@ -298,6 +307,7 @@ FROM generate_series(1, 4000) e,
                           THEN d || jsonb_build_object('family', concat(d->>'family', ' ', people.family('hispanic', 'second' || e))) ELSE d END
               FROM people.synthetic(c.culture, 'world' || e) d) s (doc),
      generate_series(0, (e <= 2000)::int) r;
+\endif
 
 -- twins: households. Twins with and without what tells them from each other, parents with their child's number, father and
 -- son of one name, newborns without a name, and records of the same person among them (every third household).

@@ -1,5 +1,5 @@
 -- Comparison, score, grade and explanation of two records; models and dictionaries as rules.
-SELECT plan(:plan);
+SELECT plan(151);
 \ir ../lib/refused.sql
 SET client_min_messages = error;
 

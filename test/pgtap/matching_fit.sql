@@ -51,7 +51,10 @@ CREATE FUNCTION entered_again(p jsonb, id integer) RETURNS jsonb LANGUAGE sql ST
     FROM list $$;
 
 CREATE TABLE people (id integer PRIMARY KEY, person integer, d referral.demographics, names referral.demographics);
-INSERT INTO people (id, person, d) SELECT i, i, person(i)::referral.demographics FROM generate_series(1, 2400) i;
+-- the last 400 are brothers and sisters of the first, the last 60 of them their twins
+INSERT INTO people (id, person, d)
+SELECT i, i, (person(i) || CASE WHEN i > 2000 THEN person(i - 2000) - '{given,sex,identifiers}'::text[] - CASE WHEN i > 2340 THEN '' ELSE 'birth_date' END ELSE '{}' END)::referral.demographics
+FROM generate_series(1, 2400) i;
 INSERT INTO people (id, person, d) SELECT 10000 + i, i, entered_again(person(i), i)::referral.demographics FROM generate_series(1, 800) i;
 UPDATE people SET names = (d::text::jsonb - '{phone,street_number,street,city,postal_code,identifiers}'::text[])::referral.demographics;
 ANALYZE people;
@@ -123,10 +126,13 @@ SELECT is((SELECT (certain_bits, probable_bits, possible_bits, margin_bits, hous
           (SELECT (certain_bits, probable_bits, possible_bits, margin_bits, household_cap_bits, frequency_weight, auto_link) FROM referral.match_model WHERE rule_version_id = :shipped),
           'thresholds are not fitted');
 SELECT cmp_ok(f1(:fitted), '>=', f1(:shipped) - 0.002, 'the fitted model is as good as the shipped one');
-SELECT cmp_ok(f1(:fitted), '>=', 0.99, 'and good');
+SELECT is((SELECT count(*) FROM candidate WHERE NOT same AND referral.match_grade(a, b, :fitted) = 'certain' AND NOT 'given:exact' = ANY (referral.match_levels(a, b))),
+          0::bigint, 'no two people of different names are certainly one, not even twins');
 
 -- where nearly every key has a name in it, counting all pairs that share one would take names for more certain than they are
-SELECT referral.fit_match_model('people', 'names') AS names_alone \gset
+-- (without twins, whom nothing tells from one person whose first name was changed)
+CREATE VIEW but_twins AS SELECT names FROM people WHERE id NOT BETWEEN 2341 AND 2400;
+SELECT referral.fit_match_model('but_twins', 'names') AS names_alone \gset
 SELECT is((SELECT string_agg(format('%s:%s %s instead of %s', t.field, t.level, round(l.m::numeric, 3), round(t.m::numeric, 3)), ', ')
            FROM true_m(true) t JOIN referral.match_level l ON (l.rule_version_id, l.field, l.level) = (:names_alone, t.field, t.level)
            WHERE abs(l.m - t.m) > 0.03), NULL, 'm is right too when names, birth date and sex are all there is');

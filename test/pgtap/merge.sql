@@ -495,10 +495,10 @@ INSERT INTO referral.referral (referral_id, patient_id, service_code, specialty,
     (14, NULL, 'MRI', NULL, NULL, NULL, NULL, 1, NULL, '2026-03-01');
 SELECT bag_eq('SELECT patient_id, referral_id, duplicate_id, round(score::numeric, 2), grade, reasons FROM referral.find_duplicate_referrals(1)',
     $$VALUES (402::bigint, 10::bigint, 11::bigint, 1.00, 'certain', '{placer_order_number,requester}'::text[]),
-             (400, 1, 2, 0.80, 'probable', '{service_code,specialty,requester,"same week"}'),
-             (402, 7, 8, 0.70, 'possible', '{specialty,reason,performer}'),
-             (400, 1, 3, 0.70, 'possible', '{service_code,specialty}'), (400, 2, 3, 0.70, 'possible', '{service_code,specialty}'), (402, 7, 9, 0.70, 'possible', '{specialty,reason,requester}'),
-             (402, 8, 9, 0.65, 'possible', '{specialty,reason}')$$, 'pairs of one patient and service within 90 days, with what agrees');
+             (400, 1, 2, 0.85, 'probable', '{service_code,specialty,requester,"same week"}'),
+             (402, 7, 8, 0.65, 'possible', '{specialty,reason,performer}'),
+             (400, 1, 3, 0.70, 'possible', '{service_code,specialty}'), (400, 2, 3, 0.70, 'possible', '{service_code,specialty}'), (402, 7, 9, 0.65, 'possible', '{specialty,reason,requester}'),
+             (402, 8, 9, 0.60, 'possible', '{specialty,reason}')$$, 'pairs of one patient and service within 90 days, with what agrees');
 SELECT is((SELECT score >= lag(score) OVER () FROM referral.find_duplicate_referrals(1) LIMIT 1 OFFSET 1), false, 'the surest first');
 SELECT is((SELECT count(*) FROM referral.find_duplicate_referrals(1, '1 day')) + (SELECT count(*) FROM referral.find_duplicate_referrals(1, NULL)) + (SELECT count(*) FROM referral.find_duplicate_referrals(2)), 0::bigint, 'none in a shorter period, in no period, in another organisation');
 SELECT is((SELECT count(*) FROM referral.find_duplicate_referrals(1, '1 year')), 10::bigint, 'more in a longer one');

@@ -501,6 +501,9 @@ SELECT 'match_decision.' || c, 'INSERT', 'admin coordinator'
 FROM unnest(ARRAY['org_id', 'patient_id', 'duplicate_id', 'decision', 'defer_until', 'reason']) c
 UNION ALL
 SELECT 'match_queue', 'SELECT', 'admin auditor';
+INSERT INTO public.expected
+SELECT t, p, CASE p WHEN 'SELECT' THEN 'admin rule_author rule_approver auditor' ELSE 'rule_author' END
+FROM unnest(ARRAY['match_fit', 'match_fit_round']) t, unnest(ARRAY['SELECT', 'INSERT', 'DELETE']) p;
 -- what an analyst sees of a referral: the operation, not the patient
 INSERT INTO public.expected
 SELECT 'referral.' || c, 'SELECT', 'analyst'
@@ -607,6 +610,9 @@ INSERT INTO public.expected_function VALUES
     ('merge_patient', 'referral_admin referral_coordinator referral_integration'), ('unmerge_patient', 'referral_admin referral_coordinator referral_integration'),
     ('reattribute', 'referral_admin referral_coordinator referral_integration'),
     ('match_cluster', 'referral_admin referral_approver referral_auditor referral_authorizer referral_clinician referral_coordinator referral_integration referral_scheduler');
+INSERT INTO public.expected_function VALUES
+    ('fit_match_model', 'referral_rule_author'), ('compare_match_models', 'referral_admin referral_rule_approver referral_rule_author'),
+    ('match_model_differences', 'referral_admin referral_rule_approver referral_rule_author');
 SELECT results_eq(
     $$SELECT p.proname::text COLLATE "C",
              string_agg(coalesce(g.rolname::text, 'PUBLIC'), ' ' ORDER BY g.rolname) COLLATE "C"

@@ -203,6 +203,19 @@ foreach my $format (0, 1)
 }
 is($node->safe_psql('postgres', 'SELECT 1'), 1, 'the server is up');
 $socket->close;
+
+# ---------- another encoding ----------
+
+$node->safe_psql('postgres', "CREATE DATABASE latin1 ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0");
+$node->safe_psql('latin1', 'CREATE EXTENSION referral');
+is($node->safe_psql('latin1', "SELECT referral.demographics('O''Brien', 'Ann Marie', '1976-05-13', address => '1 Elm Street')"),
+	'{"family":"obrien","given":"ann","middle":"marie","birth_date":"1976-05-13","street_number":"1","street":"elm st"}', 'LATIN1: ASCII works');
+foreach my $sql ("referral.demographics(chr(233))", "referral.demographics(identifiers => ARRAY[chr(233) || '|1'])",
+	"jsonb_build_object('given', 'a' || chr(233))::referral.demographics", "('{\"email\": \"' || chr(233) || '\"}')::referral.demographics")
+{
+	my (undef, undef, $error) = $node->psql('latin1', "\\set VERBOSITY sqlstate\nSELECT $sql", on_error_stop => 0);
+	like($error, qr/RF012/, "LATIN1: refused beyond ASCII: $sql");
+}
 $node->stop;
 
 done_testing();

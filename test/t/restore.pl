@@ -72,6 +72,14 @@ INSERT INTO referral.patient (family) VALUES ('Of the second organisation');
 SET SESSION AUTHORIZATION restore_author;
 SELECT referral.copy_rule_version(rule_version_id, 'a draft') FROM referral.rule_version JOIN referral.rule_set USING (rule_set_id)
 WHERE name = 'reasons';
+WITH draft AS (
+    SELECT rule_version_id AS former, referral.copy_rule_version(rule_version_id, 'fitted') AS rule_version_id
+    FROM referral.rule_version JOIN referral.rule_set USING (rule_set_id) WHERE name = 'matching/standard' AND status = 'active')
+INSERT INTO referral.match_fit (rule_version_id, fitted_from, relation, column_name, seed, row_count, people, random_pairs, pairs, largest_block,
+    patterns, matches, converged, kept_m, kept_u)
+SELECT rule_version_id, former, 'referral.patient', 'demographics', 1, 1000, 900, 404550, 5000, 500, 100, 50.5, true, '{sex:same}', '{}' FROM draft;
+INSERT INTO referral.match_fit_round (rule_version_id, round, log_likelihood, largest_change, match_share, household_share)
+SELECT rule_version_id, 1, -1000.5, 1e-7, 1e-4, 1e-5 FROM referral.match_fit;
 RESET SESSION AUTHORIZATION;
 DELETE FROM referral.document WHERE document_id = 2;
 SELECT referral.merge_patient(1, 41, 42, 'twice there');
