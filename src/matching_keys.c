@@ -41,6 +41,7 @@ typedef enum KeyKind
 	KEY_PHONE_MIDDLE,
 	KEY_EMAIL_START,
 	KEY_EMAIL_DOMAIN,
+	KEY_EMAIL_LOCAL,
 	KEY_NAMES_SOUND,
 	KEY_NAMES_START,
 	KEY_NAMES_YEAR,
@@ -64,7 +65,8 @@ static const char *const key_names[] = {
 	[KEY_PHONE_END] = "end of phone",
 	[KEY_PHONE_MIDDLE] = "middle of phone",
 	[KEY_EMAIL_START] = "start of e-mail",
-	[KEY_EMAIL_DOMAIN] = "domain of e-mail, first letter",
+	[KEY_EMAIL_DOMAIN] = "first letter and domain of e-mail",
+	[KEY_EMAIL_LOCAL] = "e-mail up to the first letter of its domain",
 	[KEY_NAMES_SOUND] = "names by sound",
 	[KEY_NAMES_START] = "starts of names",
 	[KEY_NAMES_YEAR] = "starts of names, birth year",
@@ -395,7 +397,7 @@ email_start(const char *text, int length)
 	return part_of(letters, n);
 }
 
-/* The start; the domain, with its first letter. */
+/* The start; the domain without its ending, and the part before it, each with a letter of the other. */
 static void
 put_emails(KeySet *set, const Demographics *d)
 {
@@ -404,14 +406,17 @@ put_emails(KeySet *set, const Demographics *d)
 	for (int i = 0; i < Min(demographics_count(d, DEMO_EMAIL), MAX_SEVERAL); i++)
 	{
 		const char *text = demographics_text(d, &item[i]);
+		const char *end = text + item[i].length;
 		const char *at = memchr(text, '@', item[i].length);
-		int			length = item[i].length;
-		int			local = at ? at - text : 0;
+		const char *dot;
 
-		put_key(set, KEY_EMAIL_START, email_start(text, length), 0, 0);
-		if (set->sparse && local > 0 && local + 1 < length)
-			put_key(set, KEY_EMAIL_DOMAIN, start_of(text, local, 1),
-					part_of(at + 1, length - local - 1), 0);
+		put_key(set, KEY_EMAIL_START, email_start(text, item[i].length), 0, 0);
+		if (!set->sparse || at == NULL || at == text || at + 1 == end)
+			continue;
+		dot = memchr(at, '.', end - at);
+		put_key(set, KEY_EMAIL_DOMAIN, start_of(text, at - text, 1),
+				part_of(at + 1, (dot ? dot : end) - at - 1), 0);
+		put_key(set, KEY_EMAIL_LOCAL, part_of(text, at - text), start_of(at + 1, 1, 1), 0);
 	}
 }
 
@@ -472,7 +477,7 @@ put_names_and_addresses(KeySet *set, const Parts *parts)
 
 		for (int j = 0; j < parts->ncities; j++)
 			put_key(set, KEY_NAME_CITY, name, parts->cities[j], 0);
-		for (int j = 0; set->sparse && j < parts->npostals; j++)
+		for (int j = 0; j < parts->npostals && (i < parts->nfamilies || set->sparse); j++)
 			put_key(set, KEY_NAME_POSTAL, name, parts->postals[j], 0);
 	}
 }
