@@ -459,7 +459,7 @@ put_addresses(KeySet *set, const Parts *parts)
 	}
 	for (int i = 0; i < parts->nstreets; i++)
 	{
-		for (int j = 0; j < parts->npostals; j++)
+		for (int j = 0; set->sparse && j < parts->npostals; j++)
 			put_key(set, KEY_STREET_POSTAL, parts->street_starts[i], parts->postals[j], 0);
 		for (int j = 0; j < parts->ncities; j++)
 			put_key(set, KEY_STREET_CITY, parts->street_starts[i], parts->city_starts[j], 0);
