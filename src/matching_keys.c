@@ -36,6 +36,7 @@
 typedef enum KeyKind
 {
 	KEY_BIRTH_DATE,
+	KEY_IDENTIFIER,
 	KEY_PHONE_END,
 	KEY_PHONE_MIDDLE,
 	KEY_EMAIL_START,
@@ -47,8 +48,11 @@ typedef enum KeyKind
 	KEY_IDENTIFIER_START,
 	KEY_IDENTIFIER_END,
 	KEY_NAME_YEAR,
-	KEY_NAME_DIGIT,
+	KEY_NAME,
 	KEY_NUMBER_STREET,
+	KEY_NUMBER_POSTAL,
+	KEY_STREET_POSTAL,
+	KEY_STREET_CITY,
 	KEY_NAME_CITY,
 	KEY_NAME_POSTAL,
 	KEY_CITY_YEAR
@@ -57,6 +61,7 @@ typedef enum KeyKind
 /* For explanations. */
 static const char *const key_names[] = {
 	[KEY_BIRTH_DATE] = "birth date",
+	[KEY_IDENTIFIER] = "identifier",
 	[KEY_PHONE_END] = "end of phone",
 	[KEY_PHONE_MIDDLE] = "middle of phone",
 	[KEY_EMAIL_START] = "start of e-mail",
@@ -68,8 +73,11 @@ static const char *const key_names[] = {
 	[KEY_IDENTIFIER_START] = "start of identifier",
 	[KEY_IDENTIFIER_END] = "end of identifier",
 	[KEY_NAME_YEAR] = "name, birth year",
-	[KEY_NAME_DIGIT] = "name, last digit of birth year",
+	[KEY_NAME] = "name",
 	[KEY_NUMBER_STREET] = "street number, street",
+	[KEY_NUMBER_POSTAL] = "street number, postal code",
+	[KEY_STREET_POSTAL] = "street, postal code",
+	[KEY_STREET_CITY] = "street, city",
 	[KEY_NAME_CITY] = "name, city",
 	[KEY_NAME_POSTAL] = "name, postal code",
 	[KEY_CITY_YEAR] = "city, birth year"
@@ -95,7 +103,6 @@ typedef struct Parts
 {
 	Part		birth_date;
 	Part		birth_year;
-	Part		birth_digit;	/* the last digit of the year: decades are mistaken */
 	int			nfamilies;
 	int			ngivens;
 	struct
@@ -106,10 +113,12 @@ typedef struct Parts
 	}			names[MAX_FAMILIES + MAX_GIVENS];	/* family names, then given names */
 	int			nstreets;
 	Part		streets[MAX_ADDRESSES]; /* sound */
+	Part		street_starts[MAX_ADDRESSES];
 	int			nnumbers;
 	Part		numbers[MAX_ADDRESSES];
 	int			ncities;
 	Part		cities[MAX_ADDRESSES];	/* sound */
+	Part		city_starts[MAX_ADDRESSES];
 	int			npostals;
 	Part		postals[MAX_ADDRESSES];
 } Parts;
@@ -263,7 +272,6 @@ birth_parts(const Demographics *d, Parts *parts)
 	if (d->birth_year == 0)
 		return;
 	parts->birth_year = part_of_number(d->birth_year);
-	parts->birth_digit = part_of_number(d->birth_year % 10);
 	if (month == 0 || day == 0)
 		return;
 	/* month and day in either order */
@@ -284,6 +292,7 @@ address_parts(const Demographics *d, Parts *parts)
 		const char *text = street_core(demographics_text(d, &item[i]), &length);
 
 		parts->streets[i] = sound_of(text, length);
+		parts->street_starts[i] = start_of(text, length, START_LETTERS);
 	}
 	item = demographics_items(d, DEMO_STREET_NUMBER);
 	parts->nnumbers = Min(demographics_count(d, DEMO_STREET_NUMBER), MAX_ADDRESSES);
@@ -296,6 +305,7 @@ address_parts(const Demographics *d, Parts *parts)
 		const char *text = demographics_text(d, &item[i]);
 
 		parts->cities[i] = sound_of(text, item[i].length);
+		parts->city_starts[i] = start_of(text, item[i].length, START_LETTERS);
 	}
 	item = demographics_items(d, DEMO_POSTAL);
 	parts->npostals = Min(demographics_count(d, DEMO_POSTAL), MAX_ADDRESSES);
@@ -330,23 +340,25 @@ identifier_value(const Demographics *d, const DemographicsItem *item, int *lengt
 	return bar ? bar + 1 : text;
 }
 
-/* Either half of an identifier: one wrong digit leaves one of them right. */
+/* Either half of an identifier: one wrong digit leaves one of them right.  A short one whole. */
 static void
-put_identifier_halves(KeySet *set, const Demographics *d)
+put_identifiers(KeySet *set, const Demographics *d)
 {
 	const DemographicsItem *item = demographics_items(d, DEMO_IDENTIFIER);
 
-	for (int i = 0; i < Min(demographics_count(d, DEMO_IDENTIFIER), MAX_SEVERAL); i++)
+	for (int i = 0; i < demographics_count(d, DEMO_IDENTIFIER); i++)
 	{
 		int			length;
 		const char *value = identifier_value(d, &item[i], &length);
-		int			half = (length + 1) / 2;
+		int			half = Max((length + 1) / 2, 4);
 
 		if (length < 6 || !is_ascii(value, length))
-			continue;
-		half = Max(half, 4);
-		put_key(set, KEY_IDENTIFIER_START, part_of(value, half), 0, 0);
-		put_key(set, KEY_IDENTIFIER_END, part_of(value + length - half, half), 0, 0);
+			put_key(set, KEY_IDENTIFIER, part_of(value, length), 0, 0);
+		else
+		{
+			put_key(set, KEY_IDENTIFIER_START, part_of(value, half), 0, 0);
+			put_key(set, KEY_IDENTIFIER_END, part_of(value + length - half, half), 0, 0);
+		}
 	}
 }
 
@@ -427,12 +439,11 @@ put_names(KeySet *set, const Parts *parts)
 static void
 put_names_and_dates(KeySet *set, const Parts *parts)
 {
-	for (int i = 0; i < parts->nfamilies + parts->ngivens; i++)
+	for (int i = 0; set->sparse && i < parts->nfamilies + parts->ngivens; i++)
 	{
+		put_key(set, KEY_NAME, parts->names[i].sound, 0, 0);
 		if (parts->birth_year)
 			put_key(set, KEY_NAME_YEAR, parts->names[i].sound, parts->birth_year, 0);
-		if (parts->birth_year && set->sparse)
-			put_key(set, KEY_NAME_DIGIT, parts->names[i].sound, parts->birth_digit, 0);
 	}
 }
 
@@ -443,12 +454,18 @@ put_addresses(KeySet *set, const Parts *parts)
 	{
 		for (int j = 0; j < parts->nstreets; j++)
 			put_key(set, KEY_NUMBER_STREET, parts->numbers[i], parts->streets[j], 0);
+		for (int j = 0; set->sparse && j < parts->npostals; j++)
+			put_key(set, KEY_NUMBER_POSTAL, parts->numbers[i], parts->postals[j], 0);
 	}
-	for (int i = 0; i < parts->ncities; i++)
+	for (int i = 0; i < parts->nstreets; i++)
 	{
-		if (parts->birth_year && set->sparse)
-			put_key(set, KEY_CITY_YEAR, parts->cities[i], parts->birth_year, 0);
+		for (int j = 0; set->sparse && j < parts->npostals; j++)
+			put_key(set, KEY_STREET_POSTAL, parts->street_starts[i], parts->postals[j], 0);
+		for (int j = 0; j < parts->ncities; j++)
+			put_key(set, KEY_STREET_CITY, parts->street_starts[i], parts->city_starts[j], 0);
 	}
+	for (int i = 0; set->sparse && parts->birth_year && i < parts->ncities; i++)
+		put_key(set, KEY_CITY_YEAR, parts->cities[i], parts->birth_year, 0);
 }
 
 static void
@@ -479,7 +496,7 @@ make_keys(KeySet *set, const Demographics *d)
 	put_phones(set, d);
 	put_emails(set, d);
 	put_addresses(set, &parts);
-	put_identifier_halves(set, d);
+	put_identifiers(set, d);
 	put_names(set, &parts);
 	put_names_and_dates(set, &parts);
 	put_names_and_addresses(set, &parts);

@@ -218,24 +218,35 @@ read_key(Reader *reader, Postings *postings)
 
 /* ---------- Rows that wait to be put into the index (fastupdate) ---------- */
 
+/* Which keys are looked for?  A bit for each, by its last bits but one. */
+#define FILTER_BITS		4096
+#define FILTER_BIT(key)		(((uint32) (key) >> 1) % FILTER_BITS)
+
 static void
-put_pending(Reader *reader, IndexTuple tuple, Postings *postings, int nkeys)
+put_pending(Reader *reader, IndexTuple tuple, const uint8 *filter, Postings *postings, int nkeys)
 {
-	GinNullCategory category;
 	int32		key;
 
-	if (gintuple_get_attrnum(&reader->state, tuple) != reader->attnum)
-		return;
-	key = DatumGetInt32(gintuple_get_key(&reader->state, tuple, &category));
-	if (category != GIN_CAT_NORM_KEY)
+	if (IndexTupleHasNulls(tuple))
+		return;					/* stands for a row without keys */
+	if (reader->state.oneCol)
+		memcpy(&key, (char *) tuple + IndexInfoFindDataOffset(tuple->t_info), sizeof(key));
+	else
+	{
+		GinNullCategory category;
+
+		if (gintuple_get_attrnum(&reader->state, tuple) != reader->attnum)
+			return;
+		key = DatumGetInt32(gintuple_get_key(&reader->state, tuple, &category));
+		if (category != GIN_CAT_NORM_KEY)
+			return;
+	}
+	if ((filter[FILTER_BIT(key) / 8] & (1 << FILTER_BIT(key) % 8)) == 0)
 		return;
 	for (int i = 0; i < nkeys; i++)
 	{
 		if (postings[i].key == key)
-		{
 			put_tids(&postings[i], &tuple->t_tid, 1);
-			return;
-		}
 	}
 }
 
@@ -246,9 +257,12 @@ put_pending(Reader *reader, IndexTuple tuple, Postings *postings, int nkeys)
 static void
 read_pending(Reader *reader, Postings *postings, int nkeys)
 {
+	uint8		filter[FILTER_BITS / 8] = { 0 };
 	Buffer		buffer = ReadBuffer(reader->index, GIN_METAPAGE_BLKNO);
 	BlockNumber next;
 
+	for (int i = 0; i < nkeys; i++)
+		filter[FILTER_BIT(postings[i].key) / 8] |= 1 << FILTER_BIT(postings[i].key) % 8;
 	LockBuffer(buffer, GIN_SHARE);
 	PredicateLockPage(reader->index, GIN_METAPAGE_BLKNO, reader->snapshot);
 	next = GinPageGetMeta(BufferGetPage(buffer))->head;
@@ -263,8 +277,8 @@ read_pending(Reader *reader, Postings *postings, int nkeys)
 		buffer = page_buffer;
 		page = BufferGetPage(buffer);
 		for (OffsetNumber i = FirstOffsetNumber; i <= PageGetMaxOffsetNumber(page); i++)
-			put_pending(reader, (IndexTuple) PageGetItem(page, PageGetItemId(page, i)), postings,
-						nkeys);
+			put_pending(reader, (IndexTuple) PageGetItem(page, PageGetItemId(page, i)), filter,
+						postings, nkeys);
 		next = GinPageGetOpaque(page)->rightlink;
 	}
 	UnlockReleaseBuffer(buffer);

@@ -1,5 +1,5 @@
 -- find_matches() and find_duplicates(): who is found, who may see it, and that both find the same.
-SELECT plan(56);
+SELECT plan(57);
 \ir ../lib/refused.sql
 SET client_min_messages = error;
 SET referral.org_id = '1';
@@ -14,33 +14,38 @@ GRANT SELECT (org_id, patient_id, merged_into) ON referral.patient TO find_colum
 INSERT INTO referral.organization (org_id, name) VALUES (2, 'Organisation 2'), (3, 'Organisation 3'), (4, 'Organisation 4'), (5, 'Organisation 5');
 INSERT INTO referral.organization_member (org_id, login, actor_kind) VALUES (1, 'find_jane', 'user'), (2, 'find_other', 'user'), (1, 'find_narrow', 'user');
 
--- what is found, in order, as text
+-- who is found, in order, as text; with grades
 CREATE FUNCTION public.found(org bigint, d referral.demographics, n int DEFAULT 10, but bigint DEFAULT NULL) RETURNS text LANGUAGE sql STABLE AS $$
+    SELECT coalesce(string_agg(m.patient_id::text, ', ' ORDER BY m.n), '')
+    FROM referral.find_matches(org, d, n, but) WITH ORDINALITY m (patient_id, probability, grade, n)
+$$;
+CREATE FUNCTION public.graded(org bigint, d referral.demographics, n int DEFAULT 10, but bigint DEFAULT NULL) RETURNS text LANGUAGE sql STABLE AS $$
     SELECT coalesce(string_agg(m.patient_id || ' ' || m.grade, ', ' ORDER BY m.n), '')
     FROM referral.find_matches(org, d, n, but) WITH ORDINALITY m (patient_id, probability, grade, n)
 $$;
-CREATE FUNCTION public.ask(family text, given text, birth_date text, phone text DEFAULT NULL) RETURNS referral.demographics LANGUAGE sql IMMUTABLE AS
-$$SELECT referral.demographics(family, given, birth_date, NULL, phone, NULL, '12 Main Street', 'Dover', '19901')$$;
+CREATE FUNCTION public.ask(family text, given text, birth_date text, phone text DEFAULT NULL, ssn text DEFAULT NULL) RETURNS referral.demographics LANGUAGE sql IMMUTABLE AS
+$$SELECT referral.demographics(family, given, birth_date, NULL, phone, NULL, '12 Main Street', 'Dover', '19901', ARRAY['ssn|' || ssn])$$;
 
 SET session_replication_role = replica;    -- rows alone
-INSERT INTO referral.patient (org_id, patient_id, family, given, birth_date, phone, address, city, postal_code, version) VALUES
-    (1, 1, 'Larssen', 'Fyodor', '1962-04-09', '906 389 8576', '12 Main Street', 'Dover', '19901', 1),
-    (1, 2, 'Abernathy', 'Quentin', '1971-08-30', '906 389 1111', '7 Elm Avenue', 'Salem', '08079', 1),
-    (1, 3, 'Larssen', 'Ingrid', '1990-01-17', '906 389 8576', '12 Main Street', 'Dover', '19901', 1),
-    (2, 1, 'Larssen', 'Fyodor', '1962-04-09', '906 389 8576', '12 Main Street', 'Dover', '19901', 1),
-    (2, 2, 'Larssen', 'Fyodor', '1962-04-09', '906 389 0000', '12 Main Street', 'Dover', '19901', 1);
+INSERT INTO referral.patient (org_id, patient_id, family, given, birth_date, phone, address, city, postal_code, identifier_system, identifier, version) VALUES
+    (1, 1, 'Larssen', 'Fyodor', '1962-04-09', '906 389 8576', '12 Main Street', 'Dover', '19901', 'ssn', '657680344', 1),
+    (1, 2, 'Abernathy', 'Quentin', '1971-08-30', '906 389 1111', '7 Elm Avenue', 'Salem', '08079', NULL, NULL, 1),
+    (1, 3, 'Larssen', 'Ingrid', '1990-01-17', '906 389 8576', '12 Main Street', 'Dover', '19901', NULL, NULL, 1),
+    (2, 1, 'Larssen', 'Fyodor', '1962-04-09', '906 389 8576', '12 Main Street', 'Dover', '19901', 'ssn', '657680344', 1),
+    (2, 2, 'Larssen', 'Fyodor', '1962-04-09', '906 389 0000', '12 Main Street', 'Dover', '19901', 'ssn', '657680344', 1);
 RESET session_replication_role;
 
 -- ---------- who is found ----------
 
-SELECT is(found(1, ask('Larssen', 'Fyodor', '1962-04-09', '906 389 8576')), '1 certain', 'a person in full');
-SELECT is(found(1, ask('Larsen', 'Fyodor', '1962-09-04')), '1 certain', 'misspelled, day and month exchanged');
-SELECT is(found(1, ask('Fyodor', 'Larssen', '1962-04-09')), '1 probable', 'names exchanged');
+SELECT is(found(1, ask('Larssen', 'Fyodor', '1962-04-09', '906 389 8576')), '1', 'a person in full');
+SELECT is(found(1, ask('Larsen', 'Fyodor', '1962-09-04')), '1', 'misspelled, day and month exchanged');
+SELECT is(found(1, ask('Fyodor', 'Larssen', '1962-04-09')), '1', 'names exchanged');
 SELECT is(found(1, ask('Nobody', 'Atall', '1930-12-12')), '', 'who is not there');
 SELECT is(found(1, '{}'), '', 'nobody');
-SELECT is(found(2, ask('Larssen', 'Fyodor', '1962-04-09', '906 389 8576')), '1 probable, 2 probable', 'two who may be: none of them is certain');
-SELECT is(found(2, ask('Larssen', 'Fyodor', '1962-04-09', '906 389 8576'), 10, 1), '2 certain', 'one left out does not count');
-SELECT is(found(2, ask('Larssen', 'Fyodor', '1962-04-09', '906 389 8576'), 1), '1 probable', 'at most one: the best, and no more certain for that');
+SELECT is(graded(1, ask('Larssen', 'Fyodor', '1962-04-09', '906 389 8576', '657680344')), '1 certain', 'a person in full, with an identifier');
+SELECT is(graded(2, ask('Larssen', 'Fyodor', '1962-04-09', '906 389 8576', '657680344')), '1 probable, 2 probable', 'two who may be: none of them is certain');
+SELECT is(graded(2, ask('Larssen', 'Fyodor', '1962-04-09', '906 389 8576', '657680344'), 10, 1), '2 certain', 'one left out does not count');
+SELECT is(graded(2, ask('Larssen', 'Fyodor', '1962-04-09', '906 389 8576', '657680344'), 1), '1 probable', 'at most one: the best, and no more certain for that');
 SELECT is(found(9, ask('Larssen', 'Fyodor', '1962-04-09')), '', 'an organisation that does not exist');
 SELECT ok((SELECT m.probability = referral.match_probability(p.demographics, ask('Larsen', 'Fyodor', '1962-09-04'))
            FROM referral.patient p, referral.find_matches(1, ask('Larsen', 'Fyodor', '1962-09-04')) m
@@ -53,7 +58,7 @@ SELECT is(r.code, 'RF020', 'max = ' || n) FROM (VALUES ('0'), ('-1')) x (n), ref
 -- changes are seen at once, and only what the statement may see
 BEGIN;
 UPDATE referral.patient SET family = 'Abercrombie' WHERE org_id = 1 AND patient_id = 2;
-SELECT is(found(1, referral.demographics('Abercrombie', 'Quentin', '1971-08-30')), '2 certain', 'a changed row by what it is now');
+SELECT is(found(1, referral.demographics('Abercrombie', 'Quentin', '1971-08-30')), '2', 'a changed row by what it is now');
 ROLLBACK;
 SELECT is(found(1, referral.demographics('Abercrombie', 'Quentin', '1980-08-30')), '', 'and no more once that is undone');
 BEGIN;
@@ -65,15 +70,15 @@ ROLLBACK;
 
 SET session_replication_role = replica;
 UPDATE referral.patient SET merged_into = 1 WHERE org_id = 2 AND patient_id = 2;
-SELECT is(found(2, ask('Larssen', 'Fyodor', '1962-04-09', '906 389 0000')), '1 certain', 'once, as the survivor, by the best of both');
+SELECT is(found(2, ask('Larssen', 'Fyodor', '1962-04-09', '906 389 0000')), '1', 'once, as the survivor, by the best of both');
 SELECT is_empty('SELECT * FROM referral.find_duplicates(2)', 'and is no duplicate of it');
 INSERT INTO referral.patient (org_id, patient_id, family, given, birth_date, address, city, postal_code, merged_into, version) VALUES
     (2, 3, 'Larson', 'Teodor', '1962-09-04', '12 Main Street', 'Dover', '19901', 2, 1),
     (2, 4, 'Larson', 'Teodor', '1962-09-04', '12 Main Street', 'Dover', '19901', NULL, 1);
-SELECT is(found(2, ask('Larson', 'Teodor', '1962-09-04'), 10, 4), '1 certain', 'over two merges');
+SELECT is(found(2, ask('Larson', 'Teodor', '1962-09-04'), 10, 4), '1', 'over two merges');
 SELECT is((SELECT string_agg(patient_id || ' ' || duplicate_id, ', ') FROM referral.find_duplicates(2)), '1 4', 'in the batch too');
 UPDATE referral.patient SET merged_into = 3 WHERE org_id = 2 AND patient_id = 2;    -- in a circle, which nobody can do
-SELECT is(found(2, ask('Larson', 'Teodor', '1962-09-04'), 10, 4), '1 probable', 'merges in a circle lead nowhere, and end');
+SELECT lives_ok('SELECT found(2, ask(''Larson'', ''Teodor'', ''1962-09-04''), 10, 4)', 'merges in a circle lead nowhere, and end');
 SELECT lives_ok('SELECT * FROM referral.find_duplicates(2)', 'in the batch too');
 DELETE FROM referral.patient WHERE org_id = 2 AND patient_id > 2;
 UPDATE referral.patient SET merged_into = NULL WHERE org_id = 2;
@@ -82,7 +87,7 @@ RESET session_replication_role;
 -- ---------- who may see it ----------
 
 SET SESSION AUTHORIZATION find_jane;
-SELECT is(found(1, ask('Larssen', 'Fyodor', '1962-04-09')), '1 certain', 'a member finds people of the organisation');
+SELECT is(found(1, ask('Larssen', 'Fyodor', '1962-04-09')), '1', 'a member finds people of the organisation');
 SELECT is(found(2, ask('Larssen', 'Fyodor', '1962-04-09')), '', 'and nobody of another one');
 SELECT is_empty('SELECT * FROM referral.find_duplicates(2)', 'nor duplicates there');
 SET SESSION AUTHORIZATION find_nobody;
@@ -96,13 +101,13 @@ RESET SESSION AUTHORIZATION;
 
 -- somebody who sees a part of the patients: the others change neither grades nor number
 SET session_replication_role = replica;
-INSERT INTO referral.patient (org_id, patient_id, family, given, birth_date, phone, address, city, postal_code, version)
-SELECT 1, 100 + i, 'Larssen', 'Fyodor', '1962-04-09', '906 389 8576', '12 Main Street', 'Dover', '19901', 1 FROM generate_series(1, 30) i;
+INSERT INTO referral.patient (org_id, patient_id, family, given, birth_date, phone, address, city, postal_code, identifier_system, identifier, version)
+SELECT 1, 100 + i, 'Larssen', 'Fyodor', '1962-04-09', '906 389 8576', '12 Main Street', 'Dover', '19901', 'ssn', '657680344', 1 FROM generate_series(1, 30) i;
 RESET session_replication_role;
 CREATE POLICY find_narrow ON referral.patient AS RESTRICTIVE FOR SELECT USING (patient_id < 100 OR current_user <> 'find_narrow');
-SELECT is(found(1, ask('Larssen', 'Fyodor', '1962-04-09', '906 389 8576'), 3), '1 probable, 101 probable, 102 probable', 'who sees all has many to choose from');
+SELECT is(graded(1, ask('Larssen', 'Fyodor', '1962-04-09', '906 389 8576', '657680344'), 3), '1 probable, 101 probable, 102 probable', 'who sees all has many to choose from');
 SET SESSION AUTHORIZATION find_narrow;
-SELECT is(found(1, ask('Larssen', 'Fyodor', '1962-04-09', '906 389 8576'), 3), '1 certain', 'who sees one has a certain one, and no empty place is left by others');
+SELECT is(graded(1, ask('Larssen', 'Fyodor', '1962-04-09', '906 389 8576', '657680344'), 3), '1 certain', 'who sees one has a certain one, and no empty place is left by others');
 SELECT is((SELECT count(*) FROM referral.find_duplicates(1)), 0::bigint, 'and no duplicates');
 RESET SESSION AUTHORIZATION;
 SET session_replication_role = replica;
@@ -127,7 +132,7 @@ SET search_path = find_hostile, referral, public, pg_catalog;
 SELECT public.found(1, public.ask('Larssen', 'Fyodor', '1962-04-09')) AS hostile_found \gset
 SELECT pg_catalog.count(*) AS hostile_pairs FROM referral.find_duplicates(1) \gset
 RESET search_path;
-SELECT is(:'hostile_found'::text, '1 certain', 'a hostile search_path does nothing to a lookup');
+SELECT is(:'hostile_found'::text, '1', 'a hostile search_path does nothing to a lookup');
 SELECT is(:'hostile_pairs'::text, '0', 'nor to the batch');
 
 -- ---------- frequent keys ----------
@@ -139,7 +144,7 @@ INSERT INTO referral.patient (org_id, patient_id, family, given, birth_date, ver
 SELECT 4, i, 'Same', 'Person', '1950-05-05', 1 FROM generate_series(1, 1200) i;
 RESET session_replication_role;
 ANALYZE referral.patient;
-SELECT is(found(3, (SELECT demographics FROM referral.patient WHERE org_id = 3 AND patient_id = 1234), 1), '1234 probable', 'a birth date of thousands hides nobody');
+SELECT is(found(3, (SELECT demographics FROM referral.patient WHERE org_id = 3 AND patient_id = 1234), 1), '1234', 'a birth date of thousands hides nobody');
 SELECT is((SELECT count(*) FROM referral.find_matches(4, referral.demographics('Same', 'Person', '1950-05-05'), 1000)), 500::bigint, 'of those whose keys are all too frequent, some are found');
 SELECT is((SELECT count(*) FROM referral.find_duplicates(4)), 0::bigint, 'but not all pairs of them');
 
@@ -185,7 +190,7 @@ ALTER INDEX referral.patient_demographics SET (fastupdate = on);
 SET session_replication_role = replica;
 INSERT INTO referral.patient (org_id, patient_id, family, given, birth_date, version) VALUES (5, 9001, 'Zabriskie', 'Wilhelmina', '1961-02-03', 1);
 RESET session_replication_role;
-SELECT is(found(5, referral.demographics('Zabriskie', 'Wilhelmina', '1961-02-03')), '9001 certain', 'also what waits (fastupdate)');
+SELECT is(found(5, referral.demographics('Zabriskie', 'Wilhelmina', '1961-02-03')), '9001', 'also what waits (fastupdate)');
 DROP INDEX referral.patient_demographics;
 SELECT is(r.code || ' ' || (r.hint <> ''), 'RF012 true', 'without the index') FROM refused('SELECT * FROM referral.find_matches(5, ''{}'')') r;
 SELECT * FROM finish();

@@ -23,35 +23,35 @@ SELECT ok(bool_and(k = ARRAY(SELECT DISTINCT x FROM unnest(k) x ORDER BY 1)), 'k
 FROM public.person, match_keys(d) k;
 SELECT ok(bool_and(match_keys(d) = ARRAY(SELECT key FROM match_keys_explain(d))), 'explained are the same keys') FROM public.person;
 SELECT ok(bool_and(match_keys(d) = match_keys(d::text::demographics)), 'keys depend on the value alone') FROM public.person;
-SELECT ok(bool_and(cardinality(match_keys(d)) BETWEEN 1 AND 64), 'everybody of whom something is known has keys') FROM public.person WHERE d::text NOT LIKE '%1975%';
-SELECT is(cardinality(match_keys((SELECT jsonb_build_object('family', 'Long', 'given', 'Anne', 'birth_date', '1990-02-03',
+SELECT ok(bool_and(cardinality(match_keys(d)) BETWEEN 1 AND 64), 'everybody of whom something is known has keys') FROM public.person;
+SELECT cmp_ok(cardinality(match_keys((SELECT jsonb_build_object('family', 'Long', 'given', 'Anne', 'birth_date', '1990-02-03',
     'identifiers', (SELECT jsonb_agg('id|' || 1000000 + i) FROM generate_series(1, 30) i),
     'phone', (SELECT jsonb_agg((2025550000 + i)::text) FROM generate_series(1, 30) i),
     'alias', (SELECT jsonb_agg('Ali' || chr(96 + i)) FROM generate_series(1, 12) i),
     'previous_family', (SELECT jsonb_agg('Smi' || chr(96 + i)) FROM generate_series(1, 12) i),
-    'address', '12 Main St', 'city', 'Dover', 'postal_code', '12345'))::text::demographics)), 64, 'there are never more than 64');
+    'address', '12 Main St', 'city', 'Dover', 'postal_code', '12345', 'email', 'long@example.org'))::text::demographics)), '<=', 64, 'there are never more than 64');
 
 -- who is found by what, whatever else is wrong
 CREATE FUNCTION public.found_by(a text, b text) RETURNS text LANGUAGE sql STABLE AS 'SELECT shared(a::demographics, b::demographics)';
 SELECT is(found_by('{"birth_date": "1962-04-09"}', '{"birth_date": "1962-09-04"}'), 'birth date', 'day and month exchanged');
 SELECT is(found_by('{"birth_date": "1962-04-09"}', '{"birth_date": "1962-04-10"}'), NULL, 'another day');
 SELECT is(found_by('{"birth_date": "1962-04"}', '{"birth_date": "1962-04"}'), NULL, 'a month of birth alone finds nobody');
-SELECT is(found_by('{"family": "Smith", "given": "John"}', '{"family": "John", "given": "Smyth"}'), 'names by sound', 'names exchanged, by sound');
-SELECT is(found_by('{"family": "Smith", "given": "John"}', '{"family": "Smitten", "given": "Johanna"}'), 'starts of names', 'names by their first letters');
-SELECT is(found_by('{"family": "Smith", "birth_date": "1962-04-09"}', '{"given": "Smyth", "birth_date": "1962-12-24"}'), 'name, birth year', 'a name and the birth year');
-SELECT is(found_by('{"family": "Smith", "birth_date": "1962-04-09"}', '{"family": "Smyth", "birth_date": "1926-09-04"}'), 'name, birthday', 'a name and the birthday');
-SELECT is(found_by('{"identifiers": "ssn|657680344"}', '{"identifiers": "657680344"}'), 'end of identifier; identifier; start of identifier', 'an identifier of whatever type');
+SELECT is(found_by('{"family": "Smith", "given": "John", "phone": "5550100200", "email": "someone@example.org"}', '{"family": "John", "given": "Smyth"}'), 'names by sound', 'names exchanged, by sound');
+SELECT is(found_by('{"family": "Smith", "given": "John", "phone": "5550100200", "email": "someone@example.org"}', '{"family": "Smitten", "given": "Johanna"}'), 'starts of names', 'names by their first letters');
+SELECT is(found_by('{"family": "Smith", "birth_date": "1962-04-09"}', '{"given": "Smyth", "birth_date": "1962-12-24"}'), 'name; name, birth year', 'a name and the birth year, of people of whom little more is known');
+SELECT is(found_by('{"family": "Smith", "birth_date": "1962-04-09"}', '{"family": "Smyth", "birth_date": "1926-09-04"}'), 'name', 'a name alone');
+SELECT is(found_by('{"identifiers": "ssn|657680344"}', '{"identifiers": "657680344"}'), 'end of identifier; start of identifier', 'an identifier of whatever type');
 SELECT is(found_by('{"identifiers": "ssn|657680344"}', '{"identifiers": "ssn|657680345"}'), 'start of identifier', 'its last digit wrong');
 SELECT is(found_by('{"identifiers": "ssn|657680344"}', '{"identifiers": "ssn|757680344"}'), 'end of identifier', 'its first digit wrong');
+SELECT is(found_by('{"identifiers": "mrn|A17"}', '{"identifiers": "A17"}'), 'identifier', 'a short one whole');
 SELECT is(found_by('{"phone": "(906) 389-8576"}', '{"phone": "389-8576"}'), 'end of phone; middle of phone', 'a phone number without area code');
-SELECT is(found_by('{"phone": "906-389-8576"}', '{"phone": "906-389-8575"}'), 'middle of phone', 'its last digit wrong');
-SELECT is(found_by('{"email": "fyodor.larssen@example.org"}', '{"email": "fyodor.larssen@exmaple.org"}'), 'e-mail; start of e-mail', 'an e-mail address, its domain wrong');
-SELECT is(found_by('{"email": "fyodor.larssen@example.org"}', '{"email": "f.larsen@example.org"}'), 'domain of e-mail, first letter', 'its domain right');
+SELECT is(found_by('{"email": "fyodor.larssen@example.org"}', '{"email": "fyodor.larssen@exmaple.org"}'), 'e-mail up to the first letter of its domain; start of e-mail', 'an e-mail address, its domain wrong');
+SELECT is(found_by('{"email": "fyodor.larssen@example.org"}', '{"email": "fyodorlarsen@example.org"}'), 'first letter and domain of e-mail; start of e-mail', 'or its middle wrong');
 SELECT is(found_by('{"address": "52 N Williamson Cir", "city": "Lansing"}', '{"address": "52 Willamson Circle", "city": "East Lansing"}'), 'street number, street', 'a street with and without direction, by sound');
 SELECT is(found_by('{"address": "52 Pine St", "postal_code": "48909"}', '{"address": "52 Pnie St", "postal_code": "48909"}'), 'street number, postal code', 'street misspelled');
-SELECT is(found_by('{"family": "Garcia-Marquez", "given": "Ana"}', '{"family": "Marquez", "given": "Anna"}'), 'names by sound', 'half of a double name');
-SELECT is(found_by('{"family": "Larssen", "previous_family": "Williams", "given": "Ana"}', '{"family": "Williams", "given": "Ana"}'), 'names by sound; starts of names', 'a former name');
-SELECT is(found_by('{"given": "Robert", "alias": "Bob", "family": "Ash"}', '{"given": "Bob", "family": "Ash"}'), 'names by sound; starts of names', 'an alias');
+SELECT is(found_by('{"family": "Garcia-Marquez", "given": "Ana", "phone": "5550100200", "email": "someone@example.org"}', '{"family": "Marquez", "given": "Anna"}'), 'names by sound', 'half of a double name');
+SELECT is(found_by('{"family": "Larssen", "previous_family": "Williams", "given": "Ana", "phone": "5550100200", "email": "someone@example.org"}', '{"family": "Williams", "given": "Ana"}'), 'names by sound; starts of names', 'a former name');
+SELECT is(found_by('{"given": "Robert", "alias": "Bob", "family": "Ash", "phone": "5550100200", "email": "someone@example.org"}', '{"given": "Bob", "family": "Ash"}'), 'names by sound; starts of names', 'an alias');
 SELECT ok(found_by('{"family": "Иванова", "birth_date": "1988-01-02"}', '{"family": "Ивановна", "birth_date": "1988-02-10"}') LIKE '%name, birth year%', 'a name that is not Latin, by its beginning');
 
 -- ---------- operators ----------
@@ -62,7 +62,7 @@ SELECT ok((SELECT bool_and((a.d <-> b.d) = 1 - match_probability(a.d, b.d)) FROM
 SELECT ok((SELECT bool_and((a.d % b.d) = (match_probability(a.d, b.d) >= 0.5 AND match_keys(a.d) && match_keys(b.d)))
            FROM public.person a, public.person b), '%% is a shared key and a probability of half at least');
 SELECT is(NULL::demographics % (SELECT d FROM public.person LIMIT 1), NULL, 'null is of nobody');
-SELECT is(demographics(family => 'Solo') % demographics(family => 'Solo'), false, 'without a shared key nobody is found');
+SELECT is('{"sex": "f", "birth_date": "1990"}'::demographics % '{"sex": "f", "birth_date": "1990"}', false, 'without a shared key nobody is found');
 SELECT is(current_setting('referral.match_threshold'), '0.5', 'the threshold');
 SET referral.match_threshold = 1;
 SELECT is((SELECT count(*) FROM public.person a, public.person b WHERE a.d % b.d AND match_probability(a.d, b.d) < 1), 0::bigint, 'a higher threshold');
