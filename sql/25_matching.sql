@@ -33,7 +33,7 @@ COMMENT ON FUNCTION referral.match_explain(referral.demographics, referral.demog
 'Why two records score what they score: the prior, each field that one of both knows with its level, values, m, u, weight = log2(m / u) and frequency adjustment in bits; household: what is above the cap on what people of one household share; veto: why it cannot be certain; keys: blocking keys in common; total: the grade. weight + frequency_adjustment add up to running_total, whose last is match_score(). No rows when a record is null; errors as match_score().';
 
 CREATE FUNCTION referral.is_match_level(field text, level text) RETURNS boolean
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 RETURN EXISTS (SELECT FROM referral.match_default_levels() d WHERE d.field = $1 AND d.level = $2);
 COMMENT ON FUNCTION referral.is_match_level(text, text) IS
 'Is there such a level of such a field? Null for null.';

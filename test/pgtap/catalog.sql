@@ -9,7 +9,7 @@ CREATE TABLE public.shared_table (name name PRIMARY KEY);
 INSERT INTO public.shared_table VALUES
     ('business_calendar'), ('entity'), ('event_type'), ('heartbeat'), ('journal_column'), ('journal_epoch'), ('journal_key'), ('merge_rule'), ('reason_code'), ('rule_function'), ('rule_set'), ('rule_version'), ('sla_level'), ('sla_policy'), ('stall_threshold'),
     ('workflow'), ('workflow_guard'), ('workflow_step'), ('workflow_transition');
-INSERT INTO public.shared_table VALUES ('match_fit'), ('match_fit_round');
+INSERT INTO public.shared_table VALUES ('match_fit'), ('match_fit_round'), ('match_frequency'), ('match_level'), ('match_model'), ('match_nickname'), ('match_placeholder');
 
 -- Exceptions, each with its reason.
 CREATE TABLE public.exception (rule text, object text, reason text NOT NULL, PRIMARY KEY (rule, object));

@@ -271,7 +271,7 @@ DECLARE
 BEGIN
     FOR t IN SELECT tgrelid FROM pg_trigger WHERE tgfoid = 'referral.rule_row_guard()'::regprocedure LOOP
         RETURN QUERY EXECUTE format($q$
-            SELECT '%s ' || (to_jsonb(r) - '{rule_version_id,workflow_id,transition_id,guard_id,step_id,reason_code_id,business_calendar_id,sla_policy_id,sla_level_id,stall_threshold_id,merge_rule_id}'::text[])::text
+            SELECT '%s ' || (to_jsonb(r) - '{rule_version_id,workflow_id,transition_id,guard_id,step_id,reason_code_id,business_calendar_id,sla_policy_id,sla_level_id,stall_threshold_id,merge_rule_id,match_level_id,match_nickname_id,match_placeholder_id,match_fit_round_id}'::text[])::text
                    || coalesce((SELECT ' of ' || t.transition || ' ' || t.from_step || ' ' || t.to_step
                        FROM referral.workflow_transition t
                                 WHERE t.transition_id = (to_jsonb(r) ->> 'transition_id')::bigint), '')

@@ -485,7 +485,7 @@ INSERT INTO public.expected
 SELECT t, p, CASE p WHEN 'SELECT' THEN 'admin coordinator clinician scheduler authorizer approver rule_author rule_approver auditor analyst integration application'
                     ELSE 'rule_author' END
 FROM unnest(ARRAY['workflow', 'workflow_step', 'workflow_transition', 'workflow_guard', 'reason_code', 'stall_threshold', 'business_calendar',
-                  'sla_policy', 'sla_level', 'merge_rule']) t,
+                  'sla_policy', 'sla_level', 'merge_rule', 'match_model', 'match_level', 'match_nickname', 'match_placeholder']) t,
      unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) p;
 INSERT INTO public.expected
 SELECT v, 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor analyst integration'
@@ -615,6 +615,12 @@ INSERT INTO public.expected_function VALUES
     ('merge_patient', 'referral_admin referral_coordinator referral_integration'), ('unmerge_patient', 'referral_admin referral_coordinator referral_integration'),
     ('reattribute', 'referral_admin referral_coordinator referral_integration'),
     ('match_cluster', 'referral_admin referral_approver referral_auditor referral_authorizer referral_clinician referral_coordinator referral_integration referral_scheduler');
+-- comparing people, and finding them among the patients that the caller sees
+INSERT INTO public.expected_function
+SELECT f, 'PUBLIC' FROM unnest(ARRAY['damerau_levenshtein', 'demographics_consistent', 'demographics_distance', 'demographics_extract_query',
+    'demographics_extract_value', 'demographics_match', 'demographics_match_joinsel', 'demographics_match_sel', 'demographics_triconsistent',
+    'double_metaphone_keys', 'find_duplicates', 'find_matches', 'is_match_level', 'jaro_winkler', 'match_default_levels', 'match_explain',
+    'match_grade', 'match_keys', 'match_keys_explain', 'match_levels', 'match_probability', 'match_score', 'match_term_hash']) f;
 INSERT INTO public.expected_function VALUES
     ('fit_match_model', 'referral_rule_author'), ('compare_match_models', 'referral_admin referral_rule_approver referral_rule_author'),
     ('match_model_differences', 'referral_admin referral_rule_approver referral_rule_author');
