@@ -14,6 +14,8 @@
  */
 #include "postgres.h"
 
+#include "port/pg_bitutils.h"
+
 #include "matching_compare.h"
 #include "matching_string.h"
 
@@ -85,6 +87,31 @@ best_likeness(const Demographics *a, DemographicsKind akind, const Demographics 
 	return best;
 }
 
+static inline bool
+means_nothing(const MatchDictionary *dictionary, DemographicsKind kind, const char *text,
+			  int length, uint32 letters)
+{
+	return match_filter_has(&dictionary->placeholders, match_filter_bit(letters, length, kind)) &&
+		matching_is_placeholder(dictionary, kind, text, length);
+}
+
+/* Is the distance of two texts no more than max (1 or 2)?  Each edit takes a letter away, or adds one, or both. */
+static inline bool
+within_edits(const char *a, int alength, uint32 aletters,
+			 const char *b, int blength, uint32 bletters, int max)
+{
+	return pg_popcount32(aletters ^ bletters) <= 2 * max && abs(alength - blength) <= 4 * max &&
+		string_damerau_levenshtein(a, alength, b, blength, max) <= max;
+}
+
+static inline bool
+items_within_edits(const Demographics *a, const DemographicsItem *x,
+				   const Demographics *b, const DemographicsItem *y, int max)
+{
+	return within_edits(demographics_text(a, x), x->length, x->letters,
+						demographics_text(b, y), y->length, y->letters, max);
+}
+
 /* The item of a single-valued kind, unless it is unknown or means nothing. */
 static const DemographicsItem *
 known(const MatchDictionary *dictionary, const Demographics *d, DemographicsKind kind)
@@ -92,8 +119,8 @@ known(const MatchDictionary *dictionary, const Demographics *d, DemographicsKind
 	const DemographicsItem *item = demographics_items(d, kind);
 
 	if (demographics_count(d, kind) == 0 ||
-		matching_is_placeholder(dictionary, kind, demographics_text(d, item), item->length,
-								item->letters))
+		means_nothing(dictionary, kind == DEMO_MIDDLE ? DEMO_GIVEN : kind, demographics_text(d, item),
+					  item->length, item->letters))
 		return NULL;
 	return item;
 }
@@ -509,7 +536,7 @@ identifiers_of(const MatchDictionary *dictionary, const Demographics *d, bool na
 		int			length = items[i].length - (value - text);
 
 		if (is_national(text, type_length) != national || is_filler(value, length) ||
-			matching_is_placeholder(dictionary, DEMO_IDENTIFIER, value, length, items[i].letters))
+			means_nothing(dictionary, DEMO_IDENTIFIER, value, length, items[i].letters))
 			continue;
 		result[found++] = (Identifier) { items + i, text, type_length, value, length };
 	}
@@ -527,7 +554,8 @@ identifier_level(const Identifier *x, const Identifier *y)
 	if (shorter >= 4 && x->length != y->length &&
 		memcmp(x->value + x->length - shorter, y->value + y->length - shorter, shorter) == 0)
 		return IDENTIFIER_CLOSE;
-	if (shorter >= 5 && string_damerau_levenshtein(x->value, x->length, y->value, y->length, 1) <= 1)
+	if (shorter >= 5 && within_edits(x->value, x->length, x->item->letters,
+									 y->value, y->length, y->item->letters, 1))
 		return IDENTIFIER_CLOSE;
 	return IDENTIFIER_DIFFERENT;
 }
@@ -589,7 +617,7 @@ compare_phone(const MatchDictionary *dictionary, const Demographics *a, const De
 		const char *atext = demographics_text(a, x + i);
 
 		if (is_filler(atext, x[i].length) ||
-			matching_is_placeholder(dictionary, DEMO_PHONE, atext, x[i].length, x[i].letters))
+			means_nothing(dictionary, DEMO_PHONE, atext, x[i].length, x[i].letters))
 			continue;
 		for (int j = 0; j < demographics_count(b, DEMO_PHONE); j++)
 		{
@@ -598,14 +626,14 @@ compare_phone(const MatchDictionary *dictionary, const Demographics *a, const De
 			int			level;
 
 			if (is_filler(btext, y[j].length) ||
-				matching_is_placeholder(dictionary, DEMO_PHONE, btext, y[j].length, y[j].letters))
+				means_nothing(dictionary, DEMO_PHONE, btext, y[j].length, y[j].letters))
 				continue;
 			if (same_text(a, x + i, b, y + j))
 				level = PHONE_SAME;
 			else if (shorter >= PHONE_LOCAL_LENGTH &&
 					 (memcmp(atext + x[i].length - PHONE_LOCAL_LENGTH,
 							 btext + y[j].length - PHONE_LOCAL_LENGTH, PHONE_LOCAL_LENGTH) == 0 ||
-					  string_damerau_levenshtein(atext, x[i].length, btext, y[j].length, 1) <= 1))
+					  items_within_edits(a, x + i, b, y + j, 1)))
 				level = PHONE_CLOSE;
 			else
 				level = PHONE_DIFFERENT;
@@ -630,7 +658,7 @@ compare_email(const MatchDictionary *dictionary, const Demographics *a, const De
 	{
 		const char *atext = demographics_text(a, x + i);
 
-		if (matching_is_placeholder(dictionary, DEMO_EMAIL, atext, x[i].length, x[i].letters))
+		if (means_nothing(dictionary, DEMO_EMAIL, atext, x[i].length, x[i].letters))
 			continue;
 		for (int j = 0; j < demographics_count(b, DEMO_EMAIL); j++)
 		{
@@ -639,12 +667,12 @@ compare_email(const MatchDictionary *dictionary, const Demographics *a, const De
 			int			local = at == NULL ? x[i].length : at - atext + 1;
 			int			level;
 
-			if (matching_is_placeholder(dictionary, DEMO_EMAIL, btext, y[j].length, y[j].letters))
+			if (means_nothing(dictionary, DEMO_EMAIL, btext, y[j].length, y[j].letters))
 				continue;
 			if (same_text(a, x + i, b, y + j))
 				level = EMAIL_SAME;
 			else if ((local <= y[j].length && memcmp(atext, btext, local) == 0) ||
-					 string_damerau_levenshtein(atext, x[i].length, btext, y[j].length, 2) <= 2)
+					 items_within_edits(a, x + i, b, y + j, 2))
 				level = EMAIL_CLOSE;
 			else
 				level = EMAIL_DIFFERENT;
@@ -686,8 +714,7 @@ address_level(const Demographics *a, const DemographicsItem *street_a,
 		return ADDRESS_DIFFERENT;
 	if (!numbered ||
 		(Max(number_a->length, number_b->length) > 1 &&
-		 string_damerau_levenshtein(demographics_text(a, number_a), number_a->length,
-									demographics_text(b, number_b), number_b->length, 1) <= 1))
+		 items_within_edits(a, number_a, b, number_b, 1)))
 		return ADDRESS_CLOSE;
 	return ADDRESS_STREET;
 }
@@ -728,8 +755,7 @@ compare_locality(const MatchDictionary *dictionary, const Demographics *a, const
 		level = LOCALITY_DIFFERENT;
 		if (same_text(a, postal_a, b, postal_b))
 			level = LOCALITY_SAME;
-		else if (string_damerau_levenshtein(demographics_text(a, postal_a), postal_a->length,
-											demographics_text(b, postal_b), postal_b->length, 1) <= 1)
+		else if (items_within_edits(a, postal_a, b, postal_b, 1))
 			level = LOCALITY_CLOSE;
 	}
 	if (level != LOCALITY_SAME && level != LOCALITY_CLOSE && city_a && city_b)

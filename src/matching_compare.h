@@ -183,8 +183,50 @@ typedef struct MatchComparison
 	int			vetoes;
 } MatchComparison;
 
+/*
+ * Nearly every look-up in a dictionary is in vain, so those that every
+ * comparison makes have a filter of bits before them, by letters and length.
+ */
+#define MATCH_FILTER_SHIFT	18	/* leaves 14 bits */
+
+typedef struct MatchFilter
+{
+	uint64		words[(1 << (32 - MATCH_FILTER_SHIFT)) / 64];
+} MatchFilter;
+
+static inline uint32
+match_filter_bit(uint32 letters, int length, int kind)
+{
+	return ((letters + (uint32) (length * 37 + kind) * 0x85ebca6b) * 0x9e3779b1) >> MATCH_FILTER_SHIFT;
+}
+
+static inline bool
+match_filter_has(const MatchFilter *filter, uint32 bit)
+{
+	return (filter->words[bit / 64] >> (bit % 64)) & 1;
+}
+
 /* What the model knows of names and of values that mean nothing. */
-typedef struct MatchDictionary MatchDictionary;
+typedef struct MatchDictionary
+{
+	MatchFilter nicknames;
+	MatchFilter placeholders;	/* the kind of item is the kind of the bit */
+	uint64		births;			/* bits that dates which mean nothing have, by match_birth_bit() */
+	bool		first_january;	/* does of a first of January the year alone mean something? */
+	struct MatchTables *tables; /* the rest is matching_dictionary.c's */
+} MatchDictionary;
+
+static inline int
+match_birth_date(const Demographics *d)
+{
+	return d->birth_year * 10000 + d->birth_month * 100 + d->birth_day;
+}
+
+static inline uint64
+match_birth_bit(int date)
+{
+	return UINT64CONST(1) << (((uint32) date * 0x9e3779b1) >> 26);
+}
 
 extern void matching_compare(const MatchDictionary *dictionary, const Demographics *a,
 							 const Demographics *b, MatchComparison *result);
@@ -202,7 +244,7 @@ extern bool matching_is_nickname(const MatchDictionary *dictionary,
 								 const Demographics *a, const DemographicsItem *x,
 								 const Demographics *b, const DemographicsItem *y);
 extern bool matching_is_placeholder(const MatchDictionary *dictionary, DemographicsKind kind,
-									const char *text, int length, uint32 letters);
+									const char *text, int length);
 extern BirthMeaning matching_birth_meaning(const MatchDictionary *dictionary, const Demographics *d);
 
 #endif							/* REFERRAL_MATCHING_COMPARE_H */

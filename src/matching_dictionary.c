@@ -4,10 +4,6 @@
  *		What is known of names and of values that mean nothing: nicknames,
  *		placeholders, and how common a name is.
  *
- * Nearly every look-up is in vain, so those that every comparison makes have a
- * filter of bits before them: nothing is hashed for a value whose letters and
- * length no entry has.
- *
  * IDENTIFICATION
  *		src/matching_dictionary.c
  *
@@ -25,14 +21,8 @@
 #include "matching_model.h"
 #include "matching_string.h"
 
-#define FILTER_BITS		8192	/* a power of 2 */
 #define MAX_GROUPS		8		/* formal names that one nickname may stand for */
 #define MAX_TERMS		50000	/* names whose frequency is kept, the most common ones */
-
-typedef struct Filter
-{
-	uint64		words[FILTER_BITS / 64];
-} Filter;
 
 /* Hashes of texts, each with a value; filled once. */
 typedef struct TextTable
@@ -50,18 +40,15 @@ typedef struct Groups
 	uint32		group[MAX_GROUPS];
 } Groups;
 
-struct MatchDictionary
+struct MatchTables
 {
-	Filter		nickname_filter;
-	Filter		placeholder_filter;
 	TextTable	nicknames;		/* names; the value is the index of their groups */
 	Groups	   *groups;
 	TextTable	placeholders;	/* kinds with texts */
 	TextTable	terms[2];		/* given and family names; the value is the share of people who have it */
 	float		rare_share;		/* of a name that is in none of them; 0: nothing counted yet */
-	int		   *births;			/* dates that mean nothing, as numbers yyyymmdd */
+	int		   *births;			/* dates that mean nothing, as match_birth_date() */
 	int			nbirths;
-	bool		first_january;	/* is the first of January a placeholder in every year? */
 };
 
 static inline uint64
@@ -119,22 +106,8 @@ table_add(TextTable *table, uint64 hash, bool *found)
 	return &table->values[place];
 }
 
-/* ---------- Filters ---------- */
-
-static inline uint32
-filter_bit(uint32 letters, int length, int kind)
-{
-	return (murmurhash32(letters) + length * 131 + kind * 1021) & (FILTER_BITS - 1);
-}
-
-static inline bool
-filter_has(const Filter *filter, uint32 bit)
-{
-	return (filter->words[bit / 64] >> (bit % 64)) & 1;
-}
-
 static inline void
-filter_add(Filter *filter, uint32 bit)
+filter_add(MatchFilter *filter, uint32 bit)
 {
 	filter->words[bit / 64] |= UINT64CONST(1) << (bit % 64);
 }
@@ -163,19 +136,20 @@ static void
 add_nickname(MatchDictionary *dictionary, const char *text, int length, uint32 group)
 {
 	char		name[DEMO_MAX_LENGTH];
+	struct MatchTables *tables = dictionary->tables;
 	Groups	   *groups;
 	float	   *index;
 	bool		found;
 
 	length = plain(text, length, name);
-	index = table_add(&dictionary->nicknames, text_hash(name, length, 0), &found);
+	index = table_add(&tables->nicknames, text_hash(name, length, 0), &found);
 	if (!found)
-		*index = dictionary->nicknames.used - 1;
-	groups = &dictionary->groups[(int) *index];
+		*index = tables->nicknames.used - 1;
+	groups = &tables->groups[(int) *index];
 	if (groups->n < MAX_GROUPS)
 		groups->group[groups->n++] = group;
-	filter_add(&dictionary->nickname_filter,
-			   filter_bit(string_letters(name, length), length, 0));
+	filter_add(&dictionary->nicknames,
+			   match_filter_bit(string_letters(name, length), length, 0));
 }
 
 static int
@@ -192,6 +166,7 @@ nicknames_of(uint64 row, Datum **nicknames)
 static void
 load_nicknames(RuleCache *cache, MatchDictionary *dictionary)
 {
+	struct MatchTables *tables = dictionary->tables;
 	Datum	   *nicknames;
 	uint64		names = 0;
 
@@ -201,8 +176,8 @@ load_nicknames(RuleCache *cache, MatchDictionary *dictionary)
 				  BOOLOID, BoolGetDatum(true));
 	for (uint64 row = 0; row < SPI_processed; row++)
 		names += 1 + nicknames_of(row, &nicknames);
-	table_create(&dictionary->nicknames, cache->context, names);
-	dictionary->groups = MemoryContextAllocZero(cache->context, sizeof(Groups) * Max(names, 1));
+	table_create(&tables->nicknames, cache->context, names);
+	tables->groups = MemoryContextAllocZero(cache->context, sizeof(Groups) * Max(names, 1));
 	for (uint64 row = 0; row < SPI_processed; row++)
 	{
 		bool		isnull;
@@ -234,19 +209,21 @@ add_placeholder(MatchDictionary *dictionary, DemographicsKind kind, const char *
 {
 	bool		found;
 
-	(void) table_add(&dictionary->placeholders, text_hash(text, length, kind + 1), &found);
-	filter_add(&dictionary->placeholder_filter,
-			   filter_bit(string_letters(text, length), length, kind + 1));
+	(void) table_add(&dictionary->tables->placeholders, text_hash(text, length, kind + 1), &found);
+	filter_add(&dictionary->placeholders,
+			   match_filter_bit(string_letters(text, length), length, kind));
 }
 
 static void
 load_placeholders(RuleCache *cache, MatchDictionary *dictionary)
 {
+	struct MatchTables *tables = dictionary->tables;
+
 	security_read("SELECT p.kind, p.value FROM referral.match_placeholder p"
 				  " JOIN referral.rule_version v USING (rule_version_id) WHERE v.status = 'active' AND $1",
 				  BOOLOID, BoolGetDatum(true));
-	table_create(&dictionary->placeholders, cache->context, SPI_processed);
-	dictionary->births = MemoryContextAlloc(cache->context, sizeof(int) * (SPI_processed + 1));
+	table_create(&tables->placeholders, cache->context, SPI_processed);
+	tables->births = MemoryContextAlloc(cache->context, sizeof(int) * (SPI_processed + 1));
 	for (uint64 row = 0; row < SPI_processed; row++)
 	{
 		char	   *kind = rule_read_string(cache, row, 1);
@@ -260,7 +237,8 @@ load_placeholders(RuleCache *cache, MatchDictionary *dictionary)
 			else
 			{
 				text[plain(value, strlen(value), text)] = '\0';
-				dictionary->births[dictionary->nbirths++] = atoi(text);
+				tables->births[tables->nbirths] = atoi(text);
+				dictionary->births |= match_birth_bit(tables->births[tables->nbirths++]);
 			}
 		}
 		for (int k = 0; k < lengthof(placeholder_kinds); k++)
@@ -283,6 +261,7 @@ static const char *const term_kinds[] = {"given", "family"};
 static void
 load_terms(RuleCache *cache, MatchDictionary *dictionary)
 {
+	struct MatchTables *tables = dictionary->tables;
 	double		people;
 	bool		isnull;
 
@@ -294,17 +273,17 @@ load_terms(RuleCache *cache, MatchDictionary *dictionary)
 	if (people < MATCH_FREQUENCY_PEOPLE)
 		return;
 	/* what was counted once or twice is not in the table */
-	dictionary->rare_share = MATCH_RARE_COUNT / people;
+	tables->rare_share = MATCH_RARE_COUNT / people;
 	for (int k = 0; k < lengthof(term_kinds); k++)
 	{
 		security_read("SELECT f.term_hash, f.n::float8 FROM referral.match_frequency f WHERE f.kind = $1"
 					  " ORDER BY f.n DESC, f.term_hash LIMIT " CppAsString2(MAX_TERMS),
 					  TEXTOID, CStringGetTextDatum(term_kinds[k]));
-		table_create(&dictionary->terms[k], cache->context, SPI_processed);
+		table_create(&tables->terms[k], cache->context, SPI_processed);
 		for (uint64 row = 0; row < SPI_processed; row++)
 		{
 			bool		found;
-			float	   *share = table_add(&dictionary->terms[k], (uint64) rule_read_int64(row, 1), &found);
+			float	   *share = table_add(&tables->terms[k], (uint64) rule_read_int64(row, 1), &found);
 
 			*share = DatumGetFloat8(rule_read_datum(row, 2, &isnull)) / people;
 		}
@@ -317,6 +296,7 @@ matching_dictionary_load(RuleCache *cache)
 	MatchDictionary *dictionary = MemoryContextAllocZero(cache->context, sizeof(MatchDictionary));
 	OwnerScope	scope;
 
+	dictionary->tables = MemoryContextAllocZero(cache->context, sizeof(struct MatchTables));
 	security_begin_read(&scope, cache->owner);
 	load_nicknames(cache, dictionary);
 	load_placeholders(cache, dictionary);
@@ -330,12 +310,11 @@ matching_dictionary_load(RuleCache *cache)
 static const Groups *
 groups_of(const MatchDictionary *dictionary, const Demographics *d, const DemographicsItem *item)
 {
-	const float *index;
+	const struct MatchTables *tables = dictionary->tables;
+	const float *index = table_find(&tables->nicknames,
+									text_hash(demographics_text(d, item), item->length, 0));
 
-	if (!filter_has(&dictionary->nickname_filter, filter_bit(item->letters, item->length, 0)))
-		return NULL;
-	index = table_find(&dictionary->nicknames, text_hash(demographics_text(d, item), item->length, 0));
-	return index ? &dictionary->groups[(int) *index] : NULL;
+	return index ? &tables->groups[(int) *index] : NULL;
 }
 
 /* May both names stand for one formal name? */
@@ -343,9 +322,14 @@ bool
 matching_is_nickname(const MatchDictionary *dictionary, const Demographics *a, const DemographicsItem *x,
 					 const Demographics *b, const DemographicsItem *y)
 {
-	const Groups *of_x = groups_of(dictionary, a, x);
-	const Groups *of_y = of_x ? groups_of(dictionary, b, y) : NULL;
+	const Groups *of_x;
+	const Groups *of_y;
 
+	if (!match_filter_has(&dictionary->nicknames, match_filter_bit(x->letters, x->length, 0)) ||
+		!match_filter_has(&dictionary->nicknames, match_filter_bit(y->letters, y->length, 0)))
+		return false;
+	of_x = groups_of(dictionary, a, x);
+	of_y = of_x ? groups_of(dictionary, b, y) : NULL;
 	if (!of_y)
 		return false;
 	for (int i = 0; i < of_x->n; i++)
@@ -355,25 +339,23 @@ matching_is_nickname(const MatchDictionary *dictionary, const Demographics *a, c
 	return false;
 }
 
+/* Of a text that the filter lets pass. */
 bool
 matching_is_placeholder(const MatchDictionary *dictionary, DemographicsKind kind,
-						const char *text, int length, uint32 letters)
+						const char *text, int length)
 {
-	if (kind == DEMO_MIDDLE)
-		kind = DEMO_GIVEN;
-	if (!filter_has(&dictionary->placeholder_filter, filter_bit(letters, length, kind + 1)))
-		return false;
-	return table_find(&dictionary->placeholders, text_hash(text, length, kind + 1)) != NULL;
+	return table_find(&dictionary->tables->placeholders, text_hash(text, length, kind + 1)) != NULL;
 }
 
 BirthMeaning
 matching_birth_meaning(const MatchDictionary *dictionary, const Demographics *d)
 {
-	int			date = d->birth_year * 10000 + d->birth_month * 100 + d->birth_day;
+	int			date = match_birth_date(d);
 
-	for (int i = 0; i < dictionary->nbirths; i++)
-		if (dictionary->births[i] == date)
-			return BIRTH_MEANS_NOTHING;
+	if (dictionary->births & match_birth_bit(date))
+		for (int i = 0; i < dictionary->tables->nbirths; i++)
+			if (dictionary->tables->births[i] == date)
+				return BIRTH_MEANS_NOTHING;
 	if (dictionary->first_january && d->birth_month == 1 && d->birth_day == 1)
 		return BIRTH_MEANS_YEAR;
 	return BIRTH_MEANS_DATE;
@@ -383,12 +365,13 @@ matching_birth_meaning(const MatchDictionary *dictionary, const Demographics *d)
 double
 matching_name_share(const MatchDictionary *dictionary, bool family, const char *text, int length)
 {
+	const struct MatchTables *tables = dictionary->tables;
 	const float *share;
 
-	if (dictionary->rare_share == 0)
+	if (tables->rare_share == 0)
 		return 0;
-	share = table_find(&dictionary->terms[family], text_hash(text, length, 0));
-	return share ? *share : dictionary->rare_share;
+	share = table_find(&tables->terms[family], text_hash(text, length, 0));
+	return share ? *share : tables->rare_share;
 }
 
 /* What match_frequency counts a name by. */

@@ -23,40 +23,40 @@
 const MatchFieldName matching_fields[MATCH_FIELDS] = {
 	{"given", 9, {UNKNOWN,
 		{"exact", 0.68, 0.004},
-		{"nickname", 0.035, 0.00075},
-		{"part", 0.02, 0.0043},
-		{"initial", 0.02, 0.011},
-		{"close", 0.09, 0.0031},
+		{"nickname", 0.035, 0.00115},
+		{"part", 0.02, 0.00429},
+		{"initial", 0.02, 0.00824},
+		{"close", 0.09, 0.00323},
 		{"similar", 0.02, 0.0025},
-		{"swapped", 0.045, 0.00034},
-		{"different", 0.095, 0.95}
+		{"swapped", 0.045, 0.000393},
+		{"different", 0.0524, 0.95}
 	}},
 	{"family", 8, {UNKNOWN,
-		{"exact", 0.66, 0.0047},
-		{"previous", 0.03, 0.0005},
-		{"part", 0.03, 0.009},
-		{"close", 0.12, 0.0016},
-		{"similar", 0.02, 0.0032},
-		{"swapped", 0.04, 0.0002},
-		{"different", 0.14, 0.95}
+		{"exact", 0.66, 0.00434},
+		{"previous", 0.03, 0.000499},
+		{"part", 0.03, 0.0099},
+		{"close", 0.12, 0.00118},
+		{"similar", 0.02, 0.00127},
+		{"swapped", 0.04, 0.000167},
+		{"different", 0.0999, 0.95}
 	}},
 	{"middle", 5, {UNKNOWN,
-		{"exact", 0.6, 0.0052},
+		{"exact", 0.6, 0.00672},
 		{"initial", 0.22, 0.08},
-		{"similar", 0.05, 0.0091},
-		{"different", 0.14, 0.95}
+		{"similar", 0.05, 0.0144},
+		{"different", 0.116, 0.95}
 	}},
 	{"suffix", 3, {UNKNOWN,
-		{"same", 0.95, 0.5},
-		{"different", 0.02, 0.5}
+		{"same", 0.95, 0.499},
+		{"different", 0.02, 0.499}
 	}},
 	{"birth_date", 8, {UNKNOWN,
-		{"exact", 0.78, 0.00018},
-		{"swapped", 0.02, 0.00016},
-		{"digit", 0.06, 0.0012},
-		{"near", 0.02, 0.00068},
-		{"two_parts", 0.015, 0.007},
-		{"year", 0.02, 0.015},
+		{"exact", 0.78, 0.000222},
+		{"swapped", 0.02, 0.000223},
+		{"digit", 0.06, 0.00052},
+		{"near", 0.02, 0.000173},
+		{"two_parts", 0.015, 0.0134},
+		{"year", 0.02, 0.0182},
 		{"different", 0.11, 0.95}
 	}},
 	{"birth_order", 4, {UNKNOWN,
@@ -66,45 +66,45 @@ const MatchFieldName matching_fields[MATCH_FIELDS] = {
 	}},
 	{"sex", 3, {UNKNOWN,
 		{"same", 0.98, 0.5},
-		{"different", 0.02, 0.5}
+		{"different", 0.02, 0.499}
 	}},
 	{"identifier", 5, {UNKNOWN,
-		{"same", 0.8, 0.00018},
-		{"mixed", 0.02, 0.001},
-		{"close", 0.08, 0.00022},
-		{"different", 0.15, 0.95}
+		{"same", 0.8, 1.66e-05},
+		{"mixed", 0.02, 0.00101},
+		{"close", 0.08, 0.000203},
+		{"different", 0.175, 0.95}
 	}},
 	{"record_number", 5, {UNKNOWN,
-		{"same", 0.5, 0.025},
-		{"mixed", 0.05, 0.0002},
-		{"close", 0.05, 0.005},
-		{"different", 0.28, 0.97}
+		{"same", 0.5, 0.0156},
+		{"mixed", 0.05, 0.000199},
+		{"close", 0.05, 0.00501},
+		{"different", 0.28, 0.849}
 	}},
 	{"phone", 4, {UNKNOWN,
-		{"same", 0.75, 0.00027},
-		{"close", 0.08, 0.00093},
-		{"different", 0.073, 0.95}
+		{"same", 0.75, 0.000118},
+		{"close", 0.08, 0.000415},
+		{"different", 0.0958, 0.95}
 	}},
 	{"email", 4, {UNKNOWN,
-		{"same", 0.62, 2.1e-05},
-		{"close", 0.15, 3.7e-05},
-		{"different", 0.26, 0.95}
+		{"same", 0.62, 1.95e-05},
+		{"close", 0.15, 1.29e-05},
+		{"different", 0.255, 0.95}
 	}},
 	{"address", 5, {UNKNOWN,
-		{"same", 0.5, 0.0007},
-		{"close", 0.25, 0.00047},
-		{"street", 0.06, 0.00099},
+		{"same", 0.5, 0.000573},
+		{"close", 0.25, 0.000309},
+		{"street", 0.06, 0.000991},
 		{"different", 0.13, 0.95}
 	}},
 	{"locality", 4, {UNKNOWN,
-		{"same", 0.7, 0.013},
-		{"close", 0.2, 0.0082},
-		{"different", 0.11, 0.95}
+		{"same", 0.7, 0.00926},
+		{"close", 0.2, 0.00591},
+		{"different", 0.153, 0.95}
 	}},
 	{"mother", 4, {UNKNOWN,
-		{"same", 0.8, 0.005},
+		{"same", 0.8, 0.00497},
 		{"similar", 0.08, 0.01},
-		{"different", 0.097, 0.95}
+		{"different", 0.0971, 0.95}
 	}},
 };
 

@@ -280,7 +280,7 @@ ask(int64 org_id, bool merges, Found *found, Found *visible)
 /* A chain of merges is followed so far; there should be none. */
 #define MAX_MERGES	100
 
-/* Of those found, whom the caller may see; each once, whoever was merged as the one that is left. */
+/* Of those found, whom the caller may see; each once, merged ones as the one that is left. */
 static void
 keep_visible(int64 org_id, bool merges, Found *found)
 {

@@ -8,9 +8,9 @@
  * chosen so that a person is found by what is right, whatever else is wrong:
  * the birth date with day and month in either order, either half of an
  * identifier, names by sound and by their first letters in either order, each
- * name with a part of the birth date or of the address, parts of the address
- * with each other.  A key that very many people have costs a lookup nothing: it
- * reads the rarest keys of a person first and stops in time (matching_find.c).
+ * name with the city, the street with its number or the city.  Each key costs
+ * its place in the index, three times what a comparison costs, so there are few
+ * of them; and a few more of people of whom little is known.
  *
  * The hash is the same on every machine and depends on nothing but the value.
  * Whoever changes a key makes indexes wrong: that needs a new opclass.
@@ -316,16 +316,21 @@ address_parts(const Demographics *d, Parts *parts)
 static void
 split(const Demographics *d, Parts *parts)
 {
+	static const DemographicsKind family_kinds[] = {
+		DEMO_FAMILY, DEMO_FAMILY_PART, DEMO_PREVIOUS, DEMO_PREVIOUS_PART
+	};
+	static const DemographicsKind given_kinds[] = {DEMO_GIVEN, DEMO_GIVEN_PART, DEMO_ALIAS};
+	int			n = 0;
+
 	memset(parts, 0, offsetof(Parts, names));
 	birth_parts(d, parts);
-	parts->nfamilies = add_names(parts, 0, MAX_FAMILIES, d, DEMO_FAMILY);
-	parts->nfamilies = add_names(parts, parts->nfamilies, MAX_FAMILIES, d, DEMO_FAMILY_PART);
-	parts->nfamilies = add_names(parts, parts->nfamilies, MAX_FAMILIES, d, DEMO_PREVIOUS);
-	parts->nfamilies = add_names(parts, parts->nfamilies, MAX_FAMILIES, d, DEMO_PREVIOUS_PART);
-	parts->ngivens = add_names(parts, parts->nfamilies, parts->nfamilies + MAX_GIVENS, d, DEMO_GIVEN);
-	parts->ngivens = add_names(parts, parts->ngivens, parts->nfamilies + MAX_GIVENS, d, DEMO_GIVEN_PART);
-	parts->ngivens = add_names(parts, parts->ngivens, parts->nfamilies + MAX_GIVENS, d, DEMO_ALIAS);
-	parts->ngivens -= parts->nfamilies;
+	for (int i = 0; i < lengthof(family_kinds); i++)
+		n = add_names(parts, n, MAX_FAMILIES, d, family_kinds[i]);
+	parts->nfamilies = n;
+	n = parts->nfamilies;
+	for (int i = 0; i < lengthof(given_kinds); i++)
+		n = add_names(parts, n, parts->nfamilies + MAX_GIVENS, d, given_kinds[i]);
+	parts->ngivens = n - parts->nfamilies;
 	address_parts(d, parts);
 }
 
@@ -397,7 +402,7 @@ email_start(const char *text, int length)
 	return part_of(letters, n);
 }
 
-/* The start; the domain without its ending, and the part before it, each with a letter of the other. */
+/* The start; the domain without its ending, and what is before it, with a letter of the other. */
 static void
 put_emails(KeySet *set, const Demographics *d)
 {
@@ -482,6 +487,20 @@ put_names_and_addresses(KeySet *set, const Parts *parts)
 	}
 }
 
+/*
+ * Is little known?  Then more of it is a key: that costs little, and what is
+ * known may all be a bit wrong.
+ */
+static bool
+is_sparse(const Demographics *d)
+{
+	bool		address = demographics_count(d, DEMO_STREET_NUMBER) > 0 &&
+		demographics_count(d, DEMO_STREET) > 0;
+
+	return (demographics_count(d, DEMO_IDENTIFIER) > 0) + (demographics_count(d, DEMO_PHONE) > 0) +
+		(demographics_count(d, DEMO_EMAIL) > 0) + address < 2;
+}
+
 /* In order of use, because there is room for MATCHING_MAX_KEYS. */
 static void
 make_keys(KeySet *set, const Demographics *d)
@@ -491,8 +510,7 @@ make_keys(KeySet *set, const Demographics *d)
 	split(d, &parts);
 	if (parts.birth_date)
 		put_key(set, KEY_BIRTH_DATE, parts.birth_date, 0, 0);
-	set->sparse = (demographics_count(d, DEMO_IDENTIFIER) > 0) + (demographics_count(d, DEMO_PHONE) > 0) +
-		(demographics_count(d, DEMO_EMAIL) > 0) + (parts.nnumbers > 0 && parts.nstreets > 0) < 2;
+	set->sparse = is_sparse(d);
 	put_phones(set, d);
 	put_emails(set, d);
 	put_addresses(set, &parts);

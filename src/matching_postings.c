@@ -46,7 +46,7 @@ typedef struct Postings
 	int32		key;
 	int			n;				/* read */
 	int			room;
-	double		total;			/* as far as is known; more than there is room for: not all were read */
+	double		total;			/* as far as is known: if frequent, not all are read */
 	ItemPointerData *tids;
 } Postings;
 
@@ -63,7 +63,8 @@ usable_column(Relation index, AttrNumber attnum)
 		return 0;
 	/* as the planner does: rows of older snapshots may be missing */
 	if (form->indcheckxmin &&
-		!TransactionIdPrecedes(HeapTupleHeaderGetXmin(index->rd_indextuple->t_data), TransactionXmin))
+		!TransactionIdPrecedes(HeapTupleHeaderGetXmin(index->rd_indextuple->t_data),
+							   TransactionXmin))
 		return 0;
 	for (int i = 0; i < form->indnkeyatts; i++)
 	{
@@ -122,7 +123,8 @@ put_tids(Postings *postings, const ItemPointerData *tids, int n)
 			postings->tids = repalloc(postings->tids, postings->room * sizeof(ItemPointerData));
 	}
 	if (wanted > postings->n)
-		memcpy(postings->tids + postings->n, tids, (wanted - postings->n) * sizeof(ItemPointerData));
+		memcpy(postings->tids + postings->n, tids,
+			   (wanted - postings->n) * sizeof(ItemPointerData));
 	postings->n = wanted;
 	postings->total += n;
 }
@@ -271,7 +273,7 @@ read_pending(Reader *reader, Postings *postings, int nkeys)
 		Buffer		page_buffer = ReadBuffer(reader->index, next);
 		Page		page;
 
-		/* the next page is locked before this one is let go, so that nobody removes it in between */
+		/* is locked before the last page is let go, so that nobody removes it in between */
 		LockBuffer(page_buffer, GIN_SHARE);
 		UnlockReleaseBuffer(buffer);
 		buffer = page_buffer;

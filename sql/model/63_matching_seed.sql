@@ -15,7 +15,7 @@ BEGIN
     RETURNING rule_version_id INTO version_id;
     INSERT INTO referral.match_model (rule_version_id, title, prior_bits, certain_bits, probable_bits, possible_bits,
                                       margin_bits, household_cap_bits, frequency_weight)
-    VALUES (version_id, 'Good without training', -11.6, 19, 15, 0, 5, 21, 0.5);
+    VALUES (version_id, 'Good without training', -11.6, 19, 14.5, 0, 5, 21.5, 0.5);
     INSERT INTO referral.match_level (rule_version_id, field, level, m, u)
     SELECT version_id, d.field, d.level, d.m, d.u FROM referral.match_default_levels() d;
     UPDATE referral.rule_version SET status = 'active' WHERE rule_version_id = version_id;
