@@ -49,6 +49,9 @@
 /* A pair so unlike at the start is of two strangers whatever is learned. */
 #define HOPELESS_ODDS		1e-9
 
+/* At the start, not more records in one are taken for duplicates. */
+#define START_DUPLICATES	0.1
+
 /* Less than that, and there is nothing to learn from. */
 #define MIN_PEOPLE			100
 #define MIN_PAIRS			50
@@ -700,10 +703,12 @@ begin_fit(Fit *fit, const MatchSample *sample)
 	fit->model = *matching_model(0);
 	memcpy(fit->m, fit->model.m, sizeof(LevelTable));
 	memcpy(fit->u, fit->model.u, sizeof(LevelTable));
-	fit->share = 1 / (1 + exp2(-(double) fit->model.prior / MATCH_BIT));
+	fit->all_pairs = n * (n - 1) / 2;
+	/* starting from more duplicates, strangers of one name would be taken for them, and stay that */
+	fit->share = Min(1 / (1 + exp2(-(double) fit->model.prior / MATCH_BIT)),
+					 START_DUPLICATES * n / fit->all_pairs);
 	/* no worse a start than any other */
 	fit->household_share = fit->share;
-	fit->all_pairs = n * (n - 1) / 2;
 	set_weights(fit);
 }
 
@@ -715,6 +720,7 @@ fit_match_model(PG_FUNCTION_ARGS)
 	MatchSample *sample = matching_sample_read(PG_GETARG_OID(0), column, NULL, PG_GETARG_INT64(2));
 	Fit		   *fit = palloc0_object(Fit);
 	bool		converged;
+	double		matches;
 
 	if (sample->npeople < MIN_PEOPLE)
 		refuse_too_little("people", sample->npeople, MIN_PEOPLE);
@@ -725,7 +731,11 @@ fit_match_model(PG_FUNCTION_ARGS)
 	if (fit->pairs < MIN_PAIRS)
 		refuse_too_little("pairs of people with a blocking key in common", fit->pairs, MIN_PAIRS);
 	converged = converge(fit);
-	if (fit->matches < MIN_MATCHES)
-		refuse_too_little("pairs of records of one person", (int64) fit->matches, MIN_MATCHES);
+	/* where there are hardly any, brothers and sisters are the most alike */
+	matches = fit->matches;
+	if (!fit->kept_m[FIELD_GIVEN][GIVEN_DIFFERENT])
+		matches *= 1 - fit->m[FIELD_GIVEN][GIVEN_DIFFERENT];
+	if (matches < MIN_MATCHES)
+		refuse_too_little("pairs of records of one person", (int64) matches, MIN_MATCHES);
 	PG_RETURN_INT64(write_draft(fit, column, PG_GETARG_TEXT_PP(3), converged));
 }
