@@ -49,8 +49,12 @@
 /* A pair so unlike at the start is of two strangers whatever is learned. */
 #define HOPELESS_ODDS		1e-9
 
-/* Where it starts: so many people have a second record, which seldom differs in any field. */
-#define START_TWICE			0.1
+/*
+ * Where it starts, however readily the active model takes two for one: one person
+ * in ten has a second record, which seldom differs in any field.  Starting from
+ * more, strangers of one name would be taken for records of one person, and stay that.
+ */
+#define START_DUPLICATES	0.1
 #define START_DIFFERENT		0.02
 
 /* Less than that, and there is nothing to learn from. */
@@ -713,7 +717,7 @@ begin_fit(Fit *fit, const MatchSample *sample)
 		*different = Min(*different, START_DIFFERENT);
 	}
 	fit->all_pairs = n * (n - 1) / 2;
-	fit->share = START_TWICE * n / fit->all_pairs;
+	fit->share = START_DUPLICATES * n / fit->all_pairs;
 	/* no worse a start than any other */
 	fit->household_share = fit->share;
 	set_weights(fit);
@@ -727,6 +731,7 @@ fit_match_model(PG_FUNCTION_ARGS)
 	MatchSample *sample = matching_sample_read(PG_GETARG_OID(0), column, NULL, PG_GETARG_INT64(2));
 	Fit		   *fit = palloc0_object(Fit);
 	bool		converged;
+	double		matches;
 
 	if (sample->npeople < MIN_PEOPLE)
 		refuse_too_little("people", sample->npeople, MIN_PEOPLE);
@@ -737,7 +742,11 @@ fit_match_model(PG_FUNCTION_ARGS)
 	if (fit->pairs < MIN_PAIRS)
 		refuse_too_little("pairs of people with a blocking key in common", fit->pairs, MIN_PAIRS);
 	converged = converge(fit);
-	if (fit->matches < MIN_MATCHES)
-		refuse_too_little("pairs of records of one person", (int64) fit->matches, MIN_MATCHES);
+	/* where there are hardly any, brothers and sisters are the most alike */
+	matches = fit->matches;
+	if (!fit->kept_m[FIELD_GIVEN][GIVEN_DIFFERENT])
+		matches *= 1 - fit->m[FIELD_GIVEN][GIVEN_DIFFERENT];
+	if (matches < MIN_MATCHES)
+		refuse_too_little("pairs of records of one person", (int64) matches, MIN_MATCHES);
 	PG_RETURN_INT64(write_draft(fit, column, PG_GETARG_TEXT_PP(3), converged));
 }

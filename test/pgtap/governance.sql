@@ -1,5 +1,5 @@
 -- Rule versions: their life from draft to retired, who may move them on, and that what was in force never changes.
-SELECT plan(160);
+SELECT plan(163);
 \ir ../lib/refused.sql
 -- that a set has no active version is warned of
 SET client_min_messages = error;
@@ -310,10 +310,15 @@ VALUES (:everything, 'referral', 'full', 'Full', 'completion', 'urgency = ''stat
     'state = ''on_hold''', 'state = ''cancelled''', true, 'resume', '3 days 2 hours', 'full') RETURNING sla_policy_id AS full_policy \gset
 INSERT INTO referral.sla_level (sla_policy_id, level, percent, after, action, argument, title)
 VALUES (:full_policy, 4, 120.5, '-1 hour', 'assign_role', 'referral_admin', 'Full'), (:full_policy, 5, 100, '0', 'notify', NULL, NULL);
+INSERT INTO referral.match_model (rule_version_id, title, prior_bits, certain_bits, probable_bits, possible_bits, margin_bits, household_cap_bits, frequency_weight, auto_link)
+VALUES (:everything, 'Full', -9, 20, 10, 1, 4, 15, 0.3, true);
+INSERT INTO referral.match_level (rule_version_id, field, level, m, u) VALUES (:everything, 'sex', 'same', 0.9, 0.4);
+INSERT INTO referral.match_nickname (rule_version_id, name, nicknames) VALUES (:everything, 'full', '{fully,fullness}');
+INSERT INTO referral.match_placeholder (rule_version_id, kind, value) VALUES (:everything, 'family', 'full');
 SELECT referral.copy_rule_version(:everything, 'copy') AS everything_copy \gset
 SELECT set_eq(format('SELECT rules_of(%s)', :everything_copy), format('SELECT rules_of(%s)', :everything),
     'a copy has every rule with every column');
-SELECT cmp_ok((SELECT count(*) FROM rules_of(:everything_copy)), '=', 14::bigint, 'each once');
+SELECT cmp_ok((SELECT count(*) FROM rules_of(:everything_copy)), '=', 18::bigint, 'each once');
 SELECT bag_eq(format('SELECT rules_of(%s)', referral.copy_rule_version(v.rule_version_id, 'copy')),
     format('SELECT rules_of(%s)', v.rule_version_id), 'also of ' || s.name)
 FROM referral.rule_version v JOIN referral.rule_set s USING (rule_set_id) WHERE v.status = 'active' AND v.is_seed;

@@ -615,12 +615,10 @@ INSERT INTO public.expected_function VALUES
     ('merge_patient', 'referral_admin referral_coordinator referral_integration'), ('unmerge_patient', 'referral_admin referral_coordinator referral_integration'),
     ('reattribute', 'referral_admin referral_coordinator referral_integration'),
     ('match_cluster', 'referral_admin referral_approver referral_auditor referral_authorizer referral_clinician referral_coordinator referral_integration referral_scheduler');
--- comparing people, and finding them among the patients that the caller sees
+-- how they compare
 INSERT INTO public.expected_function
-SELECT f, 'PUBLIC' FROM unnest(ARRAY['damerau_levenshtein', 'demographics_consistent', 'demographics_distance', 'demographics_extract_query',
-    'demographics_extract_value', 'demographics_match', 'demographics_match_joinsel', 'demographics_match_sel', 'demographics_triconsistent',
-    'double_metaphone_keys', 'find_duplicates', 'find_matches', 'is_match_level', 'jaro_winkler', 'match_default_levels', 'match_explain',
-    'match_grade', 'match_keys', 'match_keys_explain', 'match_levels', 'match_probability', 'match_score', 'match_term_hash']) f;
+SELECT f, 'PUBLIC' FROM unnest(ARRAY['damerau_levenshtein', 'double_metaphone_keys', 'is_match_level', 'jaro_winkler', 'match_default_levels',
+    'match_explain', 'match_grade', 'match_levels', 'match_score', 'match_term_hash']) f;
 INSERT INTO public.expected_function VALUES
     ('fit_match_model', 'referral_rule_author'), ('compare_match_models', 'referral_admin referral_rule_approver referral_rule_author'),
     ('match_model_differences', 'referral_admin referral_rule_approver referral_rule_author');

@@ -55,13 +55,13 @@ foreach my $case (
 my @names = qw(reason origin correlation_id transition actor occurred_at);
 foreach my $name (@names)
 {
-	my $state = state_of([ "referral.$name=bad\xff" ], 'INSERT INTO item (item_id) VALUES (' . ++$id . ')');
+	my $state = state_of([ "referral.$name=unreadable\xff" ], 'INSERT INTO item (item_id) VALUES (' . ++$id . ')');
 
 	like($state, qr/^(-|22\w{3}|RF018|RF003|)$/, "referral.$name with bytes that are no text: '$state'");
 }
-is(state_of([ "referral.reason=bad\xff", 'client_encoding=LATIN1' ], "UPDATE item SET note = 'latin' WHERE item_id = 1") =~ /^(-|22\w{3}|)$/ ? 1 : 0, 1,
+is(state_of([ "referral.reason=unreadable\xff", 'client_encoding=LATIN1' ], "UPDATE item SET note = 'latin' WHERE item_id = 1") =~ /^(-|22\w{3}|)$/ ? 1 : 0, 1,
 	'also with another client encoding');
-is(state_of([], q{SELECT 1 / (count(*) FILTER (WHERE convert_from(convert_to(j::text, 'UTF8'), 'UTF8') !~ 'bad') / count(*)) FROM referral.journal j}), '',
+is(state_of([], q{SELECT 1 / (count(*) FILTER (WHERE convert_from(convert_to(j::text, 'UTF8'), 'UTF8') !~ 'unreadable') / count(*)) FROM referral.journal j}), '',
 	'the journal holds only text');
 my $rows = $node->safe_psql('postgres', 'SELECT count(*) FROM referral.journal');
 my $dump = PostgreSQL::Test::Utils::tempdir() . '/hardening.dump';
