@@ -4,8 +4,9 @@ CREATE TYPE referral.rule_status AS ENUM ('draft', 'submitted', 'approved', 'act
 COMMENT ON TYPE referral.rule_status IS
 'Life of a rule version: draft (may be edited), submitted, approved (by another than its authors), active (in force, immutable), retired.';
 
+-- how a number is written depends on extra_float_digits
 CREATE FUNCTION referral.rule_checksum(rule_version_id bigint) RETURNS bytea
-LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp SET extra_float_digits = 1 AS $$
 DECLARE
     t record;
     part text;
