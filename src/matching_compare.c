@@ -43,6 +43,46 @@ same_text(const Demographics *a, const DemographicsItem *x,
 		memcmp(demographics_text(a, x), demographics_text(b, y), x->length) == 0;
 }
 
+/*
+ * One edit at most?  What is left between the start and the end that two texts
+ * share is then a character of one, or one of each, or two exchanged.
+ */
+static bool
+within_one_edit(const char *a, int alength, const char *b, int blength)
+{
+	const char *aend = a + alength;
+	const char *bend = b + blength;
+
+	while (a < aend && b < bend && *a == *b)
+		a++, b++;
+	while (a < aend && b < bend && aend[-1] == bend[-1])
+		aend--, bend--;
+	if (aend - a <= 1 && bend - b <= 1)
+		return true;
+	return aend - a == 2 && bend - b == 2 && a[0] == b[1] && a[1] == b[0];
+}
+
+/* Is the distance of two texts no more than max (1 or 2)?  Each edit takes a letter away, or adds one, or both. */
+static inline bool
+within_edits(const char *a, int alength, uint32 aletters,
+			 const char *b, int blength, uint32 bletters, int max)
+{
+	if (pg_popcount32(aletters ^ bletters) > 2 * max || abs(alength - blength) > 4 * max)
+		return false;
+	/* bit 31: there may be characters of several bytes */
+	if (max == 1 && ((aletters | bletters) >> 31) == 0)
+		return within_one_edit(a, alength, b, blength);
+	return string_damerau_levenshtein(a, alength, b, blength, max) <= max;
+}
+
+static inline bool
+items_within_edits(const Demographics *a, const DemographicsItem *x,
+				   const Demographics *b, const DemographicsItem *y, int max)
+{
+	return within_edits(demographics_text(a, x), x->length, x->letters,
+						demographics_text(b, y), y->length, y->letters, max);
+}
+
 static Likeness
 likeness(const Demographics *a, const DemographicsItem *x,
 		 const Demographics *b, const DemographicsItem *y)
@@ -60,7 +100,7 @@ likeness(const Demographics *a, const DemographicsItem *x,
 	jaro_winkler = string_jaro_winkler(atext, x->length, btext, y->length);
 	if (jaro_winkler >= CLOSE_JARO_WINKLER ||
 		(jaro_winkler >= SIMILAR_JARO_WINKLER && shorter >= CLOSE_LENGTH &&
-		 string_damerau_levenshtein(atext, x->length, btext, y->length, 1) <= 1))
+		 items_within_edits(a, x, b, y, 1)))
 		return LIKE_CLOSE;
 	return jaro_winkler >= SIMILAR_JARO_WINKLER ? LIKE_SIMILAR : LIKE_DIFFERENT;
 }
@@ -93,23 +133,6 @@ means_nothing(const MatchDictionary *dictionary, DemographicsKind kind, const ch
 {
 	return match_filter_has(&dictionary->placeholders, match_filter_bit(letters, length, kind)) &&
 		matching_is_placeholder(dictionary, kind, text, length);
-}
-
-/* Is the distance of two texts no more than max (1 or 2)?  Each edit takes a letter away, or adds one, or both. */
-static inline bool
-within_edits(const char *a, int alength, uint32 aletters,
-			 const char *b, int blength, uint32 bletters, int max)
-{
-	return pg_popcount32(aletters ^ bletters) <= 2 * max && abs(alength - blength) <= 4 * max &&
-		string_damerau_levenshtein(a, alength, b, blength, max) <= max;
-}
-
-static inline bool
-items_within_edits(const Demographics *a, const DemographicsItem *x,
-				   const Demographics *b, const DemographicsItem *y, int max)
-{
-	return within_edits(demographics_text(a, x), x->length, x->letters,
-						demographics_text(b, y), y->length, y->letters, max);
 }
 
 /* The item of a single-valued kind, unless it is unknown or means nothing. */
@@ -590,7 +613,7 @@ compare_identifiers(const MatchDictionary *dictionary, MatchField field, bool na
 			if (best != 0 && level >= best)
 				continue;
 			best = level;
-			if (!result->a[field] || level < result->level[field])
+			if (result->level[field] == LEVEL_UNKNOWN || level < result->level[field])
 			{
 				result->level[field] = level;
 				result->a[field] = x[i].item;
@@ -637,7 +660,7 @@ compare_phone(const MatchDictionary *dictionary, const Demographics *a, const De
 				level = PHONE_CLOSE;
 			else
 				level = PHONE_DIFFERENT;
-			if (!result->a[FIELD_PHONE] || level < result->level[FIELD_PHONE])
+			if (result->level[FIELD_PHONE] == LEVEL_UNKNOWN || level < result->level[FIELD_PHONE])
 			{
 				result->level[FIELD_PHONE] = level;
 				result->a[FIELD_PHONE] = x + i;
@@ -676,7 +699,7 @@ compare_email(const MatchDictionary *dictionary, const Demographics *a, const De
 				level = EMAIL_CLOSE;
 			else
 				level = EMAIL_DIFFERENT;
-			if (!result->a[FIELD_EMAIL] || level < result->level[FIELD_EMAIL])
+			if (result->level[FIELD_EMAIL] == LEVEL_UNKNOWN || level < result->level[FIELD_EMAIL])
 			{
 				result->level[FIELD_EMAIL] = level;
 				result->a[FIELD_EMAIL] = x + i;
@@ -816,7 +839,7 @@ void
 matching_compare(const MatchDictionary *dictionary, const Demographics *a, const Demographics *b,
 				 MatchComparison *result)
 {
-	memset(result, 0, sizeof(MatchComparison));
+	memset(result->level, LEVEL_UNKNOWN, sizeof(result->level));
 	compare_names(dictionary, a, b, result);
 	compare_middle(dictionary, a, b, result);
 	compare_equal(FIELD_SUFFIX, DEMO_SUFFIX, SUFFIX_SAME, SUFFIX_DIFFERENT, a, b, result);

@@ -174,7 +174,7 @@ typedef struct MatchFieldName
 
 extern const MatchFieldName matching_fields[MATCH_FIELDS];
 
-/* Two records compared; the items that decided, where there are such. */
+/* Two records compared; the items that decided, set where the level is known and there are such. */
 typedef struct MatchComparison
 {
 	uint8		level[MATCH_FIELDS];

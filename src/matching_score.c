@@ -67,8 +67,7 @@ frequency_adjustment(const MatchModel *model, MatchField field, const Demographi
 	double		share;
 	double		bits;
 
-	if (model->frequency_weight == 0 || level == LEVEL_UNKNOWN || model->weight[field][level] <= 0 ||
-		!comparison->a[field])
+	if (model->frequency_weight == 0 || level == LEVEL_UNKNOWN || model->weight[field][level] <= 0)
 		return 0;
 	share = item_share(model->dictionary, field == FIELD_FAMILY, a, comparison->a[field]);
 	if (share == 0)
@@ -388,8 +387,9 @@ explain_fields(Explanation *explanation, const Contributions *c, const Demograph
 	for (int f = 0; f < MATCH_FIELDS; f++)
 	{
 		int			level = c->comparison.level[f];
-		char	   *value_a = field_value(a, f, c->comparison.a[f]);
-		char	   *value_b = field_value(b, f, c->comparison.b[f]);
+		bool		known = level != LEVEL_UNKNOWN;
+		char	   *value_a = field_value(a, f, known ? c->comparison.a[f] : NULL);
+		char	   *value_b = field_value(b, f, known ? c->comparison.b[f] : NULL);
 		double		m_and_u[2];
 
 		if (level == LEVEL_UNKNOWN && !value_a && !value_b)

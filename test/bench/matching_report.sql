@@ -294,5 +294,5 @@ END $$;
 
 CREATE VIEW people.against_targets AS
 SELECT t.dataset, t.via, t.measure, m.value AS measured, t.op || ' ' || t.value AS target,
-       CASE WHEN CASE t.op WHEN '>=' THEN m.value >= t.value ELSE m.value = t.value END THEN 'PASS' ELSE 'MISS' END AS result
+       CASE WHEN CASE t.op WHEN '>=' THEN round(m.value, 4) >= t.value ELSE m.value = t.value END THEN 'PASS' ELSE 'MISS' END AS result
 FROM people.target t JOIN people.measured m USING (dataset, via, measure) ORDER BY 1, 2, 3;

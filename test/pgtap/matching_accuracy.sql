@@ -17,7 +17,7 @@ FROM (VALUES ('febrl1', 500::bigint), ('febrl2', 1934), ('febrl3', 6538), ('fake
 
 SELECT CASE WHEN m.dataset IS NULL THEN skip(t.dataset || ': the data are not there')
             WHEN t.op = '=' THEN is(m.value, t.value, format('%s, %s: %s', t.dataset, t.via, t.measure))
-            ELSE cmp_ok(m.value, t.op, t.value, format('%s, %s: %s', t.dataset, t.via, t.measure)) END
+            ELSE cmp_ok(round(m.value, 4), t.op, t.value, format('%s, %s: %s', t.dataset, t.via, t.measure)) END
 FROM people.target t LEFT JOIN people.measured m USING (dataset, via, measure) ORDER BY t.dataset, t.via, t.measure;
 
 -- What is not a matter of degree.
