@@ -40,12 +40,12 @@
 #include "errors.h"
 #include "matching_find.h"
 
-/* Of a key, so many postings are read at first, so many at most; and rows of all keys. */
-#define FIRST_POSTINGS	(2 * MATCHING_KEY_PEOPLE)
+/* Of a key, so many postings are read at most; and so many rows, of all keys. */
 #define MAX_POSTINGS	20000
 #define MAX_VISITS		20000
 
-/* Rows looked at to estimate how many are ours, at first and if they are few. */
+/* Rows looked at to estimate how many are ours: first of all, if not all of these are, if few are. */
+#define SMALL_SAMPLE	4
 #define SAMPLE			16
 #define LARGE_SAMPLE	64
 
@@ -139,7 +139,7 @@ open_reader(Reader *reader, const MatchTable *people, int64 org_id, Snapshot sna
 {
 	open_index(reader, people->table, people->demographics);
 	reader->snapshot = snapshot;
-	reader->limit = FIRST_POSTINGS;
+	reader->limit = MATCHING_KEY_PEOPLE;
 	reader->org_attnum = people->org_id;
 	reader->org_id = org_id;
 	reader->fetch = table_index_fetch_begin(people->table);
@@ -373,7 +373,7 @@ read_all(Reader *reader, Postings *postings)
 	postings->n = postings->pending;
 	postings->total = postings->pending_total;
 	read_key(reader, postings);
-	reader->limit = FIRST_POSTINGS;
+	reader->limit = MATCHING_KEY_PEOPLE;
 }
 
 /* Leaves those that are ours, or the first of them if they are too many anyway. */
@@ -399,11 +399,15 @@ count_people(Reader *reader, Postings *postings)
 {
 	double		share;
 
-	/* so few are compared in any case */
-	if (postings->total <= MATCHING_STRANGERS)
+	/* who has such a key is compared in any case */
+	if (postings->total <= MATCHING_STRANGERS ||
+		(postings->total <= MATCHING_KEY_PEOPLE && MATCHING_KEY_IS_ENOUGH(postings->key)))
+		return;
+	if (sample_share(reader, postings, SMALL_SAMPLE) == 1)
 		return;
 	share = sample_share(reader, postings, SAMPLE);
-	if (share < MOST && postings->n < postings->total)
+	if (postings->n < postings->total &&
+		(share < MOST || share * postings->total <= MATCHING_KEY_PEOPLE))
 	{
 		read_all(reader, postings);
 		share = sample_share(reader, postings, LARGE_SAMPLE);
