@@ -1,5 +1,5 @@
 -- find_matches() and find_duplicates(): who is found, who may see it, and that both find the same.
-SELECT plan(67);
+SELECT plan(73);
 \ir ../lib/refused.sql
 SET client_min_messages = error;
 SET referral.org_id = '1';
@@ -7,10 +7,13 @@ SET referral.org_id = '1';
 CREATE ROLE find_jane LOGIN IN ROLE referral_coordinator;
 CREATE ROLE find_other LOGIN IN ROLE referral_coordinator;
 CREATE ROLE find_nobody LOGIN;
+CREATE ROLE find_outside LOGIN;
+GRANT USAGE ON SCHEMA referral TO find_outside;
 CREATE ROLE find_columns LOGIN;
 CREATE ROLE find_narrow LOGIN IN ROLE referral_coordinator;
 GRANT USAGE ON SCHEMA referral TO find_nobody, find_columns;
 GRANT SELECT (org_id, patient_id, merged_into) ON referral.patient TO find_columns;
+GRANT EXECUTE ON FUNCTION referral.find_matches, referral.find_duplicates TO find_nobody, find_columns;
 INSERT INTO referral.organization (org_id, name) VALUES (2, 'Organisation 2'), (3, 'Organisation 3'), (4, 'Organisation 4'), (5, 'Organisation 5');
 INSERT INTO referral.organization_member (org_id, login, actor_kind) VALUES (1, 'find_jane', 'user'), (2, 'find_other', 'user'), (1, 'find_narrow', 'user');
 
@@ -23,6 +26,17 @@ CREATE FUNCTION public.graded(org bigint, d referral.demographics, n int DEFAULT
     SELECT coalesce(string_agg(m.patient_id || ' ' || m.grade, ', ' ORDER BY m.n), '')
     FROM referral.find_matches(org, d, n, but) WITH ORDINALITY m (patient_id, probability, grade, n)
 $$;
+CREATE FUNCTION public.scans(query text) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    line text;
+BEGIN
+    FOR line IN EXECUTE 'EXPLAIN (COSTS OFF) ' || query LOOP
+        IF line LIKE '%patient_demographics%' THEN
+            RETURN true;
+        END IF;
+    END LOOP;
+    RETURN false;
+END $$;
 CREATE FUNCTION public.ask(family text, given text, birth_date text, phone text DEFAULT NULL, ssn text DEFAULT NULL) RETURNS referral.demographics LANGUAGE sql IMMUTABLE AS
 $$SELECT referral.demographics(family, given, birth_date, NULL, phone, NULL, '12 Main Street', 'Dover', '19901', ARRAY['ssn|' || ssn])$$;
 
@@ -91,13 +105,30 @@ SELECT is(found(1, ask('Larssen', 'Fyodor', '1962-04-09')), '1', 'a member finds
 SELECT is(found(2, ask('Larssen', 'Fyodor', '1962-04-09')), '', 'and nobody of another one');
 SELECT is_empty('SELECT * FROM referral.find_duplicates(2)', 'nor duplicates there');
 SET SESSION AUTHORIZATION find_nobody;
-SELECT is(r.code, '42501', 'who may not select patients is refused' || what)
+SELECT is(r.code || ' ' || (r.message LIKE '%table patient'), '42501 true', 'who may not select patients is refused' || what)
 FROM (VALUES (', with somebody to find', 'SELECT * FROM referral.find_matches(1, ask(''Larssen'', ''Fyodor'', ''1962-04-09''))'),
              (', alike without', 'SELECT * FROM referral.find_matches(1, ask(''Nobody'', ''Atall'', ''1930-12-12''))'),
              (', and alike for all', 'SELECT * FROM referral.find_duplicates(1)')) x (what, statement), refused(statement) r;
 SET SESSION AUTHORIZATION find_columns;
-SELECT is(r.code, '42501', 'who may not select what people are compared by is refused') FROM refused('SELECT * FROM referral.find_matches(1, ask(''Larssen'', ''Fyodor'', ''1962-04-09''))') r;
+SELECT is(r.code || ' ' || (r.message LIKE '%table patient'), '42501 true', 'who may not select what people are compared by is refused') FROM refused('SELECT * FROM referral.find_matches(1, ask(''Larssen'', ''Fyodor'', ''1962-04-09''))') r;
 RESET SESSION AUTHORIZATION;
+
+SET SESSION AUTHORIZATION find_outside;
+SELECT is(r.code || ' ' || (r.message LIKE '%function%'), '42501 true', 'who has none of the roles that read patients may not even ask')
+FROM (VALUES ('SELECT * FROM referral.find_matches(1, ''{}'')'), ('SELECT * FROM referral.find_duplicates(1)')) x (statement), refused(statement) r;
+RESET SESSION AUTHORIZATION;
+
+-- the operator under row-level security: nobody but the caller's organisation, and without the index
+SET SESSION AUTHORIZATION find_jane;
+SET enable_seqscan = off;
+SELECT results_eq('SELECT DISTINCT org_id FROM referral.patient WHERE demographics OPERATOR(referral.%) ask(''Larssen'', ''Fyodor'', ''1962-04-09'', ''906 389 8576'', ''657680344'')',
+                  'VALUES (1::bigint)', 'the operator finds people of the organisation');
+SELECT ok(NOT scans('SELECT 1 FROM referral.patient WHERE demographics OPERATOR(referral.%) ask(''Larssen'', ''Fyodor'', ''1962-04-09'')'),
+          'but not by the index: it is not leakproof, so the policy comes first');
+RESET SESSION AUTHORIZATION;
+SELECT ok(scans('SELECT 1 FROM referral.patient WHERE demographics OPERATOR(referral.%) ask(''Larssen'', ''Fyodor'', ''1962-04-09'')'), 'which is for those whom no policy concerns');
+RESET enable_seqscan;
+SELECT is(format('%s %s', provolatile, proleakproof), 's f', 'demographics_match') FROM pg_proc WHERE proname = 'demographics_match' AND pronamespace = 'referral'::regnamespace;
 
 -- somebody who sees a part of the patients: the others change neither grades nor number
 SET session_replication_role = replica;
