@@ -93,3 +93,6 @@ RETURNS TABLE (patient_id bigint, duplicate_id bigint, probability float8, grade
 LANGUAGE C STABLE PARALLEL SAFE COST 1000000 AS 'MODULE_PATHNAME', 'find_duplicates';
 COMMENT ON FUNCTION referral.find_duplicates(bigint, float8) IS
 'All pairs of an organisation''s patients who may be one person, patient_id below duplicate_id, in their order: what find_matches() finds for each of them, at least as probable as min_probability (null: all that are possible). Only rows of referral.patient that the caller may select take part. Takes maintenance_work_mem, a byte for each blocking key and what it returns; patients are kept in a temporary file. No rows when org_id is null; RF020 when min_probability is not from 0 to 1, RF012 when the model is not deployed, or no model of matching is active.';
+
+-- A lookup takes a little longer where there is somebody whom the caller does not see: so it is for those who read patients (sql/model/51_matching_index.sql).
+REVOKE ALL ON FUNCTION referral.find_matches(bigint, referral.demographics, integer, bigint), referral.find_duplicates(bigint, float8) FROM PUBLIC;
