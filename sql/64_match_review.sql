@@ -237,41 +237,64 @@ $$;
 COMMENT ON FUNCTION referral.rival_candidates(bigint, bigint, bigint) IS
 'Patients that are linked to one of two patients, or certain or probable to be it, and not linked to or certain to be both: which of them belong together is for a person to say. Null for null.';
 
+CREATE FUNCTION referral.is_surely_one(org_id bigint, patient_id bigint, duplicate_id bigint) RETURNS boolean
+LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
+    SELECT referral.auto_links()
+       AND NOT EXISTS (SELECT FROM referral.match_queue q
+                       WHERE q.org_id = is_surely_one.org_id AND q.patient_id IN (is_surely_one.patient_id, is_surely_one.duplicate_id))
+       AND referral.kept_apart(org_id, patient_id, duplicate_id) IS NULL
+       AND NOT EXISTS (SELECT FROM referral.rival_candidates(org_id, patient_id, duplicate_id))
+       -- of each the other one is the nearest, by the margin
+       AND (SELECT count(*) FROM referral.patient p CROSS JOIN LATERAL referral.find_matches(p.org_id, p.demographics, 1, p.patient_id) m
+            WHERE p.org_id = is_surely_one.org_id AND p.patient_id IN (is_surely_one.patient_id, is_surely_one.duplicate_id)
+              AND m.patient_id IN (is_surely_one.patient_id, is_surely_one.duplicate_id) AND m.grade = 'certain') = 2
+$$;
+COMMENT ON FUNCTION referral.is_surely_one(bigint, bigint, bigint) IS
+'May two patients be merged without a person, by their rows, the model, the candidates and the decisions as they are now? The model asks for that (auto_link); find_matches() calls each certain to be the other one; neither waits in the queue; there is no third one who is close to one of both, and no decision against it. Null for null.';
+
 CREATE FUNCTION referral.auto_link_next(
     after_org bigint, after_id bigint, OUT org_id bigint, OUT candidate_id bigint, OUT linked boolean, OUT last_error text)
 LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.actor_kind = 'system'
 SET referral.reason = '' SET enable_seqscan = off SET jit = off SET lock_timeout = '500ms' AS $$
 DECLARE
+    model bigint := referral.match_model_version();
     c record;
 BEGIN
     SELECT k.* INTO c FROM referral.match_candidate k
-    WHERE k.status = 'open' AND k.grade = 'certain' AND k.link_error IS NULL AND (k.org_id, k.candidate_id) > (after_org, after_id)
-    ORDER BY k.org_id, k.candidate_id LIMIT 1 FOR UPDATE SKIP LOCKED;
+    WHERE k.status = 'open' AND k.grade = 'certain' AND k.link_error IS NULL AND k.rule_version = model
+      AND (k.org_id, k.candidate_id) > (after_org, after_id)
+    ORDER BY k.org_id, k.candidate_id LIMIT 1;
     IF NOT FOUND THEN
         RETURN;
     END IF;
     org_id := c.org_id;
     candidate_id := c.candidate_id;
     linked := false;
-    IF EXISTS (SELECT FROM referral.rival_candidates(c.org_id, c.patient_id, c.duplicate_id))
-       OR referral.kept_apart(c.org_id, c.patient_id, c.duplicate_id) IS NOT NULL THEN
-        RETURN;
-    END IF;
     BEGIN
-        PERFORM referral.merge_patient(c.org_id, c.patient_id, c.duplicate_id,
-                                       format('certain by the model of rule version %s', c.rule_version));
-        linked := true;
+        IF referral.is_surely_one(c.org_id, c.patient_id, c.duplicate_id) THEN
+            -- what is known of the two is of former rows until they are locked: all of it once more
+            PERFORM referral.lock_patients(c.org_id, ARRAY[c.patient_id, c.duplicate_id]);
+            PERFORM referral.write_candidates(ARRAY[c.org_id], ARRAY[c.patient_id], ARRAY[c.duplicate_id]);
+            linked := referral.is_surely_one(c.org_id, c.patient_id, c.duplicate_id)
+                  AND EXISTS (SELECT FROM referral.match_candidate k
+                              WHERE k.org_id = c.org_id AND k.candidate_id = c.candidate_id AND k.status = 'open' AND k.grade = 'certain'
+                                AND k.rule_version = model AND model = referral.match_model_version());
+        END IF;
+        IF linked THEN
+            PERFORM referral.merge_patient(c.org_id, c.patient_id, c.duplicate_id, format('certain by the model of rule version %s', model));
+        END IF;
     EXCEPTION
         WHEN lock_not_available OR deadlock_detected OR serialization_failure THEN
-            NULL;       -- somebody works on one of both: the next run tries again
+            linked := false;        -- somebody works on one of both: the next run tries again
         WHEN OTHERS OR assert_failure THEN
+            linked := false;
             last_error := format('candidate %s: %s', c.candidate_id, referral.harmless_error(SQLSTATE, SQLERRM));
             UPDATE referral.match_candidate k SET link_error = referral.harmless_error(SQLSTATE, SQLERRM)
             WHERE k.org_id = c.org_id AND k.candidate_id = c.candidate_id;
     END;
 END $$;
 COMMENT ON FUNCTION referral.auto_link_next(bigint, bigint) IS
-'Looks at the next open and certain candidate by (org_id, candidate_id), and merges its patients, unless there is a third one close to one of both, or a decision against it; returns which, whether it was linked, and what failed. All null when there is none left, and for null.';
+'Looks at the next open candidate, by (org_id, candidate_id), that is certain by the active model, and merges its patients when is_surely_one() still says so after both are locked and scored anew; returns which, whether it was linked, and what failed. All null when there is none left, and for null.';
 
 -- A procedure that commits can have no SET clause: everything is in the functions it calls.
 CREATE PROCEDURE referral.process_match_queue(max integer DEFAULT 1000)
@@ -583,6 +606,7 @@ COMMENT ON FUNCTION referral.refresh_match_frequencies() IS
 REVOKE ALL ON FUNCTION referral.write_candidates(bigint[], bigint[], bigint[]), referral.rescore_patients(bigint[], bigint[]), referral.match_model_version(),
     referral.rescore_patient(bigint, bigint), referral.load_duplicates(bigint), referral.match_on_write(),
     referral.match_queue_batch(integer, timestamptz), referral.auto_links(), referral.rival_candidates(bigint, bigint, bigint),
+    referral.is_surely_one(bigint, bigint, bigint),
     referral.auto_link_next(bigint, bigint), referral.match_decision_guard(), referral.match_decision_lock(),
     referral.match_decision_holds(), referral.decide_match(bigint, bigint, bigint, text, text, date),
     referral.record_match_decision(bigint, bigint, bigint, text, text, text),
