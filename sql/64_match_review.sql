@@ -390,33 +390,34 @@ END $$;
 COMMENT ON FUNCTION referral.match_decision_guard() IS
 'BEFORE row trigger of referral.match_decision: puts the smaller id first and fills in who decides and when. RF003 for an AI, RF005 without a reason, RF007 for an UPDATE, RF019 when one of both patients is not there or not visible, RF020 for another decision or a wrong date.';
 
--- The row of the pair is what all that is decided and scored about it waits for.
+-- The row of the pair is what all that is decided and scored about it waits for. Before it those who are left of both are
+-- locked: a merge, which goes by decisions about all records of its patients, waits, or is waited for.
 CREATE FUNCTION referral.match_decision_lock() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    stands text;
+    last bigint[];
 BEGIN
+    LOOP
+        last := ARRAY[referral.survivor_of(NEW.org_id, NEW.patient_id), referral.survivor_of(NEW.org_id, NEW.duplicate_id)];
+        PERFORM FROM referral.patient p WHERE p.org_id = NEW.org_id AND p.patient_id = ANY (last) ORDER BY p.patient_id FOR KEY SHARE;
+        EXIT WHEN last IS NOT DISTINCT FROM ARRAY[referral.survivor_of(NEW.org_id, NEW.patient_id), referral.survivor_of(NEW.org_id, NEW.duplicate_id)];
+    END LOOP;
     INSERT INTO referral.match_candidate (org_id, patient_id, duplicate_id, status)
     VALUES (NEW.org_id, NEW.patient_id, NEW.duplicate_id, 'superseded')
     ON CONFLICT ON CONSTRAINT match_candidate_pair DO NOTHING;
-    SELECT k.probability, k.grade, k.status INTO NEW.probability, NEW.grade, stands FROM referral.match_candidate k
+    SELECT k.probability, k.grade INTO NEW.probability, NEW.grade FROM referral.match_candidate k
     WHERE k.org_id = NEW.org_id AND k.patient_id = NEW.patient_id AND k.duplicate_id = NEW.duplicate_id
     FOR UPDATE;
-    IF NEW.decision <> 'link' AND referral.survivor_of(NEW.org_id, NEW.patient_id) = referral.survivor_of(NEW.org_id, NEW.duplicate_id) THEN
+    IF NEW.decision <> 'link' AND last[1] = last[2] THEN
         RAISE EXCEPTION 'patients % and % are merged', NEW.patient_id, NEW.duplicate_id
             USING ERRCODE = 'RF015', DETAIL = 'As long as they are, they count as one person.', HINT = 'Take the merge back first: referral.unmerge_patient().';
-    END IF;
-    IF NEW.source = 'merge' AND stands = 'not_a_match' THEN
-        RAISE EXCEPTION 'patients % and % were decided not to be a match', NEW.patient_id, NEW.duplicate_id
-            USING ERRCODE = 'RF015', DETAIL = 'Somebody decided so while they were being merged.',
-                  HINT = 'Decide anew first, if that was wrong: referral.decide_match().';
     END IF;
     -- drawn under the lock, so that the last decision has the highest
     NEW.decision_id := nextval(pg_get_serial_sequence('referral.match_decision', 'decision_id'));
     RETURN NEW;
 END $$;
 COMMENT ON FUNCTION referral.match_decision_lock() IS
-'BEFORE INSERT row trigger of referral.match_decision: locks the pair, gives the decision its number and notes the score that the pair has. RF015 when both are merged and the decision is another than link, and for a merge against a decision that came in between.';
+'BEFORE INSERT row trigger of referral.match_decision: locks those who are left of both patients and the pair, gives the decision its number and notes the score that the pair has. RF015 when both are merged and the decision is another than link.';
 
 CREATE FUNCTION referral.match_decision_holds() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
