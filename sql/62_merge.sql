@@ -393,7 +393,7 @@ BEGIN
     RETURN new_id;
 END $$;
 COMMENT ON FUNCTION referral.merge_patient(bigint, bigint, bigint, text) IS
-'Merges a duplicate into the patient that survives, and returns the merge_id of referral.patient_merge. Nothing is deleted: the duplicate stays, with merged_into and without active; what referred to it refers to the survivor, in every table with a foreign key to referral.patient; fields survive by rule (merge_preview() shows them). The same call again returns the same merge_id and changes nothing. RF003 for an AI, RF005 without a reason, RF012 when a table that refers to it has no primary key, RF015 when they cannot be merged, RF019 when one is not there or not visible.';
+'Merges a duplicate into the patient that survives, and returns the merge_id of referral.patient_merge. Nothing is deleted: the duplicate stays, with merged_into and without active; what referred to it refers to the survivor, in every table with a foreign key to referral.patient; fields survive by rule (merge_preview() shows them). The same call again returns the same merge_id and changes nothing. RF003 for an AI, RF005 without a reason, RF012 when a table that refers to it has no primary key, or deferred constraints and another owner, RF015 when they cannot be merged, RF019 when one is not there or not visible.';
 
 CREATE FUNCTION referral.reference_name(relation regclass, column_name name) RETURNS text
 LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
@@ -419,8 +419,23 @@ BEGIN
     END IF;
     BEGIN
         moved := referral.rows_as_owner(relation, org_column, patient_column, key, org_id, from_patient, to_patient, keys);
-    EXCEPTION WHEN unique_violation OR exclusion_violation OR SQLSTATE 'RF017' THEN
-        why := 'It allows only one such row for a patient, and each of the two has one.';
+    EXCEPTION
+        WHEN unique_violation OR exclusion_violation OR SQLSTATE 'RF017' THEN
+            why := 'It allows only one such row for a patient, and each of the two has one.';
+        WHEN insufficient_privilege THEN
+            -- what runs later, with other rights, is not left behind by somebody else's rights
+            IF EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = relation AND t.tgdeferrable) THEN
+                RAISE EXCEPTION 'table % has constraints that are deferred', relation
+                    USING ERRCODE = 'RF012', DETAIL = 'Its rows are moved with the rights of its owner, and its constraints have to be checked at once.',
+                          HINT = 'SET CONSTRAINTS ALL IMMEDIATE in this transaction first, or have the constraint NOT DEFERRABLE.';
+            END IF;
+            RAISE;
+        WHEN OTHERS OR assert_failure THEN
+            -- others may quote the row, which the caller may not be allowed to see
+            IF SQLSTATE ~ '^(RF|40|42|55|57)' THEN
+                RAISE;
+            END IF;
+            why := format('The change fails there (SQLSTATE %s).', SQLSTATE);
     END;
     IF why IS NOT NULL OR jsonb_array_length(moved) IS DISTINCT FROM jsonb_array_length(rows) THEN
         RAISE EXCEPTION 'rows of table % cannot be moved from patient % to patient %', relation, from_patient, to_patient
@@ -430,7 +445,7 @@ BEGIN
     RETURN moved;
 END $$;
 COMMENT ON FUNCTION referral.repoint(regclass, name, name, name[], bigint, bigint, bigint, jsonb) IS
-'Points rows of a table from one patient to another and returns their keys; keys: only these rows, null: all; null when there is none. RF012 when nothing names its rows, RF015 when it does not let them go.';
+'Points rows of a table from one patient to another and returns their keys; keys: only these rows, null: all; null when there is none. RF012 when nothing names its rows, or its constraints are deferred, RF015 when it does not let them go.';
 
 -- ---------- Unmerging ----------
 

@@ -1,5 +1,5 @@
 -- Merging and unmerging patients: what survives, what is re-pointed, what comes back, what is to be decided, who may.
-SELECT plan(209);
+SELECT plan(215);
 \ir ../lib/refused.sql
 \ir ../lib/make_workflow.sql
 SET timezone = 'UTC';
@@ -424,6 +424,10 @@ CREATE FUNCTION stay() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; E
 CREATE TRIGGER stay BEFORE UPDATE ON stubborn FOR EACH ROW EXECUTE FUNCTION stay();
 INSERT INTO stubborn VALUES (1, 1, 301);
 SELECT is(refusal('SELECT referral.merge_patient(1, 300, 301, ''x'')'), 'RF015 rows of table public.stubborn cannot be moved from patient 301 to patient 300 | A trigger or a policy of the table is against it. | Settle that in the table first.', 'rows that do not move');
+CREATE OR REPLACE FUNCTION stay() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.patient_id := OLD.patient_id; RETURN NEW; END';
+SELECT is(refusal('SELECT referral.merge_patient(1, 300, 301, ''x'')'), 'RF015 rows of table public.stubborn cannot be moved from patient 301 to patient 300 | A trigger or a policy of the table is against it. | Settle that in the table first.', 'nor those that say they did');
+CREATE OR REPLACE FUNCTION stay() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.patient_id := 302; RETURN NEW; END';
+SELECT is(code, 'RF015', 'nor those that go to somebody else') FROM refused('SELECT referral.merge_patient(1, 300, 301, ''x'')');
 DROP TABLE stubborn;
 
 -- a table of somebody else's: his triggers run with his rights, and may not use the session's
@@ -454,7 +458,7 @@ BEGIN
     RAISE query_canceled;
 END $$;
 RESET ROLE;
-SELECT is(code, '09000', 'what it raises is its own') FROM refused(format('SELECT referral.unmerge_patient(1, %s, ''y'')', :own));
+SELECT is(code, 'RF015', 'what it raises is no cancellation') FROM refused(format('SELECT referral.unmerge_patient(1, %s, ''y'')', :own));
 DROP TRIGGER look ON theirs.note;
 ALTER TABLE theirs.note RENAME TO remark;
 SET client_min_messages = error;
@@ -462,6 +466,35 @@ SELECT is(code, 'done', 'a table of another name is in nobody''s way') FROM refu
 ALTER TABLE theirs.remark RENAME TO note;
 SELECT is(referral.unmerge_patient(1, :own, 'y'), 0::bigint, 'back');
 SELECT is((SELECT patient_id FROM theirs.note), 301::bigint, 'and so is the row');
+SELECT again(300, 301);
+-- nor is what is in his rows told
+SET ROLE merge_owner;
+CREATE TABLE theirs.birth (birth_id bigint PRIMARY KEY, org_id bigint, mother bigint, child bigint, note text, CHECK (mother <> child),
+    FOREIGN KEY (org_id, mother) REFERENCES referral.patient, FOREIGN KEY (org_id, child) REFERENCES referral.patient);
+INSERT INTO theirs.birth VALUES (1, 1, 300, 301, 'secret');
+RESET ROLE;
+SET SESSION AUTHORIZATION merge_jane;
+SELECT is(refusal('SELECT referral.merge_patient(1, 300, 301, ''x'')'), 'RF015 rows of table theirs.birth cannot be moved from patient 301 to patient 300 | The change fails there (SQLSTATE 23514). | Settle that in the table first.', 'a constraint is broken: by its SQLSTATE, without the row');
+RESET SESSION AUTHORIZATION;
+DROP TABLE theirs.birth;
+SET ROLE merge_owner;
+CREATE TABLE theirs.later (later_id bigint PRIMARY KEY, org_id bigint, patient_id bigint, FOREIGN KEY (org_id, patient_id) REFERENCES referral.patient DEFERRABLE INITIALLY DEFERRED);
+INSERT INTO theirs.later VALUES (1, 1, 301);
+RESET ROLE;
+SET SESSION AUTHORIZATION merge_jane;
+SELECT is(refusal('SELECT referral.merge_patient(1, 300, 301, ''x'')'), 'RF012 table theirs.later has constraints that are deferred | Its rows are moved with the rights of its owner, and its constraints have to be checked at once. | SET CONSTRAINTS ALL IMMEDIATE in this transaction first, or have the constraint NOT DEFERRABLE.', 'deferred constraints are not left behind');
+BEGIN;
+SET CONSTRAINTS ALL IMMEDIATE;
+SELECT referral.merge_patient(1, 300, 301, 'x') AS own \gset
+COMMIT;
+RESET SESSION AUTHORIZATION;
+SELECT is((SELECT patient_id FROM theirs.later), 300::bigint, 'but checked at once');
+BEGIN;
+SET CONSTRAINTS ALL IMMEDIATE;
+SELECT referral.unmerge_patient(1, :own, 'y') \g /dev/null
+COMMIT;
+SELECT is((SELECT patient_id FROM theirs.later), 301::bigint, 'also on the way back');
+SELECT again(300, 301);
 DROP SCHEMA theirs CASCADE;
 
 -- rows of an entity of one's own follow, too
