@@ -377,6 +377,8 @@ BEGIN
     SELECT to_jsonb(p) INTO s FROM referral.patient p WHERE p.org_id = merge_patient.org_id AND p.patient_id = survivor;
     SELECT to_jsonb(p) INTO d FROM referral.patient p WHERE p.org_id = merge_patient.org_id AND p.patient_id = duplicate;
     chosen := referral.merge_values(org_id, s, d);
+    -- before the rows change: it notes their score
+    PERFORM referral.record_match_decision(org_id, survivor, duplicate, 'link', reason, 'merge');
     -- on record first: merge_guard() goes by that
     INSERT INTO referral.patient_merge (org_id, survivor_id, duplicate_id, reason, merged_by, before)
     VALUES (org_id, survivor, duplicate, reason, referral.current_actor(),
@@ -389,7 +391,6 @@ BEGIN
                                   'duplicate', referral.patient_columns(m.org_id, duplicate, '{"merged_into": 0, "active": 0}')), r.moved, r.held
         FROM referral.move_references(m.org_id, survivor, duplicate) r)
     WHERE m.org_id = merge_patient.org_id AND m.merge_id = new_id;
-    PERFORM referral.record_match_decision(org_id, survivor, duplicate, 'link', reason, 'merge');
     RETURN new_id;
 END $$;
 COMMENT ON FUNCTION referral.merge_patient(bigint, bigint, bigint, text) IS

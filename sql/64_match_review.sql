@@ -405,19 +405,26 @@ BEGIN
     INSERT INTO referral.match_candidate (org_id, patient_id, duplicate_id, status)
     VALUES (NEW.org_id, NEW.patient_id, NEW.duplicate_id, 'superseded')
     ON CONFLICT ON CONSTRAINT match_candidate_pair DO NOTHING;
-    SELECT k.probability, k.grade INTO NEW.probability, NEW.grade FROM referral.match_candidate k
+    PERFORM FROM referral.match_candidate k
     WHERE k.org_id = NEW.org_id AND k.patient_id = NEW.patient_id AND k.duplicate_id = NEW.duplicate_id
     FOR UPDATE;
     IF NEW.decision <> 'link' AND last[1] = last[2] THEN
         RAISE EXCEPTION 'patients % and % are merged', NEW.patient_id, NEW.duplicate_id
             USING ERRCODE = 'RF015', DETAIL = 'As long as they are, they count as one person.', HINT = 'Take the merge back first: referral.unmerge_patient().';
     END IF;
+    -- of the rows as they are now, which the candidate may be behind or ahead of
+    NEW.rule_version := referral.match_model_version();
+    SELECT p.version, q.version, CASE WHEN NEW.rule_version IS NOT NULL THEN referral.match_probability(p.demographics, q.demographics) END,
+           CASE WHEN NEW.rule_version IS NOT NULL THEN referral.match_grade(p.demographics, q.demographics) END
+    INTO NEW.patient_version, NEW.duplicate_version, NEW.probability, NEW.grade
+    FROM referral.patient p, referral.patient q
+    WHERE p.org_id = NEW.org_id AND p.patient_id = NEW.patient_id AND q.org_id = NEW.org_id AND q.patient_id = NEW.duplicate_id;
     -- drawn under the lock, so that the last decision has the highest
     NEW.decision_id := nextval(pg_get_serial_sequence('referral.match_decision', 'decision_id'));
     RETURN NEW;
 END $$;
 COMMENT ON FUNCTION referral.match_decision_lock() IS
-'BEFORE INSERT row trigger of referral.match_decision: locks those who are left of both patients and the pair, gives the decision its number and notes the score that the pair has. RF015 when both are merged and the decision is another than link.';
+'BEFORE INSERT row trigger of referral.match_decision: locks those who are left of both patients and the pair, gives the decision its number and notes the model, the versions of both patients and their score. RF015 when both are merged and the decision is another than link.';
 
 CREATE FUNCTION referral.match_decision_holds() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

@@ -1,5 +1,5 @@
 -- Which patients may be one person, what was decided about them, and that it stays decided.
-SELECT plan(137);
+SELECT plan(139);
 \ir ../lib/refused.sql
 
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
@@ -153,6 +153,8 @@ SELECT results_eq(format('SELECT patient_id, duplicate_id, decision, reason, sou
       FROM referral.match_candidate k WHERE (k.patient_id, k.duplicate_id) = (1, 2)$$, 'what was decided, by whom, why, and what the score was; the smaller id first');
 SELECT results_eq(format('SELECT status, decision_id = %s FROM referral.match_candidate WHERE (patient_id, duplicate_id) = (1, 2)', :d1),
     $$VALUES ('not_a_match', true)$$, 'the pair says so');
+SELECT results_eq(format('SELECT rule_version, patient_version, duplicate_version FROM referral.match_decision WHERE decision_id = %s', :d1),
+    $$SELECT referral.match_model_version(), p.version, q.version FROM referral.patient p, referral.patient q WHERE p.patient_id = 1 AND q.patient_id = 2$$, 'by which model, and of which rows');
 SELECT results_eq($$SELECT actor, changes -> 'reason' ->> 1 FROM referral.journal WHERE entity = 'match_decision' ORDER BY journal_id DESC LIMIT 1$$,
     $$VALUES ('match_review_jane', 'mother and daughter')$$, 'and the journal');
 UPDATE referral.patient SET given = 'Elizabeth', birth_date = '1980-03-04', phone = '217-555-0102' WHERE patient_id = 2;
@@ -367,6 +369,13 @@ DROP TRIGGER refuse ON referral.patient;
 UPDATE referral.patient SET email = 'yuki@example.org' WHERE patient_id = 51;
 CALL referral.process_match_queue();
 SELECT is((SELECT merged_into FROM referral.patient WHERE patient_id = 52), 51::bigint, 'but when its score has changed');
+
+-- a merge does not count for itself
+SET referral.match_on_write = 'immediate';
+INSERT INTO referral.patient (org_id, patient_id, family, given, sex, phone) VALUES (1, 57, 'Marchetti', 'Luigi', 'male', '217-555-0901'), (1, 58, 'Marchetti', 'Giovanna', 'female', NULL);
+SELECT referral.merge_patient(1, 58, 57, 'against all odds') \g /dev/null
+RESET referral.match_on_write;
+SELECT results_eq('SELECT decision, grade, patient_version, duplicate_version FROM referral.match_decision WHERE patient_id = 57', $$VALUES ('link', 'certainly-not', 1::bigint, 1::bigint)$$, 'the score of a merge is of both rows before it');
 
 -- 7. How frequent names are
 
