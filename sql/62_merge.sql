@@ -480,6 +480,27 @@ END $$;
 COMMENT ON FUNCTION referral.restore_patient(bigint, bigint, jsonb, jsonb) IS
 'Gives the columns of a patient that a merge changed (the keys of after) the values of before, where they still are as it left them; returns the names of the others, which stay as somebody has made them since.';
 
+CREATE FUNCTION referral.is_redirect(org_id bigint, reattribution_id bigint, relation regclass, patient_column name, row_key jsonb) RETURNS boolean
+LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+    -- the note is made before the row is written, which may still come to nothing
+    SELECT EXISTS (
+        SELECT FROM referral.entity e
+        JOIN referral.journal j ON j.org_id = is_redirect.org_id AND j.entity_id = (row_key ->> e.id_column::text)::bigint
+             AND j.entity = e.entity AND j.changes ? patient_column::text
+        JOIN referral.journal n ON n.org_id = is_redirect.org_id AND n.entity_id = is_redirect.reattribution_id
+             AND n.entity = 'merge_reattribution' AND n.xid = j.xid AND n.xid_epoch = j.xid_epoch
+        WHERE e.relation = is_redirect.relation AND e.detached_at IS NULL
+          -- nor did anybody give it to a patient since, but by merging and unmerging
+          AND NOT EXISTS (
+              SELECT FROM referral.journal l
+              WHERE l.org_id = j.org_id AND l.entity_id = j.entity_id AND l.journal_id > j.journal_id AND l.entity = j.entity
+                AND l.changes ? patient_column::text
+                AND NOT EXISTS (SELECT FROM referral.journal x WHERE x.org_id = l.org_id AND x.xid_epoch = l.xid_epoch AND x.xid = l.xid
+                                AND x.entity = 'patient_merge')))
+$$;
+COMMENT ON FUNCTION referral.is_redirect(bigint, bigint, regclass, name, jsonb) IS
+'Did a row get its patient in the transaction that noted it as redirected, and since by merging and unmerging only, says the journal? If not, the note is of a row that was not written, or that somebody gave to a patient since. Null for null.';
+
 CREATE FUNCTION referral.return_references(org_id bigint, merge_id bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -488,6 +509,7 @@ DECLARE
     name_of text;
     own jsonb;
     back jsonb;
+    stay jsonb;
 BEGIN
     SELECT * INTO m FROM referral.patient_merge x WHERE x.org_id = return_references.org_id AND x.merge_id = return_references.merge_id;
     FOR name_of IN SELECT k FROM jsonb_object_keys(m.moved) k
@@ -502,24 +524,31 @@ BEGIN
         SELECT coalesce(m.moved -> name_of, '[]') || coalesce(jsonb_agg(a.row_key), '[]') INTO back
         FROM referral.merge_reattribution a
         WHERE a.org_id = m.org_id AND a.merge_id = m.merge_id AND a.reference = name_of AND a.status = 'redirected'
-          AND a.row_key NOT IN (SELECT jsonb_array_elements(own));
-        back := referral.repoint(t.relation, t.org_column, t.patient_column, t.key_columns, m.org_id, m.survivor_id, m.duplicate_id, back);
+          AND a.row_key NOT IN (SELECT jsonb_array_elements(own))
+          AND referral.is_redirect(a.org_id, a.reattribution_id, t.relation, t.patient_column, a.row_key);
+        back := coalesce(referral.repoint(t.relation, t.org_column, t.patient_column, t.key_columns, m.org_id, m.survivor_id, m.duplicate_id, back), '[]');
+        stay := coalesce(referral.rows_as_owner(t.relation, t.org_column, t.patient_column, coalesce(t.key_columns, '{}'),
+                                                m.org_id, m.survivor_id, NULL, NULL), '[]');
+        -- what somebody wanted to be the duplicate's, and is still the survivor's, is to be decided
         UPDATE referral.merge_reattribution a
-        SET status = CASE WHEN went THEN 'moved' ELSE 'kept' END, patient_id = CASE WHEN went THEN m.duplicate_id ELSE m.survivor_id END,
-            decided_by = referral.current_actor(), decided_at = now()
-        FROM (SELECT x.reattribution_id, x.row_key IN (SELECT jsonb_array_elements(back)) IS TRUE AS went FROM referral.merge_reattribution x
+        SET status = CASE WHEN w.went THEN 'moved' WHEN w.stays THEN 'open' ELSE 'gone' END,
+            patient_id = CASE WHEN w.went THEN m.duplicate_id END,
+            decided_by = CASE WHEN w.went OR NOT w.stays THEN referral.current_actor() END,
+            decided_at = CASE WHEN w.went OR NOT w.stays THEN now() END
+        FROM (SELECT x.reattribution_id, x.row_key IN (SELECT jsonb_array_elements(back)) AS went,
+                     x.row_key IN (SELECT jsonb_array_elements(stay)) AS stays
+              FROM referral.merge_reattribution x
               WHERE x.org_id = m.org_id AND x.merge_id = m.merge_id AND x.reference = name_of) w
         WHERE a.org_id = m.org_id AND a.reattribution_id = w.reattribution_id AND a.status = 'redirected';
         INSERT INTO referral.merge_reattribution (org_id, merge_id, kind, reference, row_key, status)
         SELECT m.org_id, m.merge_id, 'row', name_of, l.key, 'open'
-        FROM jsonb_array_elements(referral.rows_as_owner(t.relation, t.org_column, t.patient_column, coalesce(t.key_columns, '{}'),
-                                                         m.org_id, m.survivor_id, NULL, NULL)) l (key)
+        FROM jsonb_array_elements(stay) l (key)
         WHERE l.key NOT IN (SELECT jsonb_array_elements(own))
         ON CONFLICT DO NOTHING;
     END LOOP;
 END $$;
 COMMENT ON FUNCTION referral.return_references(bigint, bigint) IS
-'Gives back to the duplicate of a merge what still refers to the survivor of what was moved, or has come for the duplicate since, and puts what else has come for the survivor since on the list referral.merge_reattribution.';
+'Gives back to the duplicate of a merge what still refers to the survivor of what was moved, or has come for the duplicate since, and puts what else has come for the survivor since, or was to be the duplicate''s without becoming it, on the list referral.merge_reattribution.';
 
 CREATE FUNCTION referral.unmerge_patient(org_id bigint, merge_id bigint, reason text) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.reason = ''
@@ -587,6 +616,13 @@ BEGIN
     IF a.status <> 'open' THEN
         RETURN a.status;
     END IF;
+    IF patient_id = m.duplicate_id
+       AND EXISTS (SELECT FROM referral.patient p
+                   WHERE p.org_id = m.org_id AND p.patient_id IN (m.survivor_id, m.duplicate_id) AND p.merged_into IS NOT NULL) THEN
+        RAISE EXCEPTION 'entry % cannot be given to patient %', a.reattribution_id, patient_id
+            USING ERRCODE = 'RF015', DETAIL = format('Patient %s or patient %s was merged again since.', m.survivor_id, m.duplicate_id),
+                  HINT = format('Undo that merge first, or give the entry to patient %s to close it.', m.survivor_id);
+    END IF;
     IF patient_id = m.duplicate_id AND a.kind = 'row' THEN
         SELECT * INTO t FROM referral.patient_references() r WHERE referral.reference_name(r.relation, r.patient_column) = a.reference;
         IF FOUND THEN
@@ -609,7 +645,7 @@ BEGIN
     RETURN CASE WHEN reattribute.patient_id = m.duplicate_id THEN 'moved' ELSE 'kept' END;
 END $$;
 COMMENT ON FUNCTION referral.reattribute(bigint, bigint, bigint) IS
-'Decides on an entry that unmerge_patient() left: given to the survivor of the merge it stays where it is (kept), given to the duplicate the row, or the value of the column, goes there (moved); returns which. The same call again changes nothing. RF003 for an AI, RF015 for another patient, when it was decided otherwise, or when the row is not the survivor''s any more, RF019 when there is no such entry.';
+'Decides on an entry that unmerge_patient() left: given to the survivor of the merge it stays where it is (kept), given to the duplicate the row, or the value of the column, goes there (moved); returns which. The same call again changes nothing. RF003 for an AI, RF015 for another patient, when it was decided otherwise, for the duplicate while one of both is merged, or when the row is not the survivor''s any more, RF019 when there is no such entry.';
 
 -- ---------- What keeps it so ----------
 
@@ -675,5 +711,5 @@ REVOKE ALL ON FUNCTION referral.sees_patient(bigint, bigint), referral.rows_as_o
     referral.require_merge(bigint, text, text), referral.lock_patients(bigint, bigint[]), referral.change_patient(bigint, bigint, jsonb),
     referral.merge_patient(bigint, bigint, bigint, text), referral.repoint(regclass, name, name, name[], bigint, bigint, bigint, jsonb),
     referral.lock_merge(bigint, bigint), referral.restore_patient(bigint, bigint, jsonb, jsonb), referral.return_references(bigint, bigint),
-    referral.move_references(bigint, bigint, bigint),
+    referral.move_references(bigint, bigint, bigint), referral.is_redirect(bigint, bigint, regclass, name, jsonb),
     referral.unmerge_patient(bigint, bigint, text), referral.reattribute(bigint, bigint, bigint), referral.merge_guard(), referral.follow_merge() FROM PUBLIC;

@@ -1,5 +1,5 @@
 -- Merging and unmerging patients: what survives, what is re-pointed, what comes back, what is to be decided, who may.
-SELECT plan(215);
+SELECT plan(221);
 \ir ../lib/refused.sql
 \ir ../lib/make_workflow.sql
 SET timezone = 'UTC';
@@ -224,12 +224,34 @@ UPDATE referral.referral SET patient_id = 4 WHERE referral_id IN (11, 31);
 DELETE FROM referral.referral WHERE referral_id = 12;
 SELECT is(referral.unmerge_patient(1, :merge1b, 'y'), 2::bigint, 'what is gone is not to be decided');
 SELECT is((whose(11), whose(31)), (4::bigint, 4::bigint), 'a row that somebody has given to another patient stays with him');
-SELECT is((SELECT status FROM referral.merge_reattribution WHERE merge_id = :merge1b AND row_key = '{"referral_id": 31}'), 'kept', 'it is not the duplicate''s');
+SELECT is((SELECT status FROM referral.merge_reattribution WHERE merge_id = :merge1b AND row_key = '{"referral_id": 31}'), 'gone', 'it is not the duplicate''s');
 UPDATE referral.referral SET patient_id = 3 WHERE referral_id = 30;
 SELECT reattribution_id AS of_row FROM referral.merge_reattribution WHERE row_key = '{"referral_id": 30}' \gset
 SELECT is(refusal(format('SELECT referral.reattribute(1, %s, 2)', :of_row)), format('RF015 the row of entry %s is not patient 1''s any more | Somebody has moved or deleted it since. | Give the entry to patient 1 to close it.', :of_row), 'nor can it be given away then');
 SELECT is(referral.reattribute(1, :of_row, 1), 'kept', 'the entry can be closed');
 SELECT is(whose(30), 3::bigint, 'which moves nothing');
+
+-- a note of a row that was never written; what somebody gives to the duplicate, or to the survivor, while they are merged
+INSERT INTO referral.patient (patient_id, family) VALUES (90, 'noted'), (91, 'noted');
+INSERT INTO referral.referral (referral_id, patient_id) VALUES (90, 90);
+SELECT referral.merge_patient(1, 90, 91, 'x') AS noted \gset
+INSERT INTO referral.referral (referral_id, patient_id) VALUES (91, 90), (93, 91), (94, 91);
+INSERT INTO referral.referral (org_id, referral_id, patient_id) VALUES (1, 91, 91) ON CONFLICT (org_id, referral_id) DO NOTHING;
+UPDATE referral.referral SET patient_id = 91 WHERE referral_id = 90;
+UPDATE referral.referral SET patient_id = 3 WHERE referral_id = 94;
+UPDATE referral.referral SET patient_id = 90 WHERE referral_id = 94;
+SELECT is(referral.unmerge_patient(1, :noted, 'y'), 3::bigint, 'what is not plainly the duplicate''s is to be decided');
+SELECT is((SELECT jsonb_object_agg(row_key ->> 'referral_id', status) FROM referral.merge_reattribution WHERE merge_id = :noted), '{"90": "open", "91": "open", "93": "moved", "94": "open"}', 'what came for it is moved');
+SELECT is((whose(90), whose(91), whose(93), whose(94)), (90::bigint, 90::bigint, 91::bigint, 90::bigint), 'nothing else goes');
+
+-- an entry of before, when the two are merged again
+SELECT reattribution_id AS of_row FROM referral.merge_reattribution WHERE merge_id = :noted AND row_key = '{"referral_id": 91}' \gset
+SELECT again(90, 91);
+SELECT referral.merge_patient(1, 90, 91, 'x') AS noted \gset
+SELECT is(refusal(format('SELECT referral.reattribute(1, %s, 91)', :of_row)), format('RF015 entry %s cannot be given to patient 91 | Patient 90 or patient 91 was merged again since. | Undo that merge first, or give the entry to patient 90 to close it.', :of_row), 'goes to nobody who is merged');
+SELECT referral.unmerge_patient(1, :noted, 'y') \g /dev/null
+SELECT is(referral.reattribute(1, :of_row, 91), 'moved', 'but afterwards');
+SELECT is(whose(91), 91::bigint, 'and the row with it');
 
 -- 5. Chains
 
