@@ -468,17 +468,33 @@ END $$;
 COMMENT ON FUNCTION referral.lock_merge(bigint, bigint) IS
 'Locks the two patients of a merge, then the merge itself, and returns it. RF019 when there is none that the session may change.';
 
+CREATE FUNCTION referral.restored_value(before jsonb, after jsonb, present jsonb, is_array boolean) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE WHEN present = after THEN before
+                WHEN NOT is_array OR present = 'null' THEN present
+                ELSE coalesce((SELECT jsonb_agg(x.e ORDER BY x.n) FROM jsonb_array_elements(present) WITH ORDINALITY x (e, n)
+                               WHERE x.e NOT IN (SELECT jsonb_array_elements(nullif(after, 'null'))
+                                                 EXCEPT SELECT jsonb_array_elements(nullif(before, 'null')))),
+                              CASE WHEN before IN ('null', '[]') THEN before ELSE '[]' END) END
+$$;
+COMMENT ON FUNCTION referral.restored_value(jsonb, jsonb, jsonb, boolean) IS
+'What a column is to be when a merge is undone that made after of before: before, where it still is after; an array without the elements that the merge added; else what somebody has made of it (present).';
+
 CREATE FUNCTION referral.restore_patient(org_id bigint, patient_id bigint, before jsonb, after jsonb) RETURNS text[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     present jsonb := referral.patient_columns(org_id, patient_id, after);
+    restored jsonb;
 BEGIN
+    SELECT jsonb_object_agg(p.key, referral.restored_value(before -> p.key, after -> p.key, p.value,
+                                                           EXISTS (SELECT FROM referral.merge_rules() m WHERE m.field = p.key AND m.is_array)))
+    INTO restored FROM jsonb_each(present) p;
     PERFORM referral.change_patient(org_id, patient_id, (
-        SELECT jsonb_object_agg(p.key, before -> p.key) FROM jsonb_each(present) p WHERE p.value = after -> p.key));
-    RETURN ARRAY(SELECT p.key FROM jsonb_each(present) p WHERE p.value NOT IN (after -> p.key, before -> p.key) ORDER BY 1);
+        SELECT jsonb_object_agg(r.key, r.value) FROM jsonb_each(restored) r WHERE r.value <> present -> r.key));
+    RETURN ARRAY(SELECT r.key FROM jsonb_each(restored) r WHERE r.value <> before -> r.key ORDER BY 1);
 END $$;
 COMMENT ON FUNCTION referral.restore_patient(bigint, bigint, jsonb, jsonb) IS
-'Gives the columns of a patient that a merge changed (the keys of after) the values of before, where they still are as it left them; returns the names of the others, which stay as somebody has made them since.';
+'Gives the columns of a patient that a merge changed (the keys of after) the values of before, where they still are as it left them, and takes from arrays what the merge had added; returns the names of those that are not as before, since somebody has changed them.';
 
 CREATE FUNCTION referral.is_redirect(org_id bigint, reattribution_id bigint, relation regclass, patient_column name, row_key jsonb) RETURNS boolean
 LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
@@ -593,6 +609,7 @@ DECLARE
     t record;
     moved jsonb;
     taken jsonb;
+    added jsonb;
 BEGIN
     SELECT * INTO a FROM referral.merge_reattribution x WHERE x.org_id = reattribute.org_id AND x.reattribution_id = reattribute.reattribution_id;
     IF a.reattribution_id IS NULL OR a.status = 'redirected' OR referral.may_change_org(a.org_id) IS NOT TRUE THEN
@@ -635,6 +652,16 @@ BEGIN
         END IF;
     ELSIF patient_id = m.duplicate_id THEN
         SELECT to_jsonb(p) -> a.column_name INTO taken FROM referral.patient p WHERE p.org_id = m.org_id AND p.patient_id = m.survivor_id;
+        IF EXISTS (SELECT FROM referral.merge_rules() r WHERE r.field = a.column_name AND r.is_array) THEN
+            -- what is new in a list, to what the duplicate has
+            SELECT jsonb_agg(x.e ORDER BY x.n) INTO added
+            FROM jsonb_array_elements(nullif(taken, 'null')) WITH ORDINALITY x (e, n)
+            WHERE x.e NOT IN (SELECT jsonb_array_elements(nullif(m.before -> 'survivor' -> a.column_name, 'null')));
+            SELECT to_jsonb(p) -> a.column_name INTO taken FROM referral.patient p WHERE p.org_id = m.org_id AND p.patient_id = m.duplicate_id;
+            FOR moved IN SELECT jsonb_array_elements(added) LOOP
+                taken := referral.append_new(taken, moved);
+            END LOOP;
+        END IF;
         PERFORM referral.change_patient(m.org_id, m.duplicate_id, jsonb_build_object(a.column_name, taken));
         PERFORM referral.change_patient(m.org_id, m.survivor_id, jsonb_build_object(a.column_name, m.before -> 'survivor' -> a.column_name));
     END IF;
@@ -645,7 +672,7 @@ BEGIN
     RETURN CASE WHEN reattribute.patient_id = m.duplicate_id THEN 'moved' ELSE 'kept' END;
 END $$;
 COMMENT ON FUNCTION referral.reattribute(bigint, bigint, bigint) IS
-'Decides on an entry that unmerge_patient() left: given to the survivor of the merge it stays where it is (kept), given to the duplicate the row, or the value of the column, goes there (moved); returns which. The same call again changes nothing. RF003 for an AI, RF015 for another patient, when it was decided otherwise, for the duplicate while one of both is merged, or when the row is not the survivor''s any more, RF019 when there is no such entry.';
+'Decides on an entry that unmerge_patient() left: given to the survivor of the merge it stays where it is (kept), given to the duplicate the row, or the value of the column (of an array, what is new in it), goes there (moved); returns which. The same call again changes nothing. RF003 for an AI, RF015 for another patient, when it was decided otherwise, for the duplicate while one of both is merged, or when the row is not the survivor''s any more, RF019 when there is no such entry.';
 
 -- ---------- What keeps it so ----------
 
