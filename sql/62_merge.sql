@@ -377,6 +377,8 @@ BEGIN
     SELECT to_jsonb(p) INTO s FROM referral.patient p WHERE p.org_id = merge_patient.org_id AND p.patient_id = survivor;
     SELECT to_jsonb(p) INTO d FROM referral.patient p WHERE p.org_id = merge_patient.org_id AND p.patient_id = duplicate;
     chosen := referral.merge_values(org_id, s, d);
+    -- before the rows change: it notes their score
+    PERFORM referral.record_match_decision(org_id, survivor, duplicate, 'link', reason, 'merge');
     -- on record first: merge_guard() goes by that
     INSERT INTO referral.patient_merge (org_id, survivor_id, duplicate_id, reason, merged_by, before)
     VALUES (org_id, survivor, duplicate, reason, referral.current_actor(),
@@ -389,11 +391,10 @@ BEGIN
                                   'duplicate', referral.patient_columns(m.org_id, duplicate, '{"merged_into": 0, "active": 0}')), r.moved, r.held
         FROM referral.move_references(m.org_id, survivor, duplicate) r)
     WHERE m.org_id = merge_patient.org_id AND m.merge_id = new_id;
-    PERFORM referral.record_match_decision(org_id, survivor, duplicate, 'link', reason, 'merge');
     RETURN new_id;
 END $$;
 COMMENT ON FUNCTION referral.merge_patient(bigint, bigint, bigint, text) IS
-'Merges a duplicate into the patient that survives, and returns the merge_id of referral.patient_merge. Nothing is deleted: the duplicate stays, with merged_into and without active; what referred to it refers to the survivor, in every table with a foreign key to referral.patient; fields survive by rule (merge_preview() shows them). The same call again returns the same merge_id and changes nothing. RF003 for an AI, RF005 without a reason, RF012 when a table that refers to it has no primary key, RF015 when they cannot be merged, RF019 when one is not there or not visible.';
+'Merges a duplicate into the patient that survives, and returns the merge_id of referral.patient_merge. Nothing is deleted: the duplicate stays, with merged_into and without active; what referred to it refers to the survivor, in every table with a foreign key to referral.patient; fields survive by rule (merge_preview() shows them). The same call again returns the same merge_id and changes nothing. RF003 for an AI, RF005 without a reason, RF012 when a table that refers to it has no primary key, or deferred constraints and another owner, RF015 when they cannot be merged, RF019 when one is not there or not visible.';
 
 CREATE FUNCTION referral.reference_name(relation regclass, column_name name) RETURNS text
 LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
@@ -419,8 +420,23 @@ BEGIN
     END IF;
     BEGIN
         moved := referral.rows_as_owner(relation, org_column, patient_column, key, org_id, from_patient, to_patient, keys);
-    EXCEPTION WHEN unique_violation OR exclusion_violation OR SQLSTATE 'RF017' THEN
-        why := 'It allows only one such row for a patient, and each of the two has one.';
+    EXCEPTION
+        WHEN unique_violation OR exclusion_violation OR SQLSTATE 'RF017' THEN
+            why := 'It allows only one such row for a patient, and each of the two has one.';
+        WHEN insufficient_privilege THEN
+            -- what runs later, with other rights, is not left behind by somebody else's rights
+            IF EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = relation AND t.tgdeferrable) THEN
+                RAISE EXCEPTION 'table % has constraints that are deferred', relation
+                    USING ERRCODE = 'RF012', DETAIL = 'Its rows are moved with the rights of its owner, and its constraints have to be checked at once.',
+                          HINT = 'SET CONSTRAINTS ALL IMMEDIATE in this transaction first, or have the constraint NOT DEFERRABLE.';
+            END IF;
+            RAISE;
+        WHEN OTHERS OR assert_failure THEN
+            -- others may quote the row, which the caller may not be allowed to see
+            IF SQLSTATE ~ '^(RF|40|42|55|57)' THEN
+                RAISE;
+            END IF;
+            why := format('The change fails there (SQLSTATE %s).', SQLSTATE);
     END;
     IF why IS NOT NULL OR jsonb_array_length(moved) IS DISTINCT FROM jsonb_array_length(rows) THEN
         RAISE EXCEPTION 'rows of table % cannot be moved from patient % to patient %', relation, from_patient, to_patient
@@ -430,7 +446,7 @@ BEGIN
     RETURN moved;
 END $$;
 COMMENT ON FUNCTION referral.repoint(regclass, name, name, name[], bigint, bigint, bigint, jsonb) IS
-'Points rows of a table from one patient to another and returns their keys; keys: only these rows, null: all; null when there is none. RF012 when nothing names its rows, RF015 when it does not let them go.';
+'Points rows of a table from one patient to another and returns their keys; keys: only these rows, null: all; null when there is none. RF012 when nothing names its rows, or its constraints are deferred, RF015 when it does not let them go.';
 
 -- ---------- Unmerging ----------
 
@@ -452,17 +468,54 @@ END $$;
 COMMENT ON FUNCTION referral.lock_merge(bigint, bigint) IS
 'Locks the two patients of a merge, then the merge itself, and returns it. RF019 when there is none that the session may change.';
 
+CREATE FUNCTION referral.restored_value(before jsonb, after jsonb, present jsonb, is_array boolean) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE WHEN present = after THEN before
+                WHEN NOT is_array OR present = 'null' THEN present
+                ELSE coalesce((SELECT jsonb_agg(x.e ORDER BY x.n) FROM jsonb_array_elements(present) WITH ORDINALITY x (e, n)
+                               WHERE x.e NOT IN (SELECT jsonb_array_elements(nullif(after, 'null'))
+                                                 EXCEPT SELECT jsonb_array_elements(nullif(before, 'null')))),
+                              CASE WHEN before IN ('null', '[]') THEN before ELSE '[]' END) END
+$$;
+COMMENT ON FUNCTION referral.restored_value(jsonb, jsonb, jsonb, boolean) IS
+'What a column is to be when a merge is undone that made after of before: before, where it still is after; an array without the elements that the merge added; else what somebody has made of it (present).';
+
 CREATE FUNCTION referral.restore_patient(org_id bigint, patient_id bigint, before jsonb, after jsonb) RETURNS text[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     present jsonb := referral.patient_columns(org_id, patient_id, after);
+    restored jsonb;
 BEGIN
+    SELECT jsonb_object_agg(p.key, referral.restored_value(before -> p.key, after -> p.key, p.value,
+                                                           EXISTS (SELECT FROM referral.merge_rules() m WHERE m.field = p.key AND m.is_array)))
+    INTO restored FROM jsonb_each(present) p;
     PERFORM referral.change_patient(org_id, patient_id, (
-        SELECT jsonb_object_agg(p.key, before -> p.key) FROM jsonb_each(present) p WHERE p.value = after -> p.key));
-    RETURN ARRAY(SELECT p.key FROM jsonb_each(present) p WHERE p.value NOT IN (after -> p.key, before -> p.key) ORDER BY 1);
+        SELECT jsonb_object_agg(r.key, r.value) FROM jsonb_each(restored) r WHERE r.value <> present -> r.key));
+    RETURN ARRAY(SELECT r.key FROM jsonb_each(restored) r WHERE r.value <> before -> r.key ORDER BY 1);
 END $$;
 COMMENT ON FUNCTION referral.restore_patient(bigint, bigint, jsonb, jsonb) IS
-'Gives the columns of a patient that a merge changed (the keys of after) the values of before, where they still are as it left them; returns the names of the others, which stay as somebody has made them since.';
+'Gives the columns of a patient that a merge changed (the keys of after) the values of before, where they still are as it left them, and takes from arrays what the merge had added; returns the names of those that are not as before, since somebody has changed them.';
+
+CREATE FUNCTION referral.is_redirect(org_id bigint, reattribution_id bigint, relation regclass, patient_column name, row_key jsonb) RETURNS boolean
+LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+    -- the note is made before the row is written, which may still come to nothing
+    SELECT EXISTS (
+        SELECT FROM referral.entity e
+        JOIN referral.journal j ON j.org_id = is_redirect.org_id AND j.entity_id = (row_key ->> e.id_column::text)::bigint
+             AND j.entity = e.entity AND j.changes ? patient_column::text
+        JOIN referral.journal n ON n.org_id = is_redirect.org_id AND n.entity_id = is_redirect.reattribution_id
+             AND n.entity = 'merge_reattribution' AND n.xid = j.xid AND n.xid_epoch = j.xid_epoch
+        WHERE e.relation = is_redirect.relation AND e.detached_at IS NULL
+          -- nor did anybody give it to a patient since, but by merging and unmerging
+          AND NOT EXISTS (
+              SELECT FROM referral.journal l
+              WHERE l.org_id = j.org_id AND l.entity_id = j.entity_id AND l.journal_id > j.journal_id AND l.entity = j.entity
+                AND l.changes ? patient_column::text
+                AND NOT EXISTS (SELECT FROM referral.journal x WHERE x.org_id = l.org_id AND x.xid_epoch = l.xid_epoch AND x.xid = l.xid
+                                AND x.entity = 'patient_merge')))
+$$;
+COMMENT ON FUNCTION referral.is_redirect(bigint, bigint, regclass, name, jsonb) IS
+'Did a row get its patient in the transaction that noted it as redirected, and since by merging and unmerging only, says the journal? If not, the note is of a row that was not written, or that somebody gave to a patient since. Null for null.';
 
 CREATE FUNCTION referral.return_references(org_id bigint, merge_id bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -472,6 +525,7 @@ DECLARE
     name_of text;
     own jsonb;
     back jsonb;
+    stay jsonb;
 BEGIN
     SELECT * INTO m FROM referral.patient_merge x WHERE x.org_id = return_references.org_id AND x.merge_id = return_references.merge_id;
     FOR name_of IN SELECT k FROM jsonb_object_keys(m.moved) k
@@ -486,24 +540,31 @@ BEGIN
         SELECT coalesce(m.moved -> name_of, '[]') || coalesce(jsonb_agg(a.row_key), '[]') INTO back
         FROM referral.merge_reattribution a
         WHERE a.org_id = m.org_id AND a.merge_id = m.merge_id AND a.reference = name_of AND a.status = 'redirected'
-          AND a.row_key NOT IN (SELECT jsonb_array_elements(own));
-        back := referral.repoint(t.relation, t.org_column, t.patient_column, t.key_columns, m.org_id, m.survivor_id, m.duplicate_id, back);
+          AND a.row_key NOT IN (SELECT jsonb_array_elements(own))
+          AND referral.is_redirect(a.org_id, a.reattribution_id, t.relation, t.patient_column, a.row_key);
+        back := coalesce(referral.repoint(t.relation, t.org_column, t.patient_column, t.key_columns, m.org_id, m.survivor_id, m.duplicate_id, back), '[]');
+        stay := coalesce(referral.rows_as_owner(t.relation, t.org_column, t.patient_column, coalesce(t.key_columns, '{}'),
+                                                m.org_id, m.survivor_id, NULL, NULL), '[]');
+        -- what somebody wanted to be the duplicate's, and is still the survivor's, is to be decided
         UPDATE referral.merge_reattribution a
-        SET status = CASE WHEN went THEN 'moved' ELSE 'kept' END, patient_id = CASE WHEN went THEN m.duplicate_id ELSE m.survivor_id END,
-            decided_by = referral.current_actor(), decided_at = now()
-        FROM (SELECT x.reattribution_id, x.row_key IN (SELECT jsonb_array_elements(back)) IS TRUE AS went FROM referral.merge_reattribution x
+        SET status = CASE WHEN w.went THEN 'moved' WHEN w.stays THEN 'open' ELSE 'gone' END,
+            patient_id = CASE WHEN w.went THEN m.duplicate_id END,
+            decided_by = CASE WHEN w.went OR NOT w.stays THEN referral.current_actor() END,
+            decided_at = CASE WHEN w.went OR NOT w.stays THEN now() END
+        FROM (SELECT x.reattribution_id, x.row_key IN (SELECT jsonb_array_elements(back)) AS went,
+                     x.row_key IN (SELECT jsonb_array_elements(stay)) AS stays
+              FROM referral.merge_reattribution x
               WHERE x.org_id = m.org_id AND x.merge_id = m.merge_id AND x.reference = name_of) w
         WHERE a.org_id = m.org_id AND a.reattribution_id = w.reattribution_id AND a.status = 'redirected';
         INSERT INTO referral.merge_reattribution (org_id, merge_id, kind, reference, row_key, status)
         SELECT m.org_id, m.merge_id, 'row', name_of, l.key, 'open'
-        FROM jsonb_array_elements(referral.rows_as_owner(t.relation, t.org_column, t.patient_column, coalesce(t.key_columns, '{}'),
-                                                         m.org_id, m.survivor_id, NULL, NULL)) l (key)
+        FROM jsonb_array_elements(stay) l (key)
         WHERE l.key NOT IN (SELECT jsonb_array_elements(own))
         ON CONFLICT DO NOTHING;
     END LOOP;
 END $$;
 COMMENT ON FUNCTION referral.return_references(bigint, bigint) IS
-'Gives back to the duplicate of a merge what still refers to the survivor of what was moved, or has come for the duplicate since, and puts what else has come for the survivor since on the list referral.merge_reattribution.';
+'Gives back to the duplicate of a merge what still refers to the survivor of what was moved, or has come for the duplicate since, and puts what else has come for the survivor since, or was to be the duplicate''s without becoming it, on the list referral.merge_reattribution.';
 
 CREATE FUNCTION referral.unmerge_patient(org_id bigint, merge_id bigint, reason text) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.reason = ''
@@ -548,6 +609,7 @@ DECLARE
     t record;
     moved jsonb;
     taken jsonb;
+    added jsonb;
 BEGIN
     SELECT * INTO a FROM referral.merge_reattribution x WHERE x.org_id = reattribute.org_id AND x.reattribution_id = reattribute.reattribution_id;
     IF a.reattribution_id IS NULL OR a.status = 'redirected' OR referral.may_change_org(a.org_id) IS NOT TRUE THEN
@@ -571,6 +633,13 @@ BEGIN
     IF a.status <> 'open' THEN
         RETURN a.status;
     END IF;
+    IF patient_id = m.duplicate_id
+       AND EXISTS (SELECT FROM referral.patient p
+                   WHERE p.org_id = m.org_id AND p.patient_id IN (m.survivor_id, m.duplicate_id) AND p.merged_into IS NOT NULL) THEN
+        RAISE EXCEPTION 'entry % cannot be given to patient %', a.reattribution_id, patient_id
+            USING ERRCODE = 'RF015', DETAIL = format('Patient %s or patient %s was merged again since.', m.survivor_id, m.duplicate_id),
+                  HINT = format('Undo that merge first, or give the entry to patient %s to close it.', m.survivor_id);
+    END IF;
     IF patient_id = m.duplicate_id AND a.kind = 'row' THEN
         SELECT * INTO t FROM referral.patient_references() r WHERE referral.reference_name(r.relation, r.patient_column) = a.reference;
         IF FOUND THEN
@@ -583,6 +652,16 @@ BEGIN
         END IF;
     ELSIF patient_id = m.duplicate_id THEN
         SELECT to_jsonb(p) -> a.column_name INTO taken FROM referral.patient p WHERE p.org_id = m.org_id AND p.patient_id = m.survivor_id;
+        IF EXISTS (SELECT FROM referral.merge_rules() r WHERE r.field = a.column_name AND r.is_array) THEN
+            -- what is new in a list, to what the duplicate has
+            SELECT jsonb_agg(x.e ORDER BY x.n) INTO added
+            FROM jsonb_array_elements(nullif(taken, 'null')) WITH ORDINALITY x (e, n)
+            WHERE x.e NOT IN (SELECT jsonb_array_elements(nullif(m.before -> 'survivor' -> a.column_name, 'null')));
+            SELECT to_jsonb(p) -> a.column_name INTO taken FROM referral.patient p WHERE p.org_id = m.org_id AND p.patient_id = m.duplicate_id;
+            FOR moved IN SELECT jsonb_array_elements(added) LOOP
+                taken := referral.append_new(taken, moved);
+            END LOOP;
+        END IF;
         PERFORM referral.change_patient(m.org_id, m.duplicate_id, jsonb_build_object(a.column_name, taken));
         PERFORM referral.change_patient(m.org_id, m.survivor_id, jsonb_build_object(a.column_name, m.before -> 'survivor' -> a.column_name));
     END IF;
@@ -593,7 +672,7 @@ BEGIN
     RETURN CASE WHEN reattribute.patient_id = m.duplicate_id THEN 'moved' ELSE 'kept' END;
 END $$;
 COMMENT ON FUNCTION referral.reattribute(bigint, bigint, bigint) IS
-'Decides on an entry that unmerge_patient() left: given to the survivor of the merge it stays where it is (kept), given to the duplicate the row, or the value of the column, goes there (moved); returns which. The same call again changes nothing. RF003 for an AI, RF015 for another patient, when it was decided otherwise, or when the row is not the survivor''s any more, RF019 when there is no such entry.';
+'Decides on an entry that unmerge_patient() left: given to the survivor of the merge it stays where it is (kept), given to the duplicate the row, or the value of the column (of an array, what is new in it), goes there (moved); returns which. The same call again changes nothing. RF003 for an AI, RF015 for another patient, when it was decided otherwise, for the duplicate while one of both is merged, or when the row is not the survivor''s any more, RF019 when there is no such entry.';
 
 -- ---------- What keeps it so ----------
 
@@ -659,5 +738,5 @@ REVOKE ALL ON FUNCTION referral.sees_patient(bigint, bigint), referral.rows_as_o
     referral.require_merge(bigint, text, text), referral.lock_patients(bigint, bigint[]), referral.change_patient(bigint, bigint, jsonb),
     referral.merge_patient(bigint, bigint, bigint, text), referral.repoint(regclass, name, name, name[], bigint, bigint, bigint, jsonb),
     referral.lock_merge(bigint, bigint), referral.restore_patient(bigint, bigint, jsonb, jsonb), referral.return_references(bigint, bigint),
-    referral.move_references(bigint, bigint, bigint),
+    referral.move_references(bigint, bigint, bigint), referral.is_redirect(bigint, bigint, regclass, name, jsonb),
     referral.unmerge_patient(bigint, bigint, text), referral.reattribute(bigint, bigint, bigint), referral.merge_guard(), referral.follow_merge() FROM PUBLIC;

@@ -237,41 +237,64 @@ $$;
 COMMENT ON FUNCTION referral.rival_candidates(bigint, bigint, bigint) IS
 'Patients that are linked to one of two patients, or certain or probable to be it, and not linked to or certain to be both: which of them belong together is for a person to say. Null for null.';
 
+CREATE FUNCTION referral.is_surely_one(org_id bigint, patient_id bigint, duplicate_id bigint) RETURNS boolean
+LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
+    SELECT referral.auto_links()
+       AND NOT EXISTS (SELECT FROM referral.match_queue q
+                       WHERE q.org_id = is_surely_one.org_id AND q.patient_id IN (is_surely_one.patient_id, is_surely_one.duplicate_id))
+       AND referral.kept_apart(org_id, patient_id, duplicate_id) IS NULL
+       AND NOT EXISTS (SELECT FROM referral.rival_candidates(org_id, patient_id, duplicate_id))
+       -- of each the other one is the nearest, by the margin
+       AND (SELECT count(*) FROM referral.patient p CROSS JOIN LATERAL referral.find_matches(p.org_id, p.demographics, 1, p.patient_id) m
+            WHERE p.org_id = is_surely_one.org_id AND p.patient_id IN (is_surely_one.patient_id, is_surely_one.duplicate_id)
+              AND m.patient_id IN (is_surely_one.patient_id, is_surely_one.duplicate_id) AND m.grade = 'certain') = 2
+$$;
+COMMENT ON FUNCTION referral.is_surely_one(bigint, bigint, bigint) IS
+'May two patients be merged without a person, by their rows, the model, the candidates and the decisions as they are now? The model asks for that (auto_link); find_matches() calls each certain to be the other one; neither waits in the queue; there is no third one who is close to one of both, and no decision against it. Null for null.';
+
 CREATE FUNCTION referral.auto_link_next(
     after_org bigint, after_id bigint, OUT org_id bigint, OUT candidate_id bigint, OUT linked boolean, OUT last_error text)
 LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.actor_kind = 'system'
 SET referral.reason = '' SET enable_seqscan = off SET jit = off SET lock_timeout = '500ms' AS $$
 DECLARE
+    model bigint := referral.match_model_version();
     c record;
 BEGIN
     SELECT k.* INTO c FROM referral.match_candidate k
-    WHERE k.status = 'open' AND k.grade = 'certain' AND k.link_error IS NULL AND (k.org_id, k.candidate_id) > (after_org, after_id)
-    ORDER BY k.org_id, k.candidate_id LIMIT 1 FOR UPDATE SKIP LOCKED;
+    WHERE k.status = 'open' AND k.grade = 'certain' AND k.link_error IS NULL AND k.rule_version = model
+      AND (k.org_id, k.candidate_id) > (after_org, after_id)
+    ORDER BY k.org_id, k.candidate_id LIMIT 1;
     IF NOT FOUND THEN
         RETURN;
     END IF;
     org_id := c.org_id;
     candidate_id := c.candidate_id;
     linked := false;
-    IF EXISTS (SELECT FROM referral.rival_candidates(c.org_id, c.patient_id, c.duplicate_id))
-       OR referral.kept_apart(c.org_id, c.patient_id, c.duplicate_id) IS NOT NULL THEN
-        RETURN;
-    END IF;
     BEGIN
-        PERFORM referral.merge_patient(c.org_id, c.patient_id, c.duplicate_id,
-                                       format('certain by the model of rule version %s', c.rule_version));
-        linked := true;
+        IF referral.is_surely_one(c.org_id, c.patient_id, c.duplicate_id) THEN
+            -- what is known of the two is of former rows until they are locked: all of it once more
+            PERFORM referral.lock_patients(c.org_id, ARRAY[c.patient_id, c.duplicate_id]);
+            PERFORM referral.write_candidates(ARRAY[c.org_id], ARRAY[c.patient_id], ARRAY[c.duplicate_id]);
+            linked := referral.is_surely_one(c.org_id, c.patient_id, c.duplicate_id)
+                  AND EXISTS (SELECT FROM referral.match_candidate k
+                              WHERE k.org_id = c.org_id AND k.candidate_id = c.candidate_id AND k.status = 'open' AND k.grade = 'certain'
+                                AND k.rule_version = model AND model = referral.match_model_version());
+        END IF;
+        IF linked THEN
+            PERFORM referral.merge_patient(c.org_id, c.patient_id, c.duplicate_id, format('certain by the model of rule version %s', model));
+        END IF;
     EXCEPTION
         WHEN lock_not_available OR deadlock_detected OR serialization_failure THEN
-            NULL;       -- somebody works on one of both: the next run tries again
+            linked := false;        -- somebody works on one of both: the next run tries again
         WHEN OTHERS OR assert_failure THEN
+            linked := false;
             last_error := format('candidate %s: %s', c.candidate_id, referral.harmless_error(SQLSTATE, SQLERRM));
             UPDATE referral.match_candidate k SET link_error = referral.harmless_error(SQLSTATE, SQLERRM)
             WHERE k.org_id = c.org_id AND k.candidate_id = c.candidate_id;
     END;
 END $$;
 COMMENT ON FUNCTION referral.auto_link_next(bigint, bigint) IS
-'Looks at the next open and certain candidate by (org_id, candidate_id), and merges its patients, unless there is a third one close to one of both, or a decision against it; returns which, whether it was linked, and what failed. All null when there is none left, and for null.';
+'Looks at the next open candidate, by (org_id, candidate_id), that is certain by the active model, and merges its patients when is_surely_one() still says so after both are locked and scored anew; returns which, whether it was linked, and what failed. All null when there is none left, and for null.';
 
 -- A procedure that commits can have no SET clause: everything is in the functions it calls.
 CREATE PROCEDURE referral.process_match_queue(max integer DEFAULT 1000)
@@ -367,33 +390,41 @@ END $$;
 COMMENT ON FUNCTION referral.match_decision_guard() IS
 'BEFORE row trigger of referral.match_decision: puts the smaller id first and fills in who decides and when. RF003 for an AI, RF005 without a reason, RF007 for an UPDATE, RF019 when one of both patients is not there or not visible, RF020 for another decision or a wrong date.';
 
--- The row of the pair is what all that is decided and scored about it waits for.
+-- The row of the pair is what all that is decided and scored about it waits for. Before it those who are left of both are
+-- locked: a merge, which goes by decisions about all records of its patients, waits, or is waited for.
 CREATE FUNCTION referral.match_decision_lock() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    stands text;
+    last bigint[];
 BEGIN
+    LOOP
+        last := ARRAY[referral.survivor_of(NEW.org_id, NEW.patient_id), referral.survivor_of(NEW.org_id, NEW.duplicate_id)];
+        PERFORM FROM referral.patient p WHERE p.org_id = NEW.org_id AND p.patient_id = ANY (last) ORDER BY p.patient_id FOR KEY SHARE;
+        EXIT WHEN last IS NOT DISTINCT FROM ARRAY[referral.survivor_of(NEW.org_id, NEW.patient_id), referral.survivor_of(NEW.org_id, NEW.duplicate_id)];
+    END LOOP;
     INSERT INTO referral.match_candidate (org_id, patient_id, duplicate_id, status)
     VALUES (NEW.org_id, NEW.patient_id, NEW.duplicate_id, 'superseded')
     ON CONFLICT ON CONSTRAINT match_candidate_pair DO NOTHING;
-    SELECT k.probability, k.grade, k.status INTO NEW.probability, NEW.grade, stands FROM referral.match_candidate k
+    PERFORM FROM referral.match_candidate k
     WHERE k.org_id = NEW.org_id AND k.patient_id = NEW.patient_id AND k.duplicate_id = NEW.duplicate_id
     FOR UPDATE;
-    IF NEW.decision <> 'link' AND referral.survivor_of(NEW.org_id, NEW.patient_id) = referral.survivor_of(NEW.org_id, NEW.duplicate_id) THEN
+    IF NEW.decision <> 'link' AND last[1] = last[2] THEN
         RAISE EXCEPTION 'patients % and % are merged', NEW.patient_id, NEW.duplicate_id
             USING ERRCODE = 'RF015', DETAIL = 'As long as they are, they count as one person.', HINT = 'Take the merge back first: referral.unmerge_patient().';
     END IF;
-    IF NEW.source = 'merge' AND stands = 'not_a_match' THEN
-        RAISE EXCEPTION 'patients % and % were decided not to be a match', NEW.patient_id, NEW.duplicate_id
-            USING ERRCODE = 'RF015', DETAIL = 'Somebody decided so while they were being merged.',
-                  HINT = 'Decide anew first, if that was wrong: referral.decide_match().';
-    END IF;
+    -- of the rows as they are now, which the candidate may be behind or ahead of
+    NEW.rule_version := referral.match_model_version();
+    SELECT p.version, q.version, CASE WHEN NEW.rule_version IS NOT NULL THEN referral.match_probability(p.demographics, q.demographics) END,
+           CASE WHEN NEW.rule_version IS NOT NULL THEN referral.match_grade(p.demographics, q.demographics) END
+    INTO NEW.patient_version, NEW.duplicate_version, NEW.probability, NEW.grade
+    FROM referral.patient p, referral.patient q
+    WHERE p.org_id = NEW.org_id AND p.patient_id = NEW.patient_id AND q.org_id = NEW.org_id AND q.patient_id = NEW.duplicate_id;
     -- drawn under the lock, so that the last decision has the highest
     NEW.decision_id := nextval(pg_get_serial_sequence('referral.match_decision', 'decision_id'));
     RETURN NEW;
 END $$;
 COMMENT ON FUNCTION referral.match_decision_lock() IS
-'BEFORE INSERT row trigger of referral.match_decision: locks the pair, gives the decision its number and notes the score that the pair has. RF015 when both are merged and the decision is another than link, and for a merge against a decision that came in between.';
+'BEFORE INSERT row trigger of referral.match_decision: locks those who are left of both patients and the pair, gives the decision its number and notes the model, the versions of both patients and their score. RF015 when both are merged and the decision is another than link.';
 
 CREATE FUNCTION referral.match_decision_holds() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -583,6 +614,7 @@ COMMENT ON FUNCTION referral.refresh_match_frequencies() IS
 REVOKE ALL ON FUNCTION referral.write_candidates(bigint[], bigint[], bigint[]), referral.rescore_patients(bigint[], bigint[]), referral.match_model_version(),
     referral.rescore_patient(bigint, bigint), referral.load_duplicates(bigint), referral.match_on_write(),
     referral.match_queue_batch(integer, timestamptz), referral.auto_links(), referral.rival_candidates(bigint, bigint, bigint),
+    referral.is_surely_one(bigint, bigint, bigint),
     referral.auto_link_next(bigint, bigint), referral.match_decision_guard(), referral.match_decision_lock(),
     referral.match_decision_holds(), referral.decide_match(bigint, bigint, bigint, text, text, date),
     referral.record_match_decision(bigint, bigint, bigint, text, text, text),

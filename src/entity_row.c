@@ -220,9 +220,12 @@ reference_statement(Oid relid, const char *org_column, const char *column, Array
 								 quote_identifier(org_column), quote_identifier(column), key_sql);
 
 	if (change)
-		return psprintf("WITH changed AS (UPDATE %s SET %s = $3 WHERE %s RETURNING %s AS key)"
-						" SELECT pg_catalog.jsonb_agg(key ORDER BY key) FROM changed",
-						relation, quote_identifier(column), where, key_sql);
+		/* a trigger of the table may have its own way with the column */
+		return psprintf("WITH changed AS (UPDATE %s SET %s = $3 WHERE %s"
+						" RETURNING %s AS key, %s = $3 AS went)"
+						" SELECT pg_catalog.jsonb_agg(key ORDER BY key) FILTER (WHERE went) FROM changed",
+						relation, quote_identifier(column), where, key_sql,
+						quote_identifier(column));
 	return psprintf("SELECT pg_catalog.jsonb_agg(%s ORDER BY %s) FROM %s WHERE %s AND $3 IS NULL",
 					key_sql, key_sql, relation, where);
 }

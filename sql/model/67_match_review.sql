@@ -68,6 +68,9 @@ CREATE TABLE IF NOT EXISTS referral.match_decision (
     source text NOT NULL DEFAULT 'review' CHECK (source IN ('review', 'merge', 'unmerge')),
     probability double precision,
     grade text,
+    rule_version bigint,
+    patient_version bigint,
+    duplicate_version bigint,
     decided_by text NOT NULL,
     actor_kind text NOT NULL CHECK (actor_kind IN ('user', 'system')),
     decided_at timestamptz NOT NULL,
@@ -81,7 +84,9 @@ COMMENT ON TABLE referral.match_decision IS
 'What was decided about two patients, by whom and why; the last decision about a pair (the highest decision_id) counts and outweighs every score. Rows are only added: INSERT, or decide_match(). The database fills in who and when.';
 COMMENT ON COLUMN referral.match_decision.decision IS 'link: one person (merge_patient() merges them); not_a_match: two persons, never to be linked or merged; defer: not before defer_until.';
 COMMENT ON COLUMN referral.match_decision.source IS 'review: somebody decided about the pair; merge, unmerge: it follows from that.';
-COMMENT ON COLUMN referral.match_decision.probability IS 'What the score said when it was decided, and grade; null when the pair was not scored.';
+COMMENT ON COLUMN referral.match_decision.probability IS 'What the score of both rows said when it was decided, before a merge changed them, and grade; null without an active model.';
+COMMENT ON COLUMN referral.match_decision.rule_version IS 'The model that scored them: referral.rule_version; null without an active one.';
+COMMENT ON COLUMN referral.match_decision.patient_version IS 'Versions of both patients when it was decided, as in the journal.';
 
 SELECT referral.lay_trigger('referral.match_decision', 'decision_guard', 'BEFORE INSERT OR UPDATE', 'ROW', 'referral.match_decision_guard()');
 SELECT referral.lay_trigger('referral.match_decision', 'decision_lock', 'BEFORE INSERT', 'ROW', 'referral.match_decision_lock()');

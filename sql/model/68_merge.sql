@@ -44,7 +44,7 @@ CREATE TABLE IF NOT EXISTS referral.merge_reattribution (
     reference text,
     row_key jsonb,
     column_name text,
-    status text NOT NULL CHECK (status IN ('redirected', 'open', 'kept', 'moved')),
+    status text NOT NULL CHECK (status IN ('redirected', 'open', 'kept', 'moved', 'gone')),
     patient_id bigint,
     decided_by text,
     decided_at timestamptz,
@@ -56,7 +56,7 @@ CREATE TABLE IF NOT EXISTS referral.merge_reattribution (
 CREATE UNIQUE INDEX IF NOT EXISTS merge_reattribution_row ON referral.merge_reattribution (org_id, merge_id, reference, row_key) WHERE kind = 'row';
 CREATE INDEX IF NOT EXISTS merge_reattribution_merge ON referral.merge_reattribution (org_id, merge_id, status);
 COMMENT ON TABLE referral.merge_reattribution IS
-'What came after a merge: whose is it when the merge is undone? kind row: a row (row_key) that refers to the survivor by reference, table(column); kind column: a column of the survivor that the merge had changed and somebody changed again. status: redirected (it came for the duplicate while the merge stands; unmerging gives it back), open (to be decided: reattribute()), kept (it stays with the survivor), moved (it is the duplicate''s). patient_id: whose it is. Written by functions only.';
+'What came after a merge: whose is it when the merge is undone? kind row: a row (row_key) that refers to the survivor by reference, table(column); kind column: a column of the survivor that the merge had changed and somebody changed again. status: redirected (it came for the duplicate while the merge stands; unmerging gives it back), open (to be decided: reattribute()), kept (it stays with the survivor), moved (it is the duplicate''s), gone (it was neither''s any more when the merge was undone). patient_id: whose it is. Written by functions only.';
 
 SELECT referral.lay_trigger('referral.merge_rule', 'merge_rule_check', 'BEFORE INSERT OR UPDATE', 'ROW', 'referral.merge_rule_check()');
 SELECT referral.govern_table('referral.merge_rule', 'merge_rule_id');

@@ -1,5 +1,5 @@
 -- Merging and unmerging patients: what survives, what is re-pointed, what comes back, what is to be decided, who may.
-SELECT plan(209);
+SELECT plan(234);
 \ir ../lib/refused.sql
 \ir ../lib/make_workflow.sql
 SET timezone = 'UTC';
@@ -178,7 +178,7 @@ UPDATE referral.patient SET language = 'es' WHERE patient_id = 2;
 SET SESSION AUTHORIZATION merge_jane;
 SELECT is(referral.unmerge_patient(1, :merge1, 'two people with one card'), 3::bigint, 'unmerging leaves three things to decide');
 RESET SESSION AUTHORIZATION;
-SELECT is(row_of(1), (SELECT row_of FROM before WHERE id = 1) || '{"phone": "555-77", "email": "new@example.org", "alias": ["Molly", "May", "Maria", "Mimi"]}', 'the survivor: as it was but for what somebody has changed since');
+SELECT is(row_of(1), (SELECT row_of FROM before WHERE id = 1) || '{"phone": "555-77", "email": "new@example.org", "alias": ["Molly", "Mimi"]}', 'the survivor: as it was but for what somebody has changed since');
 SELECT is(row_of(2), (SELECT row_of FROM before WHERE id = 2) || '{"language": "es"}', 'the duplicate: as it was; what the merge did not touch stays');
 SELECT is((whose(10), whose(11), whose(12), whose(20), whose(21), whose(13)), (1::bigint, 2::bigint, 2::bigint, 1::bigint, 2::bigint, 2::bigint), 'referrals are where they were; what came for the duplicate is the duplicate''s');
 SELECT results_eq('SELECT kind, coalesce(column_name, row_key::text), status, patient_id, decided_by FROM referral.merge_reattribution ORDER BY 2',
@@ -207,7 +207,7 @@ SELECT is(referral.reattribute(1, :of_alias, 1), 'kept', 'the alias stays');
 RESET SESSION AUTHORIZATION;
 SELECT is(whose(20), 2::bigint, 'there it is');
 SELECT is((row_of(1) ->> 'email', row_of(2) ->> 'email'), (' '::text, 'new@example.org'::text), 'and there it is; the survivor has what it had');
-SELECT is(row_of(1) -> 'alias', '["Molly", "May", "Maria", "Mimi"]', 'as somebody has made it');
+SELECT is(row_of(1) -> 'alias', '["Molly", "Mimi"]', 'as somebody has made it');
 SELECT results_eq('SELECT status, patient_id, decided_by FROM referral.merge_reattribution WHERE reattribution_id IN (' || :of_row || ',' || :of_alias || ') ORDER BY 1',
     $$VALUES ('kept', 1::bigint, 'merge_jane'), ('moved', 2, 'merge_jane')$$, 'decisions are on record');
 SELECT is(referral.unmerge_patient(1, :merge1, 'again'), 0::bigint, 'nothing is left');
@@ -224,12 +224,47 @@ UPDATE referral.referral SET patient_id = 4 WHERE referral_id IN (11, 31);
 DELETE FROM referral.referral WHERE referral_id = 12;
 SELECT is(referral.unmerge_patient(1, :merge1b, 'y'), 2::bigint, 'what is gone is not to be decided');
 SELECT is((whose(11), whose(31)), (4::bigint, 4::bigint), 'a row that somebody has given to another patient stays with him');
-SELECT is((SELECT status FROM referral.merge_reattribution WHERE merge_id = :merge1b AND row_key = '{"referral_id": 31}'), 'kept', 'it is not the duplicate''s');
+SELECT is((SELECT status FROM referral.merge_reattribution WHERE merge_id = :merge1b AND row_key = '{"referral_id": 31}'), 'gone', 'it is not the duplicate''s');
 UPDATE referral.referral SET patient_id = 3 WHERE referral_id = 30;
 SELECT reattribution_id AS of_row FROM referral.merge_reattribution WHERE row_key = '{"referral_id": 30}' \gset
 SELECT is(refusal(format('SELECT referral.reattribute(1, %s, 2)', :of_row)), format('RF015 the row of entry %s is not patient 1''s any more | Somebody has moved or deleted it since. | Give the entry to patient 1 to close it.', :of_row), 'nor can it be given away then');
 SELECT is(referral.reattribute(1, :of_row, 1), 'kept', 'the entry can be closed');
 SELECT is(whose(30), 3::bigint, 'which moves nothing');
+
+-- a note of a row that was never written; what somebody gives to the duplicate, or to the survivor, while they are merged
+INSERT INTO referral.patient (patient_id, family) VALUES (90, 'noted'), (91, 'noted');
+INSERT INTO referral.referral (referral_id, patient_id) VALUES (90, 90);
+SELECT referral.merge_patient(1, 90, 91, 'x') AS noted \gset
+INSERT INTO referral.referral (referral_id, patient_id) VALUES (91, 90), (93, 91), (94, 91);
+INSERT INTO referral.referral (org_id, referral_id, patient_id) VALUES (1, 91, 91) ON CONFLICT (org_id, referral_id) DO NOTHING;
+UPDATE referral.referral SET patient_id = 91 WHERE referral_id = 90;
+UPDATE referral.referral SET patient_id = 3 WHERE referral_id = 94;
+UPDATE referral.referral SET patient_id = 90 WHERE referral_id = 94;
+SELECT is(referral.unmerge_patient(1, :noted, 'y'), 3::bigint, 'what is not plainly the duplicate''s is to be decided');
+SELECT is((SELECT jsonb_object_agg(row_key ->> 'referral_id', status) FROM referral.merge_reattribution WHERE merge_id = :noted), '{"90": "open", "91": "open", "93": "moved", "94": "open"}', 'what came for it is moved');
+SELECT is((whose(90), whose(91), whose(93), whose(94)), (90::bigint, 90::bigint, 91::bigint, 90::bigint), 'nothing else goes');
+
+-- an entry of before, when the two are merged again
+SELECT reattribution_id AS of_row FROM referral.merge_reattribution WHERE merge_id = :noted AND row_key = '{"referral_id": 91}' \gset
+SELECT again(90, 91);
+SELECT referral.merge_patient(1, 90, 91, 'x') AS noted \gset
+SELECT is(refusal(format('SELECT referral.reattribute(1, %s, 91)', :of_row)), format('RF015 entry %s cannot be given to patient 91 | Patient 90 or patient 91 was merged again since. | Undo that merge first, or give the entry to patient 90 to close it.', :of_row), 'goes to nobody who is merged');
+SELECT referral.unmerge_patient(1, :noted, 'y') \g /dev/null
+SELECT is(referral.reattribute(1, :of_row, 91), 'moved', 'but afterwards');
+SELECT is(whose(91), 91::bigint, 'and the row with it');
+
+-- lists: what the merge added goes back, what somebody added since is to be decided
+INSERT INTO referral.patient (patient_id, identifier_system, identifier, other_identifiers) VALUES (92, 'mrn', '92', '{a|1}'), (93, 'mrn', '93', '{b|2}');
+SELECT referral.merge_patient(1, 92, 93, 'x') AS listed \gset
+UPDATE referral.patient SET other_identifiers = other_identifiers || '{ssn|9}' WHERE patient_id = 92;
+SELECT is((SELECT other_identifiers FROM referral.patient WHERE patient_id = 92), '{a|1,b|2,mrn|93,ssn|9}', 'merged, and one more');
+SELECT is(referral.unmerge_patient(1, :listed, 'y'), 1::bigint, 'one to be decided');
+SELECT is((SELECT array_agg(other_identifiers ORDER BY patient_id)::text FROM (SELECT patient_id, other_identifiers::text FROM referral.patient WHERE patient_id IN (92, 93)) x), '{"{a|1,ssn|9}","{b|2}"}', 'the survivor keeps none of the duplicate''s');
+SELECT is(referral.reattribute(1, (SELECT reattribution_id FROM referral.merge_reattribution WHERE merge_id = :listed), 93), 'moved', 'given to the duplicate');
+SELECT is((SELECT array_agg(other_identifiers ORDER BY patient_id)::text FROM (SELECT patient_id, other_identifiers::text FROM referral.patient WHERE patient_id IN (92, 93)) x), '{"{a|1}","{b|2,ssn|9}"}', 'it is there, and nothing else');
+SELECT is(referral.restored_value(b::jsonb, a::jsonb, p::jsonb, true), r::jsonb, format('of %s made %s, then %s: %s', b, a, p, r)) FROM (VALUES
+    ('null', '["x"]', '["x"]', 'null'), ('null', '["x"]', '["x", "y"]', '["y"]'), ('null', '["x"]', '[]', 'null'), ('[]', '["x"]', '[]', '[]'), ('["a"]', '["a", "x"]', '["x"]', '[]'),
+    ('["a"]', '["a", "x"]', '["x", "a"]', '["a"]'), ('["a"]', '["a", "x"]', 'null', 'null'), ('["a", null]', '["a", null, "x"]', '[null, "x", "y"]', '[null, "y"]')) v (b, a, p, r);
 
 -- 5. Chains
 
@@ -424,6 +459,10 @@ CREATE FUNCTION stay() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; E
 CREATE TRIGGER stay BEFORE UPDATE ON stubborn FOR EACH ROW EXECUTE FUNCTION stay();
 INSERT INTO stubborn VALUES (1, 1, 301);
 SELECT is(refusal('SELECT referral.merge_patient(1, 300, 301, ''x'')'), 'RF015 rows of table public.stubborn cannot be moved from patient 301 to patient 300 | A trigger or a policy of the table is against it. | Settle that in the table first.', 'rows that do not move');
+CREATE OR REPLACE FUNCTION stay() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.patient_id := OLD.patient_id; RETURN NEW; END';
+SELECT is(refusal('SELECT referral.merge_patient(1, 300, 301, ''x'')'), 'RF015 rows of table public.stubborn cannot be moved from patient 301 to patient 300 | A trigger or a policy of the table is against it. | Settle that in the table first.', 'nor those that say they did');
+CREATE OR REPLACE FUNCTION stay() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.patient_id := 302; RETURN NEW; END';
+SELECT is(code, 'RF015', 'nor those that go to somebody else') FROM refused('SELECT referral.merge_patient(1, 300, 301, ''x'')');
 DROP TABLE stubborn;
 
 -- a table of somebody else's: his triggers run with his rights, and may not use the session's
@@ -454,7 +493,7 @@ BEGIN
     RAISE query_canceled;
 END $$;
 RESET ROLE;
-SELECT is(code, '09000', 'what it raises is its own') FROM refused(format('SELECT referral.unmerge_patient(1, %s, ''y'')', :own));
+SELECT is(code, 'RF015', 'what it raises is no cancellation') FROM refused(format('SELECT referral.unmerge_patient(1, %s, ''y'')', :own));
 DROP TRIGGER look ON theirs.note;
 ALTER TABLE theirs.note RENAME TO remark;
 SET client_min_messages = error;
@@ -462,6 +501,35 @@ SELECT is(code, 'done', 'a table of another name is in nobody''s way') FROM refu
 ALTER TABLE theirs.remark RENAME TO note;
 SELECT is(referral.unmerge_patient(1, :own, 'y'), 0::bigint, 'back');
 SELECT is((SELECT patient_id FROM theirs.note), 301::bigint, 'and so is the row');
+SELECT again(300, 301);
+-- nor is what is in his rows told
+SET ROLE merge_owner;
+CREATE TABLE theirs.birth (birth_id bigint PRIMARY KEY, org_id bigint, mother bigint, child bigint, note text, CHECK (mother <> child),
+    FOREIGN KEY (org_id, mother) REFERENCES referral.patient, FOREIGN KEY (org_id, child) REFERENCES referral.patient);
+INSERT INTO theirs.birth VALUES (1, 1, 300, 301, 'secret');
+RESET ROLE;
+SET SESSION AUTHORIZATION merge_jane;
+SELECT is(refusal('SELECT referral.merge_patient(1, 300, 301, ''x'')'), 'RF015 rows of table theirs.birth cannot be moved from patient 301 to patient 300 | The change fails there (SQLSTATE 23514). | Settle that in the table first.', 'a constraint is broken: by its SQLSTATE, without the row');
+RESET SESSION AUTHORIZATION;
+DROP TABLE theirs.birth;
+SET ROLE merge_owner;
+CREATE TABLE theirs.later (later_id bigint PRIMARY KEY, org_id bigint, patient_id bigint, FOREIGN KEY (org_id, patient_id) REFERENCES referral.patient DEFERRABLE INITIALLY DEFERRED);
+INSERT INTO theirs.later VALUES (1, 1, 301);
+RESET ROLE;
+SET SESSION AUTHORIZATION merge_jane;
+SELECT is(refusal('SELECT referral.merge_patient(1, 300, 301, ''x'')'), 'RF012 table theirs.later has constraints that are deferred | Its rows are moved with the rights of its owner, and its constraints have to be checked at once. | SET CONSTRAINTS ALL IMMEDIATE in this transaction first, or have the constraint NOT DEFERRABLE.', 'deferred constraints are not left behind');
+BEGIN;
+SET CONSTRAINTS ALL IMMEDIATE;
+SELECT referral.merge_patient(1, 300, 301, 'x') AS own \gset
+COMMIT;
+RESET SESSION AUTHORIZATION;
+SELECT is((SELECT patient_id FROM theirs.later), 300::bigint, 'but checked at once');
+BEGIN;
+SET CONSTRAINTS ALL IMMEDIATE;
+SELECT referral.unmerge_patient(1, :own, 'y') \g /dev/null
+COMMIT;
+SELECT is((SELECT patient_id FROM theirs.later), 301::bigint, 'also on the way back');
+SELECT again(300, 301);
 DROP SCHEMA theirs CASCADE;
 
 -- rows of an entity of one's own follow, too
