@@ -97,7 +97,7 @@ typedef struct Pair
 	int64		a;				/* the lesser */
 	int64		b;
 	float		bits;
-	float		probability;
+	double		probability;
 	MatchGrade	grade;
 } Pair;
 

@@ -60,7 +60,7 @@ typedef struct MatchFound
 {
 	int64		patient_id;
 	float		bits;
-	float		probability;
+	double		probability;
 	MatchGrade	grade;
 } MatchFound;
 

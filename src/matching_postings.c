@@ -50,7 +50,7 @@
 #define LARGE_SAMPLE	64
 
 /* From this share on, the estimate will do. */
-#define MOST			0.75
+#define MOST			0.5
 
 typedef struct Reader
 {
@@ -86,8 +86,8 @@ usable_column(Relation index, AttrNumber attnum)
 {
 	Form_pg_index form = index->rd_index;
 
-	if (index->rd_rel->relam != GIN_AM_OID || !form->indisvalid ||
-		RelationGetIndexPredicate(index) != NIL)
+	if (index->rd_rel->relkind != RELKIND_INDEX || index->rd_rel->relam != GIN_AM_OID ||
+		!form->indisvalid || RelationGetIndexPredicate(index) != NIL)
 		return 0;
 	/* as the planner does: rows of older snapshots may be missing */
 	if (form->indcheckxmin &&
@@ -129,8 +129,8 @@ open_index(Reader *reader, Relation table, AttrNumber attnum)
 				(errcode(ERRCODE_RF_NOT_DEPLOYED),
 				 errmsg("relation \"%s\" has no index to find people by",
 						RelationGetRelationName(table)),
-				 errdetail("A lookup reads a GIN index of operator class demographics_ops."),
-				 errhint("Run SELECT * FROM referral.deploy().")));
+				 errdetail("A lookup reads a valid GIN index of operator class demographics_ops, of all rows."),
+				 errhint("Run SELECT * FROM referral.deploy(); if there is such an index, REINDEX it.")));
 	initGinState(&reader->state, reader->index);
 }
 

@@ -1,5 +1,5 @@
 -- Comparison, score, grade and explanation of two records; models and dictionaries as rules.
-SELECT plan(152);
+SELECT plan(153);
 \ir ../lib/refused.sql
 SET client_min_messages = error;
 
@@ -150,4 +150,13 @@ SELECT cmp_ok((SELECT frequency_adjustment FROM referral.match_explain('{"family
 UPDATE referral.match_frequency SET n = 1050 WHERE term_hash = referral.match_term_hash('smith');
 SELECT is((SELECT frequency_adjustment FROM referral.match_explain('{"family":"Smith"}', '{"family":"Smith"}') WHERE field = 'family'), :before::float8,
           'a score does not tell how many there are');
+
+-- a model may say that something never happens: no weight is beyond 1000 bits, and sums do not overflow
+BEGIN;
+SET LOCAL session_replication_role = replica;
+UPDATE referral.match_level SET m = 1, u = 1e-310 WHERE level = 'exact';
+ALTER TABLE referral.match_model SET (fillfactor = 100);    -- rules are read again
+SELECT is((SELECT array_agg(e.weight ORDER BY e.field) FROM referral.match_explain('{"family":"Smith","given":"Jo"}', '{"family":"Smith","given":"Jo"}') e
+           WHERE e.field IN ('family', 'given')), '{1000,1000}', 'no weight is without bounds');
+ROLLBACK;
 SELECT * FROM finish();
