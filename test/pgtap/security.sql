@@ -607,7 +607,7 @@ SELECT f, 'PUBLIC' FROM unnest(ARRAY['demographics_consistent', 'demographics_di
     'demographics_match', 'demographics_match_joinsel', 'demographics_match_sel', 'demographics_triconsistent', 'find_duplicates', 'find_matches',
     'match_keys', 'match_keys_explain', 'match_probability']) f;
 INSERT INTO public.expected_function
-SELECT f, 'PUBLIC' FROM unnest(ARRAY['append_new', 'computed_columns', 'find_duplicate_referrals', 'kept_apart', 'merge_field', 'merge_newest', 'merge_obstacle', 'merge_preview',
+SELECT f, 'PUBLIC' FROM unnest(ARRAY['append_new', 'computed_columns', 'find_duplicate_referrals', 'kept_apart', 'merge_field', 'merge_newest', 'merge_preview',
     'merge_rules', 'merge_value', 'merge_values', 'merged_ids', 'patient_columns', 'patient_references', 'reference_name', 'restored_value', 'survivor_of', 'token_of']) f;
 INSERT INTO public.expected_function VALUES
     ('decide_match', 'referral_admin referral_coordinator'), ('rescore_patient', 'referral_admin referral_coordinator'),
