@@ -82,11 +82,14 @@ BEGIN
             USING ERRCODE = 'RF011', DETAIL = 'A policy counts on it, and no calendar of that name is for all organisations and sites.',
                   HINT = 'Activate a version of the calendars that has it first.';
     END IF;
-    SELECT string_agg(DISTINCT s.name, ', ') INTO bad
-    FROM referral.match_model m JOIN referral.rule_version v USING (rule_version_id) JOIN referral.rule_set s USING (rule_set_id)
-    WHERE v.status = 'active'
-      AND s.rule_set_id <> (SELECT r.rule_set_id FROM referral.rule_version r WHERE r.rule_version_id = check_rule_version.rule_version_id)
-      AND EXISTS (SELECT FROM referral.match_model own WHERE own.rule_version_id = check_rule_version.rule_version_id);
+    -- not there yet after the extension itself was upgraded, before deploy()
+    IF to_regclass('referral.match_model') IS NOT NULL THEN
+        SELECT string_agg(DISTINCT s.name, ', ') INTO bad
+        FROM referral.match_model m JOIN referral.rule_version v USING (rule_version_id) JOIN referral.rule_set s USING (rule_set_id)
+        WHERE v.status = 'active'
+          AND s.rule_set_id <> (SELECT r.rule_set_id FROM referral.rule_version r WHERE r.rule_version_id = check_rule_version.rule_version_id)
+          AND EXISTS (SELECT FROM referral.match_model own WHERE own.rule_version_id = check_rule_version.rule_version_id);
+    END IF;
     IF bad IS NOT NULL THEN
         RAISE EXCEPTION 'rule set "%" has an active model of matching already', bad
             USING ERRCODE = 'RF011', DETAIL = 'One model at a time says what a match is.',

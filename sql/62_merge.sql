@@ -9,7 +9,7 @@ COMMENT ON FUNCTION referral.rows_as_owner(regclass, name, name, name[], bigint,
 CREATE FUNCTION referral.sees_patient(org_id bigint, patient_id bigint) RETURNS boolean
 LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'sees_patient';
 COMMENT ON FUNCTION referral.sees_patient(bigint, bigint) IS
-'Does the role that the session acts as see the patient, whatever policies there are on referral.patient? For functions that run with the owner''s rights. True when it may not read patients at all, so that a function of somebody else must answer for it; null for null.';
+'Does the role that the session acts as see the patient, whatever policies there are on referral.patient? For functions that run with the owner''s rights. True when it may not read the columns org_id and patient_id, so that a function of somebody else must answer for it; null for null.';
 
 CREATE FUNCTION referral.survivor_of(org_id bigint, patient_id bigint) RETURNS bigint
 LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -60,6 +60,10 @@ BEGIN
         RAISE EXCEPTION 'patients have no field "%" that a merge could choose', NEW.field
             USING ERRCODE = 'RF011', DETAIL = 'The table has no such column, or the database keeps it.', HINT = 'Name a column of referral.patient.';
     END IF;
+    IF referral.merge_field(NEW.field) <> NEW.field THEN
+        RAISE EXCEPTION 'field "%" has no rule of its own', NEW.field
+            USING ERRCODE = 'RF011', DETAIL = format('It goes with "%s".', referral.merge_field(NEW.field)), HINT = 'Set the rule of that field.';
+    END IF;
     IF (NEW.rule = 'union') <> (a.typcategory = 'A') AND NEW.rule IN ('union', 'longest') THEN
         RAISE EXCEPTION 'rule "%" does not fit field "%"', NEW.rule, NEW.field
             USING ERRCODE = 'RF011', DETAIL = 'union is for arrays, longest for single values.', HINT = 'Choose another rule.';
@@ -67,7 +71,7 @@ BEGIN
     RETURN NEW;
 END $$;
 COMMENT ON FUNCTION referral.merge_rule_check() IS
-'BEFORE row trigger of referral.merge_rule: refuses a field that patients do not have, or that the database keeps, and a rule that does not fit its type (RF011).';
+'BEFORE row trigger of referral.merge_rule: refuses a field that patients do not have, that the database keeps, or that goes with another one, and a rule that does not fit its type (RF011).';
 
 CREATE FUNCTION referral.merge_field(field text) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -82,7 +86,13 @@ CREATE FUNCTION referral.merge_rules() RETURNS TABLE (field text, lead text, rul
 LANGUAGE sql STABLE ROWS 30 SET search_path = pg_catalog, pg_temp AS $$
     WITH field AS (
         SELECT a.attnum, a.attname::text AS name, referral.merge_field(a.attname::text) AS lead, t.typcategory = 'A' AS is_array,
-               EXISTS (SELECT FROM pg_index i WHERE i.indrelid = a.attrelid AND i.indisunique AND a.attnum = ANY (i.indkey)) AS is_unique
+               EXISTS (SELECT FROM pg_index i WHERE i.indrelid = a.attrelid AND (i.indisunique OR i.indisexclusion)
+                         AND (a.attnum = ANY (i.indkey)
+                              OR (i.indexprs IS NOT NULL
+                                  AND EXISTS (SELECT FROM pg_depend d
+                                              WHERE d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid
+                                                AND d.refclassid = 'pg_class'::regclass AND d.refobjid = a.attrelid
+                                                AND d.refobjsubid = a.attnum)))) AS is_unique
         FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
         WHERE a.attrelid = 'referral.patient'::regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
           AND a.attname NOT IN ('org_id', 'patient_id', 'version', 'active', 'merged_into'))
@@ -96,7 +106,7 @@ LANGUAGE sql STABLE ROWS 30 SET search_path = pg_catalog, pg_temp AS $$
     ORDER BY f.attnum
 $$;
 COMMENT ON FUNCTION referral.merge_rules() IS
-'How the fields of a patient survive a merge, in the order of the columns: by the active rule for the field that leads its group (lead), else union for arrays and duplicate_when_null for all others. What is in a unique index stays as it is (survivor): the duplicate keeps its value.';
+'How the fields of a patient survive a merge, in the order of the columns: by the active rule for the field that leads its group (lead), else union for arrays and duplicate_when_null for all others. What is in a unique index, or an expression of one, or an exclusion constraint stays as it is (survivor): the duplicate keeps its value.';
 
 CREATE FUNCTION referral.merge_newest(org_id bigint, survivor bigint, duplicate bigint, fields text[]) RETURNS bigint
 LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
@@ -202,7 +212,7 @@ COMMENT ON FUNCTION referral.merge_preview(bigint, bigint, bigint) IS
 CREATE FUNCTION referral.require_merge(org_id bigint, reason text, doing text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF coalesce(btrim(reason), '') = '' THEN
+    IF coalesce(reason !~ '[^[:space:]]', true) THEN
         RAISE EXCEPTION 'a reason is required'
             USING ERRCODE = 'RF005', DETAIL = 'Who looks at the patient later must see why.', HINT = 'Give a reason.';
     END IF;
@@ -337,16 +347,30 @@ DECLARE
     name_of text;
     own jsonb;
     others jsonb;
+    any_moved boolean;
 BEGIN
     moved := '{}';
     held := '{}';
-    FOR t IN SELECT * FROM referral.patient_references() r ORDER BY r.relation::text COLLATE "C", r.patient_column LOOP
-        name_of := referral.reference_name(t.relation, t.patient_column);
+    FOR t IN SELECT * FROM referral.patient_references() r LOOP
         own := referral.rows_as_owner(t.relation, t.org_column, t.patient_column, coalesce(t.key_columns, '{}'), org_id, survivor, NULL, NULL);
-        others := referral.repoint(t.relation, t.org_column, t.patient_column, t.key_columns, org_id, duplicate, survivor, NULL);
-        held := held || CASE WHEN own IS NULL THEN '{}' ELSE jsonb_build_object(name_of, own) END;
-        moved := moved || CASE WHEN others IS NULL THEN '{}' ELSE jsonb_build_object(name_of, others) END;
+        held := held || CASE WHEN own IS NULL THEN '{}' ELSE jsonb_build_object(referral.reference_name(t.relation, t.patient_column), own) END;
     END LOOP;
+    -- once more as long as triggers write further rows of the duplicate while theirs go
+    FOR turn IN 1 .. 10 LOOP
+        any_moved := false;
+        FOR t IN SELECT * FROM referral.patient_references() r ORDER BY r.relation::text COLLATE "C", r.patient_column LOOP
+            name_of := referral.reference_name(t.relation, t.patient_column);
+            others := referral.repoint(t.relation, t.org_column, t.patient_column, t.key_columns, org_id, duplicate, survivor, NULL);
+            CONTINUE WHEN others IS NULL;
+            any_moved := true;
+            moved := moved || jsonb_build_object(name_of, coalesce(moved -> name_of, '[]') || others);
+        END LOOP;
+        EXIT WHEN NOT any_moved;
+    END LOOP;
+    IF any_moved THEN
+        RAISE EXCEPTION 'rows of patient % keep coming while they are moved', duplicate
+            USING ERRCODE = 'RF015', DETAIL = 'A trigger writes a new one for each that goes.', HINT = 'See the triggers of the tables that refer to patients.';
+    END IF;
 END $$;
 COMMENT ON FUNCTION referral.move_references(bigint, bigint, bigint) IS
 'Points all that refers to the duplicate to the survivor. Returns by reference_name() the keys of the rows that moved, and of those that the survivor had before (held).';
@@ -560,6 +584,10 @@ BEGIN
         SELECT m.org_id, m.merge_id, 'row', name_of, l.key, 'open'
         FROM jsonb_array_elements(stay) l (key)
         WHERE l.key NOT IN (SELECT jsonb_array_elements(own))
+          -- what came for somebody else who is merged into the survivor is his
+          AND NOT EXISTS (SELECT FROM referral.merge_reattribution o JOIN referral.patient_merge x ON x.org_id = o.org_id AND x.merge_id = o.merge_id
+                          WHERE x.org_id = m.org_id AND x.survivor_id = m.survivor_id AND x.merge_id <> m.merge_id AND x.unmerged_at IS NULL
+                            AND o.reference = name_of AND o.row_key = l.key AND o.status = 'redirected')
         ON CONFLICT DO NOTHING;
     END LOOP;
 END $$;
@@ -698,9 +726,10 @@ CREATE FUNCTION referral.find_duplicate_referrals(org_id bigint, period interval
 RETURNS TABLE (patient_id bigint, referral_id bigint, duplicate_id bigint, score double precision, grade text, reasons text[])
 LANGUAGE sql STABLE STRICT ROWS 100 SET search_path = pg_catalog, pg_temp AS $$
     WITH open AS (
-        SELECT r.*, CASE WHEN p.merged_into IS NULL THEN r.patient_id ELSE referral.survivor_of(r.org_id, r.patient_id) END AS person,
-               lower(btrim(r.service_code)) AS service, lower(btrim(r.specialty)) AS special,
-               coalesce(lower(btrim(r.reason_code)), lower(btrim(r.reason_text))) AS because
+        SELECT r.org_id, r.referral_id, r.requester_id, r.performer_id, r.received_at, r.reason_code_system,
+               nullif(btrim(r.placer_order_number), '') AS placer_order_number, CASE WHEN p.merged_into IS NULL THEN r.patient_id ELSE referral.survivor_of(r.org_id, r.patient_id) END AS person,
+               lower(nullif(btrim(r.service_code), '')) AS service, lower(nullif(btrim(r.specialty), '')) AS special,
+               lower(coalesce(nullif(btrim(r.reason_code), ''), nullif(btrim(r.reason_text), ''))) AS because
         FROM referral.referral r
         LEFT JOIN referral.patient p ON p.org_id = r.org_id AND p.patient_id = r.patient_id
         WHERE r.org_id = find_duplicate_referrals.org_id AND r.patient_id IS NOT NULL
@@ -734,7 +763,7 @@ $$;
 COMMENT ON FUNCTION referral.find_duplicate_referrals(bigint, interval) IS
 'Pairs of referrals that may ask for the same thing twice: of one patient (whoever he was merged into), not ended, received within the period, with the same service code, or specialty and reason where one has no service code, or the same placer order number. grade: certain (same order), probable, possible; score from 0.6 to 1; reasons: what agrees. Reads with the caller''s rights. No rows for null.';
 
-REVOKE ALL ON FUNCTION referral.sees_patient(bigint, bigint), referral.rows_as_owner(regclass, name, name, name[], bigint, bigint, bigint, jsonb), referral.merge_rule_check(),
+REVOKE ALL ON FUNCTION referral.sees_patient(bigint, bigint), referral.merge_obstacle(bigint, bigint, bigint), referral.rows_as_owner(regclass, name, name, name[], bigint, bigint, bigint, jsonb), referral.merge_rule_check(),
     referral.require_merge(bigint, text, text), referral.lock_patients(bigint, bigint[]), referral.change_patient(bigint, bigint, jsonb),
     referral.merge_patient(bigint, bigint, bigint, text), referral.repoint(regclass, name, name, name[], bigint, bigint, bigint, jsonb),
     referral.lock_merge(bigint, bigint), referral.restore_patient(bigint, bigint, jsonb, jsonb), referral.return_references(bigint, bigint),

@@ -87,7 +87,8 @@ CREATE FUNCTION referral.rescore_patient(org_id bigint, patient_id bigint) RETUR
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF referral.may_change_org(org_id) IS NOT TRUE
-       OR NOT EXISTS (SELECT FROM referral.patient p WHERE p.org_id = rescore_patient.org_id AND p.patient_id = rescore_patient.patient_id) THEN
+       OR NOT EXISTS (SELECT FROM referral.patient p WHERE p.org_id = rescore_patient.org_id AND p.patient_id = rescore_patient.patient_id)
+       OR NOT referral.sees_patient(org_id, patient_id) THEN
         RAISE EXCEPTION 'there is no patient % in organisation %', patient_id, org_id
             USING ERRCODE = 'RF019', DETAIL = 'It does not exist or is not visible to the session.', HINT = 'See referral.patient.';
     END IF;

@@ -52,8 +52,11 @@ typedef enum MatchGrade
 #define MATCH_VETO_SEX			0x020
 #define MATCH_VETO_IDENTIFIER	0x040	/* identifiers that only one person has are different */
 #define MATCH_VETO_MISSING		0x080	/* too little is known of either */
+#define MATCH_VETO_MIDDLE		0x100	/* middle names that nothing connects */
+#define MATCH_VETO_UNSURE_TWIN	0x200	/* one of a multiple birth, and not known which, but of the same first name */
+#define MATCH_VETO_OTHER_GIVEN	0x400	/* first names that nothing connects */
 /* These make two people likely: the grade is one lower. */
-#define MATCH_VETO_OTHER_GIVEN	0x100	/* first names that nothing connects */
+#define MATCH_VETOES_LOWER		(MATCH_VETO_OTHER_GIVEN | MATCH_VETO_TWIN | MATCH_VETO_SUFFIX)
 
 typedef struct MatchModel MatchModel;
 

@@ -670,6 +670,29 @@ compare_phone(const MatchDictionary *dictionary, const Demographics *a, const De
 	}
 }
 
+#define EMAIL_LOCAL_LENGTH	5
+
+/*
+ * The same before the @, or slips.  What is short says little: info of another
+ * place is another one; and a.khan is not b.khan.
+ */
+static bool
+is_email_close(const Demographics *a, const DemographicsItem *x,
+			   const Demographics *b, const DemographicsItem *y)
+{
+	const char *atext = demographics_text(a, x);
+	const char *btext = demographics_text(b, y);
+	const char *at = memchr(atext, '@', x->length);
+	const char *bt = memchr(btext, '@', y->length);
+	int			alocal = at == NULL ? x->length : at - atext;
+	int			blocal = bt == NULL ? y->length : bt - btext;
+
+	if (alocal == blocal && memcmp(atext, btext, alocal) == 0)
+		return alocal >= EMAIL_LOCAL_LENGTH || items_within_edits(a, x, b, y, 2);
+	return Min(alocal, blocal) >= EMAIL_LOCAL_LENGTH && atext[0] == btext[0] &&
+		items_within_edits(a, x, b, y, 2);
+}
+
 static void
 compare_email(const MatchDictionary *dictionary, const Demographics *a, const Demographics *b,
 			  MatchComparison *result)
@@ -686,16 +709,13 @@ compare_email(const MatchDictionary *dictionary, const Demographics *a, const De
 		for (int j = 0; j < demographics_count(b, DEMO_EMAIL); j++)
 		{
 			const char *btext = demographics_text(b, y + j);
-			const char *at = memchr(atext, '@', x[i].length);
-			int			local = at == NULL ? x[i].length : at - atext + 1;
 			int			level;
 
 			if (means_nothing(dictionary, DEMO_EMAIL, btext, y[j].length, y[j].letters))
 				continue;
 			if (same_text(a, x + i, b, y + j))
 				level = EMAIL_SAME;
-			else if ((local <= y[j].length && memcmp(atext, btext, local) == 0) ||
-					 items_within_edits(a, x + i, b, y + j, 2))
+			else if (is_email_close(a, x + i, b, y + j))
 				level = EMAIL_CLOSE;
 			else
 				level = EMAIL_DIFFERENT;
@@ -818,11 +838,17 @@ vetoes(const uint8 *level)
 		result |= MATCH_VETO_OTHER_GIVEN;
 	if (level[FIELD_FAMILY] == FAMILY_DIFFERENT && !same_number)
 		result |= MATCH_VETO_FAMILY;
-	if (level[FIELD_BIRTH_DATE] == BIRTH_DIFFERENT)
+	/* twins of one first name, and a father and a son of one birthday */
+	if (level[FIELD_MIDDLE] == MIDDLE_DIFFERENT && !same_number)
+		result |= MATCH_VETO_MIDDLE;
+	if (level[FIELD_BIRTH_DATE] == BIRTH_DIFFERENT ||
+		(level[FIELD_BIRTH_DATE] > BIRTH_SWAPPED && !same_number))
 		result |= MATCH_VETO_BIRTH;
 	if (level[FIELD_BIRTH_ORDER] == BIRTH_ORDER_DIFFERENT ||
 		(level[FIELD_BIRTH_ORDER] == BIRTH_ORDER_UNSURE && level[FIELD_GIVEN] != GIVEN_EXACT))
 		result |= MATCH_VETO_TWIN;
+	else if (level[FIELD_BIRTH_ORDER] == BIRTH_ORDER_UNSURE && !same_number)
+		result |= MATCH_VETO_UNSURE_TWIN;
 	if (level[FIELD_SUFFIX] == SUFFIX_DIFFERENT)
 		result |= MATCH_VETO_SUFFIX;
 	if (level[FIELD_SEX] == SEX_DIFFERENT)

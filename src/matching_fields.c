@@ -87,7 +87,7 @@ const MatchFieldName matching_fields[MATCH_FIELDS] = {
 	}},
 	{"email", 4, {UNKNOWN,
 		{"same", 0.62, 1.95e-05},
-		{"close", 0.15, 1.29e-05},
+		{"close", 0.15, 7.32e-05},
 		{"different", 0.255, 0.95}
 	}},
 	{"address", 5, {UNKNOWN,

@@ -68,12 +68,6 @@
 /* Fewer than about so many random pairs say nothing of how fields depend on each other. */
 #define DEPENDENCE_PAIRS	5
 
-/*
- * What people of one household share, about as often as records of one person.
- * Some share an e-mail address, too: the score takes that for evidence, but
- * nobody may learn from it that first names change.
- */
-#define SHARED_FIELDS		(MATCH_HOUSEHOLD_FIELDS | 1 << FIELD_EMAIL)
 /* How many pairs of a household are twins. */
 #define TWINS				0.05
 
@@ -190,7 +184,7 @@ pattern_odds(const Fit *fit, uint64 levels)
 		double		weight = fit->weight[f][level_of(levels, f)];
 
 		person += weight;
-		if (SHARED_FIELDS >> f & 1)
+		if (MATCH_HOUSEHOLD_FIELDS >> f & 1)
 			household += weight;
 	}
 	result.person = exp2(person) * fit->share / strangers;

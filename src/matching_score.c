@@ -116,7 +116,7 @@ grade_of(const MatchModel *model, int total, int vetoes)
 
 	/* brothers, sisters and twins share nearly everything else */
 	if (grade > MATCH_CERTAINLY_NOT &&
-		(vetoes & (MATCH_VETO_OTHER_GIVEN | MATCH_VETO_TWIN | MATCH_VETO_SUFFIX)) != 0)
+		(vetoes & MATCH_VETOES_LOWER) != 0)
 		grade--;
 	return grade;
 }
@@ -326,9 +326,11 @@ veto_names(int vetoes)
 	}			names[] = {
 		{MATCH_VETO_GIVEN, "first names are not the same"},
 		{MATCH_VETO_OTHER_GIVEN, "another first name: one grade lower"},
+		{MATCH_VETO_MIDDLE, "middle names differ"},
 		{MATCH_VETO_FAMILY, "family names differ"},
-		{MATCH_VETO_BIRTH, "birth dates differ"},
+		{MATCH_VETO_BIRTH, "birth dates are not the same"},
 		{MATCH_VETO_TWIN, "one of a multiple birth: one grade lower"},
+		{MATCH_VETO_UNSURE_TWIN, "one of a multiple birth"},
 		{MATCH_VETO_SUFFIX, "name suffixes differ: one grade lower"},
 		{MATCH_VETO_SEX, "sexes differ"},
 		{MATCH_VETO_IDENTIFIER, "identifiers differ"},

@@ -58,13 +58,22 @@ static const struct
 
 static SPIPlanPtr plans[NMERGESTATEMENTS];
 
+/* May the role that the session acts as read the column, by a grant on it or on the table? */
+static bool
+may_select(Oid relid, const char *column)
+{
+	return pg_class_aclcheck(relid, GetOuterUserId(), ACL_SELECT) == ACLCHECK_OK ||
+		pg_attribute_aclcheck(relid, get_attnum(relid, column), GetOuterUserId(),
+							  ACL_SELECT) == ACLCHECK_OK;
+}
+
 PG_FUNCTION_INFO_V1(sees_patient);
 
 /*
  * sees_patient(org_id bigint, patient_id bigint) returns boolean: is the row
  * visible, by whatever policies there are, to the role that the session acts
  * as, outside of all functions with other rights?  One that may not read
- * patients at all came here by a function that answers for it.
+ * whose rows they are came here by a function that answers for it.
  */
 Datum
 sees_patient(PG_FUNCTION_ARGS)
@@ -76,7 +85,7 @@ sees_patient(PG_FUNCTION_ARGS)
 	OwnerScope	scope;
 	bool		found;
 
-	if (pg_class_aclcheck(relid, GetOuterUserId(), ACL_SELECT) != ACLCHECK_OK)
+	if (!may_select(relid, "org_id") || !may_select(relid, "patient_id"))
 		PG_RETURN_BOOL(true);
 	security_begin_read(&scope, GetOuterUserId());
 	if (SPI_execute_with_args("SELECT FROM referral.patient WHERE org_id = $1 AND patient_id = $2",

@@ -116,7 +116,7 @@ SELECT c.org_id, c.candidate_id, least(w.one, w.other) AS patient_id, greatest(w
        w.status,
        CASE WHEN w.status = 'linked' THEN 1 WHEN c.grade = 'certain' THEN 2 WHEN c.grade = 'probable' THEN 3 ELSE 4 END AS priority,
        w.open_since, now() - w.open_since AS open_for, r.open_referrals,
-       CASE WHEN w.status = 'linked' THEN 'merge' WHEN c.grade = 'certain' THEN 'confirm' ELSE 'compare' END AS next_action,
+       CASE WHEN w.status = 'linked' THEN CASE WHEN referral.kept_apart(c.org_id, w.one, w.other) IS NULL THEN 'merge' ELSE 'resolve' END WHEN c.grade = 'certain' THEN 'confirm' ELSE 'compare' END AS next_action,
        d.reason AS last_reason, c.link_error, c.found_at, c.last_scored_at, c.rule_version
 FROM referral.match_candidate c
 JOIN referral.patient p ON p.org_id = c.org_id AND p.patient_id = c.patient_id
@@ -141,7 +141,7 @@ WHERE CASE WHEN c.status = 'linked' THEN w.one <> w.other
                          AND referral.kept_apart(c.org_id, c.patient_id, c.duplicate_id) IS NOT NULL)
            ELSE false END;
 COMMENT ON VIEW referral.duplicate_review IS
-'Pairs of patients that somebody has to do something about: open candidates, those whose deferral has ended, and those that were linked and are not merged yet. Not those that a decision about records merged into one of both keeps apart. priority: 1 first (linked, then certain, probable, possible), the older first within it. next_action: merge (merge_patient()), confirm (looks certain: decide_match() or merge_patient()), compare (match_explain(), then decide_match()). open_referrals: referrals of both that are not in a terminal state.';
+'Pairs of patients that somebody has to do something about: open candidates, those whose deferral has ended, and those that were linked and are not merged yet. Not those that a decision about records merged into one of both keeps apart. priority: 1 first (linked, then certain, probable, possible), the older first within it. next_action: merge (merge_patient()), resolve (another decision says that they are two persons: referral.kept_apart()), confirm (looks certain: decide_match() or merge_patient()), compare (match_explain(), then decide_match()). open_referrals: referrals of both that are not in a terminal state.';
 
 GRANT SELECT ON referral.match_candidate, referral.match_decision, referral.duplicate_review
     TO referral_admin, referral_coordinator, referral_clinician, referral_scheduler, referral_authorizer,

@@ -1,5 +1,5 @@
 -- Which patients may be one person, what was decided about them, and that it stays decided.
-SELECT plan(139);
+SELECT plan(141);
 \ir ../lib/refused.sql
 
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
@@ -228,6 +228,11 @@ CALL referral.process_match_queue();
 SELECT results_eq('SELECT pair, status FROM public.pairs(3, 10)', $$VALUES ('3-10', 'open')$$, 'a pair that a decision about a merged record keeps apart');
 SELECT is((SELECT count(*) FROM referral.duplicate_review WHERE (patient_id, duplicate_id) = (3, 10)), 0::bigint, 'is not to be looked at');
 SELECT is(public.code($$SELECT referral.merge_patient(1, 3, 10, 'x')$$), 'RF015', 'nor to be merged');
+SELECT is(public.code($$SELECT referral.decide_match(1, 3, 10, 'link', 'x')$$), 'done', 'it can be linked');
+BEGIN;
+SELECT referral.decide_match(1, 3, 10, 'link', 'x') \g /dev/null
+SELECT is((SELECT next_action FROM referral.duplicate_review WHERE (patient_id, duplicate_id) = (3, 10)), 'resolve', 'which leaves two decisions that contradict each other');
+ROLLBACK;
 SELECT results_eq('SELECT patient_ids, needs_review, conflicts FROM referral.match_cluster(1) WHERE cluster_id = 3',
     $$VALUES ('{3,10}'::bigint[], true, '[{"why": "not_a_match", "patient_id": 3, "duplicate_id": 10}]'::jsonb)$$, 'and its group is to be reviewed');
 SELECT referral.decide_match(1, 7, 10, 'link', 'the same after all') \g /dev/null

@@ -1,5 +1,5 @@
 -- Merging and unmerging patients: what survives, what is re-pointed, what comes back, what is to be decided, who may.
-SELECT plan(234);
+SELECT plan(247);
 \ir ../lib/refused.sql
 \ir ../lib/make_workflow.sql
 SET timezone = 'UTC';
@@ -283,7 +283,7 @@ INSERT INTO referral.referral (referral_id, patient_id) VALUES (110, 100);
 SELECT is(whose(110), 102::bigint, 'a row for the first is the last one''s');
 SELECT is(refusal(format('SELECT referral.unmerge_patient(1, %s, ''y'')', :c1)), format('RF015 merge %s cannot be undone before a later one | Merge %s has changed patient 101 since. | Undo merge %s first.', :c1, :c2, :c2), 'merges are undone from the last one on');
 SELECT is(hint, format('Undo merge %s first.', :c3), 'also those of another duplicate') FROM refused(format('SELECT referral.unmerge_patient(1, %s, ''y'')', :c2));
-SELECT is(referral.unmerge_patient(1, :c3, 'y'), 1::bigint, 'the last: what came since is to be decided');
+SELECT is(referral.unmerge_patient(1, :c3, 'y'), 0::bigint, 'the last: what came since came for somebody else');
 SELECT is(referral.unmerge_patient(1, :c2, 'y'), 0::bigint, 'the one before');
 SELECT is((whose(100), whose(101), whose(102), whose(103), whose(110)), (101::bigint, 101::bigint, 102::bigint, 103::bigint, 101::bigint), 'what came for the first is with the second');
 SELECT is(referral.unmerge_patient(1, :c1, 'y'), 0::bigint, 'the first');
@@ -350,9 +350,9 @@ SET SESSION AUTHORIZATION merge_ann;
 SELECT referral.copy_rule_version((SELECT max(rule_version_id) FROM referral.rule_version JOIN referral.rule_set USING (rule_set_id) WHERE name = 'merge/standard' AND status = 'active'), 'phones') AS draft \gset
 SELECT is((SELECT count(*) FROM referral.merge_rule WHERE rule_version_id = :draft), 17::bigint, 'a copy has its rules');
 SELECT is(left(refusal(format('INSERT INTO referral.merge_rule (rule_version_id, field, rule) VALUES (%s, %L, %L)', :draft, f, r)), 5), 'RF011', 'no rule for it: ' || f || ' ' || r)
-FROM (VALUES ('nosuch', 'newest'), ('version', 'newest'), ('org_id', 'newest'), ('patient_id', 'survivor'), ('active', 'survivor'), ('merged_into', 'newest'), ('demographics', 'newest'), ('family', 'union'), ('alias', 'longest')) v (f, r)
+FROM (VALUES ('nosuch', 'newest'), ('version', 'newest'), ('org_id', 'newest'), ('patient_id', 'survivor'), ('active', 'survivor'), ('merged_into', 'newest'), ('demographics', 'newest'), ('family', 'union'), ('alias', 'longest'), ('city', 'newest'), ('postal_code', 'survivor'), ('birth_order', 'longest')) v (f, r)
 WHERE f <> 'alias' OR EXISTS (SELECT FROM referral.merge_rule WHERE rule_version_id = :draft);
-SELECT is(code, '23514', 'nor an unknown rule') FROM refused(format('INSERT INTO referral.merge_rule (rule_version_id, field, rule) VALUES (%s, ''city'', ''best'')', :draft));
+SELECT is(code, '23514', 'nor an unknown rule') FROM refused(format('INSERT INTO referral.merge_rule (rule_version_id, field, rule) VALUES (%s, ''email'', ''best'')', :draft));
 UPDATE referral.merge_rule SET rule = 'newest' WHERE rule_version_id = :draft AND field = 'phone';
 UPDATE referral.rule_version SET status = 'submitted' WHERE rule_version_id = :draft;
 SET SESSION AUTHORIZATION merge_bob;
@@ -382,6 +382,12 @@ SELECT referral.merge_patient(1, 212, 213, 'x') AS own \gset
 SELECT is((SELECT (identifier, other_identifiers)::text FROM referral.patient WHERE patient_id = 212), '(,{mrn|U1})', 'what must be unique stays where it is');
 SELECT referral.unmerge_patient(1, :own, 'y') \g /dev/null
 DROP INDEX referral.one_identifier;
+CREATE UNIQUE INDEX one_mail ON referral.patient (org_id, lower(email));
+INSERT INTO referral.patient (patient_id, email) VALUES (214, NULL), (215, 'Two@example.org');
+SELECT referral.merge_patient(1, 214, 215, 'x') AS own \gset
+SELECT is((SELECT email FROM referral.patient WHERE patient_id = 214), NULL, 'also where it is unique by an expression');
+SELECT referral.unmerge_patient(1, :own, 'y') \g /dev/null
+DROP INDEX referral.one_mail;
 
 -- 7. Whatever is in the rows: merged and unmerged, they are the same
 
@@ -464,6 +470,23 @@ SELECT is(refusal('SELECT referral.merge_patient(1, 300, 301, ''x'')'), 'RF015 r
 CREATE OR REPLACE FUNCTION stay() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.patient_id := 302; RETURN NEW; END';
 SELECT is(code, 'RF015', 'nor those that go to somebody else') FROM refused('SELECT referral.merge_patient(1, 300, 301, ''x'')');
 DROP TABLE stubborn;
+
+-- a trigger that writes a further row for the patient whose row goes
+CREATE TABLE a_trace (trace_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, org_id bigint, patient_id bigint, FOREIGN KEY (org_id, patient_id) REFERENCES referral.patient);
+CREATE TABLE b_main (id bigint PRIMARY KEY, org_id bigint, patient_id bigint, FOREIGN KEY (org_id, patient_id) REFERENCES referral.patient);
+CREATE FUNCTION trace() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO public.a_trace (org_id, patient_id) VALUES (1, OLD.patient_id); RETURN NULL; END';
+CREATE TRIGGER trace AFTER UPDATE ON b_main FOR EACH ROW EXECUTE FUNCTION trace();
+INSERT INTO b_main VALUES (1, 1, 301);
+SELECT referral.merge_patient(1, 300, 301, 'x') AS own \gset
+SELECT is((SELECT array_agg(patient_id) FROM a_trace), '{300}', 'what a trigger writes for the duplicate meanwhile goes, too');
+SELECT is((SELECT moved ->> 'public.a_trace(patient_id)' FROM referral.patient_merge WHERE merge_id = :own), '[{"trace_id": 1}]', 'and is noted');
+DROP TRIGGER trace ON b_main;
+SELECT is(referral.unmerge_patient(1, :own, 'y'), 0::bigint, 'and');
+SELECT is((SELECT array_agg(patient_id) FROM a_trace), '{301}', 'goes back');
+CREATE TRIGGER trace AFTER UPDATE ON a_trace FOR EACH ROW EXECUTE FUNCTION trace();
+SELECT again(300, 301);
+SELECT is(refusal('SELECT referral.merge_patient(1, 300, 301, ''x'')'), 'RF015 rows of patient 301 keep coming while they are moved | A trigger writes a new one for each that goes. | See the triggers of the tables that refer to patients.', 'not without end');
+DROP TABLE a_trace, b_main;
 
 -- a table of somebody else's: his triggers run with his rights, and may not use the session's
 CREATE SCHEMA theirs AUTHORIZATION merge_owner;
@@ -553,6 +576,11 @@ DROP TABLE visit, bed;
 -- 9. Referrals that ask for the same thing twice
 
 DELETE FROM referral.referral;
+INSERT INTO referral.patient (patient_id, family) VALUES (410, 'blank');
+INSERT INTO referral.referral (referral_id, patient_id, service_code, specialty, reason_code, reason_text, placer_order_number) VALUES
+    (50, 410, 'XR', NULL, NULL, NULL, ''), (51, 410, 'PT', NULL, NULL, NULL, ' '), (52, 410, '', '', '', '', NULL), (53, 410, ' ', ' ', '', ' ', NULL);
+SELECT is((SELECT count(*) FROM referral.find_duplicate_referrals(1)), 0::bigint, 'blanks do not agree');
+DELETE FROM referral.referral;
 INSERT INTO referral.patient (patient_id, family) VALUES (400, 'A'), (401, 'B'), (402, 'C');
 INSERT INTO referral.practitioner (practitioner_id, name) VALUES (1, 'P'), (2, 'Q');
 INSERT INTO referral.referral (referral_id, patient_id, service_code, specialty, reason_code, reason_text, placer_order_number, requester_id, performer_id, received_at) VALUES
@@ -616,6 +644,22 @@ SELECT is((SELECT count(*) FROM referral.patient_merge WHERE merge_id = :hidden)
           + (SELECT count(*) FROM referral.merge_reattribution WHERE merge_id = :hidden), 0::bigint, 'its merges are hidden, too');
 SELECT is(referral.survivor_of(1, 602), NULL, 'and who he was merged into');
 RESET SESSION AUTHORIZATION;
+-- also from who may read some columns only, and from who asks to have him compared
+CREATE ROLE merge_desk LOGIN;
+INSERT INTO referral.organization_member (org_id, login) VALUES (1, 'merge_desk');
+GRANT USAGE ON SCHEMA referral TO merge_desk;
+GRANT SELECT (org_id, patient_id, city) ON referral.patient TO merge_desk;
+GRANT EXECUTE ON FUNCTION referral.merge_patient(bigint, bigint, bigint, text) TO merge_desk;
+CREATE POLICY desk_sees ON referral.patient TO merge_desk USING (org_id = 1);
+CREATE POLICY desk_discreet ON referral.patient AS RESTRICTIVE TO merge_desk USING (family <> 'Hidden');
+SET SESSION AUTHORIZATION merge_desk;
+SELECT is(code, 'RF019', 'nor by who reads some columns') FROM refused('SELECT referral.merge_patient(1, 600, 601, ''x'')');
+SET SESSION AUTHORIZATION merge_jane;
+SELECT is(code, 'RF019', 'nor compared') FROM refused('SELECT referral.rescore_patient(1, 601)');
+SELECT is(code, 'done', 'as others are') FROM refused('SELECT referral.rescore_patient(1, 600)');
+RESET SESSION AUTHORIZATION;
+DROP POLICY desk_sees ON referral.patient;
+DROP POLICY desk_discreet ON referral.patient;
 -- a function of the site's own answers for those who may not read patients at all
 CREATE ROLE merge_clerk LOGIN;
 INSERT INTO referral.organization_member (org_id, login) VALUES (1, 'merge_clerk');
