@@ -15,17 +15,17 @@ COMMENT ON FUNCTION referral.match_keys_explain(referral.demographics) IS
 CREATE FUNCTION referral.match_probability(a referral.demographics, b referral.demographics) RETURNS float8
 LANGUAGE C STABLE STRICT PARALLEL SAFE COST 50 AS 'MODULE_PATHNAME', 'match_probability';    -- stable: the model is a rule
 COMMENT ON FUNCTION referral.match_probability(referral.demographics, referral.demographics) IS
-'How probable it is, from 0 to 1, that two records are of one person, by the active model. Null for null; RF019 without an active model.';
+'How probable it is, from 0 to 1, that two records are of one person, by the active model. Null for null; RF012 without an active model.';
 
 CREATE FUNCTION referral.demographics_distance(a referral.demographics, b referral.demographics) RETURNS float8
 LANGUAGE C STABLE STRICT PARALLEL SAFE COST 50 AS 'MODULE_PATHNAME', 'demographics_distance';    -- stable: the model is a rule
 COMMENT ON FUNCTION referral.demographics_distance(referral.demographics, referral.demographics) IS
-'1 - match_probability: to order by. Null for null; RF019 without an active model.';
+'1 - match_probability: to order by. Null for null; RF012 without an active model.';
 
 CREATE FUNCTION referral.demographics_match(a referral.demographics, b referral.demographics) RETURNS boolean
 LANGUAGE C STABLE STRICT PARALLEL SAFE COST 50 AS 'MODULE_PATHNAME', 'demographics_match';    -- stable: a setting and the model
 COMMENT ON FUNCTION referral.demographics_match(referral.demographics, referral.demographics) IS
-'Are two records of one person? They share a blocking key (match_keys) and their match_probability is at least the setting referral.match_threshold. Null for null; RF019 without an active model.';
+'Are two records of one person? They share a blocking key (match_keys) and their match_probability is at least the setting referral.match_threshold. Null for null; RF012 without an active model.';
 
 CREATE FUNCTION referral.demographics_match_sel(internal, oid, internal, integer) RETURNS float8
 LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'demographics_match_sel';
@@ -86,10 +86,13 @@ CREATE FUNCTION referral.find_matches(org_id bigint, demographics referral.demog
 RETURNS TABLE (patient_id bigint, probability float8, grade text)
 LANGUAGE C STABLE PARALLEL SAFE COST 1000 ROWS 10 AS 'MODULE_PATHNAME', 'find_matches';
 COMMENT ON FUNCTION referral.find_matches(bigint, referral.demographics, integer, bigint) IS
-'The patients of an organisation who may be a person, best first, at most max of them: grade certain, probable or possible (docs/matching.md). Only rows of referral.patient that the caller may select take part; who was merged answers as the patient merged into. Certain is only who is far ahead of the next one. other_than: a patient to leave out, such as the one whose demographics these are. No rows when org_id, demographics or max is null; RF020 when max is not positive, RF012 when the model is not deployed, RF019 without an active model.';
+'The patients of an organisation who may be a person, best first, at most max of them: grade certain, probable or possible (docs/matching.md). Only rows of referral.patient that the caller may select take part; who was merged answers as the patient merged into. Certain is only who is far ahead of the next one. other_than: a patient to leave out, such as the one whose demographics these are. No rows when org_id, demographics or max is null; RF020 when max is not positive, RF012 when the model is not deployed, or no model of matching is active.';
 
 CREATE FUNCTION referral.find_duplicates(org_id bigint, min_probability float8 DEFAULT NULL)
 RETURNS TABLE (patient_id bigint, duplicate_id bigint, probability float8, grade text)
 LANGUAGE C STABLE PARALLEL SAFE COST 1000000 AS 'MODULE_PATHNAME', 'find_duplicates';
 COMMENT ON FUNCTION referral.find_duplicates(bigint, float8) IS
-'All pairs of an organisation''s patients who may be one person, patient_id below duplicate_id, in their order: what find_matches() finds for each of them, at least as probable as min_probability (null: all that are possible). Only rows of referral.patient that the caller may select take part. Takes maintenance_work_mem, a byte for each blocking key and what it returns; patients are kept in a temporary file. No rows when org_id is null; RF020 when min_probability is not from 0 to 1, RF012 when the model is not deployed, RF019 without an active model.';
+'All pairs of an organisation''s patients who may be one person, patient_id below duplicate_id, in their order: what find_matches() finds for each of them, at least as probable as min_probability (null: all that are possible). Only rows of referral.patient that the caller may select take part. Takes maintenance_work_mem, a byte for each blocking key and what it returns; patients are kept in a temporary file. No rows when org_id is null; RF020 when min_probability is not from 0 to 1, RF012 when the model is not deployed, or no model of matching is active.';
+
+-- A lookup takes a little longer where there is somebody whom the caller does not see: so it is for those who read patients (sql/model/51_matching_index.sql).
+REVOKE ALL ON FUNCTION referral.find_matches(bigint, referral.demographics, integer, bigint), referral.find_duplicates(bigint, float8) FROM PUBLIC;

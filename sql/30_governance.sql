@@ -5,7 +5,9 @@ COMMENT ON TYPE referral.rule_status IS
 'Life of a rule version: draft (may be edited), submitted, approved (by another than its authors), active (in force, immutable), retired.';
 
 CREATE FUNCTION referral.rule_checksum(rule_version_id bigint) RETURNS bytea
-LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp
+-- what values look like as text
+SET extra_float_digits = 1 SET intervalstyle = 'postgres' SET timezone = 'UTC' SET bytea_output = 'hex' AS $$
 DECLARE
     t record;
     part text;
@@ -20,7 +22,8 @@ BEGIN
                        ' (SELECT jsonb_strip_nulls(to_jsonb(r.*))::text AS row FROM %s r WHERE r.rule_version_id = $1) x',
                        t.relation)
            INTO part USING rule_version_id;
-        whole := whole || t.relation::text || E'\n' || coalesce(part, '') || E'\n';
+        -- nor do tables without rules of it, so that a table added later does not either
+        whole := whole || coalesce(t.relation::text || E'\n' || part || E'\n', '');
     END LOOP;
     RETURN sha256(convert_to(whole, 'UTF8'));
 END $$;

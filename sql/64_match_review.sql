@@ -592,7 +592,7 @@ BEGIN
         FROM (SELECT k.kind, translate(v.name #>> '{}', ' -', '') AS name
               FROM person p CROSS JOIN (VALUES ('family'), ('given')) k (kind)
               CROSS JOIN LATERAL jsonb_path_query(p.names -> k.kind, '$[*]') v (name)) n
-        GROUP BY 1, 2 HAVING count(*) >= 3
+        GROUP BY 1, 2 HAVING count(*) >= 10    -- of fewer, scores shall not tell
         UNION ALL
         SELECT 'people', 0, count(*) FROM person HAVING count(*) > 0),
     gone AS (
@@ -610,7 +610,7 @@ BEGIN
     RETURN written;
 END $$;
 COMMENT ON FUNCTION referral.refresh_match_frequencies() IS
-'Counts over all patients that are not merged away how many there are and how many have each family and given name, and writes referral.match_frequency: names of three or more patients, where the number has changed by more than a tenth. Returns how many rows it wrote. A daily job, for the owner of the model.';
+'Counts over all patients that are not merged away how many there are and how many have each family and given name, and writes referral.match_frequency: names of ten or more patients, where the number has changed by more than a tenth. Returns how many rows it wrote. A daily job, for the owner of the model.';
 
 REVOKE ALL ON FUNCTION referral.write_candidates(bigint[], bigint[], bigint[]), referral.rescore_patients(bigint[], bigint[]), referral.match_model_version(),
     referral.rescore_patient(bigint, bigint), referral.load_duplicates(bigint), referral.match_on_write(),

@@ -60,7 +60,7 @@ typedef struct MatchModel MatchModel;
 typedef struct MatchScore
 {
 	float		bits;			/* log2 of the odds, prior included */
-	float		probability;
+	double		probability;
 	int			vetoes;			/* MATCH_VETO_* */
 	MatchGrade	grade;			/* of the pair alone: without a margin over other candidates */
 } MatchScore;

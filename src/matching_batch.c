@@ -97,7 +97,7 @@ typedef struct Pair
 	int64		a;				/* the lesser */
 	int64		b;
 	float		bits;
-	float		probability;
+	double		probability;
 	MatchGrade	grade;
 } Pair;
 
@@ -575,13 +575,13 @@ demand_margin(Batch *batch)
 static bool
 look_at_patients(Batch *batch)
 {
-	Relation	table = matching_open_patients(NULL, NULL, NULL);
-	bool		merges = get_attnum(RelationGetRelid(table), "merged_into") != InvalidAttrNumber;
+	MatchTable	patients;
 
-	batch->people = matching_people(table);
+	matching_open_patients(&patients);
+	batch->people = matching_people(patients.table);
 	batch->enough = matching_rarity_wanted(batch->people);
-	table_close(table, AccessShareLock);
-	return merges;
+	table_close(patients.table, AccessShareLock);
+	return patients.merges;
 }
 
 static void

@@ -33,6 +33,11 @@ typedef enum MatchField
 	MATCH_FIELDS
 } MatchField;
 
+/* What people of one household have in common, as bits. */
+#define MATCH_HOUSEHOLD_FIELDS \
+	(1 << FIELD_FAMILY | 1 << FIELD_PHONE | 1 << FIELD_ADDRESS | 1 << FIELD_LOCALITY | \
+	 1 << FIELD_MOTHER)
+
 /* Level 0 of every field: not known of one of both, which is no evidence. */
 #define LEVEL_UNKNOWN	0
 

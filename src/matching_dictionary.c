@@ -11,6 +11,8 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "executor/spi.h"
@@ -258,6 +260,16 @@ load_placeholders(RuleCache *cache, MatchDictionary *dictionary)
 
 static const char *const term_kinds[] = {"given", "family"};
 
+/*
+ * To a power of 2.  Everybody sees scores, and nobody shall count by them how
+ * many people of all organisations have a name.
+ */
+static float
+round_share(double share)
+{
+	return share > 0 ? exp2(rint(log2(share))) : 0;
+}
+
 static void
 load_terms(RuleCache *cache, MatchDictionary *dictionary)
 {
@@ -272,8 +284,8 @@ load_terms(RuleCache *cache, MatchDictionary *dictionary)
 	people = DatumGetFloat8(rule_read_datum(0, 1, &isnull));
 	if (people < MATCH_FREQUENCY_PEOPLE)
 		return;
-	/* what was counted once or twice is not in the table */
-	tables->rare_share = MATCH_RARE_COUNT / people;
+	/* what few people have is not in the table */
+	tables->rare_share = round_share(MATCH_RARE_COUNT / people);
 	for (int k = 0; k < lengthof(term_kinds); k++)
 	{
 		security_read("SELECT f.term_hash, f.n::float8 FROM referral.match_frequency f WHERE f.kind = $1"
@@ -285,7 +297,7 @@ load_terms(RuleCache *cache, MatchDictionary *dictionary)
 			bool		found;
 			float	   *share = table_add(&tables->terms[k], (uint64) rule_read_int64(row, 1), &found);
 
-			*share = DatumGetFloat8(rule_read_datum(row, 2, &isnull)) / people;
+			*share = round_share(DatumGetFloat8(rule_read_datum(row, 2, &isnull)) / people);
 		}
 	}
 }

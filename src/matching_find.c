@@ -34,15 +34,6 @@
 #include "errors.h"
 #include "matching_find.h"
 
-typedef struct Patients
-{
-	Relation	table;
-	AttrNumber	org_id;
-	AttrNumber	patient_id;
-	AttrNumber	demographics;
-	bool		merges;			/* is there a column merged_into? */
-} Patients;
-
 typedef struct Found
 {
 	int			n;
@@ -74,39 +65,26 @@ compare_ids(const void *a, const void *b)
 
 /* ---------- The table ---------- */
 
-Relation
-matching_open_patients(AttrNumber *org_id, AttrNumber *patient_id, AttrNumber *demographics)
+void
+matching_open_patients(MatchTable *patients)
 {
 	Oid			relid = get_relname_relid("patient", get_namespace_oid("referral", false));
-	AttrNumber	attnums[3] = { 0, 0, 0 };
 
+	memset(patients, 0, sizeof(MatchTable));
 	if (OidIsValid(relid))
 	{
-		attnums[0] = get_attnum(relid, "org_id");
-		attnums[1] = get_attnum(relid, "patient_id");
-		attnums[2] = get_attnum(relid, "demographics");
+		patients->org_id = get_attnum(relid, "org_id");
+		patients->patient_id = get_attnum(relid, "patient_id");
+		patients->demographics = get_attnum(relid, "demographics");
+		patients->merges = get_attnum(relid, "merged_into") != InvalidAttrNumber;
 	}
-	if (attnums[0] == 0 || attnums[1] == 0 || attnums[2] == 0)
+	if (patients->org_id == 0 || patients->patient_id == 0 || patients->demographics == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_RF_NOT_DEPLOYED),
 				 errmsg("the referral model is not deployed in this database"),
 				 errdetail("There is no table referral.patient with a column demographics."),
 				 errhint("Run SELECT * FROM referral.deploy().")));
-	if (org_id)
-		*org_id = attnums[0];
-	if (patient_id)
-		*patient_id = attnums[1];
-	if (demographics)
-		*demographics = attnums[2];
-	return table_open(relid, AccessShareLock);
-}
-
-static void
-open_patients(Patients *patients)
-{
-	patients->table = matching_open_patients(&patients->org_id, &patients->patient_id,
-											 &patients->demographics);
-	patients->merges = get_attnum(RelationGetRelid(patients->table), "merged_into") != 0;
+	patients->table = table_open(relid, AccessShareLock);
 }
 
 /* ---------- Scoring ---------- */
@@ -130,7 +108,7 @@ put_found(Found *found, int64 patient_id, const MatchScore *score)
 
 /* Those of the organisation's rows at some places that may be the person. */
 static void
-score_rows(const Patients *patients, int64 org_id, const Demographics *person,
+score_rows(const MatchTable *patients, int64 org_id, const Demographics *person,
 		   const MatchModel *model, ItemPointerData *tids, int ntids, Found *found)
 {
 	Snapshot	snapshot = GetActiveSnapshot();
@@ -331,7 +309,7 @@ rank(Found *found, double margin)
 static void
 find(Found *found, int64 org_id, const Demographics *person)
 {
-	Patients	patients;
+	MatchTable	patients;
 	int32		keys[MATCHING_MAX_KEYS];
 	ItemPointerData *tids;
 	int			ntids;
@@ -340,9 +318,9 @@ find(Found *found, int64 org_id, const Demographics *person)
 	found->n = 0;
 	found->room = 32;
 	found->items = palloc(found->room * sizeof(MatchFound));
-	open_patients(&patients);
-	ntids = matching_candidates(patients.table, patients.demographics, GetActiveSnapshot(),
-								keys, matching_keys(person, keys), &tids);
+	matching_open_patients(&patients);
+	ntids = matching_candidates(&patients, org_id, GetActiveSnapshot(), keys,
+								matching_keys(person, keys), &tids);
 	score_rows(&patients, org_id, person, model, tids, ntids, found);
 	table_close(patients.table, AccessShareLock);
 	keep_visible(org_id, patients.merges, found);

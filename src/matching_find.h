@@ -36,22 +36,31 @@ extern int	matching_rarity_wanted(double people);
 extern void matching_index_init(void);
 extern Datum demographics_extract_value(PG_FUNCTION_ARGS);
 
+/* referral.patient, and where its columns are */
+typedef struct MatchTable
+{
+	Relation	table;
+	AttrNumber	org_id;
+	AttrNumber	patient_id;
+	AttrNumber	demographics;
+	bool		merges;			/* is there a column merged_into? */
+} MatchTable;
+
+/* matching_find.c */
+extern void matching_open_patients(MatchTable *patients);
+
 /* matching_postings.c */
 extern double matching_people(Relation table);
-/* where in the table "attnum" shares enough with a person of these keys: in order, each once */
-extern int	matching_candidates(Relation table, AttrNumber attnum, Snapshot snapshot,
+/* where in the table people of the organisation share enough with somebody of these keys */
+extern int	matching_candidates(const MatchTable *people, int64 org_id, Snapshot snapshot,
 								const int32 *keys, int nkeys, ItemPointerData **tids);
-
-/* matching_find.c: referral.patient, and where its columns are */
-extern Relation matching_open_patients(AttrNumber *org_id, AttrNumber *patient_id,
-									   AttrNumber *demographics);
 
 /* A patient who may be the person. */
 typedef struct MatchFound
 {
 	int64		patient_id;
 	float		bits;
-	float		probability;
+	double		probability;
 	MatchGrade	grade;
 } MatchFound;
 

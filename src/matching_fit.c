@@ -49,8 +49,13 @@
 /* A pair so unlike at the start is of two strangers whatever is learned. */
 #define HOPELESS_ODDS		1e-9
 
-/* At the start, not more records in one are taken for duplicates. */
+/*
+ * Where it starts, however readily the active model takes two for one: one person
+ * in ten has a second record, which seldom differs in any field.  Starting from
+ * more, strangers of one name would be taken for records of one person, and stay that.
+ */
 #define START_DUPLICATES	0.1
+#define START_DIFFERENT		0.02
 
 /* Less than that, and there is nothing to learn from. */
 #define MIN_PEOPLE			100
@@ -63,10 +68,12 @@
 /* Fewer than about so many random pairs say nothing of how fields depend on each other. */
 #define DEPENDENCE_PAIRS	5
 
-/* What people of one household share, about as often as records of one person. */
-#define HOUSEHOLD_FIELDS \
-	(1 << FIELD_FAMILY | 1 << FIELD_PHONE | 1 << FIELD_EMAIL | 1 << FIELD_ADDRESS | \
-	 1 << FIELD_LOCALITY | 1 << FIELD_MOTHER)
+/*
+ * What people of one household share, about as often as records of one person.
+ * Some share an e-mail address, too: the score takes that for evidence, but
+ * nobody may learn from it that first names change.
+ */
+#define SHARED_FIELDS		(MATCH_HOUSEHOLD_FIELDS | 1 << FIELD_EMAIL)
 /* How many pairs of a household are twins. */
 #define TWINS				0.05
 
@@ -183,7 +190,7 @@ pattern_odds(const Fit *fit, uint64 levels)
 		double		weight = fit->weight[f][level_of(levels, f)];
 
 		person += weight;
-		if (HOUSEHOLD_FIELDS >> f & 1)
+		if (SHARED_FIELDS >> f & 1)
 			household += weight;
 	}
 	result.person = exp2(person) * fit->share / strangers;
@@ -703,10 +710,14 @@ begin_fit(Fit *fit, const MatchSample *sample)
 	fit->model = *matching_model(0);
 	memcpy(fit->m, fit->model.m, sizeof(LevelTable));
 	memcpy(fit->u, fit->model.u, sizeof(LevelTable));
+	for (int f = 0; f < MATCH_FIELDS; f++)
+	{
+		double	   *different = &fit->m[f][matching_fields[f].nlevels - 1];
+
+		*different = Min(*different, START_DIFFERENT);
+	}
 	fit->all_pairs = n * (n - 1) / 2;
-	/* starting from more duplicates, strangers of one name would be taken for them, and stay that */
-	fit->share = Min(1 / (1 + exp2(-(double) fit->model.prior / MATCH_BIT)),
-					 START_DUPLICATES * n / fit->all_pairs);
+	fit->share = START_DUPLICATES * n / fit->all_pairs;
 	/* no worse a start than any other */
 	fit->household_share = fit->share;
 	set_weights(fit);

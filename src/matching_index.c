@@ -14,6 +14,8 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "access/gin.h"
 #include "access/stratnum.h"
 #include "optimizer/pathnode.h"
@@ -37,13 +39,13 @@ matching_index_init(void)
 
 /* ---------- Operators ---------- */
 
-static double
-probability(FunctionCallInfo fcinfo)
+static MatchScore
+score_of(FunctionCallInfo fcinfo)
 {
 	MatchScore	score;
 
 	matching_score(matching_model(0), PG_GETARG_DEMOGRAPHICS(0), PG_GETARG_DEMOGRAPHICS(1), &score);
-	return score.probability;
+	return score;
 }
 
 PG_FUNCTION_INFO_V1(match_probability);
@@ -51,16 +53,16 @@ PG_FUNCTION_INFO_V1(match_probability);
 Datum
 match_probability(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_FLOAT8(probability(fcinfo));
+	PG_RETURN_FLOAT8(score_of(fcinfo).probability);
 }
 
 PG_FUNCTION_INFO_V1(demographics_distance);
 
-/* a <-> b */
+/* a <-> b: 1 - probability, but of those that are all but 1 not all 0 */
 Datum
 demographics_distance(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_FLOAT8(1.0 - probability(fcinfo));
+	PG_RETURN_FLOAT8(1 / (1 + exp2(score_of(fcinfo).bits)));
 }
 
 PG_FUNCTION_INFO_V1(demographics_match);
@@ -69,7 +71,7 @@ PG_FUNCTION_INFO_V1(demographics_match);
 Datum
 demographics_match(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(probability(fcinfo) >= match_threshold &&
+	PG_RETURN_BOOL(score_of(fcinfo).probability >= match_threshold &&
 				   matching_keys_overlap(PG_GETARG_DEMOGRAPHICS(0), PG_GETARG_DEMOGRAPHICS(1)));
 }
 

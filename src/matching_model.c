@@ -36,9 +36,13 @@ typedef struct ModelEntry
 	MatchModel *model;
 } ModelEntry;
 
+/* Beyond any evidence there is; a sum of them fits into an int. */
+#define MOST_BITS	1000
+
 static int
 in_units(double bits)
 {
+	bits = bits > MOST_BITS ? MOST_BITS : bits < -MOST_BITS ? -MOST_BITS : bits;
 	return (int) rint(bits * MATCH_BIT);
 }
 

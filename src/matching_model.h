@@ -41,7 +41,7 @@ struct MatchModel
 /* A population smaller than this says nothing of how common a name is. */
 #define MATCH_FREQUENCY_PEOPLE	1000
 /* How often a name is taken to occur that refresh_match_frequencies() does not keep. */
-#define MATCH_RARE_COUNT		2.0
+#define MATCH_RARE_COUNT		4.0
 
 extern MatchDictionary *matching_dictionary_load(RuleCache *cache);
 extern double matching_name_share(const MatchDictionary *dictionary, bool family,

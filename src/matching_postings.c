@@ -8,6 +8,12 @@
  * frequent key from who shares many rare ones, which saves most of the reads of
  * the table.  Pages are read and locked as in PostgreSQL's own ginget.c.
  *
+ * What counts is how many people of the organisation have a key.  The index does
+ * not know: it has rows of all organisations, and those that are dead until
+ * VACUUM removes them.  So some rows of each key are looked at, and where many
+ * are none of ours, all of them; else whoever writes many rows, or one row many
+ * times, could make a key look frequent, and hide those who have it.
+ *
  * IDENTIFICATION
  *		src/matching_postings.c
  *
@@ -20,8 +26,10 @@
 #include "access/gin_private.h"
 #include "access/htup_details.h"
 #include "access/relation.h"
+#include "access/tableam.h"
 #include "access/transam.h"
 #include "catalog/pg_am.h"
+#include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "storage/predicate.h"
@@ -32,12 +40,30 @@
 #include "errors.h"
 #include "matching_find.h"
 
+/* Of a key, so many postings are read at most; and so many rows, of all keys. */
+#define MAX_POSTINGS	20000
+#define MAX_VISITS		20000
+
+/* Rows looked at to estimate how many are ours: first of all, if not all of these are, if few are. */
+#define SMALL_SAMPLE	4
+#define SAMPLE			16
+#define LARGE_SAMPLE	64
+
+/* From this share on, the estimate will do. */
+#define MOST			0.5
+
 typedef struct Reader
 {
 	Relation	index;
 	AttrNumber	attnum;			/* in the index */
 	Snapshot	snapshot;
 	GinState	state;
+	int			limit;			/* of the postings of a key */
+	AttrNumber	org_attnum;		/* in the table */
+	int64		org_id;
+	IndexFetchTableData *fetch;
+	TupleTableSlot *slot;
+	int			visits;			/* rows that may be looked at yet */
 } Reader;
 
 /* Where a key is. */
@@ -46,7 +72,9 @@ typedef struct Postings
 	int32		key;
 	int			n;				/* read */
 	int			room;
-	double		total;			/* as far as is known: if frequent, not all are read */
+	double		total;			/* of postings, then of people; an estimate if not all are read */
+	int			pending;		/* of n, those that wait to be put into the index */
+	double		pending_total;
 	ItemPointerData *tids;
 } Postings;
 
@@ -58,8 +86,8 @@ usable_column(Relation index, AttrNumber attnum)
 {
 	Form_pg_index form = index->rd_index;
 
-	if (index->rd_rel->relam != GIN_AM_OID || !form->indisvalid ||
-		RelationGetIndexPredicate(index) != NIL)
+	if (index->rd_rel->relkind != RELKIND_INDEX || index->rd_rel->relam != GIN_AM_OID ||
+		!form->indisvalid || RelationGetIndexPredicate(index) != NIL)
 		return 0;
 	/* as the planner does: rows of older snapshots may be missing */
 	if (form->indcheckxmin &&
@@ -77,13 +105,12 @@ usable_column(Relation index, AttrNumber attnum)
 }
 
 static void
-open_reader(Reader *reader, Relation table, AttrNumber attnum, Snapshot snapshot)
+open_index(Reader *reader, Relation table, AttrNumber attnum)
 {
 	List	   *indexes = RelationGetIndexList(table);
 	ListCell   *lc;
 
 	reader->index = NULL;
-	reader->snapshot = snapshot;
 	foreach(lc, indexes)
 	{
 		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
@@ -102,9 +129,30 @@ open_reader(Reader *reader, Relation table, AttrNumber attnum, Snapshot snapshot
 				(errcode(ERRCODE_RF_NOT_DEPLOYED),
 				 errmsg("relation \"%s\" has no index to find people by",
 						RelationGetRelationName(table)),
-				 errdetail("A lookup reads a GIN index of operator class demographics_ops."),
-				 errhint("Run SELECT * FROM referral.deploy().")));
+				 errdetail("A lookup reads a valid GIN index of operator class demographics_ops, of all rows."),
+				 errhint("Run SELECT * FROM referral.deploy(); if there is such an index, REINDEX it.")));
 	initGinState(&reader->state, reader->index);
+}
+
+static void
+open_reader(Reader *reader, const MatchTable *people, int64 org_id, Snapshot snapshot)
+{
+	open_index(reader, people->table, people->demographics);
+	reader->snapshot = snapshot;
+	reader->limit = MATCHING_KEY_PEOPLE;
+	reader->org_attnum = people->org_id;
+	reader->org_id = org_id;
+	reader->fetch = table_index_fetch_begin(people->table);
+	reader->slot = table_slot_create(people->table, NULL);
+	reader->visits = MAX_VISITS;
+}
+
+static void
+close_reader(Reader *reader)
+{
+	table_index_fetch_end(reader->fetch);
+	ExecDropSingleTupleTableSlot(reader->slot);
+	index_close(reader->index, AccessShareLock);
 }
 
 /* ---------- One key ---------- */
@@ -112,11 +160,11 @@ open_reader(Reader *reader, Relation table, AttrNumber attnum, Snapshot snapshot
 static void
 put_tids(Postings *postings, const ItemPointerData *tids, int n)
 {
-	int			wanted = Min(postings->n + n, MATCHING_KEY_PEOPLE);
+	int			wanted = Min(postings->n + n, MAX_POSTINGS);
 
 	if (wanted > postings->room)
 	{
-		postings->room = Min(Max(wanted, 2 * postings->room), MATCHING_KEY_PEOPLE);
+		postings->room = Min(Max(wanted, 2 * postings->room), MAX_POSTINGS);
 		if (postings->tids == NULL)
 			postings->tids = palloc(postings->room * sizeof(ItemPointerData));
 		else
@@ -138,6 +186,8 @@ read_tree(Reader *reader, BlockNumber root, Postings *postings)
 														 reader->snapshot);
 	Buffer		buffer = stack->buffer;
 	double		pages = stack->predictNumber;
+	double		before = postings->total;
+	int			read = 0;
 
 	IncrBufferRefCount(buffer); /* the stack's own pin goes with it */
 	freeGinBtreeStack(stack);
@@ -160,13 +210,15 @@ read_tree(Reader *reader, BlockNumber root, Postings *postings)
 				pfree(tids);
 			}
 		}
-		if (postings->total > MATCHING_KEY_PEOPLE)
-		{
-			postings->total *= Max(pages, 1);	/* an estimate, to compare frequent keys by */
-			break;
-		}
 		if (GinPageRightMost(page))
 			break;
+		read++;
+		if (postings->total > reader->limit)
+		{
+			/* an estimate, to compare frequent keys by; one page more there is for sure */
+			postings->total = before + (postings->total - before) / read * Max(pages, read + 1);
+			break;
+		}
 		buffer = ginStepRight(buffer, reader->index, GIN_SHARE);
 		CHECK_FOR_INTERRUPTS();
 	}
@@ -286,6 +338,101 @@ read_pending(Reader *reader, Postings *postings, int nkeys)
 	UnlockReleaseBuffer(buffer);
 }
 
+/* ---------- How many people have a key? ---------- */
+
+/* Is there a row at a place, for the snapshot, and of the organisation? */
+static bool
+is_ours(Reader *reader, ItemPointerData tid)
+{
+	bool		call_again = false;
+	bool		null;
+
+	reader->visits--;
+	return table_index_fetch_tuple(reader->fetch, &tid, reader->snapshot, reader->slot,
+								   &call_again, NULL) &&
+		DatumGetInt64(slot_getattr(reader->slot, reader->org_attnum, &null)) == reader->org_id;
+}
+
+/* Which share of a key's postings is ours, by some of them, from all over the table? */
+static double
+sample_share(Reader *reader, const Postings *postings, int size)
+{
+	int			ours = 0;
+
+	size = Min(size, postings->n);
+	for (int64 i = 0; i < size; i++)
+		ours += is_ours(reader, postings->tids[i * postings->n / size]);
+	return (double) ours / size;
+}
+
+/* All postings of a key, or as many as are read at most. */
+static void
+read_all(Reader *reader, Postings *postings)
+{
+	reader->limit = MAX_POSTINGS;
+	postings->n = postings->pending;
+	postings->total = postings->pending_total;
+	read_key(reader, postings);
+	reader->limit = MATCHING_KEY_PEOPLE;
+}
+
+/* Leaves those that are ours, or the first of them if they are too many anyway. */
+static void
+keep_ours(Reader *reader, Postings *postings)
+{
+	int			ours = 0;
+	int			i;
+
+	for (i = 0; i < postings->n && ours <= MATCHING_KEY_PEOPLE; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (is_ours(reader, postings->tids[i]))
+			postings->tids[ours++] = postings->tids[i];
+	}
+	postings->total *= (double) ours / i;
+	postings->n = ours;
+}
+
+/* Makes the total one of people; an estimate where that does no harm. */
+static void
+count_people(Reader *reader, Postings *postings)
+{
+	double		share;
+
+	/* who has such a key is compared in any case */
+	if (postings->total <= MATCHING_STRANGERS ||
+		(postings->total <= MATCHING_KEY_PEOPLE && MATCHING_KEY_IS_ENOUGH(postings->key)))
+		return;
+	if (sample_share(reader, postings, SMALL_SAMPLE) == 1)
+		return;
+	share = sample_share(reader, postings, SAMPLE);
+	if (postings->n < postings->total &&
+		(share < MOST || share * postings->total <= MATCHING_KEY_PEOPLE))
+	{
+		read_all(reader, postings);
+		share = sample_share(reader, postings, LARGE_SAMPLE);
+	}
+	if (share >= MOST || share * postings->total > 4 * MATCHING_KEY_PEOPLE)
+		postings->total *= share;
+	else if (postings->n <= reader->visits)
+		keep_ours(reader, postings);
+}
+
+/* Is anybody of ours among them? */
+static bool
+has_ours(Reader *reader, const Postings *postings, int npostings)
+{
+	for (int i = 0; i < npostings; i++)
+	{
+		for (int j = 0; j < postings[i].n; j++)
+		{
+			if (is_ours(reader, postings[i].tids[j]))
+				return true;
+		}
+	}
+	return false;
+}
+
 /* ---------- All keys ---------- */
 
 static int
@@ -387,12 +534,15 @@ choose(const Postings *postings, int npostings, double people, ItemPointerData *
 
 /*
  * If all keys that somebody has are too frequent, some of those who have the
- * rarest of them are better than nobody.
+ * rarest of them are better than nobody.  They are from all over the table: the
+ * first places are those of whoever came first, or wants to be found.
  */
 static int
-choose_any(Postings *postings, int npostings, ItemPointerData **tids)
+choose_any(Reader *reader, Postings *postings, int npostings, ItemPointerData **tids)
 {
 	Postings   *rarest = NULL;
+	int			stride;
+	int			chosen = 0;
 
 	for (int i = 0; i < npostings; i++)
 	{
@@ -401,12 +551,40 @@ choose_any(Postings *postings, int npostings, ItemPointerData **tids)
 	}
 	if (rarest == NULL)
 		return 0;
-	*tids = rarest->tids;
-	return rarest->n;
+	read_all(reader, rarest);
+	*tids = palloc(sizeof(ItemPointerData) * MATCHING_KEY_PEOPLE);
+	stride = (rarest->n + MATCHING_KEY_PEOPLE - 1) / MATCHING_KEY_PEOPLE;
+	for (int first = 0; first < stride; first++)
+	{
+		for (int i = first; i < rarest->n && chosen < MATCHING_KEY_PEOPLE; i += stride)
+		{
+			CHECK_FOR_INTERRUPTS();
+			if (is_ours(reader, rarest->tids[i]))
+				(*tids)[chosen++] = rarest->tids[i];
+		}
+	}
+	return chosen;
+}
+
+/* All postings of some keys, the fewest first. */
+static void
+read_keys(Reader *reader, const int32 *keys, int nkeys, Postings *postings)
+{
+	memset(postings, 0, sizeof(Postings) * nkeys);
+	for (int i = 0; i < nkeys; i++)
+		postings[i].key = keys[i];
+	read_pending(reader, postings, nkeys);
+	for (int i = 0; i < nkeys; i++)
+	{
+		postings[i].pending = postings[i].n;
+		postings[i].pending_total = postings[i].total;
+		read_key(reader, &postings[i]);
+	}
+	qsort(postings, nkeys, sizeof(Postings), compare_totals);
 }
 
 int
-matching_candidates(Relation table, AttrNumber attnum, Snapshot snapshot,
+matching_candidates(const MatchTable *people, int64 org_id, Snapshot snapshot,
 					const int32 *keys, int nkeys, ItemPointerData **tids)
 {
 	Reader		reader;
@@ -414,22 +592,23 @@ matching_candidates(Relation table, AttrNumber attnum, Snapshot snapshot,
 	Postings	usable[MATCHING_MAX_KEYS];
 	int			nusable = 0;
 	int			nfrequent = 0;
+	int			ntids;
 
-	open_reader(&reader, table, attnum, snapshot);
-	memset(postings, 0, sizeof(Postings) * nkeys);
-	for (int i = 0; i < nkeys; i++)
-		postings[i].key = keys[i];
-	read_pending(&reader, postings, nkeys);
+	open_reader(&reader, people, org_id, snapshot);
+	read_keys(&reader, keys, nkeys, postings);
 	for (int i = 0; i < nkeys; i++)
 	{
-		read_key(&reader, &postings[i]);
+		if (postings[i].n > 0)
+			count_people(&reader, &postings[i]);
 		if (postings[i].total > MATCHING_KEY_PEOPLE)
 			postings[nfrequent++] = postings[i];
 		else if (postings[i].total > 0)
 			usable[nusable++] = postings[i];
 	}
-	index_close(reader.index, AccessShareLock);
-	if (nusable == 0)
-		return choose_any(postings, nfrequent, tids);
-	return choose(usable, nusable, matching_people(table), tids);
+	if (nusable == 0 || (nfrequent > 0 && !has_ours(&reader, usable, nusable)))
+		ntids = choose_any(&reader, postings, nfrequent, tids);
+	else
+		ntids = choose(usable, nusable, matching_people(people->table), tids);
+	close_reader(&reader);
+	return ntids;
 }

@@ -88,9 +88,6 @@ StaticAssertDecl((int) GIVEN_EXACT == (int) FAMILY_EXACT, "frequency_adjustment 
 static void
 add_up(const MatchModel *model, const Demographics *a, const Demographics *b, Contributions *result)
 {
-	static const MatchField household_fields[] = {
-		FIELD_FAMILY, FIELD_PHONE, FIELD_ADDRESS, FIELD_LOCALITY, FIELD_MOTHER
-	};
 	int			household = 0;
 
 	matching_compare(model->dictionary, a, b, &result->comparison);
@@ -102,12 +99,8 @@ add_up(const MatchModel *model, const Demographics *a, const Demographics *b, Co
 		result->frequency[f] = f == FIELD_GIVEN || f == FIELD_FAMILY ?
 			frequency_adjustment(model, f, a, b, &result->comparison) : 0;
 		result->total += result->weight[f] + result->frequency[f];
-	}
-	for (int i = 0; i < lengthof(household_fields); i++)
-	{
-		int			f = household_fields[i];
-
-		household += Max(result->weight[f] + result->frequency[f], 0);
+		if (MATCH_HOUSEHOLD_FIELDS >> f & 1)
+			household += Max(result->weight[f] + result->frequency[f], 0);
 	}
 	if (household > model->household_cap)
 		result->household = model->household_cap - household;

@@ -18,6 +18,7 @@
 #include "nodes/bitmapset.h"
 #include "utils/hsearch.h"
 #include "utils/relcache.h"
+#include "utils/snapshot.h"
 
 typedef struct RuleCompiled RuleCompiled;
 
@@ -59,6 +60,8 @@ extern void rule_init(void);
 extern void rule_cache_init(void);
 extern RuleCache *rule_cache(bool accept_invalidations);
 extern void rule_cache_watch(Oid relid);
+extern void rule_cache_is_provisional(Snapshot snapshot);
+extern void rule_cache_settle(void);
 extern HTAB *rule_cache_table(RuleCache *cache, const char *name,
 							  Size keysize, Size entrysize, int flags);
 

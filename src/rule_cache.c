@@ -26,6 +26,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "entity.h"
@@ -39,6 +40,12 @@ static RuleCache *current_cache = NULL;
 
 /* Relations whose invalidation makes the cache stale; lives for the backend. */
 static HTAB *watched = NULL;
+
+/* What has been read by the snapshot of a query in parallel goes with it. */
+static bool is_provisional = false;
+static TransactionId provisional_xmin;
+static TransactionId provisional_xmax;
+static uint32 provisional_xcnt;
 
 /* Tables whose rows the cache holds. */
 static const char *const rule_tables[] = {
@@ -146,6 +153,38 @@ rule_cache_build(void)
 }
 
 /*
+ * A query in parallel reads rules by its snapshot, so that all of its workers
+ * go by the same ones.  The leader must not keep them for other queries.
+ */
+void
+rule_cache_is_provisional(Snapshot snapshot)
+{
+	is_provisional = true;
+	provisional_xmin = snapshot->xmin;
+	provisional_xmax = snapshot->xmax;
+	provisional_xcnt = snapshot->xcnt;
+}
+
+/* To be called before rule_generation is compared with. */
+void
+rule_cache_settle(void)
+{
+	Snapshot	snapshot;
+
+	if (!is_provisional)
+		return;
+	if (IsInParallelMode())
+	{
+		snapshot = GetActiveSnapshot();
+		if (snapshot->xmin == provisional_xmin && snapshot->xmax == provisional_xmax &&
+			snapshot->xcnt == provisional_xcnt)
+			return;				/* the same query, or nothing has happened since */
+	}
+	is_provisional = false;
+	rule_generation++;
+}
+
+/*
  * The valid cache.  With accept_invalidations, what other sessions committed
  * since is taken note of first: needed once per statement, because an open
  * transaction that already holds its locks is told nothing otherwise.
@@ -155,6 +194,7 @@ rule_cache(bool accept_invalidations)
 {
 	if (accept_invalidations)
 		AcceptInvalidationMessages();
+	rule_cache_settle();
 	if (current_cache != NULL && current_cache->generation != rule_generation)
 	{
 		if (current_cache->pins > 0)

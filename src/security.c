@@ -211,6 +211,8 @@ void
 security_begin_read(OwnerScope *scope, Oid owner)
 {
 	/* a parallel worker must see what its leader sees */
+	if (IsInParallelMode())
+		rule_cache_is_provisional(GetActiveSnapshot());
 	security_begin_read_as_of(scope, owner,
 							  IsInParallelMode() ? GetActiveSnapshot() : GetLatestSnapshot());
 }
@@ -315,6 +317,7 @@ know_login(void)
 	Oid			userid = GetSessionUserId();
 	Oid			application;
 
+	rule_cache_settle();
 	if (login.generation == rule_generation && login.userid == userid)
 		return;
 	cache = rule_cache(false);

@@ -14,7 +14,7 @@ CREATE TABLE IF NOT EXISTS referral.match_model (
 );
 COMMENT ON TABLE referral.match_model IS
 'A model of matching, by its rule version; with its rows of match_level. The active one is what %, match_score() and find_matches() go by.';
-COMMENT ON COLUMN referral.match_model.prior_bits IS 'Base-2 logarithm of the odds that two records that share a blocking key are of one person, before anything is compared.';
+COMMENT ON COLUMN referral.match_model.prior_bits IS 'Base-2 logarithm of the odds that two records taken at random are of one person, before anything is compared.';
 COMMENT ON COLUMN referral.match_model.certain_bits IS 'Score from which a pair is certain, if nothing forbids it; bits.';
 COMMENT ON COLUMN referral.match_model.probable_bits IS 'Score from which a pair is probable; bits.';
 COMMENT ON COLUMN referral.match_model.possible_bits IS 'Score from which a pair is possible, and shown at all; bits.';

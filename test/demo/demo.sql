@@ -216,3 +216,31 @@ SELECT entity_id AS referral, policy, level, title, addressed_to FROM referral.o
 SELECT referral_id, state, step, idle::interval(0), threshold, last_event FROM referral.stalled_referral ORDER BY idle DESC LIMIT 3;
 SELECT month, policy, clocks, in_time, breached, adherence FROM referral.sla_adherence ORDER BY 1, 2;
 RESET SESSION AUTHORIZATION;
+
+\echo '== 17. One person, entered twice: a nickname, day and month exchanged, moved house. And two who are twins'
+SET SESSION AUTHORIZATION demo_jane;
+INSERT INTO referral.patient (family, given, birth_date, sex, address, city, postal_code, phone)
+VALUES ('Nowak', 'Katherine', '1988-04-09', 'female', '4 Elm Road', 'Duluth', '55802', '218-555-0170') RETURNING patient_id AS katherine \gset
+INSERT INTO referral.patient (family, given, birth_date, sex, address, city, postal_code, phone)
+VALUES ('NOWAK', 'Kate', '1988-09-04', 'female', '1910 Superior St', 'Duluth', '55812', '(218) 555-0170') RETURNING patient_id AS kate \gset
+INSERT INTO referral.patient (family, given, birth_date, sex, address, city, postal_code, phone)
+VALUES ('Reyes', 'Mia', '2019-05-02', 'female', '77 Lake Ave', 'Duluth', '55802', '218-555-0133');
+INSERT INTO referral.patient (family, given, birth_date, sex, address, city, postal_code, phone)
+VALUES ('Reyes', 'Maya', '2019-05-02', 'female', '77 Lake Ave', 'Duluth', '55802', '218-555-0133') RETURNING patient_id AS maya \gset
+SELECT referral.rescore_patient(1, :kate), referral.rescore_patient(1, :maya) \g /dev/null
+SELECT patient_id, duplicate_id, grade, status, next_action FROM referral.duplicate_review ORDER BY priority;
+
+\echo '== 18. Why, field by field, in bits; and what speaks against the twins'
+SELECT field, level, value_a, value_b, round(weight::numeric, 1) AS bits, round(running_total::numeric, 1) AS total
+FROM referral.patient a, referral.patient b, referral.match_explain(a.demographics, b.demographics)
+WHERE a.patient_id = :katherine AND b.patient_id = :kate AND field <> 'keys';
+SELECT level AS veto FROM referral.patient a, referral.patient b, referral.match_explain(a.demographics, b.demographics)
+WHERE a.patient_id = :maya - 1 AND b.patient_id = :maya AND field = 'veto';
+
+\echo '== 19. Merged; a referral comes for the duplicate; and taken back, everything is where it belongs'
+SELECT referral.merge_patient(1, :katherine, :kate, 'Same phone, she says she has moved') AS merge \gset
+INSERT INTO referral.referral (patient_id, specialty, channel) VALUES (:kate, 'cardiology', 'fax') RETURNING referral_id AS late, patient_id AS became;
+SELECT referral.unmerge_patient(1, :merge, 'Two cousins') AS to_be_decided;
+SELECT referral_id, patient_id FROM referral.referral WHERE patient_id IN (:katherine, :kate);
+SELECT patient_id, merged_into, family, given FROM referral.patient WHERE patient_id IN (:katherine, :kate) ORDER BY 1;
+RESET SESSION AUTHORIZATION;

@@ -1,5 +1,5 @@
 -- Rule versions: their life from draft to retired, who may move them on, and that what was in force never changes.
-SELECT plan(163);
+SELECT plan(165);
 \ir ../lib/refused.sql
 -- that a set has no active version is warned of
 SET client_min_messages = error;
@@ -319,6 +319,19 @@ SELECT referral.copy_rule_version(:everything, 'copy') AS everything_copy \gset
 SELECT set_eq(format('SELECT rules_of(%s)', :everything_copy), format('SELECT rules_of(%s)', :everything),
     'a copy has every rule with every column');
 SELECT cmp_ok((SELECT count(*) FROM rules_of(:everything_copy)), '=', 18::bigint, 'each once');
+CREATE TABLE sum_of AS SELECT referral.rule_checksum(:everything) AS checksum;
+SET extra_float_digits = -10;
+SET intervalstyle = 'iso_8601';
+SET timezone = 'Asia/Tokyo';
+SELECT is(referral.rule_checksum(:everything), checksum, 'the checksum is the same under all settings') FROM sum_of;
+RESET extra_float_digits;
+RESET intervalstyle;
+RESET timezone;
+BEGIN;
+CREATE TABLE public.more_rules (rule_version_id bigint, more text);
+CREATE TRIGGER rule_row BEFORE INSERT OR UPDATE OR DELETE ON public.more_rules FOR EACH ROW EXECUTE FUNCTION referral.rule_row_guard();
+SELECT is(referral.rule_checksum(:everything), checksum, 'and does not change with a new kind of rules') FROM sum_of;
+ROLLBACK;
 SELECT bag_eq(format('SELECT rules_of(%s)', referral.copy_rule_version(v.rule_version_id, 'copy')),
     format('SELECT rules_of(%s)', v.rule_version_id), 'also of ' || s.name)
 FROM referral.rule_version v JOIN referral.rule_set s USING (rule_set_id) WHERE v.status = 'active' AND v.is_seed;

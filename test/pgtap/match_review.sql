@@ -385,20 +385,22 @@ SELECT results_eq('SELECT decision, grade, patient_version, duplicate_version FR
 -- 7. How frequent names are
 
 DELETE FROM referral.match_frequency;
+INSERT INTO referral.patient (org_id, patient_id, family, given) SELECT 1, 200 + i, 'Fitzgerald', 'Elizabeth' FROM generate_series(1, 8) i;
+INSERT INTO referral.patient (org_id, patient_id, family, given) SELECT 1, 210 + i, 'Haddad', 'Elizabeth' FROM generate_series(1, 5) i;
 SELECT cmp_ok(referral.refresh_match_frequencies(), '>', 0::bigint, 'names are counted');
 SELECT results_eq($$SELECT f.kind, f.n FROM referral.match_frequency f WHERE f.term_hash IN (0, referral.match_term_hash('fitzgerald'), referral.match_term_hash('elizabeth')) ORDER BY 1$$,
-    $$SELECT * FROM (VALUES ('family', 4::bigint), ('given', 4::bigint), ('people', (SELECT count(*) FROM referral.patient WHERE merged_into IS NULL))) x ORDER BY 1$$,
+    $$SELECT * FROM (VALUES ('family', 12::bigint), ('given', 17::bigint), ('people', (SELECT count(*) FROM referral.patient WHERE merged_into IS NULL))) x ORDER BY 1$$,
     'of all organisations together, and how many people there are; who is merged counts once');
-SELECT is((SELECT count(*) FROM referral.match_frequency WHERE term_hash = referral.match_term_hash('haddad')), 0::bigint, 'a name of one or two is not kept');
+SELECT is((SELECT count(*) FROM referral.match_frequency WHERE term_hash = referral.match_term_hash('haddad')), 0::bigint, 'a name of a few is not kept');
 SELECT is(referral.refresh_match_frequencies(), 0::bigint, 'what has not changed is not written');
-SELECT public.person(60, 'Fitzgerald', 'Rose', '1980-03-04') \g /dev/null
+SELECT public.person(60, 'Fitzgerald', 'Rose', '1980-03-04'), public.person(61, 'Fitzgerald', 'Nora', '1981-03-05') \g /dev/null
 SELECT is(referral.refresh_match_frequencies(), 1::bigint, 'what has changed by more than a tenth is');
 INSERT INTO referral.match_frequency VALUES ('given', 12345, 7);
 SELECT is(referral.refresh_match_frequencies(), 1::bigint, 'what is gone is removed');
-INSERT INTO referral.patient (org_id, patient_id, family, given) SELECT 1, 70 + i, 'García-Márquez', 'Mary Ann' FROM generate_series(1, 3) i;
+INSERT INTO referral.patient (org_id, patient_id, family, given) SELECT 1, 70 + i, 'García-Márquez', 'Mary Ann' FROM generate_series(1, 10) i;
 SELECT cmp_ok(referral.refresh_match_frequencies(), '>', 1::bigint, 'names of several words');
 SELECT is((SELECT array_agg(kind ORDER BY kind) FROM referral.match_frequency WHERE term_hash IN (referral.match_term_hash('garciamarquez'), referral.match_term_hash('maryann'), referral.match_term_hash('mary'))
-           AND n = 3), '{family,given}', 'are counted as a whole, as the scoring looks them up');
+           AND n = 10), '{family,given}', 'are counted as a whole, as the scoring looks them up');
 SET SESSION AUTHORIZATION match_review_admin;
 SELECT is(public.code('SELECT * FROM referral.match_frequency'), '42501', 'nobody but the owner reads them');
 SELECT is(public.code('SELECT referral.refresh_match_frequencies()'), '42501', 'or has them counted');

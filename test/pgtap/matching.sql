@@ -1,5 +1,5 @@
 -- Comparison, score, grade and explanation of two records; models and dictionaries as rules.
-SELECT plan(151);
+SELECT plan(153);
 \ir ../lib/refused.sql
 SET client_min_messages = error;
 
@@ -143,7 +143,20 @@ INSERT INTO referral.match_frequency VALUES ('people', 0, 100000), ('family', re
 SELECT cmp_ok(referral.match_score('{"family":"Smith","given":"John"}', '{"family":"Smith","given":"John"}'), '<',
               referral.match_score('{"family":"Abiodun","given":"Zephyr"}', '{"family":"Abiodun","given":"Zephyr"}') - 4, 'a common name counts less than a rare one, as soon as it is known');
 SELECT is((SELECT round(frequency_adjustment::numeric, 2) FROM referral.match_explain('{"family":"Smith"}', '{"family":"Smith"}') WHERE field = 'family'),
-          (SELECT round(log(2, (l.u / 0.01)::numeric) * m.frequency_weight::numeric, 2) FROM referral.match_level l JOIN referral.match_model m USING (rule_version_id) JOIN referral.rule_version v USING (rule_version_id)
-           WHERE v.status = 'active' AND l.field = 'family' AND l.level = 'exact'), 'by the logarithm of how common it is');
+          (SELECT round(log(2, (l.u * 128)::numeric) * m.frequency_weight::numeric, 2) FROM referral.match_level l JOIN referral.match_model m USING (rule_version_id) JOIN referral.rule_version v USING (rule_version_id)
+           WHERE v.status = 'active' AND l.field = 'family' AND l.level = 'exact'), 'by the logarithm of how common it is, to a power of 2: 1 in 128, not in 100');
+SELECT frequency_adjustment AS before FROM referral.match_explain('{"family":"Smith"}', '{"family":"Smith"}') WHERE field = 'family' \gset
 SELECT cmp_ok((SELECT frequency_adjustment FROM referral.match_explain('{"family":"Smith"}', '{"family":"Smyth"}') WHERE field = 'family'), '<', 0::float8, 'for names that are alike, too');
+UPDATE referral.match_frequency SET n = 1050 WHERE term_hash = referral.match_term_hash('smith');
+SELECT is((SELECT frequency_adjustment FROM referral.match_explain('{"family":"Smith"}', '{"family":"Smith"}') WHERE field = 'family'), :before::float8,
+          'a score does not tell how many there are');
+
+-- a model may say that something never happens: no weight is beyond 1000 bits, and sums do not overflow
+BEGIN;
+SET LOCAL session_replication_role = replica;
+UPDATE referral.match_level SET m = 1, u = 1e-310 WHERE level = 'exact';
+ALTER TABLE referral.match_model SET (fillfactor = 100);    -- rules are read again
+SELECT is((SELECT array_agg(e.weight ORDER BY e.field) FROM referral.match_explain('{"family":"Smith","given":"Jo"}', '{"family":"Smith","given":"Jo"}') e
+           WHERE e.field IN ('family', 'given')), '{1000,1000}', 'no weight is without bounds');
+ROLLBACK;
 SELECT * FROM finish();

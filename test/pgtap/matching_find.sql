@@ -1,5 +1,5 @@
 -- find_matches() and find_duplicates(): who is found, who may see it, and that both find the same.
-SELECT plan(57);
+SELECT plan(73);
 \ir ../lib/refused.sql
 SET client_min_messages = error;
 SET referral.org_id = '1';
@@ -7,10 +7,13 @@ SET referral.org_id = '1';
 CREATE ROLE find_jane LOGIN IN ROLE referral_coordinator;
 CREATE ROLE find_other LOGIN IN ROLE referral_coordinator;
 CREATE ROLE find_nobody LOGIN;
+CREATE ROLE find_outside LOGIN;
+GRANT USAGE ON SCHEMA referral TO find_outside;
 CREATE ROLE find_columns LOGIN;
 CREATE ROLE find_narrow LOGIN IN ROLE referral_coordinator;
 GRANT USAGE ON SCHEMA referral TO find_nobody, find_columns;
 GRANT SELECT (org_id, patient_id, merged_into) ON referral.patient TO find_columns;
+GRANT EXECUTE ON FUNCTION referral.find_matches, referral.find_duplicates TO find_nobody, find_columns;
 INSERT INTO referral.organization (org_id, name) VALUES (2, 'Organisation 2'), (3, 'Organisation 3'), (4, 'Organisation 4'), (5, 'Organisation 5');
 INSERT INTO referral.organization_member (org_id, login, actor_kind) VALUES (1, 'find_jane', 'user'), (2, 'find_other', 'user'), (1, 'find_narrow', 'user');
 
@@ -23,6 +26,17 @@ CREATE FUNCTION public.graded(org bigint, d referral.demographics, n int DEFAULT
     SELECT coalesce(string_agg(m.patient_id || ' ' || m.grade, ', ' ORDER BY m.n), '')
     FROM referral.find_matches(org, d, n, but) WITH ORDINALITY m (patient_id, probability, grade, n)
 $$;
+CREATE FUNCTION public.scans(query text) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    line text;
+BEGIN
+    FOR line IN EXECUTE 'EXPLAIN (COSTS OFF) ' || query LOOP
+        IF line LIKE '%patient_demographics%' THEN
+            RETURN true;
+        END IF;
+    END LOOP;
+    RETURN false;
+END $$;
 CREATE FUNCTION public.ask(family text, given text, birth_date text, phone text DEFAULT NULL, ssn text DEFAULT NULL) RETURNS referral.demographics LANGUAGE sql IMMUTABLE AS
 $$SELECT referral.demographics(family, given, birth_date, NULL, phone, NULL, '12 Main Street', 'Dover', '19901', ARRAY['ssn|' || ssn])$$;
 
@@ -91,13 +105,30 @@ SELECT is(found(1, ask('Larssen', 'Fyodor', '1962-04-09')), '1', 'a member finds
 SELECT is(found(2, ask('Larssen', 'Fyodor', '1962-04-09')), '', 'and nobody of another one');
 SELECT is_empty('SELECT * FROM referral.find_duplicates(2)', 'nor duplicates there');
 SET SESSION AUTHORIZATION find_nobody;
-SELECT is(r.code, '42501', 'who may not select patients is refused' || what)
+SELECT is(r.code || ' ' || (r.message LIKE '%table patient'), '42501 true', 'who may not select patients is refused' || what)
 FROM (VALUES (', with somebody to find', 'SELECT * FROM referral.find_matches(1, ask(''Larssen'', ''Fyodor'', ''1962-04-09''))'),
              (', alike without', 'SELECT * FROM referral.find_matches(1, ask(''Nobody'', ''Atall'', ''1930-12-12''))'),
              (', and alike for all', 'SELECT * FROM referral.find_duplicates(1)')) x (what, statement), refused(statement) r;
 SET SESSION AUTHORIZATION find_columns;
-SELECT is(r.code, '42501', 'who may not select what people are compared by is refused') FROM refused('SELECT * FROM referral.find_matches(1, ask(''Larssen'', ''Fyodor'', ''1962-04-09''))') r;
+SELECT is(r.code || ' ' || (r.message LIKE '%table patient'), '42501 true', 'who may not select what people are compared by is refused') FROM refused('SELECT * FROM referral.find_matches(1, ask(''Larssen'', ''Fyodor'', ''1962-04-09''))') r;
 RESET SESSION AUTHORIZATION;
+
+SET SESSION AUTHORIZATION find_outside;
+SELECT is(r.code || ' ' || (r.message LIKE '%function%'), '42501 true', 'who has none of the roles that read patients may not even ask')
+FROM (VALUES ('SELECT * FROM referral.find_matches(1, ''{}'')'), ('SELECT * FROM referral.find_duplicates(1)')) x (statement), refused(statement) r;
+RESET SESSION AUTHORIZATION;
+
+-- the operator under row-level security: nobody but the caller's organisation, and without the index
+SET SESSION AUTHORIZATION find_jane;
+SET enable_seqscan = off;
+SELECT results_eq('SELECT DISTINCT org_id FROM referral.patient WHERE demographics OPERATOR(referral.%) ask(''Larssen'', ''Fyodor'', ''1962-04-09'', ''906 389 8576'', ''657680344'')',
+                  'VALUES (1::bigint)', 'the operator finds people of the organisation');
+SELECT ok(NOT scans('SELECT 1 FROM referral.patient WHERE demographics OPERATOR(referral.%) ask(''Larssen'', ''Fyodor'', ''1962-04-09'')'),
+          'but not by the index: it is not leakproof, so the policy comes first');
+RESET SESSION AUTHORIZATION;
+SELECT ok(scans('SELECT 1 FROM referral.patient WHERE demographics OPERATOR(referral.%) ask(''Larssen'', ''Fyodor'', ''1962-04-09'')'), 'which is for those whom no policy concerns');
+RESET enable_seqscan;
+SELECT is(format('%s %s', provolatile, proleakproof), 's f', 'demographics_match') FROM pg_proc WHERE proname = 'demographics_match' AND pronamespace = 'referral'::regnamespace;
 
 -- somebody who sees a part of the patients: the others change neither grades nor number
 SET session_replication_role = replica;
@@ -146,7 +177,43 @@ RESET session_replication_role;
 ANALYZE referral.patient;
 SELECT is(found(3, (SELECT demographics FROM referral.patient WHERE org_id = 3 AND patient_id = 1234), 1), '1234', 'a birth date of thousands hides nobody');
 SELECT is((SELECT count(*) FROM referral.find_matches(4, referral.demographics('Same', 'Person', '1950-05-05'), 1000)), 500::bigint, 'of those whose keys are all too frequent, some are found');
+SELECT ok(max(m.patient_id) > 1100 AND min(m.patient_id) < 100, 'from all over the table')
+FROM referral.find_matches(4, referral.demographics('Same', 'Person', '1950-05-05'), 1000) m;
 SELECT is((SELECT count(*) FROM referral.find_duplicates(4)), 0::bigint, 'but not all pairs of them');
+
+-- ---------- rows that are nobody of the organisation: dead, undone, of others ----------
+
+CREATE FUNCTION public.larssen(ssn text DEFAULT '657680344') RETURNS referral.demographics LANGUAGE sql IMMUTABLE AS
+$$SELECT ask('Larssen', 'Fyodor', '1962-04-09', '906 389 8576', ssn)$$;
+SELECT graded(1, larssen()) AS before_1, graded(2, larssen()) AS before_2 \gset
+SET session_replication_role = replica;
+DO $$
+BEGIN
+    FOR i IN 1..600 LOOP
+        UPDATE referral.patient SET other_phones = ARRAY[(3022000000 + i)::text] WHERE org_id = 2 AND patient_id = 1;
+    END LOOP;
+END $$;
+RESET session_replication_role;
+SELECT is(graded(2, larssen()), :'before_2', 'a row changed many times hides neither itself nor others');
+SELECT is(graded(1, larssen()), :'before_1', 'nor in another organisation');
+BEGIN;
+SET LOCAL session_replication_role = replica;
+INSERT INTO referral.patient (org_id, patient_id, family, given, birth_date, phone, address, city, postal_code, identifier_system, identifier, version)
+SELECT 3, 10000 + i, 'Larssen', 'Fyodor', '1962-04-09', '906 389 8576', '12 Main Street', 'Dover', '19901', 'ssn', '657680344', 1 FROM generate_series(1, 3000) i;
+SELECT is(graded(1, larssen()), :'before_1', 'copies in another organisation hide nobody');
+SELECT is((SELECT count(*) FROM referral.find_matches(3, larssen(), 1000)), 500::bigint, 'where they are, they are too many');
+ROLLBACK;
+SELECT is(graded(1, larssen()), :'before_1', 'nor copies that were rolled back');
+SELECT is(found(3, larssen()), '', 'who are nobody');
+-- one key that nobody else asks for is not enough for a name and a phone that thousands have
+SELECT is(found(1, referral.demographics('Larssen', 'Fyodor', '1962-04-09', NULL, NULL, 'new@example.org', '99 Wide Road', 'Camden', '08101')), '1', 'by name and birth date alone');
+-- all keys are too frequent but those of somebody who is gone
+SET session_replication_role = replica;
+INSERT INTO referral.patient (org_id, patient_id, family, given, birth_date, identifier_system, identifier, version) VALUES (4, 5000, 'Gone', 'Long', '1950-05-05', 'ssn', '871239999', 1);
+DELETE FROM referral.patient WHERE org_id = 4 AND patient_id = 5000;
+RESET session_replication_role;
+SELECT is((SELECT count(*) FROM referral.find_matches(4, referral.demographics('Same', 'Person', '1950-05-05', identifiers => ARRAY['ssn|871239999']), 1000)), 500::bigint,
+          'who is gone does not stand for those who share the frequent keys');
 
 -- ---------- lookup and batch find the same ----------
 
@@ -168,13 +235,24 @@ FROM (SELECT i, i / 2 + i % 2 * 100 * (i % 7) AS p FROM generate_series(1, 4000)
 RESET session_replication_role;
 VACUUM ANALYZE referral.patient;
 CREATE TABLE public.batch AS SELECT * FROM referral.find_duplicates(5);
-CREATE TABLE public.lookup AS
+CREATE VIEW public.lookup AS
 SELECT least(p.patient_id, m.patient_id) AS patient_id, greatest(p.patient_id, m.patient_id) AS duplicate_id, max(m.probability) AS probability,
        CASE WHEN min(m.grade) = 'certain' AND max(m.grade) = 'probable' THEN 'probable' ELSE min(m.grade) END AS grade
 FROM referral.patient p, referral.find_matches(5, p.demographics, 100000, p.patient_id) m WHERE p.org_id = 5 GROUP BY 1, 2;
 SELECT cmp_ok((SELECT count(*) FROM public.batch WHERE grade = 'certain'), '>', 100::bigint, 'many are certain');
 SELECT cmp_ok((SELECT count(*) FROM public.batch WHERE grade = 'possible'), '>', 20::bigint, 'some are possible');
 SELECT set_eq('TABLE public.batch', 'TABLE public.lookup', 'find_duplicates() finds what find_matches() finds for each');
+-- dead rows and other organisations between them: still the same
+SET session_replication_role = replica;
+UPDATE referral.patient SET other_phones = ARRAY['3022000001'] WHERE org_id = 5;
+UPDATE referral.patient SET other_phones = NULL WHERE org_id = 5;
+INSERT INTO referral.patient (org_id, patient_id, family, given, birth_date, sex, phone, email, address, city, postal_code, identifier_system, identifier, version)
+SELECT 2, patient_id, family, given, birth_date, sex, phone, email, address, city, postal_code, identifier_system, identifier, 1 FROM referral.patient WHERE org_id = 5;
+RESET session_replication_role;
+SELECT set_eq('SELECT * FROM referral.find_duplicates(5)', 'TABLE public.lookup', 'and in a table of dead rows and other organisations too');
+DELETE FROM referral.patient WHERE org_id = 2;
+VACUUM FULL referral.patient;
+ANALYZE referral.patient;
 SELECT results_eq('TABLE public.batch', 'SELECT * FROM public.batch ORDER BY patient_id, duplicate_id', 'in order');
 SELECT ok(bool_and(patient_id < duplicate_id), 'the lesser id first') FROM public.batch;
 SELECT set_eq('SELECT * FROM referral.find_duplicates(5, 0.9)', 'SELECT * FROM public.batch WHERE probability >= 0.9', 'from a probability on');

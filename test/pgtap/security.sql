@@ -604,8 +604,11 @@ SELECT f, 'PUBLIC' FROM unnest(ARRAY['demographics', 'demographics', 'demographi
 -- their keys, operators and index, and who is found by them
 INSERT INTO public.expected_function
 SELECT f, 'PUBLIC' FROM unnest(ARRAY['demographics_consistent', 'demographics_distance', 'demographics_extract_query', 'demographics_extract_value',
-    'demographics_match', 'demographics_match_joinsel', 'demographics_match_sel', 'demographics_triconsistent', 'find_duplicates', 'find_matches',
+    'demographics_match', 'demographics_match_joinsel', 'demographics_match_sel', 'demographics_triconsistent',
     'match_keys', 'match_keys_explain', 'match_probability']) f;
+INSERT INTO public.expected_function
+SELECT f, 'referral_admin referral_approver referral_auditor referral_authorizer referral_clinician referral_coordinator referral_integration referral_scheduler'
+FROM unnest(ARRAY['find_duplicates', 'find_matches']) f;
 INSERT INTO public.expected_function
 SELECT f, 'PUBLIC' FROM unnest(ARRAY['append_new', 'computed_columns', 'find_duplicate_referrals', 'kept_apart', 'merge_field', 'merge_newest', 'merge_preview',
     'merge_rules', 'merge_value', 'merge_values', 'merged_ids', 'patient_columns', 'patient_references', 'reference_name', 'restored_value', 'survivor_of', 'token_of']) f;
