@@ -351,7 +351,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     lesser bigint := least(NEW.patient_id, NEW.duplicate_id);
 BEGIN
-    IF TG_OP = 'UPDATE' THEN
+    IF TG_OP <> 'INSERT' THEN
         RAISE EXCEPTION 'decision % stays as it is', OLD.decision_id
             USING ERRCODE = 'RF007', DETAIL = 'What was decided, by whom and why, is on record.', HINT = 'Add another decision: the last one counts.';
     END IF;
@@ -389,7 +389,7 @@ BEGIN
     RETURN NEW;
 END $$;
 COMMENT ON FUNCTION referral.match_decision_guard() IS
-'BEFORE row trigger of referral.match_decision: puts the smaller id first and fills in who decides and when. RF003 for an AI, RF005 without a reason, RF007 for an UPDATE, RF019 when one of both patients is not there or not visible, RF020 for another decision or a wrong date.';
+'BEFORE row trigger of referral.match_decision: puts the smaller id first and fills in who decides and when. RF003 for an AI, RF005 without a reason, RF007 for an UPDATE or a DELETE, RF019 when one of both patients is not there or not visible, RF020 for another decision or a wrong date.';
 
 -- The row of the pair is what all that is decided and scored about it waits for. Before it those who are left of both are
 -- locked: a merge, which goes by decisions about all records of its patients, waits, or is waited for.

@@ -673,12 +673,12 @@ compare_phone(const MatchDictionary *dictionary, const Demographics *a, const De
 #define EMAIL_LOCAL_LENGTH	5
 
 /*
- * The same before the @, or slips.  What is short says little: info of another
- * place is another one; and a.khan is not b.khan.
+ * What is short says little before the @: info of another place is another one.
+ * And a.khan is not b.khan.
  */
-static bool
-is_email_close(const Demographics *a, const DemographicsItem *x,
-			   const Demographics *b, const DemographicsItem *y)
+static int
+email_level(const Demographics *a, const DemographicsItem *x,
+			const Demographics *b, const DemographicsItem *y)
 {
 	const char *atext = demographics_text(a, x);
 	const char *btext = demographics_text(b, y);
@@ -686,11 +686,16 @@ is_email_close(const Demographics *a, const DemographicsItem *x,
 	const char *bt = memchr(btext, '@', y->length);
 	int			alocal = at == NULL ? x->length : at - atext;
 	int			blocal = bt == NULL ? y->length : bt - btext;
+	bool		is_long = Min(alocal, blocal) >= EMAIL_LOCAL_LENGTH;
+	bool		same_local = alocal == blocal && memcmp(atext, btext, alocal) == 0;
 
-	if (alocal == blocal && memcmp(atext, btext, alocal) == 0)
-		return alocal >= EMAIL_LOCAL_LENGTH || items_within_edits(a, x, b, y, 2);
-	return Min(alocal, blocal) >= EMAIL_LOCAL_LENGTH && atext[0] == btext[0] &&
-		items_within_edits(a, x, b, y, 2);
+	if (same_text(a, x, b, y))
+		return EMAIL_SAME;
+	if (same_local && is_long)
+		return EMAIL_CLOSE;
+	if (!items_within_edits(a, x, b, y, 2))
+		return EMAIL_DIFFERENT;
+	return same_local || (is_long && atext[0] == btext[0]) ? EMAIL_CLOSE : EMAIL_SIMILAR;
 }
 
 static void
@@ -713,12 +718,7 @@ compare_email(const MatchDictionary *dictionary, const Demographics *a, const De
 
 			if (means_nothing(dictionary, DEMO_EMAIL, btext, y[j].length, y[j].letters))
 				continue;
-			if (same_text(a, x + i, b, y + j))
-				level = EMAIL_SAME;
-			else if (is_email_close(a, x + i, b, y + j))
-				level = EMAIL_CLOSE;
-			else
-				level = EMAIL_DIFFERENT;
+			level = email_level(a, x + i, b, y + j);
 			if (result->level[FIELD_EMAIL] == LEVEL_UNKNOWN || level < result->level[FIELD_EMAIL])
 			{
 				result->level[FIELD_EMAIL] = level;

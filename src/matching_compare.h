@@ -131,7 +131,8 @@ enum PhoneLevel
 enum EmailLevel
 {
 	EMAIL_SAME = 1,
-	EMAIL_CLOSE,
+	EMAIL_CLOSE,				/* the same but for the domain, or for slips */
+	EMAIL_SIMILAR,				/* slips where they say less: in what is short, or in the first letter */
 	EMAIL_DIFFERENT,
 	EMAIL_LEVELS
 };

@@ -53,7 +53,7 @@ const MatchFieldName matching_fields[MATCH_FIELDS] = {
 	{"birth_date", 8, {UNKNOWN,
 		{"exact", 0.78, 0.000222},
 		{"swapped", 0.02, 0.000223},
-		{"digit", 0.06, 0.00052},
+		{"digit", 0.06, 0.000469},
 		{"near", 0.02, 0.000173},
 		{"two_parts", 0.015, 0.0134},
 		{"year", 0.02, 0.0182},
@@ -85,9 +85,10 @@ const MatchFieldName matching_fields[MATCH_FIELDS] = {
 		{"close", 0.08, 0.000415},
 		{"different", 0.0958, 0.95}
 	}},
-	{"email", 4, {UNKNOWN,
+	{"email", 5, {UNKNOWN,
 		{"same", 0.62, 1.95e-05},
-		{"close", 0.15, 7.32e-05},
+		{"close", 0.15, 3.66e-05},
+		{"similar", 0.05, 0.00058},
 		{"different", 0.255, 0.95}
 	}},
 	{"address", 5, {UNKNOWN,

@@ -88,7 +88,7 @@ COMMENT ON COLUMN referral.match_decision.probability IS 'What the score of both
 COMMENT ON COLUMN referral.match_decision.rule_version IS 'The model that scored them: referral.rule_version; null without an active one.';
 COMMENT ON COLUMN referral.match_decision.patient_version IS 'Versions of both patients when it was decided, as in the journal.';
 
-SELECT referral.lay_trigger('referral.match_decision', 'decision_guard', 'BEFORE INSERT OR UPDATE', 'ROW', 'referral.match_decision_guard()');
+SELECT referral.lay_trigger('referral.match_decision', 'decision_guard', 'BEFORE INSERT OR UPDATE OR DELETE', 'ROW', 'referral.match_decision_guard()');
 SELECT referral.lay_trigger('referral.match_decision', 'decision_lock', 'BEFORE INSERT', 'ROW', 'referral.match_decision_lock()');
 SELECT referral.lay_trigger('referral.match_decision', 'decision_holds', 'AFTER INSERT', 'ROW', 'referral.match_decision_holds()');
 SELECT referral.track_table('referral.match_decision', 'match_decision', 'decision_id');
