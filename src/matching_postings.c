@@ -31,6 +31,7 @@
 #include "catalog/pg_am.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
+#include "nodes/bitmapset.h"
 #include "storage/bufmgr.h"
 #include "storage/predicate.h"
 #include "utils/rel.h"
@@ -40,9 +41,16 @@
 #include "errors.h"
 #include "matching_find.h"
 
-/* Of a key, so many postings are read at most; and so many rows, of all keys. */
-#define MAX_POSTINGS	20000
-#define MAX_VISITS		20000
+/* So many postings of a key are read at most. */
+#define MAX_POSTINGS	10000
+
+/*
+ * What may be spent on looking at rows, of all keys together: a row costs 1, the
+ * first one of a page BLOCK_COST more.  So all of the rows that somebody writes at
+ * once can be looked at, but few of those all over the table.
+ */
+#define BLOCK_COST		20
+#define MAX_COST		40000
 
 /* Rows looked at to estimate how many are ours: first of all, if not all of these are, if few are. */
 #define SMALL_SAMPLE	4
@@ -63,7 +71,8 @@ typedef struct Reader
 	int64		org_id;
 	IndexFetchTableData *fetch;
 	TupleTableSlot *slot;
-	int			visits;			/* rows that may be looked at yet */
+	int			left;			/* of MAX_COST */
+	Bitmapset  *pages;			/* of rows looked at */
 } Reader;
 
 /* Where a key is. */
@@ -144,7 +153,8 @@ open_reader(Reader *reader, const MatchTable *people, int64 org_id, Snapshot sna
 	reader->org_id = org_id;
 	reader->fetch = table_index_fetch_begin(people->table);
 	reader->slot = table_slot_create(people->table, NULL);
-	reader->visits = MAX_VISITS;
+	reader->left = MAX_COST;
+	reader->pages = NULL;
 }
 
 static void
@@ -340,6 +350,33 @@ read_pending(Reader *reader, Postings *postings, int nkeys)
 
 /* ---------- How many people have a key? ---------- */
 
+/* Was a row of its page looked at?  Of pages beyond 8 TB that is taken for granted. */
+static bool
+has_page(const Reader *reader, const ItemPointerData *tid)
+{
+	BlockNumber block = ItemPointerGetBlockNumber(tid);
+
+	return block > PG_INT32_MAX / 2 || bms_is_member(block, reader->pages);
+}
+
+/* Can all rows of a key be looked at? */
+static bool
+can_visit(const Reader *reader, const Postings *postings)
+{
+	int64		cost = postings->n;
+	BlockNumber last = InvalidBlockNumber;
+
+	for (int i = 0; i < postings->n; i++)
+	{
+		BlockNumber block = ItemPointerGetBlockNumber(&postings->tids[i]);
+
+		if (block != last && !has_page(reader, &postings->tids[i]))
+			cost += BLOCK_COST;
+		last = block;
+	}
+	return cost <= reader->left;
+}
+
 /* Is there a row at a place, for the snapshot, and of the organisation? */
 static bool
 is_ours(Reader *reader, ItemPointerData tid)
@@ -347,7 +384,12 @@ is_ours(Reader *reader, ItemPointerData tid)
 	bool		call_again = false;
 	bool		null;
 
-	reader->visits--;
+	reader->left--;
+	if (!has_page(reader, &tid))
+	{
+		reader->left -= BLOCK_COST;
+		reader->pages = bms_add_member(reader->pages, ItemPointerGetBlockNumber(&tid));
+	}
 	return table_index_fetch_tuple(reader->fetch, &tid, reader->snapshot, reader->slot,
 								   &call_again, NULL) &&
 		DatumGetInt64(slot_getattr(reader->slot, reader->org_attnum, &null)) == reader->org_id;
@@ -400,7 +442,7 @@ count_people(Reader *reader, Postings *postings)
 	double		share;
 
 	/* who has such a key is compared in any case */
-	if (postings->total <= MATCHING_STRANGERS ||
+	if (reader->left <= 0 || postings->total <= MATCHING_STRANGERS ||
 		(postings->total <= MATCHING_KEY_PEOPLE && MATCHING_KEY_IS_ENOUGH(postings->key)))
 		return;
 	if (sample_share(reader, postings, SMALL_SAMPLE) == 1)
@@ -414,8 +456,10 @@ count_people(Reader *reader, Postings *postings)
 	}
 	if (share >= MOST || share * postings->total > 4 * MATCHING_KEY_PEOPLE)
 		postings->total *= share;
-	else if (postings->n <= reader->visits)
+	else if (can_visit(reader, postings))
 		keep_ours(reader, postings);
+	else if (postings->total <= MATCHING_KEY_PEOPLE)
+		postings->total = Max(share * postings->total, 1);
 }
 
 /* Is anybody of ours among them? */
