@@ -1,5 +1,5 @@
 -- Which patients may be one person, what was decided about them, and that it stays decided.
-SELECT plan(141);
+SELECT plan(142);
 \ir ../lib/refused.sql
 
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
@@ -186,6 +186,7 @@ SELECT is(public.code($$INSERT INTO referral.match_decision (patient_id, duplica
     'who decides cannot be chosen');
 RESET SESSION AUTHORIZATION;
 SELECT is(public.code($$UPDATE referral.match_decision SET reason = 'other'$$), 'RF007', 'what was decided stays, for everybody');
+SELECT is(public.code('DELETE FROM referral.match_decision'), 'RF007', 'and is not deleted');
 
 -- 3. What is to be done
 
