@@ -24,14 +24,14 @@
 #include "errors.h"
 #include "matching_model.h"
 
-/* A name can count this much more or less than the average one. */
+/* A common name can count this much less than the average one. */
 #define FREQUENCY_LIMIT		(5 * MATCH_BIT)
 
 typedef struct Contributions
 {
 	MatchComparison comparison;
 	int			weight[MATCH_FIELDS];
-	int			frequency[MATCH_FIELDS];	/* because the name is rarer or more common than most */
+	int			frequency[MATCH_FIELDS];	/* because the name is more common than most */
 	int			household;		/* what is above the cap, negative */
 	int			total;
 } Contributions;
@@ -54,9 +54,9 @@ item_share(const MatchDictionary *dictionary, bool family, const Demographics *d
 }
 
 /*
- * Two who share a name that one in fifty has have less in common than two who
- * share a rare one.  Of names that are merely alike the more common one says
- * how likely that is among others.
+ * Two who share a name that one in fifty has have less in common than others.
+ * That a name is rare adds nothing: most are, and u is of these.  Of names that
+ * are merely alike the more common one says how likely that is.
  */
 static int
 frequency_adjustment(const MatchModel *model, MatchField field, const Demographics *a,
@@ -80,7 +80,7 @@ frequency_adjustment(const MatchModel *model, MatchField field, const Demographi
 	}
 	average = model->u[field][GIVEN_EXACT];
 	bits = log2(average / share) * model->frequency_weight * MATCH_BIT;
-	return (int) rint(Max(Min(bits, FREQUENCY_LIMIT), -FREQUENCY_LIMIT));
+	return (int) rint(Max(Min(bits, 0), -FREQUENCY_LIMIT));
 }
 
 StaticAssertDecl((int) GIVEN_EXACT == (int) FAMILY_EXACT, "frequency_adjustment takes both for one");

@@ -20,7 +20,7 @@ COMMENT ON COLUMN referral.match_model.probable_bits IS 'Score from which a pair
 COMMENT ON COLUMN referral.match_model.possible_bits IS 'Score from which a pair is possible, and shown at all; bits.';
 COMMENT ON COLUMN referral.match_model.margin_bits IS 'How far a certain match has to be ahead of the second-best candidate; bits.';
 COMMENT ON COLUMN referral.match_model.household_cap_bits IS 'The most that family name, phone, address, locality and mother''s name count together: what people of one household share; bits.';
-COMMENT ON COLUMN referral.match_model.frequency_weight IS 'How much it counts that a name is rarer or more common than others, from 0 (nothing) to 1 (in full).';
+COMMENT ON COLUMN referral.match_model.frequency_weight IS 'How much it counts that a name is more common than others, from 0 (nothing) to 1 (in full).';
 COMMENT ON COLUMN referral.match_model.auto_link IS 'Are patients that match for certain merged without a person''s look? Otherwise they are proposed.';
 
 CREATE TABLE IF NOT EXISTS referral.match_level (
