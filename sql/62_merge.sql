@@ -265,9 +265,6 @@ DECLARE
     other bigint[] := referral.merged_ids(org_id, duplicate_id) || duplicate_id;
     apart bigint;
 BEGIN
-    IF to_regclass('referral.match_decision') IS NULL THEN
-        RETURN NULL;
-    END IF;
     SELECT last.decision_id INTO apart
     FROM unnest(one) a CROSS JOIN unnest(other) b
     CROSS JOIN LATERAL (SELECT m.decision_id, m.decision FROM referral.match_decision m

@@ -64,7 +64,6 @@ typedef struct MatchScore
 {
 	float		bits;			/* log2 of the odds, prior included */
 	double		probability;
-	int			vetoes;			/* MATCH_VETO_* */
 	MatchGrade	grade;			/* of the pair alone: without a margin over other candidates */
 } MatchScore;
 

@@ -130,11 +130,8 @@ typedef struct Batch
 
 /* ---------- Reading ---------- */
 
-
 /* Who was merged is one with who is left, and nobody where the caller does not see who is left. */
-static const char *const patients_sql[2] = {
-	"SELECT p.patient_id, p.demographics FROM referral.patient p"
-	" WHERE p.org_id OPERATOR(pg_catalog.=) $1 AND p.demographics IS NOT NULL",
+static const char *const patients_sql =
 	"SELECT CASE WHEN p.merged_into IS NULL THEN p.patient_id ELSE ("
 	"  WITH RECURSIVE way AS ("
 	"   SELECT p.patient_id AS id, p.merged_into AS next"
@@ -144,8 +141,7 @@ static const char *const patients_sql[2] = {
 	"   CYCLE id SET cycle USING path"
 	"  SELECT w.id FROM way w WHERE w.next IS NULL LIMIT 1) END,"
 	" p.demographics FROM referral.patient p"
-	" WHERE p.org_id OPERATOR(pg_catalog.=) $1 AND p.demographics IS NOT NULL"
-};
+	" WHERE p.org_id OPERATOR(pg_catalog.=) $1 AND p.demographics IS NOT NULL";
 
 static void
 put_person(Batch *batch, int64 patient_id, const Demographics *demographics)
@@ -174,11 +170,11 @@ put_person(Batch *batch, int64 patient_id, const Demographics *demographics)
 }
 
 static void
-read_people(Batch *batch, int64 org_id, bool merges)
+read_people(Batch *batch, int64 org_id)
 {
 	Oid			types[1] = { INT8OID };
 	Datum		args[1];
-	SPIPlanPtr	plan = SPI_prepare(patients_sql[merges], 1, types);
+	SPIPlanPtr	plan = SPI_prepare(patients_sql, 1, types);
 	Portal		portal;
 	MemoryContext row_context = AllocSetContextCreate(batch->context, "referral rows",
 													  ALLOCSET_DEFAULT_SIZES);
@@ -571,8 +567,8 @@ demand_margin(Batch *batch)
 
 /* ---------- find_duplicates() ---------- */
 
-/* Fails where the model is not deployed; tells whether patients can be merged. */
-static bool
+/* Fails where the model is not deployed. */
+static void
 look_at_patients(Batch *batch)
 {
 	MatchTable	patients;
@@ -581,26 +577,23 @@ look_at_patients(Batch *batch)
 	batch->people = matching_people(patients.table);
 	batch->enough = matching_rarity_wanted(batch->people);
 	table_close(patients.table, AccessShareLock);
-	return patients.merges;
 }
 
 static void
 find_pairs(Batch *batch, int64 org_id)
 {
-	bool		merges;
-
 	memset(batch, 0, sizeof(Batch));
 	batch->context = CurrentMemoryContext;
 	batch->pair_context = AllocSetContextCreate(CurrentMemoryContext, "referral pair",
 												ALLOCSET_DEFAULT_SIZES);
 	batch->room = 1024;
 	batch->pairs = palloc(batch->room * sizeof(Pair));
-	merges = look_at_patients(batch);
+	look_at_patients(batch);
 	PrepareTempTablespaces();
 	batch->file = BufFileCreateTemp(false);
 	batch->sort = tuplesort_begin_datum(INT8OID, Int8LessOperator, InvalidOid, false,
 										maintenance_work_mem, NULL, TUPLESORT_NONE);
-	read_people(batch, org_id, merges);
+	read_people(batch, org_id);
 	count_keys(batch);
 	/* no query runs from here on, whose functions might load another model */
 	batch->model = matching_model(0);

@@ -164,7 +164,7 @@ is_prefix(const Demographics *a, const DemographicsItem *x,
 static Likeness
 other_given(const Demographics *a, const Demographics *b)
 {
-	static const DemographicsKind kinds[] = { DEMO_GIVEN_PART, DEMO_MIDDLE, DEMO_MIDDLE_PART, DEMO_ALIAS };
+	static const DemographicsKind kinds[] = { DEMO_GIVEN_PART, DEMO_MIDDLE, DEMO_ALIAS };
 	Likeness	best = LIKE_DIFFERENT;
 
 	for (int i = 0; i < lengthof(kinds) && best < LIKE_EXACT; i++)

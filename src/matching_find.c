@@ -76,7 +76,6 @@ matching_open_patients(MatchTable *patients)
 		patients->org_id = get_attnum(relid, "org_id");
 		patients->patient_id = get_attnum(relid, "patient_id");
 		patients->demographics = get_attnum(relid, "demographics");
-		patients->merges = get_attnum(relid, "merged_into") != InvalidAttrNumber;
 	}
 	if (patients->org_id == 0 || patients->patient_id == 0 || patients->demographics == 0)
 		ereport(ERROR,
@@ -148,30 +147,26 @@ score_rows(const MatchTable *patients, int64 org_id, const Demographics *person,
 
 /* ---------- What the caller may see ---------- */
 
-static const char *const visible_sql[2] = {
-	"SELECT p.patient_id, NULL::pg_catalog.int8 FROM referral.patient p"
-	" WHERE p.org_id OPERATOR(pg_catalog.=) $1 AND p.patient_id OPERATOR(pg_catalog.=) ANY ($2)"
-	" AND p.demographics IS NOT NULL",
+static const char *const visible_sql =
 	"SELECT p.patient_id, p.merged_into FROM referral.patient p"
 	" WHERE p.org_id OPERATOR(pg_catalog.=) $1 AND p.patient_id OPERATOR(pg_catalog.=) ANY ($2)"
-	" AND p.demographics IS NOT NULL"
-};
+	" AND p.demographics IS NOT NULL";
 
 static SPIPlanPtr
-visible_plan(bool merges)
+visible_plan(void)
 {
-	static SPIPlanPtr plans[2];
+	static SPIPlanPtr kept = NULL;
 
-	if (plans[merges] == NULL)
+	if (kept == NULL)
 	{
 		Oid			types[2] = { INT8OID, INT8ARRAYOID };
-		SPIPlanPtr	plan = SPI_prepare(visible_sql[merges], 2, types);
+		SPIPlanPtr	plan = SPI_prepare(visible_sql, 2, types);
 
 		if (plan == NULL || SPI_keepplan(plan) != 0)
 			elog(ERROR, "could not prepare the query for visible patients");
-		plans[merges] = plan;
+		kept = plan;
 	}
-	return plans[merges];
+	return kept;
 }
 
 static ArrayType *
@@ -224,14 +219,14 @@ find_id(const Found *found, int64 patient_id)
  * and for those that were merged into another, that one comes back in "found".
  */
 static void
-ask(int64 org_id, bool merges, Found *found, Found *visible)
+ask(int64 org_id, Found *found, Found *visible)
 {
 	Datum		args[2];
 	Found		survivors = *found;
 
 	args[0] = Int64GetDatum(org_id);
 	args[1] = PointerGetDatum(ids_of(found));
-	if (SPI_execute_plan(visible_plan(merges), args, NULL, true, 0) != SPI_OK_SELECT)
+	if (SPI_execute_plan(visible_plan(), args, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not ask for visible patients");
 	survivors.n = 0;
 	survivors.items = palloc(found->room * sizeof(MatchFound));
@@ -260,7 +255,7 @@ ask(int64 org_id, bool merges, Found *found, Found *visible)
 
 /* Of those found, whom the caller may see; each once, merged ones as the one that is left. */
 static void
-keep_visible(int64 org_id, bool merges, Found *found)
+keep_visible(int64 org_id, Found *found)
 {
 	Found		visible = *found;
 
@@ -269,7 +264,7 @@ keep_visible(int64 org_id, bool merges, Found *found)
 	keep_best(found);
 	for (int i = 0; i < MAX_MERGES && (i == 0 || found->n > 0); i++)
 	{
-		ask(org_id, merges, found, &visible);
+		ask(org_id, found, &visible);
 		keep_best(found);
 	}
 	keep_best(&visible);
@@ -323,7 +318,7 @@ find(Found *found, int64 org_id, const Demographics *person)
 								matching_keys(person, keys), &tids);
 	score_rows(&patients, org_id, person, model, tids, ntids, found);
 	table_close(patients.table, AccessShareLock);
-	keep_visible(org_id, patients.merges, found);
+	keep_visible(org_id, found);
 }
 
 PG_FUNCTION_INFO_V1(find_matches);

@@ -43,7 +43,6 @@ typedef struct MatchTable
 	AttrNumber	org_id;
 	AttrNumber	patient_id;
 	AttrNumber	demographics;
-	bool		merges;			/* is there a column merged_into? */
 } MatchTable;
 
 /* matching_find.c */

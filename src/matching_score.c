@@ -136,7 +136,6 @@ matching_score(const MatchModel *model, const Demographics *a, const Demographic
 	add_up(model, a, b, &contributions);
 	score->bits = (double) contributions.total / MATCH_BIT;
 	score->probability = probability_of(contributions.total);
-	score->vetoes = contributions.comparison.vetoes;
 	score->grade = grade_of(model, contributions.total, contributions.comparison.vetoes);
 }
 

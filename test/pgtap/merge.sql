@@ -32,9 +32,7 @@ CREATE FUNCTION everything() RETURNS text LANGUAGE sql AS $$
 -- decisions about pairs outlive an unmerge; here the same patients are merged again and again
 CREATE FUNCTION again(a bigint, b bigint) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-    IF to_regclass('referral.match_decision') IS NOT NULL THEN
-        PERFORM referral.decide_match(1, a, b, 'link', 'the same after all');
-    END IF;
+    PERFORM referral.decide_match(1, a, b, 'link', 'the same after all');
 END $$;
 
 -- 1. Two records of one patient
@@ -612,9 +610,6 @@ SET referral.org_id = '1';
 
 -- 10. A decision that they are two people
 
-SELECT skip('there are no decisions about pairs', 4) WHERE to_regclass('referral.match_decision') IS NULL;
-SELECT to_regclass('referral.match_decision') IS NOT NULL AS decides \gset
-\if :decides
 INSERT INTO referral.patient (patient_id, family) SELECT g, 'decided' FROM generate_series(500, 503) g;
 SELECT referral.decide_match(1, 500, 501, 'not_a_match', 'twins') \g /dev/null
 SELECT matches(refusal('SELECT referral.merge_patient(1, 501, 500, ''x'')'), '^RF015 patient 500 cannot be merged into patient 501 \| Decision [0-9]+ says that they are not the same person. \| Decide anew first, if that was wrong: referral.decide_match\(\).$', 'is in the way of a merge');
@@ -626,7 +621,6 @@ SELECT referral.unmerge_patient(1, referral.merge_patient(1, 504, 505, 'x'), 'y'
 SELECT is(code, 'RF015', 'unmerging is one') FROM refused('SELECT referral.merge_patient(1, 504, 505, ''x'')');
 SELECT again(504, 505);
 SELECT is(code, 'done', 'until it is decided anew') FROM refused('SELECT referral.merge_patient(1, 504, 505, ''x'')');
-\endif
 
 -- 11. Patients that a policy of the site's own hides
 
