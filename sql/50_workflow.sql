@@ -10,7 +10,8 @@ COMMENT ON TYPE referral.state IS
 CREATE TYPE referral.urgency AS ENUM ('routine', 'urgent', 'asap', 'stat');
 COMMENT ON TYPE referral.urgency IS 'FHIR R4 request-priority, in rising order.';
 
-CREATE TYPE referral.intent AS ENUM ('proposal', 'plan', 'order');
+CREATE TYPE referral.intent AS ENUM ('proposal', 'plan', 'directive', 'order', 'original-order', 'reflex-order', 'filler-order',
+    'instance-order', 'option');
 COMMENT ON TYPE referral.intent IS 'FHIR R4 request-intent, the part that referrals use. Only orders count for CMS50.';
 
 CREATE TYPE referral.party AS ENUM ('initiator', 'recipient');

@@ -137,9 +137,9 @@ BEGIN
                  'no new appointment time is recorded', 'Set scheduled_for to the new time in the same UPDATE.'),
                 ('complete', 'scheduled', 'scheduled_for <= now()', 'the appointment has not begun yet',
                  'Complete the visit after it took place, or correct scheduled_for.'),
-                ('close', NULL, 'referral.has_document(org_id, referral_id, ''consult_report'')',
-                 'no consult report is linked to this referral',
-                 'Insert the report into referral.document with type consult_report and this referral_id.'),
+                ('close', NULL, 'referral.has_final_report(org_id, referral_id)',
+                 'no final report is linked to this referral',
+                 'Insert the report into referral.consult_report with this referral_id and status final.'),
                 ('expire', NULL, 'expires_on < current_date', 'the referral has not expired',
                  'Wait until expires_on has passed, or correct it.')
             ) g (transition, from_step, predicate, message, unblock)
@@ -201,9 +201,9 @@ BEGIN
                  'Set performer_id to a row of referral.practitioner.'),
                 ('schedule', NULL, 'scheduled_for IS NOT NULL', 'no appointment time is recorded',
                  'Set scheduled_for in the same UPDATE.'),
-                ('close', NULL, 'referral.has_document(org_id, referral_id, ''consult_report'')',
-                 'no consult report is linked to this referral',
-                 'Insert the report into referral.document with type consult_report and this referral_id.')
+                ('close', NULL, 'referral.has_final_report(org_id, referral_id)',
+                 'no final report is linked to this referral',
+                 'Insert the report into referral.consult_report with this referral_id and status final.')
             ) g (transition, from_step, predicate, message, unblock)
               ON g.transition = t.transition AND t.from_step = coalesce(g.from_step, t.from_step)
             WHERE t.workflow_id = coordination;

@@ -80,19 +80,19 @@ SELECT is((SELECT count(*) FROM referral.history WHERE entity = 'referral' AND e
 
 -- 3. Process mining
 
-INSERT INTO referral.site (name, cost_center) VALUES ('s', 'CC-1') RETURNING site_id AS site \gset
+INSERT INTO referral.site (name, cost_centre) VALUES ('s', 'CC-1') RETURNING site_id AS site \gset
 UPDATE referral.referral SET site_id = :site WHERE referral_id = :ref;
-SELECT results_eq(format($$SELECT activity, resource, resource_kind, cost_center, step, state::text, org_id FROM referral.event_log WHERE case_id = %s ORDER BY timestamp, journal_id$$, :ref),
+SELECT results_eq(format($$SELECT activity, resource, resource_kind, cost_centre, step, state::text, org_id FROM referral.event_log WHERE case_id = %s ORDER BY timestamp, journal_id$$, :ref),
     $$VALUES ('receive', 'dr.who', 'user', 'CC-1', 'received', 'received', 1::bigint), ('add_document', 'dr.who', 'user', 'CC-1', NULL, NULL, 1), ('validate', 'dr.who', 'user', 'CC-1', 'validated', 'validated', 1),
              ('hold', 'dr.who', 'user', 'CC-1', 'on_hold', 'on_hold', 1), ('resume', 'dr.who', 'user', 'CC-1', 'validated', 'validated', 1)$$, 'each step of a case, and what was added to it');
-SELECT results_eq(format($$SELECT activity, timestamp, cost_center FROM referral.event_log WHERE case_id = %s ORDER BY timestamp, journal_id$$, :imported),
+SELECT results_eq(format($$SELECT activity, timestamp, cost_centre FROM referral.event_log WHERE case_id = %s ORDER BY timestamp, journal_id$$, :imported),
     $$VALUES ('receive', '2020-01-01Z'::timestamptz, NULL), ('validate', '2020-01-02 12:00Z', NULL), ('hold', '2020-02-29 12:00Z', NULL)$$, 'at the time when it happened');
 SELECT is((SELECT array_agg(column_name::text ORDER BY ordinal_position) FROM information_schema.columns WHERE table_schema = 'referral' AND table_name = 'event_log'),
-          '{org_id,case_id,activity,timestamp,resource,resource_kind,cost_center,step,state,journal_id}', 'columns of the event log');
+          '{org_id,case_id,activity,timestamp,resource,resource_kind,cost_centre,step,state,journal_id}', 'columns of the event log');
 -- another organisation's referral of the same number is another case
 INSERT INTO referral.patient (org_id, family) VALUES (2, 'elsewhere') RETURNING patient_id AS pat2 \gset
 INSERT INTO referral.referral (org_id, referral_id, patient_id) VALUES (2, :ref, :pat2);
-SELECT is((SELECT string_agg(org_id || ' ' || coalesce(cost_center, '-'), ', ' ORDER BY org_id) FROM (SELECT DISTINCT org_id, cost_center FROM referral.event_log WHERE case_id = :ref) x), '1 CC-1, 2 -', 'organisations are apart');
+SELECT is((SELECT string_agg(org_id || ' ' || coalesce(cost_centre, '-'), ', ' ORDER BY org_id) FROM (SELECT DISTINCT org_id, cost_centre FROM referral.event_log WHERE case_id = :ref) x), '1 CC-1, 2 -', 'organisations are apart');
 -- tables of the site's own
 CREATE TABLE public.task (org_id bigint NOT NULL DEFAULT 1, task_id bigint PRIMARY KEY, referral_id bigint, note text);
 CREATE TABLE public.foreign_key (org_id bigint NOT NULL DEFAULT 1, foreign_key_id bigint PRIMARY KEY, referral_id text);
