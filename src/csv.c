@@ -212,13 +212,16 @@ Datum
 csv_records(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	text	   *content = PG_GETARG_TEXT_PP(0);
+	text	   *content = PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0);
 	text	   *delimiter = PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1);
 	CsvReader  *reader = palloc0(sizeof(CsvReader));
 	MemoryContext each = AllocSetContextCreate(CurrentMemoryContext, "record", ALLOCSET_SMALL_SIZES);
 	JsonbValue *names;
 	int			n;
 
+	InitMaterializedSRF(fcinfo, 0);
+	if (content == NULL)
+		return (Datum) 0;
 	reader->at = VARDATA_ANY(content);
 	reader->end = reader->at + VARSIZE_ANY_EXHDR(content);
 	/* the mark that some programs put before UTF-8 */
@@ -234,8 +237,6 @@ csv_records(PG_FUNCTION_ARGS)
 	reader->delimiter = delimiter != NULL ? *VARDATA_ANY(delimiter) :
 		guess_delimiter(reader->at, reader->end - reader->at);
 	initStringInfo(&reader->buffer);
-
-	InitMaterializedSRF(fcinfo, 0);
 	names = read_header(reader, &n);
 	while (read_record(reader))
 	{
