@@ -6,14 +6,14 @@ CREATE TABLE IF NOT EXISTS referral.source_mapping (
     mapping text NOT NULL CHECK (mapping ~ '^[a-z][a-z0-9_]{0,62}$'),
     title text,
     kind text NOT NULL DEFAULT 'referral' CHECK (kind IN ('referral', 'referral_cancel', 'referral_status', 'appointment', 'report',
-                                                          'patient', 'document')),
+                                                          'patient', 'document', 'directory')),
     zone text NOT NULL DEFAULT 'UTC',
     UNIQUE (rule_version_id, mapping)
 );
 COMMENT ON TABLE referral.source_mapping IS
 'How records of a sender (rows of a CSV file, JSON objects of a portal) become cases; with its rows of source_mapping_field.';
 COMMENT ON COLUMN referral.source_mapping.mapping IS 'Its name, which referral.receive() and referral.source_system go by.';
-COMMENT ON COLUMN referral.source_mapping.kind IS 'What each record is: a referral (new, or more about one that is known), its cancellation, an answer about it, an appointment, a report, a patient, a document.';
+COMMENT ON COLUMN referral.source_mapping.kind IS 'What each record is: a referral (new, or more about one that is known), its cancellation, an answer about it, an appointment, a report, a patient (with coverage and encounters), a document, a line of a directory.';
 COMMENT ON COLUMN referral.source_mapping.zone IS 'Where times without a zone are meant, an IANA name.';
 
 CREATE TABLE IF NOT EXISTS referral.source_mapping_field (
