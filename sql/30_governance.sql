@@ -386,6 +386,9 @@ BEGIN
     INSERT INTO referral.code_translation (rule_version_id, translation, source_code, target_code)
     SELECT draft, c.translation, c.source_code, c.target_code
     FROM referral.code_translation c WHERE c.rule_version_id = copy_rule_version.rule_version_id;
+    INSERT INTO referral.confidence_threshold (rule_version_id, document_type, field, minimum, note)
+    SELECT draft, t.document_type, t.field, t.minimum, t.note
+    FROM referral.confidence_threshold t WHERE t.rule_version_id = copy_rule_version.rule_version_id;
     RETURN draft;
 END $$;
 COMMENT ON FUNCTION referral.copy_rule_version(bigint, text) IS
