@@ -56,28 +56,22 @@ COMMENT ON FUNCTION referral.confidence_threshold_for(text, text) IS
 'The threshold in force for a field of a document of a type: that of field and type, else of the field, else of the type, else the general one. Nulls when there is none.';
 
 CREATE FUNCTION referral.judge_confidence(
-    document_type text, field text, value text, confidence float8,
-    OUT status text, OUT confidence_threshold_id bigint, OUT threshold float8, OUT rule_version bigint)
+    document_type text, field text, value text, confidence float8, contradicted boolean,
+    OUT status text, OUT reason text, OUT confidence_threshold_id bigint, OUT threshold float8, OUT rule_version bigint)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     SELECT t.confidence_threshold_id, t.minimum, t.rule_version INTO confidence_threshold_id, threshold, rule_version
     FROM referral.confidence_threshold_for(document_type, field) t;
     -- NaN is above every number; null and what is out of range are no confidence at all
-    status := CASE WHEN confidence BETWEEN 0 AND 1 AND confidence >= threshold AND referral.canonical_fault(field, value) IS NULL
-                   THEN 'auto_accepted' ELSE 'in_review' END;
+    reason := CASE WHEN referral.canonical_fault(field, value) IS NOT NULL THEN 'invalid_value'
+                   WHEN (confidence BETWEEN 0 AND 1) IS NOT TRUE THEN 'no_confidence'
+                   WHEN threshold IS NULL THEN 'no_threshold'
+                   WHEN confidence < threshold THEN 'below_threshold'
+                   WHEN contradicted THEN 'contradiction' END;
+    status := CASE WHEN reason IS NULL THEN 'auto_accepted' ELSE 'in_review' END;
 END $$;
-COMMENT ON FUNCTION referral.judge_confidence(text, text, text, float8) IS
-'May what a model says pass without a person? auto_accepted when its confidence, 0 to 1, reaches the threshold in force and the value is one that the field can have; else in_review, also without a confidence or a threshold. With the threshold that decided.';
-
-CREATE FUNCTION referral.review_reason(status text, value_fault text, confidence float8, threshold float8) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-RETURN CASE WHEN status <> 'in_review' THEN NULL
-            WHEN value_fault IS NOT NULL THEN 'invalid_value'
-            WHEN confidence BETWEEN 0 AND 1 IS NOT TRUE THEN 'no_confidence'
-            WHEN threshold IS NULL THEN 'no_threshold'
-            ELSE 'below_threshold' END;
-COMMENT ON FUNCTION referral.review_reason(text, text, float8, float8) IS
-'Why something is in review: invalid_value (canonical_fault() says how), no_confidence, no_threshold or below_threshold. Null when it is not.';
+COMMENT ON FUNCTION referral.judge_confidence(text, text, text, float8, boolean) IS
+'May what a model says pass without a person? auto_accepted when its confidence, 0 to 1, reaches the threshold in force, the value is one that the field can have, and nothing else that holds contradicts it; else in_review, with the reason: invalid_value, no_confidence (null, NaN or out of range), no_threshold, below_threshold, contradiction. With the threshold that decided.';
 
 -- ---------- The guards ----------
 
@@ -144,21 +138,26 @@ BEGIN
             RAISE EXCEPTION 'there is no canonical attribute "%"', left(NEW.field, 60)
                 USING ERRCODE = 'RF020', DETAIL = 'A field is named as in the canonical model.', HINT = 'See referral.canonical_attribute().';
         END IF;
-        SELECT j.status, j.confidence_threshold_id, j.threshold, j.rule_version
-        INTO NEW.status, NEW.confidence_threshold_id, NEW.threshold, NEW.rule_version
+        -- one after the other, so that a contradiction is noticed
+        PERFORM FROM referral.document d WHERE d.org_id = NEW.org_id AND d.document_id = NEW.document_id FOR NO KEY UPDATE;
+        SELECT j.status, j.reason, j.confidence_threshold_id, j.threshold, j.rule_version
+        INTO NEW.status, NEW.reason, NEW.confidence_threshold_id, NEW.threshold, NEW.rule_version
         FROM referral.judge_confidence(
             (SELECT d.type FROM referral.document d WHERE d.org_id = NEW.org_id AND d.document_id = NEW.document_id),
-            NEW.field, NEW.value, NEW.confidence) j;
+            NEW.field, NEW.value, NEW.confidence,
+            EXISTS (SELECT FROM referral.extraction e
+                    WHERE e.org_id = NEW.org_id AND e.document_id = NEW.document_id AND e.field = NEW.field
+                      AND e.status IN ('auto_accepted', 'accepted', 'corrected') AND coalesce(e.reviewed_value, e.value) <> NEW.value)) j;
         NEW.produced_by := referral.current_actor();
         NEW.reviewed_value := NULL; NEW.reviewed_by := NULL; NEW.reviewed_at := NULL;
         RETURN NEW;
     END IF;
     IF TG_OP = 'DELETE'
        OR (NEW.org_id, NEW.extraction_id, NEW.document_id, NEW.field, NEW.value, NEW.confidence, NEW.model, NEW.model_version,
-           NEW.produced_at, NEW.produced_by, NEW.confidence_threshold_id, NEW.threshold, NEW.rule_version)
+           NEW.produced_at, NEW.produced_by, NEW.reason, NEW.confidence_threshold_id, NEW.threshold, NEW.rule_version)
           IS DISTINCT FROM
           (OLD.org_id, OLD.extraction_id, OLD.document_id, OLD.field, OLD.value, OLD.confidence, OLD.model, OLD.model_version,
-           OLD.produced_at, OLD.produced_by, OLD.confidence_threshold_id, OLD.threshold, OLD.rule_version) THEN
+           OLD.produced_at, OLD.produced_by, OLD.reason, OLD.confidence_threshold_id, OLD.threshold, OLD.rule_version) THEN
         PERFORM referral.refuse_result_change('extraction', OLD.extraction_id);
     END IF;
     NEW.reviewed_by := OLD.reviewed_by; NEW.reviewed_at := OLD.reviewed_at;
@@ -176,19 +175,25 @@ CREATE FUNCTION referral.classification_guard() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF TG_OP = 'INSERT' THEN
-        SELECT j.status, j.confidence_threshold_id, j.threshold, j.rule_version
-        INTO NEW.status, NEW.confidence_threshold_id, NEW.threshold, NEW.rule_version
-        FROM referral.judge_confidence(NEW.document_type, 'document.type', NEW.document_type, NEW.confidence) j;
+        PERFORM FROM referral.document d WHERE d.org_id = NEW.org_id AND d.document_id = NEW.document_id FOR NO KEY UPDATE;
+        SELECT j.status, j.reason, j.confidence_threshold_id, j.threshold, j.rule_version
+        INTO NEW.status, NEW.reason, NEW.confidence_threshold_id, NEW.threshold, NEW.rule_version
+        FROM referral.judge_confidence(
+            NEW.document_type, 'document.type', NEW.document_type, NEW.confidence,
+            EXISTS (SELECT FROM referral.document_classification c
+                    WHERE c.org_id = NEW.org_id AND c.document_id = NEW.document_id
+                      AND c.status IN ('auto_accepted', 'accepted', 'corrected')
+                      AND coalesce(c.reviewed_type, c.document_type) <> NEW.document_type)) j;
         NEW.produced_by := referral.current_actor();
         NEW.reviewed_type := NULL; NEW.reviewed_by := NULL; NEW.reviewed_at := NULL;
         RETURN NEW;
     END IF;
     IF TG_OP = 'DELETE'
        OR (NEW.org_id, NEW.document_classification_id, NEW.document_id, NEW.document_type, NEW.confidence, NEW.model, NEW.model_version,
-           NEW.produced_at, NEW.produced_by, NEW.confidence_threshold_id, NEW.threshold, NEW.rule_version)
+           NEW.produced_at, NEW.produced_by, NEW.reason, NEW.confidence_threshold_id, NEW.threshold, NEW.rule_version)
           IS DISTINCT FROM
           (OLD.org_id, OLD.document_classification_id, OLD.document_id, OLD.document_type, OLD.confidence, OLD.model, OLD.model_version,
-           OLD.produced_at, OLD.produced_by, OLD.confidence_threshold_id, OLD.threshold, OLD.rule_version) THEN
+           OLD.produced_at, OLD.produced_by, OLD.reason, OLD.confidence_threshold_id, OLD.threshold, OLD.rule_version) THEN
         PERFORM referral.refuse_result_change('document_classification', OLD.document_classification_id);
     END IF;
     NEW.reviewed_by := OLD.reviewed_by; NEW.reviewed_at := OLD.reviewed_at;
@@ -229,8 +234,7 @@ CREATE FUNCTION referral.extraction_follows() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM referral.review_item(NEW.org_id, NEW.document_id, 'extraction', NEW.extraction_id, NEW.field,
-        CASE TG_OP WHEN 'UPDATE' THEN OLD.status END, NEW.status,
-        referral.review_reason(NEW.status, referral.canonical_fault(NEW.field, NEW.value), NEW.confidence, NEW.threshold));
+        CASE TG_OP WHEN 'UPDATE' THEN OLD.status END, NEW.status, NEW.reason);
     RETURN NULL;
 END $$;
 COMMENT ON FUNCTION referral.extraction_follows() IS
@@ -240,8 +244,7 @@ CREATE FUNCTION referral.classification_follows() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM referral.review_item(NEW.org_id, NEW.document_id, 'document_classification', NEW.document_classification_id, 'document.type',
-        CASE TG_OP WHEN 'UPDATE' THEN OLD.status END, NEW.status,
-        referral.review_reason(NEW.status, referral.canonical_fault('document.type', NEW.document_type), NEW.confidence, NEW.threshold));
+        CASE TG_OP WHEN 'UPDATE' THEN OLD.status END, NEW.status, NEW.reason);
     -- a model names what nobody has named yet; a person has the last word
     IF NEW.status IN ('auto_accepted', 'accepted', 'corrected') THEN
         UPDATE referral.document d SET type = coalesce(NEW.reviewed_type, NEW.document_type)
@@ -273,7 +276,7 @@ DECLARE
     new_status text := referral.review_status(decision);
 BEGIN
     PERFORM set_config('referral.reason', coalesce(reason, ''), true);
-    UPDATE referral.extraction e SET status = new_status, reviewed_value = CASE new_status WHEN 'corrected' THEN value
+    UPDATE referral.extraction e SET status = new_status, reviewed_value = CASE new_status WHEN 'corrected' THEN review_extraction.value
                                                                             WHEN 'accepted' THEN e.value END
     WHERE e.org_id = review_extraction.org_id AND e.extraction_id = review_extraction.extraction_id;
     IF NOT FOUND THEN
@@ -394,6 +397,6 @@ COMMENT ON FUNCTION referral.extracted_case(bigint, bigint) IS
 REVOKE ALL ON FUNCTION referral.check_review(bigint, text, bigint, text, text, boolean), referral.refuse_result_change(text, bigint),
     referral.extraction_guard(), referral.classification_guard(), referral.review_item(bigint, bigint, text, bigint, text, text, text, text),
     referral.extraction_follows(), referral.classification_follows(),
-    referral.confidence_threshold_for(text, text), referral.judge_confidence(text, text, text, float8),
+    referral.confidence_threshold_for(text, text), referral.judge_confidence(text, text, text, float8, boolean),
     referral.review_extraction(bigint, bigint, text, text, text), referral.review_classification(bigint, bigint, text, text, text),
     referral.extracted_case(bigint, bigint) FROM PUBLIC;

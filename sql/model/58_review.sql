@@ -24,6 +24,7 @@ CREATE TABLE IF NOT EXISTS referral.document_classification (
     produced_at timestamptz NOT NULL DEFAULT now(),
     produced_by text NOT NULL,
     status text NOT NULL CHECK (status IN ('auto_accepted', 'in_review', 'accepted', 'corrected', 'rejected')),
+    reason text,
     confidence_threshold_id bigint,
     threshold float8,
     rule_version bigint,
@@ -49,6 +50,7 @@ CREATE TABLE IF NOT EXISTS referral.extraction (
     produced_at timestamptz NOT NULL DEFAULT now(),
     produced_by text NOT NULL,
     status text NOT NULL CHECK (status IN ('auto_accepted', 'in_review', 'accepted', 'corrected', 'rejected')),
+    reason text,
     confidence_threshold_id bigint,
     threshold float8,
     rule_version bigint,
@@ -64,6 +66,8 @@ COMMENT ON TABLE referral.extraction IS
 COMMENT ON COLUMN referral.extraction.field IS 'A canonical attribute: canonical_attribute().';
 COMMENT ON COLUMN referral.extraction.value IS 'As the model says it: dates and times as ISO 8601 writes them. Another form goes to review.';
 COMMENT ON COLUMN referral.extraction.confidence IS 'As the model says it, 0 to 1. Null, NaN and what is out of range go to review.';
+COMMENT ON COLUMN referral.extraction.reason IS
+'Why it went to review: invalid_value, no_confidence, no_threshold, below_threshold, contradiction (of what holds for the field already); null when it passed.';
 COMMENT ON COLUMN referral.extraction.produced_by IS 'Who brought the row in; he does not review it.';
 COMMENT ON COLUMN referral.extraction.threshold IS 'Minimum of the rule that decided (confidence_threshold_id, rule_version); null when there was none.';
 COMMENT ON COLUMN referral.extraction.reviewed_value IS 'What holds after the review; null when the value was rejected.';
@@ -106,54 +110,15 @@ GRANT UPDATE (status, reviewed_value, version) ON referral.extraction TO referra
 GRANT UPDATE (status, reviewed_type, version) ON referral.document_classification
     TO referral_admin, referral_coordinator, referral_clinician, referral_authorizer;
 -- analysts see how good the models are, not what they have read
-GRANT SELECT (org_id, extraction_id, document_id, field, confidence, model, model_version, produced_at, status, threshold, rule_version,
+GRANT SELECT (org_id, extraction_id, document_id, field, confidence, model, model_version, produced_at, status, reason, threshold, rule_version,
     reviewed_at) ON referral.extraction TO referral_analyst;
-GRANT SELECT (org_id, document_classification_id, document_id, document_type, confidence, model, model_version, produced_at, status, threshold,
+GRANT SELECT (org_id, document_classification_id, document_id, document_type, confidence, model, model_version, produced_at, status, reason, threshold,
     rule_version, reviewed_type, reviewed_at) ON referral.document_classification TO referral_analyst;
 
 -- that a value was corrected shows in the journal, the value does not
 INSERT INTO referral.journal_column (entity, column_name, treatment)
 SELECT 'extraction', c.name, 'sensitive' FROM unnest(ARRAY['value', 'reviewed_value']) c (name)
 WHERE NOT EXISTS (SELECT FROM referral.journal_column j WHERE j.entity = 'extraction' AND j.column_name = c.name);
-
--- Shipped: strict. Who a person is, and what is wrong with him, takes more than the rest.
-DO $do$
-DECLARE
-    version_id bigint;
-BEGIN
-    IF EXISTS (SELECT FROM referral.rule_set s WHERE s.name = 'review/standard') THEN
-        RETURN;
-    END IF;
-    INSERT INTO referral.rule_set (name, kind, owner, note)
-    VALUES ('review/standard', 'review', 'referral', 'Shipped with the extension: how sure a model has to be.');
-    INSERT INTO referral.rule_version (rule_set_id, is_seed, note)
-    SELECT s.rule_set_id, true, 'Shipped with the extension.' FROM referral.rule_set s WHERE s.name = 'review/standard'
-    RETURNING rule_version_id INTO version_id;
-    INSERT INTO referral.confidence_threshold (rule_version_id, field, minimum, note)
-    VALUES (version_id, NULL, 0.95, 'Whatever has no row of its own'),
-           (version_id, 'document.type', 0.95, 'What the document is'),
-           (version_id, 'patient.identifier', 0.99, 'Who it is'),
-           (version_id, 'patient.family', 0.99, 'Who it is'),
-           (version_id, 'patient.given', 0.99, 'Who it is'),
-           (version_id, 'patient.birth_date', 0.99, 'Who it is'),
-           (version_id, 'patient.sex', 0.99, 'Who it is'),
-           (version_id, 'coverage.subscriber_id', 0.98, 'Who pays'),
-           (version_id, 'coverage.payer_identifier', 0.98, 'Who pays'),
-           (version_id, 'coverage2.subscriber_id', 0.98, 'Who pays'),
-           (version_id, 'coverage2.payer_identifier', 0.98, 'Who pays'),
-           (version_id, 'referral.urgency', 0.99, 'How soon'),
-           (version_id, 'referral.diagnosis1_code', 0.98, 'What is wrong'),
-           (version_id, 'referral.diagnosis2_code', 0.98, 'What is wrong'),
-           (version_id, 'referral.diagnosis3_code', 0.98, 'What is wrong'),
-           (version_id, 'referral.reason_code', 0.98, 'What is wrong'),
-           (version_id, 'referral.procedure1_code', 0.98, 'What is asked for'),
-           (version_id, 'referral.procedure2_code', 0.98, 'What is asked for'),
-           (version_id, 'referral.service_code', 0.98, 'What is asked for'),
-           (version_id, 'referral.authorization_number', 0.98, 'What the payer has authorized'),
-           (version_id, 'referral.state', 0.99, 'A model does not close a case by a guess'),
-           (version_id, 'report.status', 0.99, 'A final report closes the loop');
-    UPDATE referral.rule_version SET status = 'active' WHERE rule_version_id = version_id;
-END $do$;
 
 GRANT EXECUTE ON FUNCTION referral.confidence_threshold_for(text, text) TO referral_admin, referral_coordinator, referral_clinician,
     referral_authorizer, referral_rule_author, referral_rule_approver, referral_auditor, referral_integration;

@@ -4,17 +4,15 @@ CREATE OR REPLACE VIEW referral.extraction_review_queue WITH (security_invoker =
 SELECT r.org_id, r.entity, r.entity_id, r.document_id, d.type AS document_type, d.referral_id, d.patient_id, r.field, r.value, r.confidence,
        r.threshold, r.reason, r.detail, r.model, r.model_version, r.produced_at, now() - r.produced_at AS waiting
 FROM (SELECT e.org_id, 'extraction' AS entity, e.extraction_id AS entity_id, e.document_id, e.field, e.value, e.confidence, e.threshold,
-             referral.review_reason(e.status, referral.canonical_fault(e.field, e.value), e.confidence, e.threshold) AS reason,
-             referral.canonical_fault(e.field, e.value) AS detail, e.model, e.model_version, e.produced_at
+             e.reason, referral.canonical_fault(e.field, e.value) AS detail, e.model, e.model_version, e.produced_at
       FROM referral.extraction e WHERE e.status = 'in_review'
       UNION ALL
       SELECT c.org_id, 'document_classification', c.document_classification_id, c.document_id, 'document.type', c.document_type, c.confidence,
-             c.threshold, referral.review_reason(c.status, referral.canonical_fault('document.type', c.document_type), c.confidence, c.threshold),
-             referral.canonical_fault('document.type', c.document_type), c.model, c.model_version, c.produced_at
+             c.threshold, c.reason, referral.canonical_fault('document.type', c.document_type), c.model, c.model_version, c.produced_at
       FROM referral.document_classification c WHERE c.status = 'in_review') r
 JOIN referral.document d ON d.org_id = r.org_id AND d.document_id = r.document_id;
 COMMENT ON VIEW referral.extraction_review_queue IS
-'What models have read and a person has to look at, with why (reason: below_threshold, no_threshold, no_confidence, invalid_value; detail: what is wrong with the value) and since when. Review it by review_extraction() or review_classification(), as entity says.';
+'What models have read and a person has to look at, with why (reason: below_threshold, no_threshold, no_confidence, contradiction, invalid_value; detail: what is wrong with the value) and since when. Review it by review_extraction() or review_classification(), as entity says.';
 
 CREATE OR REPLACE VIEW referral.silent_pass WITH (security_invoker = true) AS
 SELECT r.org_id, r.entity, r.entity_id, r.document_id, r.field, r.confidence, r.threshold, r.status, w.why
