@@ -95,6 +95,7 @@ BEGIN
             USING ERRCODE = 'RF011', DETAIL = 'One model at a time says what a match is.',
                   HINT = 'Write the model as a version of that rule set, or retire its active version first.';
     END IF;
+    PERFORM referral.check_validation_version(check_rule_version.rule_version_id);
     SELECT string_agg(b.rule || ': ' || b.error, '; ') INTO bad
     FROM referral.broken_rules() b WHERE b.rule_version_id = check_rule_version.rule_version_id;
     IF bad IS NOT NULL THEN
@@ -355,6 +356,7 @@ BEGIN
     INSERT INTO referral.match_placeholder (rule_version_id, kind, value)
     SELECT draft, x.kind, x.value
     FROM referral.match_placeholder x WHERE x.rule_version_id = copy_rule_version.rule_version_id;
+    PERFORM referral.copy_validation_rules(copy_rule_version.rule_version_id, draft);
     RETURN draft;
 END $$;
 COMMENT ON FUNCTION referral.copy_rule_version(bigint, text) IS
