@@ -1,12 +1,13 @@
 -- validation: is a referral complete, what is missing, and who is asked for it
 
 CREATE FUNCTION referral.required_field_condition(field text, condition text) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN coalesce(condition,
-    CASE WHEN field IN ('patient', 'coverage') THEN 'true'
-         ELSE 'nullif(btrim(' || quote_ident(split_part(field, '.', -1)) || '::text), '''') IS NOT NULL' END);
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(condition,
+        CASE WHEN field IN ('patient', 'coverage') THEN 'true'
+             ELSE 'nullif(btrim(' || quote_ident(split_part(field, '.', -1)) || '::text), '''') IS NOT NULL' END)
+$$;
 COMMENT ON FUNCTION referral.required_field_condition(text, text) IS
-'What referral.required_field_rule tests of a field: its condition, or, where that is null, that the column is neither null nor blank (of patient and coverage as a whole: that there is one). Null when both are null.';
+'What a row of referral.required_field_rule tests (its column tested): its condition, or, where that is null, that the column is neither null nor blank (of patient and coverage as a whole: that there is one). Null when both are null.';
 
 CREATE FUNCTION referral.required_field_relation(field text) RETURNS regclass
 LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
@@ -56,7 +57,7 @@ BEGIN
         FROM referral.required_field_rule f WHERE f.applies_when IS NOT NULL
         UNION ALL
         SELECT f.rule_version_id, format('condition of required field rule %I', f.name),
-               referral.required_field_condition(f.field, f.condition), referral.required_field_relation(f.field)
+               f.tested, referral.required_field_relation(f.field)
         FROM referral.required_field_rule f
         UNION ALL
         SELECT d.rule_version_id, format('applies_when of document requirement %I', d.name), d.applies_when, 'referral.referral'::regclass
@@ -121,7 +122,7 @@ BEGIN
     LEFT JOIN LATERAL (
         SELECT k AS coverage FROM referral.coverage k
         WHERE k.org_id = r.org_id AND k.patient_id = r.patient_id
-          AND (k.coverage_id = r.coverage_id OR (r.coverage_id IS NULL AND k.status = 'active' AND k.period @> current_date))
+          AND (k.coverage_id = r.coverage_id OR (r.coverage_id IS NULL AND k.status = 'active' AND k.period @> (now() AT TIME ZONE 'UTC')::date))
         ORDER BY k.priority LIMIT 1) c ON true
     WHERE r.org_id = validate.org_id AND r.referral_id = validate.referral_id;
     IF NOT FOUND THEN
@@ -138,9 +139,9 @@ BEGIN
           AND (f.scope_payer_id IS NULL OR f.scope_payer_id = (x.referral).payer_id)
           AND (f.applies_when IS NULL OR referral.rule_matches(f.applies_when, x.referral))
           AND CASE split_part(f.field, '.', 1)
-                  WHEN 'patient' THEN coalesce(NOT referral.rule_matches(referral.required_field_condition(f.field, f.condition), x.patient), f.field = 'patient')
-                  WHEN 'coverage' THEN coalesce(NOT referral.rule_matches(referral.required_field_condition(f.field, f.condition), x.coverage), f.field = 'coverage')
-                  ELSE NOT referral.rule_matches(referral.required_field_condition(f.field, f.condition), x.referral) END
+                  WHEN 'patient' THEN coalesce(NOT referral.rule_matches(f.tested, x.patient), f.field = 'patient')
+                  WHEN 'coverage' THEN coalesce(NOT referral.rule_matches(f.tested, x.coverage), f.field = 'coverage')
+                  ELSE NOT referral.rule_matches(f.tested, x.referral) END
         UNION ALL
         SELECT d.severity, 'document', d.name, d.document_type, d.message, d.how_to_fix, d.template, d.document_requirement_id, d.rule_version_id
         FROM referral.rule_version v JOIN referral.document_requirement d USING (rule_version_id)
@@ -194,10 +195,7 @@ BEGIN
     WHERE v.org_id = check_referral.org_id AND v.referral_id = check_referral.referral_id
     ORDER BY v.validation_result_id DESC LIMIT 1;
     IF is_over THEN
-        -- nothing is wanted any more, and what was found stays on record
-        IF former.findings <> '[]' THEN
-            PERFORM referral.settle_validation(org_id, referral_id, former.findings, '[]');
-        END IF;
+        PERFORM referral.end_validation(org_id, referral_id);
         RETURN former.passed;
     END IF;
     SELECT coalesce(jsonb_agg(to_jsonb(v)), '[]') AS findings,
@@ -222,13 +220,14 @@ BEGIN
     RETURN present.missing + present.invalid = 0;
 END $$;
 COMMENT ON FUNCTION referral.check_referral(bigint, bigint) IS
-'Runs validate(), records the result in referral.validation_result, opens and closes exception items, drafts outreach. Returns: is nothing missing or invalid? A check that finds the same by the same rules as the last one writes nothing; one of a referral in a terminal state only closes what is open. RF019 when the referral does not exist or is not visible. Null for null.';
+'Runs validate(), records the result in referral.validation_result, opens and closes exception items, drafts outreach. Returns: is nothing missing or invalid? A check that finds the same by the same rules as the last one writes nothing. A referral in a terminal state is not judged any more: what the last check found, null without one. RF019 when the referral does not exist or is not visible. Null for null.';
 
 CREATE FUNCTION referral.validation_category(kind text, field text) RETURNS referral.exception_category
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE WHEN kind = 'document' THEN 'missing_document'::referral.exception_category
-            WHEN field = 'coverage' OR field LIKE 'coverage.%' THEN 'eligibility'::referral.exception_category
-            ELSE 'policy'::referral.exception_category END;
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT (CASE WHEN kind = 'document' THEN 'missing_document'
+                 WHEN split_part(field, '.', 1) = 'coverage' THEN 'eligibility'
+                 ELSE 'policy' END)::referral.exception_category
+$$;
 COMMENT ON FUNCTION referral.validation_category(text, text) IS
 'The category of the exception that a finding of validate() opens, by its kind and field.';
 
@@ -260,6 +259,23 @@ END $$;
 COMMENT ON FUNCTION referral.settle_validation(bigint, bigint, jsonb, jsonb) IS
 'What follows from a check of a referral, by what the one before found and what this one did: opens an exception for each new finding that is no warning, closes those of findings that are gone, drafts outreach. One that a person dismissed stays so while the finding stands. Called by check_referral().';
 
+CREATE FUNCTION referral.end_validation(org_id bigint, referral_id bigint) RETURNS void
+LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    former jsonb := (SELECT v.findings FROM referral.validation_result v
+                     WHERE v.org_id = end_validation.org_id AND v.referral_id = end_validation.referral_id
+                     ORDER BY v.validation_result_id DESC LIMIT 1);
+BEGIN
+    IF former <> '[]' THEN
+        -- judged by no rules: a check after a reopen finds everything anew
+        INSERT INTO referral.validation_result (org_id, referral_id, passed, missing, invalid, warnings, findings, rule_versions)
+        VALUES (end_validation.org_id, end_validation.referral_id, true, 0, 0, 0, '[]', '{}');
+        PERFORM referral.settle_validation(org_id, referral_id, former, '[]');
+    END IF;
+END $$;
+COMMENT ON FUNCTION referral.end_validation(bigint, bigint) IS
+'A referral has come to its end, so nothing is wanted any more: closes exceptions and drafts that its last check left open, with a result that was judged by no rules. Nothing happens when that check found nothing, or there was none. Null for null.';
+
 CREATE FUNCTION referral.check_after_document() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -281,8 +297,7 @@ COMMENT ON FUNCTION referral.check_after_document() IS
 'AFTER row trigger of referral.document: a referral that lacked a document, or that a document is taken from, is checked again, if it was ever checked.';
 
 CREATE FUNCTION referral.outreach_placeholders() RETURNS TABLE (placeholder text, recipients text[], description text)
-LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 13
-BEGIN ATOMIC
+LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 13 SET search_path = pg_catalog, pg_temp AS $$
     SELECT p.placeholder, p.recipients, p.description
     FROM (VALUES
         ('organization', '{patient,requester,performer,payer}'::text[], 'the name of this organisation'),
@@ -298,8 +313,8 @@ BEGIN ATOMIC
         ('patient_given', '{patient}', 'the patient''s given name'),
         ('subscriber_id', '{payer}', 'the member''s number with the payer'),
         ('appointment_at', '{patient,requester,performer}', 'when the appointment is, in the time of the site')
-    ) p (placeholder, recipients, description);
-END;
+    ) p (placeholder, recipients, description)
+$$;
 COMMENT ON FUNCTION referral.outreach_placeholders() IS
 'The placeholders that an outreach_template may use, and which recipients may be told what they stand for.';
 
@@ -421,6 +436,6 @@ END $$;
 COMMENT ON FUNCTION referral.draft_outreach(bigint, bigint, jsonb, jsonb) IS
 'Writes a draft into referral.communication for each template that findings name, when something new is missing: one open draft per referral and template. A draft that nobody has approved follows what is missing, and becomes not-done when nothing is. Called by settle_validation().';
 
-REVOKE ALL ON FUNCTION referral.check_referral(bigint, bigint), referral.copy_validation_rules(bigint, bigint), referral.settle_validation(bigint, bigint, jsonb, jsonb),
+REVOKE ALL ON FUNCTION referral.check_referral(bigint, bigint), referral.copy_validation_rules(bigint, bigint), referral.settle_validation(bigint, bigint, jsonb, jsonb), referral.end_validation(bigint, bigint),
     referral.draft_outreach(bigint, bigint, jsonb, jsonb), referral.required_field_check(), referral.document_requirement_check(),
     referral.outreach_template_check(), referral.check_after_document() FROM PUBLIC;

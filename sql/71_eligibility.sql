@@ -127,9 +127,10 @@ COMMENT ON FUNCTION referral.close_eligibility_exception(bigint, bigint, text, t
 'Closes the open exceptions about eligibility or payer that a referral has under a code. Null for null.';
 
 CREATE FUNCTION referral.eligibility_in_force(status text, covered text, active_from date, active_to date, on_date date) RETURNS boolean
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN coalesce(status = 'answered' AND covered IN ('covered', 'conditional')
-                AND on_date >= coalesce(active_from, on_date) AND on_date <= coalesce(active_to, on_date), false);
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(status = 'answered' AND covered IN ('covered', 'conditional')
+                    AND on_date >= coalesce(active_from, on_date) AND on_date <= coalesce(active_to, on_date), false)
+$$;
 COMMENT ON FUNCTION referral.eligibility_in_force(text, text, date, date, date) IS
 'Does the answer to an eligibility check say that the coverage holds on a day: covered or conditional, and the day lies in its period? A null end of the period is open. Never null.';
 
@@ -152,13 +153,26 @@ BEGIN
     IF expected <> payer THEN
         PERFORM referral.open_exception(NEW.org_id, 'payer_mismatch', 'referral', NEW.referral_id, NEW.referral_id, 'payer_mismatch',
             'the coverage that was asked about is with another payer than the referral', 'medium', true);
-    ELSE
+    ELSIF expected = payer THEN
         PERFORM referral.close_eligibility_exception(NEW.org_id, NEW.referral_id, 'payer_mismatch', 'Coverage and referral have one payer.');
     END IF;
     RETURN NULL;
 END $$;
 COMMENT ON FUNCTION referral.eligibility_outcome() IS
 'AFTER row trigger of referral.eligibility_check, when it is answered: an answer that the coverage does not hold on the day of care opens an exception (eligibility, not_eligible), a coverage of another payer than the referral''s one (payer_mismatch); an answer that it does closes them.';
+
+CREATE FUNCTION referral.end_checks() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM referral.end_validation(NEW.org_id, NEW.referral_id);
+    UPDATE referral.eligibility_check c SET status = 'cancelled'
+    WHERE c.org_id = NEW.org_id AND c.referral_id = NEW.referral_id AND c.status = 'requested';
+    PERFORM referral.close_eligibility_exception(NEW.org_id, NEW.referral_id, x, 'The referral has come to its end.')
+    FROM unnest('{no_coverage,not_eligible,payer_mismatch}'::text[]) x;
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION referral.end_checks() IS
+'AFTER row trigger of referral.referral, when it comes to a terminal state: what checks of it left open (exceptions, drafts, requests to the payer) is closed. With the owner''s rights, since whoever ends a referral may not be one who writes those; it evaluates no rules.';
 
 CREATE FUNCTION referral.eligibility_confirmed(org_id bigint, referral_id bigint, max_age interval DEFAULT '30 days') RETURNS boolean
 LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
@@ -176,6 +190,6 @@ END $$;
 COMMENT ON FUNCTION referral.eligibility_confirmed(bigint, bigint, interval) IS
 'Does the latest answer about the referral_coverage() of a referral say that it holds on its care_date(), and is it not older than max_age? For guards; it looks at the rows as they are stored. False without an answer, without a coverage, and for a referral that is not visible; null for null.';
 
-REVOKE ALL ON FUNCTION referral.eligibility_guard(), referral.eligibility_outcome(), referral.request_eligibility(bigint, bigint, text),
+REVOKE ALL ON FUNCTION referral.eligibility_guard(), referral.eligibility_outcome(), referral.end_checks(), referral.request_eligibility(bigint, bigint, text),
     referral.answer_eligibility(bigint, bigint, text, text, date, date, numeric, numeric, text, jsonb),
     referral.close_eligibility_exception(bigint, bigint, text, text) FROM PUBLIC;

@@ -47,6 +47,9 @@ COMMENT ON COLUMN referral.eligibility_check.detail IS 'The rest of the answer, 
 SELECT referral.lay_trigger('referral.eligibility_check', 'eligibility_guard', 'BEFORE INSERT OR UPDATE', 'ROW', 'referral.eligibility_guard()');
 SELECT referral.lay_trigger('referral.eligibility_check', 'eligibility_outcome', 'AFTER INSERT OR UPDATE OF status',
     'ROW WHEN (NEW.status = ''answered'')', 'referral.eligibility_outcome()');
+SELECT referral.lay_trigger('referral.referral', 'end_checks', 'AFTER UPDATE',
+    'ROW WHEN (NEW.state <> OLD.state AND NEW.state IN (''closed_loop'', ''declined'', ''cancelled'', ''expired'', ''entered_in_error''))',
+    'referral.end_checks()');
 SELECT referral.track_table('referral.eligibility_check', 'eligibility_check', 'eligibility_check_id');
 SELECT referral.secure_table('referral.eligibility_check');
 

@@ -15,6 +15,7 @@ CREATE TABLE IF NOT EXISTS referral.required_field_rule (
     scope_specialty text,
     scope_referral_type text,
     scope_payer_id bigint,
+    tested text GENERATED ALWAYS AS (referral.required_field_condition(field, condition)) STORED,
     UNIQUE (rule_version_id, name),
     CHECK (scope_payer_id IS NULL OR scope_org_id IS NOT NULL)
 );
@@ -24,6 +25,7 @@ COMMENT ON COLUMN referral.required_field_rule.field IS
 'A column of referral.referral; patient.column or coverage.column (of a referral without a patient or coverage it is not asked); patient or coverage: that there is one. The coverage is the referral''s, or else the one in force today that pays first.';
 COMMENT ON COLUMN referral.required_field_rule.applies_when IS 'Rule expression over the referral; null means always.';
 COMMENT ON COLUMN referral.required_field_rule.condition IS 'Rule expression over the row that the field belongs to (referral, patient or coverage), which must hold; null means that the field is neither null nor blank.';
+COMMENT ON COLUMN referral.required_field_rule.tested IS 'What is evaluated: the condition, or that the field is neither null nor blank.';
 COMMENT ON COLUMN referral.required_field_rule.severity IS 'How it is reported when it does not hold: missing and invalid make a referral incomplete, warning does not.';
 COMMENT ON COLUMN referral.required_field_rule.template IS 'Name of an outreach_template: whom to ask for it, and how.';
 COMMENT ON COLUMN referral.required_field_rule.scope_payer_id IS 'Only referrals with this payer of the organisation in scope_org_id.';
@@ -83,7 +85,7 @@ CREATE TABLE IF NOT EXISTS referral.validation_result (
 CREATE INDEX IF NOT EXISTS validation_result_referral ON referral.validation_result (org_id, referral_id, validation_result_id);
 CREATE UNIQUE INDEX IF NOT EXISTS validation_result_first_pass ON referral.validation_result (org_id, referral_id) WHERE is_first_pass;
 COMMENT ON TABLE referral.validation_result IS
-'What check_referral() found, whenever it was another result than the one before; findings as validate() returns them, without content of the referral. is_first_pass: the first check of the referral. rule_versions: the versions that it was judged by.';
+'What check_referral() found, whenever it was another result than the one before; findings as validate() returns them, without content of the referral. is_first_pass: the first check of the referral. rule_versions: the versions that it was judged by; none when the referral had come to its end.';
 
 SELECT referral.lay_trigger('referral.required_field_rule', 'required_field_check', 'BEFORE INSERT OR UPDATE', 'ROW', 'referral.required_field_check()');
 SELECT referral.lay_trigger('referral.document_requirement', 'document_requirement_check', 'BEFORE INSERT OR UPDATE', 'ROW', 'referral.document_requirement_check()');
@@ -106,7 +108,7 @@ GRANT SELECT ON referral.validation_result TO referral_admin, referral_coordinat
 GRANT INSERT ON referral.validation_result TO referral_coordinator, referral_clinician, referral_scheduler, referral_authorizer,
     referral_integration;
 GRANT EXECUTE ON FUNCTION referral.check_referral(bigint, bigint), referral.settle_validation(bigint, bigint, jsonb, jsonb),
-    referral.draft_outreach(bigint, bigint, jsonb, jsonb)
+    referral.end_validation(bigint, bigint), referral.draft_outreach(bigint, bigint, jsonb, jsonb)
     TO referral_coordinator, referral_clinician, referral_scheduler, referral_authorizer, referral_integration;
 
 CREATE OR REPLACE VIEW referral.missing_document WITH (security_invoker = true) AS
