@@ -116,6 +116,7 @@ BEGIN
             USING ERRCODE = 'RF011', DETAIL = 'A field of a source mapping goes by it, so each of its values would be refused.',
                   HINT = 'Insert codes into referral.code_translation, in this version.';
     END IF;
+    PERFORM referral.check_validation_version(check_rule_version.rule_version_id);
     SELECT string_agg(b.rule || ': ' || b.error, '; ') INTO bad
     FROM referral.broken_rules() b WHERE b.rule_version_id = check_rule_version.rule_version_id;
     IF bad IS NOT NULL THEN
@@ -389,6 +390,7 @@ BEGIN
     INSERT INTO referral.confidence_threshold (rule_version_id, document_type, field, minimum, note)
     SELECT draft, t.document_type, t.field, t.minimum, t.note
     FROM referral.confidence_threshold t WHERE t.rule_version_id = copy_rule_version.rule_version_id;
+    PERFORM referral.copy_validation_rules(copy_rule_version.rule_version_id, draft);
     RETURN draft;
 END $$;
 COMMENT ON FUNCTION referral.copy_rule_version(bigint, text) IS
