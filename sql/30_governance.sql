@@ -116,6 +116,19 @@ BEGIN
             USING ERRCODE = 'RF011', DETAIL = 'A field of a source mapping goes by it, so each of its values would be refused.',
                   HINT = 'Insert codes into referral.code_translation, in this version.';
     END IF;
+    IF to_regclass('referral.source_of_record') IS NOT NULL THEN
+        SELECT string_agg(DISTINCT format('%s.%s (rule set %s)', own.entity, coalesce(own.attribute, '*'), s.name), ', ') INTO bad
+        FROM referral.source_of_record own JOIN referral.rule_version r ON r.rule_version_id = own.rule_version_id
+        JOIN referral.source_of_record other ON (other.entity, other.attribute, other.scope_org_id)
+                                                IS NOT DISTINCT FROM (own.entity, own.attribute, own.scope_org_id)
+        JOIN referral.rule_version v ON v.rule_version_id = other.rule_version_id AND v.status = 'active' AND v.rule_set_id <> r.rule_set_id
+        JOIN referral.rule_set s ON s.rule_set_id = v.rule_set_id
+        WHERE own.rule_version_id = check_rule_version.rule_version_id;
+    END IF;
+    IF bad IS NOT NULL THEN
+        RAISE EXCEPTION 'an attribute is kept by another active rule set already'
+            USING ERRCODE = 'RF011', DETAIL = bad, HINT = 'One rule says which system keeps an attribute: write it as a version of that rule set.';
+    END IF;
     PERFORM referral.check_validation_version(check_rule_version.rule_version_id);
     SELECT string_agg(b.rule || ': ' || b.error, '; ') INTO bad
     FROM referral.broken_rules() b WHERE b.rule_version_id = check_rule_version.rule_version_id;
@@ -390,6 +403,9 @@ BEGIN
     INSERT INTO referral.confidence_threshold (rule_version_id, document_type, field, minimum, note)
     SELECT draft, t.document_type, t.field, t.minimum, t.note
     FROM referral.confidence_threshold t WHERE t.rule_version_id = copy_rule_version.rule_version_id;
+    INSERT INTO referral.source_of_record (rule_version_id, entity, attribute, owner_system, policy, scope_org_id, note)
+    SELECT draft, s.entity, s.attribute, s.owner_system, s.policy, s.scope_org_id, s.note
+    FROM referral.source_of_record s WHERE s.rule_version_id = copy_rule_version.rule_version_id;
     PERFORM referral.copy_validation_rules(copy_rule_version.rule_version_id, draft);
     RETURN draft;
 END $$;
