@@ -67,8 +67,7 @@ COMMENT ON FUNCTION referral.source_of_record_check() IS
 
 CREATE FUNCTION referral.note_rejected_write(
     org_id bigint, entity text, entity_id bigint, attribute text, attempted jsonb, origin text, owner_system text, rule_version bigint) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
     -- the same again is no news
     INSERT INTO referral.rejected_write AS w (org_id, entity, entity_id, attribute, attempted, origin, owner_system, rule_version)
     VALUES (note_rejected_write.org_id, note_rejected_write.entity, note_rejected_write.entity_id, note_rejected_write.attribute,
@@ -78,11 +77,11 @@ BEGIN
     SET attempted = excluded.attempted, owner_system = excluded.owner_system, rule_version = excluded.rule_version,
         attempted_at = excluded.attempted_at, attempted_by = excluded.attempted_by
     WHERE w.attempted IS DISTINCT FROM excluded.attempted;
-END $$;
+$$;
 COMMENT ON FUNCTION referral.note_rejected_write(bigint, text, bigint, text, jsonb, text, text, bigint) IS
 'Notes in referral.rejected_write what source_guard() did not let through: one open row for each attribute and origin, with the last value. For source_guard().';
 
-CREATE FUNCTION referral.lock_rejected_write(org_id bigint, rejected_write_id bigint, reason text) RETURNS referral.rejected_write
+CREATE FUNCTION referral.lock_rejected_write(org_id bigint, rejected_write_id bigint, reason text) RETURNS record
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     w referral.rejected_write;

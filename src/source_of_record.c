@@ -296,8 +296,11 @@ refuse(TrackedRel *rel, int64 id, const char *column, SourceRule *rule)
 	ereport(ERROR,
 			(errcode(ERRCODE_RF_SOURCE),
 			 errmsg("%s of %s " INT64_FORMAT " is kept by another system", column, rel->entity, id),
-			 errdetail("Attribute %s.%s belongs to \"%s\"; the change comes from \"%s\".",
-					   rel->entity, column, rule->owner, origin_or_local()),
+			 strcmp(origin_or_local(), rule->owner) == 0
+			 ? errdetail("Attribute %s.%s belongs to \"%s\", whose changes come by other logins (source_system.logins).",
+						 rel->entity, column, rule->owner)
+			 : errdetail("Attribute %s.%s belongs to \"%s\"; the change comes from \"%s\".",
+						 rel->entity, column, rule->owner, origin_or_local()),
 			 errhint("Have it changed in \"%s\", or leave the attribute out.", rule->owner)));
 }
 
