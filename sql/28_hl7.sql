@@ -39,3 +39,13 @@ CREATE FUNCTION referral.hl7_timestamp(value text, zone text DEFAULT 'UTC') RETU
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'hl7_timestamp';
 COMMENT ON FUNCTION referral.hl7_timestamp(text, text) IS
 'The time of an HL7 date or time YYYYMMDD[HH[MM[SS[.S[S[S[S]]]]]]][+/-ZZZZ]: with its offset from UTC where it has one, else local time in the zone; midnight where it has no hour. Null for null, for less than a day, and for what is no such time; RF020 for an unknown zone.';
+
+CREATE FUNCTION referral.hl7_decode(message bytea) RETURNS text
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'hl7_decode';
+COMMENT ON FUNCTION referral.hl7_decode(bytea) IS
+'The bytes of a message, or of a batch, as text, by the character set that MSH-18 of the first message names (HL7 table 0211, or a name that the server knows); UTF-16 by its byte order mark. Where it names none, an unknown one, or the bytes are not of it: UTF-8, or else 8859/1. A NUL byte becomes a blank. Null for null; RF014 for more than 255 MB, and in a database that is not UTF8 for characters that it lacks.';
+
+CREATE FUNCTION referral.hl7_split(batch text) RETURNS SETOF text
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE ROWS 10 AS 'MODULE_PATHNAME', 'hl7_split';
+COMMENT ON FUNCTION referral.hl7_split(text) IS
+'The messages of a batch in their order, each as it stands, without the lines of envelopes (FHS, BHS, BTS, FTS) and without MLLP framing. A single message is a batch of one. Lines that belong to no message come as a text of their own, which hl7_parse() refuses, so that nothing is lost. None for null. No errors.';

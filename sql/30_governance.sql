@@ -95,6 +95,27 @@ BEGIN
             USING ERRCODE = 'RF011', DETAIL = 'One model at a time says what a match is.',
                   HINT = 'Write the model as a version of that rule set, or retire its active version first.';
     END IF;
+    SELECT string_agg(m.mapping, ', ') INTO bad
+    FROM referral.source_mapping m
+    WHERE m.rule_version_id = check_rule_version.rule_version_id
+      AND EXISTS (SELECT FROM referral.source_mapping other JOIN referral.rule_version v USING (rule_version_id)
+                  WHERE other.mapping = m.mapping AND v.status = 'active'
+                    AND v.rule_set_id <> (SELECT r.rule_set_id FROM referral.rule_version r
+                                          WHERE r.rule_version_id = check_rule_version.rule_version_id));
+    IF bad IS NOT NULL THEN
+        RAISE EXCEPTION 'another rule set has an active source mapping "%"', bad
+            USING ERRCODE = 'RF011', DETAIL = 'Messages could not tell which one is meant.', HINT = 'Give it another name.';
+    END IF;
+    SELECT string_agg(DISTINCT f.translation, ', ') INTO bad
+    FROM referral.source_mapping_field f
+    WHERE f.rule_version_id = check_rule_version.rule_version_id AND f.translation IS NOT NULL
+      AND NOT EXISTS (SELECT FROM referral.code_translation c
+                      WHERE c.rule_version_id = f.rule_version_id AND c.translation = f.translation);
+    IF bad IS NOT NULL THEN
+        RAISE EXCEPTION 'translation "%" has no codes', bad
+            USING ERRCODE = 'RF011', DETAIL = 'A field of a source mapping goes by it, so each of its values would be refused.',
+                  HINT = 'Insert codes into referral.code_translation, in this version.';
+    END IF;
     SELECT string_agg(b.rule || ': ' || b.error, '; ') INTO bad
     FROM referral.broken_rules() b WHERE b.rule_version_id = check_rule_version.rule_version_id;
     IF bad IS NOT NULL THEN
@@ -355,6 +376,19 @@ BEGIN
     INSERT INTO referral.match_placeholder (rule_version_id, kind, value)
     SELECT draft, x.kind, x.value
     FROM referral.match_placeholder x WHERE x.rule_version_id = copy_rule_version.rule_version_id;
+    INSERT INTO referral.source_mapping (rule_version_id, mapping, title, kind, zone)
+    SELECT draft, m.mapping, m.title, m.kind, m.zone
+    FROM referral.source_mapping m WHERE m.rule_version_id = copy_rule_version.rule_version_id;
+    INSERT INTO referral.source_mapping_field (rule_version_id, mapping, attribute, column_name, constant, format, translation, sort)
+    SELECT draft, f.mapping, f.attribute, f.column_name, f.constant, f.format, f.translation, f.sort
+    FROM referral.source_mapping_field f WHERE f.rule_version_id = copy_rule_version.rule_version_id
+    ORDER BY f.source_mapping_field_id;
+    INSERT INTO referral.code_translation (rule_version_id, translation, source_code, target_code)
+    SELECT draft, c.translation, c.source_code, c.target_code
+    FROM referral.code_translation c WHERE c.rule_version_id = copy_rule_version.rule_version_id;
+    INSERT INTO referral.confidence_threshold (rule_version_id, document_type, field, minimum, note)
+    SELECT draft, t.document_type, t.field, t.minimum, t.note
+    FROM referral.confidence_threshold t WHERE t.rule_version_id = copy_rule_version.rule_version_id;
     RETURN draft;
 END $$;
 COMMENT ON FUNCTION referral.copy_rule_version(bigint, text) IS

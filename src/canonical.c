@@ -136,6 +136,26 @@ static const CanonicalAttribute attributes[] = {
 	{"appointment.service_text", "appointments.0.service_text", CANONICAL_TEXT, NULL, "What was booked, in words"},
 	{"appointment.placer_order_number", "appointments.0.placer_order_number", CANONICAL_TEXT, NULL, "Order number of the referral it is for"},
 	{"appointment.comment", "appointments.0.comment", CANONICAL_TEXT, NULL, "Comment on it"},
+	{"encounter.kind", "encounters.0.kind", CANONICAL_CODE, "encounter,procedure", "Visit or procedure"},
+	{"encounter.identifier", "encounters.0.identifier", CANONICAL_TEXT, NULL, "Its number with the sender"},
+	{"encounter.status", "encounters.0.status", CANONICAL_TEXT, NULL, "FHIR status of it, such as finished"},
+	{"encounter.class", "encounters.0.class", CANONICAL_TEXT, NULL, "Ambulatory, inpatient and so on"},
+	{"encounter.code", "encounters.0.code", CANONICAL_TEXT, NULL, "Code of its type"},
+	{"encounter.code_system", "encounters.0.code_system", CANONICAL_TEXT, NULL, "System of that code"},
+	{"encounter.display", "encounters.0.display", CANONICAL_TEXT, NULL, "Its type, in words"},
+	{"encounter.started_at", "encounters.0.started_at", CANONICAL_TIME, NULL, "When it began"},
+	{"encounter.ended_at", "encounters.0.ended_at", CANONICAL_TIME, NULL, "When it ended"},
+	{"organization.identifier", "directory.organizations.0.identifiers.0.value", CANONICAL_TEXT, NULL, "Identifier of a provider organisation, for lists of them"},
+	{"organization.identifier_system", "directory.organizations.0.identifiers.0.system", CANONICAL_TEXT, NULL, "Who gave it"},
+	{"organization.name", "directory.organizations.0.name", CANONICAL_TEXT, NULL, "Its name"},
+	{"organization.phone", "directory.organizations.0.phone", CANONICAL_TEXT, NULL, "Its phone"},
+	{"organization.address", "directory.organizations.0.address", CANONICAL_TEXT, NULL, "Its street"},
+	{"organization.city", "directory.organizations.0.city", CANONICAL_TEXT, NULL, "Its city"},
+	{"organization.state", "directory.organizations.0.state", CANONICAL_TEXT, NULL, "Its state or province"},
+	{"organization.postal_code", "directory.organizations.0.postal_code", CANONICAL_TEXT, NULL, "Its postal code"},
+	PERSON("practitioner", "directory.practitioners.0", "a practitioner, for lists of them"),
+	{"payer.identifier", "directory.payers.0.identifier", CANONICAL_TEXT, NULL, "Number of a payer, for lists of them"},
+	{"payer.name", "directory.payers.0.name", CANONICAL_TEXT, NULL, "Its name"},
 	{"document.type", "documents.0.type", CANONICAL_TEXT, NULL, "Type of a document that came along"},
 	{"document.title", "documents.0.title", CANONICAL_TEXT, NULL, "Its title"},
 	{"document.identifier", "documents.0.identifier", CANONICAL_TEXT, NULL, "Its number with who sent it"},
@@ -187,7 +207,7 @@ parts_of(const char *joined, char separator)
 	{
 		const char *end = strchrnul(at, separator);
 
-		Assert(n < lengthof(parts));
+		Assert(n < (int) lengthof(parts));
 		parts[n++] = PointerGetDatum(cstring_to_text_with_len(at, end - at));
 		if (*end == '\0')
 			break;

@@ -483,8 +483,6 @@ hl7_get_text(PG_FUNCTION_ARGS)
 	if (!find_text(&path, &separators, &at, &end))
 		PG_RETURN_NULL();
 	hl7_read_repetition(&separators, at, end - at, &value);
-	if (value.type == jbvObject)
-		JsonbToJsonbValue(JsonbValueToJsonb(&value), &value);
 	if (!value_datum(&value, &separators, false, &result))
 		PG_RETURN_NULL();
 	PG_RETURN_DATUM(result);

@@ -4,10 +4,8 @@
  *		From the text of an HL7 message to jsonb.
  *
  * One pass over the text.  Each separator ends a subcomponent, and whatever is
- * of a lower rank than itself; what ended is gathered as a JsonbValue in the
- * lists of the rank above.  Numbers of fields are pushed in ascending order,
- * which is the order of keys in jsonb (by length, then by bytes): objects need
- * not be sorted, and the tree goes to JsonbValueToJsonb() as a whole.
+ * of a lower rank than itself; what ended is gathered in the items of the rank
+ * above.  Numbers ascend, which is the order of keys in jsonb.
  *
  * IDENTIFICATION
  *		src/hl7_parse.c
@@ -23,6 +21,7 @@
 
 #include "compat.h"
 #include "hl7.h"
+#include "hl7_jsonb.h"
 
 /* What a byte ends, in ascending rank. */
 typedef enum Rank
@@ -36,22 +35,12 @@ typedef enum Rank
 	RANK_SEGMENT
 } Rank;
 
-/* An object while it grows: what is there, by number, and the number of the one at hand. */
-typedef struct Pairs
+/* What has a number among its like, and what is there of them. */
+typedef struct Level
 {
-	JsonbPair  *pairs;
-	int			n;
-	int			allocated;
-	int			number;
-} Pairs;
-
-/* An array while it grows. */
-typedef struct Values
-{
-	JsonbValue *values;
-	int			n;
-	int			allocated;
-} Values;
+	Hl7Items	items;
+	int			number;			/* of the one at hand */
+} Level;
 
 typedef struct Parser
 {
@@ -59,12 +48,12 @@ typedef struct Parser
 	const char *end;
 	Hl7Separators separators;
 	uint8		ranks[256];
-	Pairs		subcomponents;
-	Pairs		components;
-	Values		repetitions;
+	Level		subcomponents;
+	Level		components;
+	Hl7Items	repetitions;
 	int			filled;			/* repetitions up to the last that is not empty */
-	Pairs		fields;
-	Values		segments;
+	Level		fields;
+	Hl7Items	segments;
 	int			values;			/* gathered in all */
 } Parser;
 
@@ -81,88 +70,39 @@ refuse(const Parser *parser, const char *at, const char *problem, const char *hi
 	hl7_refuse(&place, problem, hint);
 }
 
-static inline void
-set_string(JsonbValue *value, const char *text, int length)
-{
-	value->type = jbvString;
-	value->val.string.val = unconstify(char *, text);
-	value->val.string.len = length;
-}
-
-/* The number of a field as a key. */
-static void
-set_key(JsonbValue *key, int number)
+/* A number as a key, and its length */
+static inline const char *
+number_key(int number, int *length)
 {
 	static const char ones[] = "123456789";
 	static const char tens[] =
 		"10111213141516171819202122232425262728293031323334353637383940"
 		"41424344454647484950515253545556575859606162636465666768697071"
 		"72737475767778798081828384858687888990919293949596979899";
+	char	   *key;
 
 	if (number < 10)
-		set_string(key, ones + number - 1, 1);
-	else if (number < 100)
-		set_string(key, tens + 2 * (number - 10), 2);
-	else
 	{
-		char	   *text = psprintf("%d", number);
-
-		set_string(key, text, strlen(text));
+		*length = 1;
+		return ones + number - 1;
 	}
-}
-
-static inline JsonbValue *
-add_pair(Pairs *list)
-{
-	JsonbPair  *pair;
-
-	if (list->n == list->allocated)
+	if (number < 100)
 	{
-		list->allocated = list->allocated * 2;
-		list->pairs = repalloc(list->pairs, list->allocated * sizeof(JsonbPair));
+		*length = 2;
+		return tens + 2 * (number - 10);
 	}
-	pair = &list->pairs[list->n++];
-	set_key(&pair->key, list->number);
-	return &pair->value;
-}
-
-static inline JsonbValue *
-add_value(Values *list)
-{
-	if (list->n == list->allocated)
-	{
-		list->allocated = list->allocated * 2;
-		list->values = repalloc(list->values, list->allocated * sizeof(JsonbValue));
-	}
-	return &list->values[list->n++];
+	key = psprintf("%d", number);
+	*length = strlen(key);
+	return key;
 }
 
 static inline void
-set_object(JsonbValue *value, const Pairs *list)
+next_number(const Parser *parser, Level *level, const char *at)
 {
-	value->type = jbvObject;
-	value->val.object.nPairs = list->n;
-	value->val.object.pairs = palloc(list->n * sizeof(JsonbPair));
-	memcpy(value->val.object.pairs, list->pairs, list->n * sizeof(JsonbPair));
-}
-
-static inline void
-set_array(JsonbValue *value, const Values *list, int n)
-{
-	value->type = jbvArray;
-	value->val.array.rawScalar = false;
-	value->val.array.nElems = n;
-	value->val.array.elems = palloc(n * sizeof(JsonbValue));
-	memcpy(value->val.array.elems, list->values, n * sizeof(JsonbValue));
-}
-
-static inline void
-next_number(const Parser *parser, Pairs *list, const char *at)
-{
-	if (list->number == HL7_MAX_NUMBER)
+	if (level->number == HL7_MAX_NUMBER)
 		refuse(parser, at, "more than 9,999 fields, components or subcomponents",
 			   "A field, a component or a subcomponent has a number of up to 9,999.");
-	list->number++;
+	level->number++;
 }
 
 static inline void
@@ -176,7 +116,7 @@ count_value(Parser *parser, const char *at)
 static void
 end_subcomponent(Parser *parser, const char *start, const char *at, bool escaped)
 {
-	Pairs	   *list = &parser->subcomponents;
+	Level	   *level = &parser->subcomponents;
 	int			length = at - start;
 
 	if (escaped)
@@ -188,55 +128,61 @@ end_subcomponent(Parser *parser, const char *start, const char *at, bool escaped
 	}
 	if (length > 0)
 	{
+		int			key_length;
+		const char *key = number_key(level->number, &key_length);
+
 		count_value(parser, at);
-		set_string(add_pair(list), start, length);
+		items_add_text(&level->items, key, key_length, start, length);
 	}
-	next_number(parser, list, at);
+	next_number(parser, level, at);
 }
 
-/*
- * What a list amounts to: nothing, the text of the only first one, or an object.
- * The list is left empty.
- */
+/* Whether a level has nothing but a text in the first place, which then stands for all. */
 static inline bool
-end_list(Pairs *list, JsonbValue *value)
+is_plain(const Hl7Items *items)
 {
-	int			n = list->n;
+	return items->n == 1 && items->items[0].text != NULL &&
+		items->items[0].key_length == 1 && items->items[0].key[0] == '1';
+}
 
-	if (n == 1 && list->pairs[0].key.val.string.val[0] == '1' &&
-		list->pairs[0].key.val.string.len == 1 && list->pairs[0].value.type == jbvString)
-		*value = list->pairs[0].value;
+/* What a level amounts to, for the one above: nothing (false), a text, or an object. */
+static inline bool
+end_level(Level *level, Hl7Items *into, const char *key, int key_length)
+{
+	Hl7Items   *items = &level->items;
+	int			n = items->n;
+
+	if (is_plain(items))
+	{
+		items_add_text(into, key, key_length, items->items[0].text, items->items[0].length);
+		items_clear(items);
+	}
 	else if (n > 0)
-		set_object(value, list);
-	list->n = 0;
-	list->number = 1;
+		hl7_items_close(items, n, false, into, key, key_length);
+	level->number = 1;
 	return n > 0;
 }
 
 static void
 end_component(Parser *parser, const char *at)
 {
-	JsonbValue	value;
+	int			key_length;
+	const char *key = number_key(parser->components.number, &key_length);
 
-	if (end_list(&parser->subcomponents, &value))
-		*add_pair(&parser->components) = value;
+	end_level(&parser->subcomponents, &parser->components.items, key, key_length);
 	next_number(parser, &parser->components, at);
 }
 
 static void
 end_repetition(Parser *parser, const char *at)
 {
-	JsonbValue	value;
-	bool		filled = end_list(&parser->components, &value);
-
-	if (!filled)
+	if (end_level(&parser->components, &parser->repetitions, NULL, 0))
+		parser->filled = parser->repetitions.n;
+	else
 	{
 		count_value(parser, at);
-		set_string(&value, "", 0);
+		items_add_text(&parser->repetitions, NULL, 0, "", 0);
 	}
-	*add_value(&parser->repetitions) = value;
-	if (filled)
-		parser->filled = parser->repetitions.n;
 }
 
 /* Empty repetitions at the end are none. */
@@ -245,8 +191,14 @@ end_field(Parser *parser, const char *at)
 {
 	CHECK_FOR_INTERRUPTS();
 	if (parser->filled > 0)
-		set_array(add_pair(&parser->fields), &parser->repetitions, parser->filled);
-	parser->repetitions.n = 0;
+	{
+		int			key_length;
+		const char *key = number_key(parser->fields.number, &key_length);
+
+		hl7_items_close(&parser->repetitions, parser->filled, true, &parser->fields.items,
+						key, key_length);
+	}
+	items_clear(&parser->repetitions);
 	parser->filled = 0;
 	next_number(parser, &parser->fields, at);
 }
@@ -254,13 +206,10 @@ end_field(Parser *parser, const char *at)
 static void
 end_segment(Parser *parser, const char *name)
 {
-	Pairs	   *fields = &parser->fields;
+	Level	   *fields = &parser->fields;
 
-	fields->number = 1;
-	set_string(add_pair(fields), name, HL7_NAME_LENGTH);
-	set_string(&fields->pairs[fields->n - 1].key, "segment", 7);
-	set_object(add_value(&parser->segments), fields);
-	fields->n = 0;
+	items_add_text(&fields->items, "segment", 7, name, HL7_NAME_LENGTH);
+	hl7_items_close(&fields->items, fields->items.n, false, &parser->segments, NULL, 0);
 	fields->number = 0;
 }
 
@@ -311,14 +260,11 @@ read_header(Parser *parser, const char *at)
 	if (problem != NULL)
 		refuse(parser, rest, problem, HL7_HEADER_HINT);
 	at += HL7_NAME_LENGTH;
-	for (parser->fields.number = 1; parser->fields.number <= 2; parser->fields.number++)
-	{
-		set_string(add_value(&parser->repetitions), at,
-				   parser->fields.number == 1 ? 1 : rest - at);
-		set_array(add_pair(&parser->fields), &parser->repetitions, 1);
-		parser->repetitions.n = 0;
-		at++;
-	}
+	items_add_text(&parser->repetitions, NULL, 0, at, 1);
+	hl7_items_close(&parser->repetitions, 1, true, &parser->fields.items, "1", 1);
+	items_add_text(&parser->repetitions, NULL, 0, at + 1, rest - at - 1);
+	hl7_items_close(&parser->repetitions, 1, true, &parser->fields.items, "2", 1);
+	parser->fields.number = 3;
 	return rest;
 }
 
@@ -339,35 +285,14 @@ prepare_ranks(Parser *parser)
 }
 
 static void
-allocate_pairs(Pairs *list, int n)
-{
-	list->pairs = palloc(n * sizeof(JsonbPair));
-	list->allocated = n;
-	list->n = 0;
-	list->number = 1;
-}
-
-static void
-allocate_values(Values *list, int n)
-{
-	list->values = palloc(n * sizeof(JsonbValue));
-	list->allocated = n;
-	list->n = 0;
-}
-
-static void
 prepare(Parser *parser, const char *text, int length)
 {
+	memset(parser, 0, offsetof(Parser, ranks));
+	memset(&parser->subcomponents, 0, sizeof(Parser) - offsetof(Parser, subcomponents));
 	parser->text = text;
 	parser->end = text + length;
-	parser->filled = 0;
-	parser->values = 0;
-	allocate_pairs(&parser->subcomponents, 16);
-	allocate_pairs(&parser->components, 32);
-	allocate_values(&parser->repetitions, 16);
-	allocate_pairs(&parser->fields, 64);
-	allocate_values(&parser->segments, 64);
-	parser->fields.number = 0;
+	parser->subcomponents.number = 1;
+	parser->components.number = 1;
 }
 
 /* Reads a line after the first; returns where it ends. */
@@ -432,37 +357,41 @@ read_message(Parser *parser)
 }
 
 static Jsonb *
-message_to_jsonb(const Parser *parser)
+message_to_jsonb(Parser *parser)
 {
-	JsonbPair	pairs[2];
-	JsonbValue	message;
-	const char *separators;
+	Hl7Items	message = { 0 };
 	int			length;
+	const char *separators = hl7_separators_text(&parser->separators, &length);
 
-	separators = hl7_separators_text(&parser->separators, &length);
-	set_string(&pairs[0].key, "segments", 8);
-	set_array(&pairs[0].value, &parser->segments, parser->segments.n);
-	set_string(&pairs[1].key, "separators", 10);
-	set_string(&pairs[1].value, separators, length);
-	message.type = jbvObject;
-	message.val.object.nPairs = 2;
-	message.val.object.pairs = pairs;
-	return JsonbValueToJsonb(&message);
+	hl7_items_close(&parser->segments, parser->segments.n, true, &message, "segments", 8);
+	items_add_text(&message, "separators", 10, separators, length);
+	return hl7_items_to_jsonb(&message);
 }
 
-/* One repetition of a field, for hl7_get(). */
+/* One repetition of a field, for hl7_get(): a text, or what is in jsonb. */
 void
 hl7_read_repetition(const Hl7Separators *separators, const char *text, int length,
 					JsonbValue *value)
 {
 	Parser		parser;
+	Hl7Item    *item;
 
 	prepare(&parser, text, length);
 	parser.separators = *separators;
 	prepare_ranks(&parser);
-	read_values(&parser, text, parser.end, RANK_COMPONENT);
-	if (!end_list(&parser.components, value))
-		set_string(value, "", 0);
+	read_values(&parser, text, parser.end, RANK_REPETITION);
+	item = &parser.repetitions.items[0];
+	value->type = item->text != NULL ? jbvString : jbvBinary;
+	if (item->text != NULL)
+	{
+		value->val.string.val = unconstify(char *, item->text);
+		value->val.string.len = item->length;
+	}
+	else
+	{
+		value->val.binary.data = (JsonbContainer *) (parser.repetitions.bytes + item->start);
+		value->val.binary.len = item->length;
+	}
 }
 
 /* hl7_parse(message text) */
