@@ -81,13 +81,13 @@ COMMENT ON FUNCTION referral.payload_json(text) IS
 
 -- ---------- From a part to cases ----------
 
-CREATE FUNCTION referral.part_cases(kind text, part text, source text, mapping text) RETURNS SETOF jsonb
+CREATE FUNCTION referral.part_cases(kind text, part text, source text, mapping text, zone text) RETURNS SETOF jsonb
 LANGUAGE plpgsql STABLE ROWS 1 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     content jsonb;
 BEGIN
     IF kind = 'hl7' THEN
-        RETURN QUERY SELECT c FROM referral.map_hl7v2(referral.hl7_parse(part), source) c;
+        RETURN QUERY SELECT c FROM referral.map_hl7v2(referral.hl7_parse(part), source, zone) c;
         RETURN;
     END IF;
     content := referral.payload_json(part);
@@ -100,8 +100,8 @@ BEGIN
         RETURN QUERY SELECT c FROM referral.map_record(content, mapping) c;
     END IF;
 END $$;
-COMMENT ON FUNCTION referral.part_cases(text, text, text, text) IS
-'What a part of a payload tells, as cases of the canonical model: HL7 v2, FHIR, or a record of a source mapping. RF014 when it cannot be read; the detail says where.';
+COMMENT ON FUNCTION referral.part_cases(text, text, text, text, text) IS
+'What a part of a payload tells, as cases of the canonical model: HL7 v2, FHIR, or a record of a source mapping. zone: of times without one. RF014 when it cannot be read; the detail says where.';
 
 CREATE FUNCTION referral.case_outcome(kind text, results jsonb) RETURNS text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -330,7 +330,7 @@ BEGIN
         done := referral.apply_document(apply_part.org_id, apply_part.message_id, channel, source, content_type, part, done);
         RETURN;
     END IF;
-    FOR intake IN SELECT c FROM referral.part_cases(kind, part, source, mapping) c LOOP
+    FOR intake IN SELECT c FROM referral.part_cases(kind, part, source, mapping, current_setting('TimeZone')) c LOOP
         done := referral.apply_intake(apply_part.org_id, apply_part.message_id, channel, source, intake, done);
     END LOOP;
     IF NOT FOUND THEN
