@@ -57,6 +57,21 @@ END $$;
 COMMENT ON FUNCTION referral.staging_plan(regclass, text) IS
 'How receive_batch() reads a staging table: the query for (payload, dedup_key), and the content type of what it gives. A row is its column payload when there is one, else a JSON object of its columns.';
 
+-- Without statistics the planner cannot tell the index of the key from any other that begins with org_id.
+CREATE FUNCTION referral.analyze_first_rows() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    t regclass;
+BEGIN
+    FOR t IN SELECT c.oid FROM pg_class c
+             WHERE c.relnamespace = 'referral'::regnamespace AND c.relkind = 'r' AND c.reltuples <= 0 AND pg_relation_size(c.oid) > 0
+             ORDER BY c.oid LOOP
+        EXECUTE format('ANALYZE %s', t);
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION referral.analyze_first_rows() IS
+'ANALYZE of the tables of the model that have rows and no statistics yet, which autovacuum would do some minute later. Called by receive_batch() after its first rows.';
+
 -- Procedures that commit can have no SET clause.
 CREATE PROCEDURE referral.receive_rows(channel referral.intake_channel, source text, content_type text, payloads text[], dedup_keys text[],
     INOUT processed bigint, INOUT repeated bigint, INOUT failed bigint)
@@ -112,6 +127,7 @@ DECLARE
     r record;
     payloads text[] := '{}';
     keys text[] := '{}';
+    is_first boolean := true;
 BEGIN
     processed := 0;
     repeated := 0;
@@ -125,6 +141,11 @@ BEGIN
         keys := keys || r.dedup_key;
         IF pg_catalog.cardinality(payloads) >= chunk THEN
             CALL referral.receive_rows(channel, source, plan.content_type, payloads, keys, processed, repeated, failed);
+            IF is_first THEN
+                PERFORM referral.analyze_first_rows();
+                COMMIT;
+                is_first := false;
+            END IF;
             payloads := '{}';
             keys := '{}';
         END IF;
@@ -136,6 +157,7 @@ END $$;
 COMMENT ON PROCEDURE referral.receive_batch(regclass, referral.intake_channel, text, text, bigint, bigint, bigint) IS
 'Receives each row of a table of the caller''s, such as a temporary one that COPY has filled, as a message of a source: its column payload, with dedup_key where there is one, or a JSON object of its columns for a source mapping (content type: application/json; mapping=name, or the source''s default_mapping). Returns how many were processed, were there already, and failed: those are in inbox_message with status error, and stop no others. Commits every 500 rows, so it cannot be called inside a transaction block; after an interruption call it again: what is there already is only counted. Several sessions may work at once, each on a table of its own. RF003 and RF020 as receive().';
 
-REVOKE ALL ON FUNCTION referral.receive_chunk(referral.intake_channel, text, text, text[], text[]), referral.staging_plan(regclass, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION referral.receive_chunk(referral.intake_channel, text, text, text[], text[]), referral.staging_plan(regclass, text),
+    referral.analyze_first_rows() FROM PUBLIC;
 REVOKE ALL ON PROCEDURE referral.receive_rows(referral.intake_channel, text, text, text[], text[], bigint, bigint, bigint),
     referral.receive_batch(regclass, referral.intake_channel, text, text, bigint, bigint, bigint) FROM PUBLIC;
