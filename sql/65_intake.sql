@@ -185,7 +185,9 @@ BEGIN
     WHERE NOT again OR NOT EXISTS (
         SELECT FROM referral.data_quality_finding d
         WHERE d.org_id = note_findings.org_id AND d.message_id = note_findings.message_id AND d.resolved_at IS NULL
-          AND (d.code, d.attribute, d.position) IS NOT DISTINCT FROM (g.code, g.attribute, g.position));
+          AND (d.code, d.attribute, d.position) IS NOT DISTINCT FROM (g.code, g.attribute, g.position))
+    -- the worst of those that are the same
+    ORDER BY g.code, g.attribute, g.position, CASE g.severity WHEN 'error' THEN 1 WHEN 'info' THEN 3 ELSE 2 END;
     GET DIAGNOSTICS noted = ROW_COUNT;
     FOR f IN SELECT DISTINCT ON (g.code, g.referral_id) g.* FROM jsonb_to_recordset(findings)
                  g (code text, severity text, attribute text, position text, detail text, referral_id bigint)
@@ -244,6 +246,7 @@ DECLARE
     head jsonb := intake -> 'message';
     written jsonb;
     became text;
+    found jsonb;
 BEGIN
     IF head IS NOT NULL THEN
         done.message_type := coalesce(done.message_type, head ->> 'type');
@@ -259,7 +262,6 @@ BEGIN
         END IF;
     END IF;
     IF intake ->> 'kind' = 'none' THEN
-        written := jsonb_build_object('findings', coalesce(intake -> 'findings', '[]'));
         became := 'none';
     ELSE
         written := referral.apply_case(apply_intake.org_id, apply_intake.message_id, source, channel, intake);
@@ -268,10 +270,11 @@ BEGIN
         done.results := done.results || coalesce(written -> 'results', '[]');
     END IF;
     done.outcome := CASE WHEN done.outcome <> became THEN 'mixed' ELSE became END;
-    IF written -> 'findings' <> '[]' THEN
+    found := coalesce(intake -> 'findings', '[]') || coalesce(written -> 'findings', '[]');
+    IF found <> '[]' THEN
         done.findings := done.findings || (
             SELECT jsonb_agg(f || jsonb_strip_nulls(jsonb_build_object('referral_id', written -> 'referral_id', 'patient_id', written -> 'patient_id')))
-            FROM jsonb_array_elements(written -> 'findings') f);
+            FROM jsonb_array_elements(found) f);
     END IF;
     done.referral_id := coalesce((written ->> 'referral_id')::bigint, done.referral_id);
     done.patient_id := coalesce((written ->> 'patient_id')::bigint, done.patient_id);
@@ -289,7 +292,8 @@ DECLARE
     filed text := 'unchanged';
 BEGIN
     SELECT d.document_id INTO id FROM referral.document d
-    WHERE d.org_id = apply_document.org_id AND d.inbox_message_id = apply_document.message_id AND d.type = 'unindexed';
+    WHERE d.org_id = apply_document.org_id AND d.inbox_message_id = apply_document.message_id
+    ORDER BY d.document_id LIMIT 1;
     IF FOUND THEN
         told := referral.extracted_case(apply_document.org_id, id);
     ELSE
@@ -317,16 +321,23 @@ COMMENT ON FUNCTION referral.apply_document(bigint, bigint, text, text, text, te
 'Keeps a payload without structure as a document of type unindexed, once. When extracted_case() has a case of it by now, that is written, and the document belongs to its referral and patient; until then there is a finding, and so an exception.';
 
 CREATE FUNCTION referral.apply_part(org_id bigint, message_id bigint, channel text, source text, content_type text, kind text, part text,
-    mapping text, INOUT done referral.intake_result)
+    number integer, mapping text, INOUT done referral.intake_result)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     intake jsonb;
+    n integer := 0;
 BEGIN
     IF kind = 'document' THEN
         done := referral.apply_document(apply_part.org_id, apply_part.message_id, channel, source, content_type, part, done);
         RETURN;
     END IF;
     FOR intake IN SELECT c FROM referral.part_cases(kind, part, source, mapping, current_setting('TimeZone')) c LOOP
+        n := n + 1;
+        -- what has no number of its own is known by its place
+        IF number IS NOT NULL OR n > 1 THEN
+            intake := jsonb_set(intake, '{message}', coalesce(intake -> 'message', '{}')
+                || jsonb_build_object('part', concat_ws('.', number, coalesce(intake #>> '{message,part}', n::text))));
+        END IF;
         done := referral.apply_intake(apply_part.org_id, apply_part.message_id, channel, source, intake, done);
     END LOOP;
     IF NOT FOUND THEN
@@ -334,8 +345,8 @@ BEGIN
             HINT = 'Is the content type right? Does the mapping take records of this form?';
     END IF;
 END $$;
-COMMENT ON FUNCTION referral.apply_part(bigint, bigint, text, text, text, text, text, text, referral.intake_result) IS
-'Reads and maps one part of a message, writes its cases, and adds what became of them to the result. RF014 when it cannot be read or tells nothing.';
+COMMENT ON FUNCTION referral.apply_part(bigint, bigint, text, text, text, text, text, integer, text, referral.intake_result) IS
+'Reads and maps one part of a message, writes its cases, and adds what became of them to the result. number: which part, where there are several. RF014 when it cannot be read or tells nothing.';
 
 CREATE FUNCTION referral.work_on_message(org_id bigint, message_id bigint, channel text, source text, content_type text, payload text,
     again boolean, key_reused boolean, OUT status referral.inbox_status, OUT outcome text, OUT referral_id bigint, OUT patient_id bigint,
@@ -370,7 +381,7 @@ BEGIN
             END IF;
             part := part + 1;
             done := referral.apply_part(work_on_message.org_id, work_on_message.message_id, channel, source, content_type, kind,
-                parts[part], coalesce(own_mapping, sender.default_mapping), done);
+                parts[part], CASE WHEN cardinality(parts) > 1 THEN part END, coalesce(own_mapping, sender.default_mapping), done);
         EXCEPTION WHEN OTHERS THEN
             IF referral.is_passing_error(SQLSTATE) THEN
                 RAISE;
@@ -533,7 +544,7 @@ COMMENT ON FUNCTION referral.reprocess_errors(text, integer) IS
 REVOKE ALL ON FUNCTION referral.note_findings(bigint, bigint, boolean, jsonb), referral.settle_findings(bigint, bigint, jsonb),
     referral.apply_intake(bigint, bigint, text, text, jsonb, referral.intake_result),
     referral.apply_document(bigint, bigint, text, text, text, text, referral.intake_result),
-    referral.apply_part(bigint, bigint, text, text, text, text, text, text, referral.intake_result),
+    referral.apply_part(bigint, bigint, text, text, text, text, text, integer, text, referral.intake_result),
     referral.work_on_message(bigint, bigint, text, text, text, text, boolean, boolean), referral.check_sender(bigint, text),
     referral.receive(referral.intake_channel, text, text, text, text), referral.reprocess(bigint, bigint),
     referral.reprocess_errors(text, integer) FROM PUBLIC;
