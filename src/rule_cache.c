@@ -52,7 +52,9 @@ static const char *const rule_tables[] = {
 	"entity", "rule_version", "rule_function", "workflow", "workflow_step",
 	"workflow_transition", "workflow_guard", "reason_code", "organization",
 	"organization_member", "journal_column", "business_calendar", "sla_policy", "sla_level",
-	"match_model", "match_level", "match_nickname", "match_placeholder", "match_frequency"
+	"match_model", "match_level", "match_nickname", "match_placeholder", "match_frequency",
+	"source_mapping", "source_mapping_field", "code_translation", "source_of_record",
+	"source_system"
 };
 
 static void

@@ -162,18 +162,18 @@ SELECT is((SELECT relrowsecurity FROM pg_class WHERE oid = 'referral.patient'::r
 SELECT ok(has_table_privilege('referral_clinician', 'referral.patient', 'SELECT'), 'a revoked privilege is granted again');
 SELECT ok(has_function_privilege('referral_admin', 'referral.detach(regclass)', 'EXECUTE'), 'that on a function, too');
 -- a table with all that hangs on it
-DROP TABLE referral.document;
+DROP TABLE referral.consult_report;
 TRUNCATE public.answer;
 INSERT INTO public.answer SELECT * FROM referral.deploy();
 SELECT set_eq($$SELECT kind || ' ' || name FROM public.answer WHERE action = 'created' AND kind NOT IN ('constraint', 'index', 'sequence')$$,
-              ARRAY['table document', 'trigger document.journal', 'trigger document.no_truncate', 'trigger document.zz_guard',
-                    'policy document.organisation'], 'a dropped table comes back with triggers and policy');
-SELECT lives_ok($$INSERT INTO referral.document (referral_id, type) SELECT referral_id, 'letter' FROM referral.referral LIMIT 1$$,
+              ARRAY['table consult_report', 'trigger consult_report.journal', 'trigger consult_report.no_truncate', 'trigger consult_report.zz_guard',
+                    'policy consult_report.organisation'], 'a dropped table comes back with triggers and policy');
+SELECT lives_ok($$INSERT INTO referral.consult_report (referral_id, status) SELECT referral_id, 'final' FROM referral.referral LIMIT 1$$,
                 'and works');
-SELECT is((SELECT count(*) FROM referral.journal WHERE entity = 'document' AND action = 'insert'), 1::bigint, 'journaled under the same entity');
-SELECT is((SELECT e.relation FROM referral.entity e WHERE e.entity = 'document'), 'referral.document'::regclass, 'which is the new table');
-SELECT ok(has_table_privilege('referral_coordinator', 'referral.document', 'INSERT')
-          AND NOT has_table_privilege('referral_analyst', 'referral.document', 'SELECT'), 'with its privileges');
+SELECT is((SELECT count(*) FROM referral.journal WHERE entity = 'consult_report' AND action = 'insert'), 1::bigint, 'journaled under the same entity');
+SELECT is((SELECT e.relation FROM referral.entity e WHERE e.entity = 'consult_report'), 'referral.consult_report'::regclass, 'which is the new table');
+SELECT ok(has_table_privilege('referral_coordinator', 'referral.consult_report', 'INSERT')
+          AND NOT has_table_privilege('referral_analyst', 'referral.consult_report', 'SELECT'), 'with its privileges');
 -- a column that an older table lacks
 ALTER TABLE referral.practitioner DROP COLUMN organization_name;
 SELECT lives_ok('SELECT referral.deploy()', 'a canonical table that lost a column is no obstacle');

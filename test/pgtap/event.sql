@@ -122,7 +122,7 @@ SELECT is((SELECT e.data - 'recorded_at' FROM referral.event e WHERE e.subject =
               'from_step', NULL, 'to_step', 'received', 'from_state', NULL, 'to_state', 'received', 'actor', 'postgres',
               'actor_kind', 'user', 'origin', 'ehr', 'correlation_id', 'case 7',
               'rule_version', (SELECT rule_version FROM referral.journal WHERE entity = 'referral' AND version = 1),
-              'changed', '["authorization_required", "expires_on", "intent", "patient_id", "priority", "reason_text", "received_at", "urgency", "workflow_id"]'::jsonb),
+              'changed', '["authorization_required", "expires_on", "intent", "network_status", "patient_id", "priority", "reason_text", "received_at", "urgency", "workflow_id"]'::jsonb),
           'data tells the change, and names the columns in order');
 SELECT is((SELECT (e.data ->> 'recorded_at')::timestamptz = j.recorded_at AND e.data ->> 'recorded_at' ~ '\+00:00$'
            FROM referral.event e JOIN referral.journal j USING (org_id, journal_id) WHERE e.subject = 'patient/100'), true,

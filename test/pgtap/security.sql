@@ -1,6 +1,13 @@
 -- Who acts, for which organisations, with which rights; and what a hostile login may try.
-SELECT plan(406);
+CREATE VIEW public.of_an_organisation AS
+SELECT c.oid, c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'org_id'
+WHERE c.relnamespace = 'referral'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition;
+-- beyond those of this file: seven for each table that has org_id, one for each reference between two of them
+SELECT plan(210 + 7 * (SELECT count(*) FROM public.of_an_organisation)::integer
+                + (SELECT count(*) FROM pg_constraint k JOIN public.of_an_organisation t ON t.oid = k.conrelid
+                   JOIN public.of_an_organisation f ON f.oid = k.confrelid WHERE k.contype = 'f' AND cardinality(k.conkey) = 2)::integer);
 \ir ../lib/refused.sql
+\ir ../lib/model_rows.sql
 
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
 
@@ -154,9 +161,9 @@ SET SESSION AUTHORIZATION security_pete;
 SELECT is(referral.visible_orgs(), '{3}', 'and is back when the removal is undone');
 RESET SESSION AUTHORIZATION;
 
--- 4. Rows of organisations 1 and 2 in every table that has org_id. Who adds such a table adds rows here.
+-- 4. Rows of organisations 1 and 2 in every table that has org_id; those that are not made here come from fill_rest().
 
-CREATE FUNCTION public.fill(org bigint) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION public.fill(org bigint, from_id bigint DEFAULT NULL) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     r bigint; p bigint; d bigint; y bigint; s bigint; c bigint; p2 bigint; m bigint;
 BEGIN
@@ -191,11 +198,13 @@ BEGIN
     m := referral.merge_patient(org, p, p2, 'SECRETMARKER');
     PERFORM referral.unmerge_patient(org, m, 'SECRETMARKER');
     INSERT INTO referral.merge_reattribution (merge_id, kind, column_name, status) VALUES (m, 'column', 'family', 'open');
+    INSERT INTO referral.referral (patient_id) VALUES (p);
+    PERFORM public.fill_rest(org, 'SECRETMARKER', from_id);
     PERFORM set_config('referral.org_id', '', true);
 END $$;
 SELECT public.fill(o) FROM unnest(ARRAY[1, 2]) o \g /dev/null
-SELECT referral_id AS ref1 FROM referral.referral WHERE org_id = 1 \gset
-SELECT referral_id AS ref2 FROM referral.referral WHERE org_id = 2 \gset
+SELECT min(referral_id) AS ref1 FROM referral.referral WHERE org_id = 1 \gset
+SELECT min(referral_id) AS ref2 FROM referral.referral WHERE org_id = 2 \gset
 SELECT min(patient_id) AS pat2 FROM referral.patient WHERE org_id = 2 \gset
 SELECT isnt(:ref1::bigint, :ref2::bigint, 'the two organisations'' ids differ');
 
@@ -205,8 +214,7 @@ CREATE TABLE public.per_org AS
 SELECT c.oid AS relid, 'referral.' || quote_ident(c.relname) AS name,
        (SELECT array_agg(a.attname::text) FROM pg_attribute a
         WHERE a.attrelid = c.oid AND (a.attidentity <> '' OR a.attgenerated <> '')) AS made_columns
-FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'org_id'
-WHERE c.relnamespace = 'referral'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition;
+FROM public.of_an_organisation c;
 GRANT SELECT ON public.per_org TO PUBLIC;
 SELECT cmp_ok((SELECT count(*)::int FROM public.per_org), '>=', 9, 'there are tables to look at');
 
@@ -267,38 +275,45 @@ SELECT public.both_filled();
 SET SESSION AUTHORIZATION security_everything;
 SELECT public.each_table();
 
--- Foreign keys within an organisation lead to rows of that organisation only.
+-- Foreign keys within an organisation lead to rows of that organisation only; foreign_id is in organisation 2 only.
 CREATE FUNCTION pg_temp.each_reference() RETURNS SETOF text LANGUAGE plpgsql AS $$
 DECLARE
     k record;
 BEGIN
-    FOR k IN SELECT c.conname, c.conrelid::regclass AS relation, a.attname AS referring, f.attname AS referred,
-                    c.confrelid::regclass AS target
-             FROM pg_constraint c
-             JOIN public.per_org p ON p.relid = c.conrelid
-             JOIN public.per_org q ON q.relid = c.confrelid
-             JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[2]
-             JOIN pg_attribute f ON f.attrelid = c.confrelid AND f.attnum = c.confkey[2]
-             WHERE c.contype = 'f' AND cardinality(c.conkey) = 2 ORDER BY 1 LOOP
-        RETURN NEXT is(public.code(public.copy_row(k.relation, jsonb_build_object(k.referring, CASE k.target
-                           WHEN 'referral.referral'::regclass THEN current_setting('security.ref2')::bigint
-                           ELSE current_setting('security.other')::bigint END))),
-                       CASE WHEN k.relation = 'referral.sla_breach_review'::regclass THEN 'RF019' ELSE '23503' END, format('%s: %s of another organisation cannot be referred to', k.relation, k.referring));
+    FOR k IN SELECT * FROM public.reference ORDER BY conname LOOP
+        RETURN NEXT is(public.code(public.copy_row(k.relation, k.others || jsonb_build_object(k.referring, k.foreign_id))),
+                       CASE WHEN k.relation = 'referral.sla_breach_review'::regclass THEN 'RF019' ELSE '23503' END,
+                       format('%s: %s of another organisation cannot be referred to', k.relation, k.referring));
     END LOOP;
 END $$;
 RESET SESSION AUTHORIZATION;
+CREATE FUNCTION public.other_id(target regclass, referred name) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    id text;
+BEGIN
+    EXECUTE format('SELECT min(t.%1$I)::text FROM %2$s t WHERE t.org_id = 2'
+                   ' AND NOT EXISTS (SELECT FROM %2$s o WHERE o.org_id = 1 AND o.%1$I = t.%1$I)', referred, target) INTO id;
+    RETURN id;
+END $$;
 -- ids that exist in organisation 2 only, in every table
-SELECT setval('referral.patient_patient_id_seq', 1000), setval('referral.practitioner_practitioner_id_seq', 1000),
-       setval('referral.payer_payer_id_seq', 1000), setval('referral.site_site_id_seq', 1000),
-       setval('referral.sla_clock_clock_id_seq', 1000), setval('referral.patient_merge_merge_id_seq', 1000) \g /dev/null
-SELECT public.fill(2) \g /dev/null
-SELECT set_config('security.ref2', :'ref2', false), set_config('security.other', '1001', false) \g /dev/null
-SELECT is((SELECT array_agg(DISTINCT org_id) FROM (
-               SELECT org_id FROM referral.patient WHERE patient_id = 1001 UNION ALL
-               SELECT org_id FROM referral.practitioner WHERE practitioner_id = 1001 UNION ALL
-               SELECT org_id FROM referral.payer WHERE payer_id = 1001 UNION ALL
-               SELECT org_id FROM referral.sla_clock WHERE clock_id = 1001 UNION ALL
-               SELECT org_id FROM referral.site WHERE site_id = 1001) x), '{2}', 'number 1001 exists in organisation 2');
+SELECT setval(pg_get_serial_sequence(p.name, a.attname), 1000) FROM public.per_org p JOIN pg_attribute a ON a.attrelid = p.relid
+WHERE a.attidentity <> '' \g /dev/null
+SELECT public.fill(2, 1001) \g /dev/null
+CREATE TABLE public.reference AS
+SELECT c.conname::text, c.conrelid::regclass AS relation, a.attname AS referring, public.other_id(c.confrelid, f.attname) AS foreign_id,
+       -- where one of several columns has a value, the others have none; and one coverage at a time
+       CASE c.conrelid WHEN 'referral.coverage'::regclass THEN '{"priority": 99}' ELSE '{}'::jsonb END
+       || coalesce((SELECT jsonb_object_agg(o.attname, NULL) FROM pg_constraint x JOIN pg_attribute o ON o.attrelid = x.conrelid AND o.attnum = ANY (x.conkey)
+                    WHERE x.conrelid = c.conrelid AND x.contype = 'c' AND pg_get_constraintdef(x.oid) ~ 'num_nonnulls' AND c.conkey[2] = ANY (x.conkey)), '{}') AS others
+FROM pg_constraint c
+JOIN public.per_org p ON p.relid = c.conrelid
+JOIN public.per_org q ON q.relid = c.confrelid
+JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[2]
+JOIN pg_attribute f ON f.attrelid = c.confrelid AND f.attnum = c.confkey[2]
+WHERE c.contype = 'f' AND cardinality(c.conkey) = 2;
+GRANT SELECT ON public.reference TO PUBLIC;
+SELECT is((SELECT string_agg(relation || ' ' || conname, ', ') FROM public.reference WHERE foreign_id IS NULL), NULL,
+          'each table that is referred to has rows of organisation 2 that are not of organisation 1');
 SET SESSION AUTHORIZATION security_everything;
 SELECT pg_temp.each_reference();
 
@@ -466,21 +481,29 @@ INSERT INTO public.expected VALUES
     ('patient', 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor integration'),
     ('patient', 'INSERT', 'coordinator clinician integration'),
     ('patient', 'UPDATE', 'coordinator clinician integration'),
-    ('practitioner', 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor integration'),
-    ('practitioner', 'INSERT', 'coordinator clinician integration'),
-    ('practitioner', 'UPDATE', 'coordinator clinician integration'),
     ('referral', 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor integration'),
     ('referral', 'INSERT', 'coordinator clinician integration'),
-    ('referral', 'UPDATE', 'admin coordinator clinician scheduler authorizer integration'),
-    ('document', 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor integration'),
-    ('document', 'INSERT', 'coordinator clinician scheduler authorizer integration'),
-    ('document', 'UPDATE', 'coordinator clinician scheduler authorizer integration'),
-    ('site', 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor analyst integration'),
-    ('site', 'INSERT', 'admin'),
-    ('site', 'UPDATE', 'admin'),
-    ('payer', 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor analyst integration'),
-    ('payer', 'INSERT', 'admin'),
-    ('payer', 'UPDATE', 'admin');
+    ('referral', 'UPDATE', 'admin coordinator clinician scheduler authorizer integration');
+-- the model: everybody who works with referrals reads it; what tells of no patient analysts may read, too
+INSERT INTO public.expected
+SELECT t, 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor integration'
+FROM unnest(ARRAY['appointment', 'communication', 'consult_report', 'contact_attempt', 'coverage', 'document', 'encounter', 'identifier', 'practitioner',
+    'practitioner_role', 'prior_authorization', 'prior_authorization_item', 'referral_code', 'referral_relation']) t
+UNION ALL
+SELECT t, 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor analyst integration'
+FROM unnest(ARRAY['cost_centre', 'healthcare_service', 'network_contract', 'payer', 'plan', 'provider_organization', 'region', 'service_line', 'site',
+    'specialty']) t
+UNION ALL
+SELECT t, p, r
+FROM (VALUES ('admin', ARRAY['cost_centre', 'healthcare_service', 'network_contract', 'region', 'service_line', 'site', 'specialty']),
+             ('admin integration', ARRAY['payer', 'plan']),
+             ('admin coordinator clinician integration', ARRAY['practitioner', 'practitioner_role', 'provider_organization']),
+             ('coordinator clinician integration', ARRAY['consult_report', 'encounter', 'identifier', 'referral_code', 'referral_relation']),
+             ('coordinator clinician authorizer integration', ARRAY['coverage']),
+             ('coordinator clinician scheduler integration', ARRAY['appointment']),
+             ('coordinator clinician scheduler authorizer integration', ARRAY['communication', 'contact_attempt', 'document']),
+             ('authorizer integration', ARRAY['prior_authorization', 'prior_authorization_item'])) w (r, tables),
+     unnest(tables) t, unnest(ARRAY['INSERT', 'UPDATE']) p;
 INSERT INTO public.expected
 SELECT t, p, CASE p WHEN 'SELECT' THEN 'admin coordinator clinician scheduler authorizer approver rule_author rule_approver auditor analyst integration application'
                     ELSE 'rule_author' END
@@ -509,7 +532,12 @@ INSERT INTO public.expected
 SELECT 'referral.' || c, 'SELECT', 'analyst'
 FROM unnest(ARRAY['org_id', 'referral_id', 'workflow_id', 'version', 'entered_at', 'state', 'urgency', 'step', 'referral_type',
     'exchange_role', 'payer_id', 'site_id', 'region', 'specialty', 'service_line', 'intent', 'channel', 'authored_at',
-    'received_at', 'authorization_required', 'scheduled_for', 'expires_on']) c;
+    'received_at', 'authorization_required', 'scheduled_for', 'expires_on', 'plan_id', 'healthcare_service_id', 'requesting_organization_id',
+    'performing_organization_id', 'network_status', 'decision', 'decision_at', 'expected_value', 'source']) c
+UNION ALL
+SELECT 'appointment.' || c, 'SELECT', 'analyst'
+FROM unnest(ARRAY['org_id', 'appointment_id', 'version', 'entered_at', 'state', 'step', 'status_reason', 'referral_id', 'healthcare_service_id',
+    'site_id', 'starts_at', 'ends_at', 'service_code_system', 'service_code', 'source']) c;
 
 CREATE VIEW public.granted AS
 SELECT c.relname::text AS relation, x.privilege_type AS privilege,
@@ -597,6 +625,10 @@ SELECT f, 'PUBLIC' FROM unnest(ARRAY['calendar_in', 'calendar_out', 'calendar_re
     'is_business_day', 'fingerprint', 'calendar_and', 'calendar_minus', 'calendar_eq', 'calendar_ne', 'calendar_lt', 'calendar_le', 'calendar_gt',
     'calendar_ge', 'calendar_cmp', 'calendar_hash', 'calendar_hash_extended', 'us_federal_holidays', 'calendar_of', 'known_elapsed', 'clock_levels',
     'transition_name', 'may_change_org']) f;
+-- what the model tells, and what a message is made of
+INSERT INTO public.expected_function
+SELECT f, 'PUBLIC' FROM unnest(ARRAY['canonical_attribute', 'coverage_on', 'has_final_report', 'hl7_build', 'hl7_count', 'hl7_date', 'hl7_get',
+    'hl7_get', 'hl7_parse', 'hl7_segments', 'hl7_timestamp', 'network_status']) f;
 -- people, as values
 INSERT INTO public.expected_function
 SELECT f, 'PUBLIC' FROM unnest(ARRAY['demographics', 'demographics', 'demographics', 'demographics_eq', 'demographics_hash', 'demographics_hash_extended',
@@ -625,15 +657,16 @@ SELECT f, 'PUBLIC' FROM unnest(ARRAY['damerau_levenshtein', 'double_metaphone_ke
 INSERT INTO public.expected_function VALUES
     ('fit_match_model', 'referral_rule_author'), ('compare_match_models', 'referral_admin referral_rule_approver referral_rule_author'),
     ('match_model_differences', 'referral_admin referral_rule_approver referral_rule_author');
-SELECT results_eq(
-    $$SELECT p.proname::text COLLATE "C",
-             string_agg(coalesce(g.rolname::text, 'PUBLIC'), ' ' ORDER BY g.rolname) COLLATE "C"
-      FROM pg_proc p CROSS JOIN aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) x
-      LEFT JOIN pg_roles g ON g.oid = x.grantee
-      WHERE p.pronamespace = 'referral'::regnamespace AND x.grantee <> p.proowner
-      GROUP BY p.oid, p.proname ORDER BY 1, 2$$,
-    $$SELECT function COLLATE "C", roles COLLATE "C" FROM public.expected_function ORDER BY 1, 2$$,
-    'who may execute which function');
+CREATE VIEW public.executable AS
+SELECT p.proname::text AS function, string_agg(coalesce(g.rolname::text, 'PUBLIC'), ' ' ORDER BY g.rolname) AS roles
+FROM pg_proc p CROSS JOIN aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) x
+LEFT JOIN pg_roles g ON g.oid = x.grantee
+WHERE p.pronamespace = 'referral'::regnamespace AND x.grantee <> p.proowner
+GROUP BY p.oid, p.proname;
+SELECT is((SELECT string_agg(f.function || ': ' || f.roles, ', ' ORDER BY f.function)
+           FROM (SELECT * FROM public.executable EXCEPT ALL SELECT * FROM public.expected_function) f), NULL, 'nobody may execute more functions than expected');
+SELECT is((SELECT string_agg(f.function || ': ' || f.roles, ', ' ORDER BY f.function)
+           FROM (SELECT * FROM public.expected_function EXCEPT ALL SELECT * FROM public.executable) f), NULL, 'nor fewer');
 
 -- nobody but the owner touches the journal
 CREATE FUNCTION public.each_role_and_journal() RETURNS SETOF text LANGUAGE plpgsql AS $$

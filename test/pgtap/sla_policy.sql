@@ -53,7 +53,7 @@ SELECT is(change(1, '2025-03-05 13:00-06', 'state = ''pending_authorization''') 
 SELECT is(change(1, '2025-03-07 12:00-06', 'state = ''ready_to_schedule'', authorization_number = ''1''') ~ 'payer_decision stopped.*ready_to_schedule stopped', true, 'decided');
 SELECT is((SELECT count(*) FROM referral.sla_clock c WHERE c.entity = 'referral' AND c.entity_id = 1 AND status(c) IN ('running', 'paused')), 0::bigint, 'nothing to wait for until the visit');
 SELECT is(change(1, '2025-03-10 12:00-05', 'state = ''scheduled'', scheduled_for = ''2025-03-20 10:00-05''') || change(1, '2025-03-20 11:00-05', 'state = ''completed''') ~ 'report_back running due 04-03 11:00', true, 'after it, the report');
-SELECT at('2025-03-25 12:00-05', 'INSERT INTO referral.document (referral_id, type) VALUES (1, ''consult_report'')') \g /dev/null
+SELECT at('2025-03-25 12:00-05', 'INSERT INTO referral.consult_report (referral_id, status) VALUES (1, ''final'')') \g /dev/null
 SELECT is(change(1, '2025-03-25 12:00-05', 'state = ''closed_loop''') ~ 'report_back stopped due 04-03 11:00', true, 'which ends it');
 SELECT is((SELECT count(*) FROM referral.sla_clock c WHERE c.entity = 'referral' AND c.entity_id = 1), 5::bigint, 'five clocks in all');
 SELECT at('2025-03-03 10:00-06', 'INSERT INTO referral.referral (referral_id, patient_id, specialty) VALUES (2, 1, ''x'')') \g /dev/null

@@ -18,16 +18,16 @@ INSERT INTO referral.practitioner (practitioner_id, name) VALUES (1, 'Dr Example
 SET referral.occurred_at = '2024-02-03 04:05:06+00';
 INSERT INTO referral.referral (org_id, referral_type, step)
 SELECT 1, CASE w.name WHEN 'coordination' THEN 'coordination' WHEN 'closed_loop_exchange' THEN 'exchange' END, s.step
-FROM referral.workflow_step s JOIN referral.workflow w USING (workflow_id);
+FROM referral.workflow_step s JOIN referral.workflow w USING (workflow_id) WHERE w.entity = 'referral';
 INSERT INTO referral.referral (org_id, referral_type, step, exchange_role, patient_id, performer_id, specialty,
     authorization_required,
                                authorization_number, scheduled_for, expires_on)
 SELECT 1, CASE w.name WHEN 'coordination' THEN 'coordination' WHEN 'closed_loop_exchange' THEN 'exchange' END, s.step,
        'recipient', 1, 1, 'cardiology', true, 'A-1', '2024-01-01', '2024-01-31'
-FROM referral.workflow_step s JOIN referral.workflow w USING (workflow_id);
+FROM referral.workflow_step s JOIN referral.workflow w USING (workflow_id) WHERE w.entity = 'referral';
 RESET referral.occurred_at;
-INSERT INTO referral.document (referral_id, type)
-SELECT referral_id, 'consult_report' FROM referral.referral WHERE patient_id IS NOT NULL;
+INSERT INTO referral.consult_report (referral_id, status)
+SELECT referral_id, 'final' FROM referral.referral WHERE patient_id IS NOT NULL;
 -- two rows were suspended where they began
 INSERT INTO referral.referral (org_id, referral_type, patient_id) VALUES (1, NULL, 1), (1, 'coordination', 1);
 UPDATE referral.referral SET state = 'on_hold', status_reason = 'waiting_for_patient'
@@ -80,7 +80,7 @@ SELECT is((SELECT count(*) FROM tried) / 6, (SELECT count(*) FROM referral.refer
            JOIN referral.workflow_transition t ON (t.workflow_id, t.from_step) = (r.workflow_id, r.step)),
           'every transition from a row''s step is on offer, to every login');
 SELECT is((SELECT count(DISTINCT (workflow, from_step, transition, to_step)) FROM tried), (SELECT count(*)
-    FROM referral.workflow_transition),
+    FROM referral.workflow_transition JOIN referral.workflow w USING (workflow_id) WHERE w.entity = 'referral'),
           'so every transition of the shipped workflows was tried');
 SELECT is_empty($$SELECT login, comment, workflow, from_step, transition, to_step, allowed, code FROM tried
     WHERE allowed <> (code = 'done')$$,

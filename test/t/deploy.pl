@@ -41,8 +41,8 @@ $node->safe_psql($_, 'CREATE EXTENSION referral') foreach qw(one two);
 }
 foreach my $database (qw(one two))
 {
-	is($node->safe_psql($database, q{SELECT count(*) FROM referral.rule_set s JOIN referral.rule_version v USING (rule_set_id) WHERE v.status = 'active'}),
-		10, "$database: the rules are there once");
+	is($node->safe_psql($database, q{SELECT count(*) >= 11, count(*) = count(DISTINCT rule_set_id), bool_and(status = 'active') FROM referral.rule_set LEFT JOIN referral.rule_version USING (rule_set_id)}),
+		't|t|t', "$database: the rules are there once");
 	is($node->safe_psql($database, q{SELECT count(*) FROM referral.deploy() WHERE action <> 'kept'}), 0, "$database: nothing is missing");
 }
 $node->safe_psql('postgres', "DROP DATABASE $_") foreach qw(one two);

@@ -36,6 +36,7 @@ sub state_of
 	return $stderr =~ /ERROR:\s+(\w{5})/ ? $1 : $stderr;
 }
 
+my $model_rows = slurp_file("$ENV{REFERRAL_ROOT}/test/lib/model_rows.sql");
 my $origin = new_cluster('origin');
 $origin->safe_psql('postgres', 'CREATE DATABASE origin');
 $origin->safe_psql('origin', 'CREATE EXTENSION referral; SELECT referral.deploy()');
@@ -64,7 +65,8 @@ SET LOCAL referral.reason = 'the patient asked';
 UPDATE referral.referral SET state = 'on_hold', status_reason = 'waiting_for_patient' WHERE referral_id <= 5;
 COMMIT;
 UPDATE referral.referral SET state = 'completed' WHERE referral_id BETWEEN 6 AND 10;
-INSERT INTO referral.document (referral_id, type, content_hash) SELECT g, 'consult_report', '\x00ff' FROM generate_series(6, 8) g;
+INSERT INTO referral.document (referral_id, type, content_hash) SELECT g, 'letter', '\x00ff' FROM generate_series(6, 8) g;
+INSERT INTO referral.consult_report (referral_id, status) SELECT g, 'final' FROM generate_series(6, 8) g;
 UPDATE referral.referral SET state = 'closed_loop' WHERE referral_id BETWEEN 6 AND 8;
 INSERT INTO referral.referral (referral_type) VALUES ('coordination'), ('exchange');
 SET SESSION AUTHORIZATION restore_anna;
@@ -180,12 +182,36 @@ INSERT INTO referral.sla_breach_review (clock_id, cause) VALUES (:clock_id, 'nob
 SELECT referral.heartbeat_start('tick'), referral.heartbeat_end('tick');
 SQL
 
+# A row in every other table of the model, too, and a value in every column that may have one.
+$origin->safe_psql('origin', "$model_rows; SET referral.org_id = 1; SELECT public.fill_rest(1, E'odd \\t\\n \\\\ text');");
+$origin->safe_psql('origin', <<'SQL');
+SET referral.org_id = 1;
+SELECT public.fill_table(1, t::regclass, 'x') FROM unnest('{referral.patient,referral.document,referral.consult_report,referral.referral}'::text[]) t;
+INSERT INTO referral.identifier (practitioner_id, value) SELECT practitioner_id, '1' FROM referral.practitioner;
+INSERT INTO referral.identifier (provider_organization_id, value) SELECT provider_organization_id, '2' FROM referral.provider_organization;
+INSERT INTO referral.identifier (referral_id, value) VALUES (1, '3');
+INSERT INTO referral.network_contract (payer_id, practitioner_id) SELECT payer_id, practitioner_id FROM referral.payer, referral.practitioner;
+INSERT INTO referral.network_contract (payer_id, healthcare_service_id) SELECT payer_id, healthcare_service_id FROM referral.payer, referral.healthcare_service;
+INSERT INTO referral.prior_authorization (replaces_id) SELECT prior_authorization_id FROM referral.prior_authorization;
+UPDATE referral.appointment SET step = 'arrived', status_reason = 'x';
+SQL
+is($origin->safe_psql('origin', <<'SQL'), '', 'every column of the model has a value somewhere');
+SELECT string_agg(x.name, ' ') FROM (
+    SELECT a.attrelid::regclass || '.' || a.attname AS name,
+           (xpath('//n/text()', query_to_xml(format('SELECT count(%I) AS n FROM %s', a.attname, a.attrelid::regclass), false, true, '')))[1]::text = '0' AS never
+    FROM pg_attribute a
+    WHERE a.attrelid IN (SELECT (public.model_tables()).relation) AND a.attnum > 0 AND NOT a.attisdropped
+      AND a.attrelid::regclass::text !~ '^referral\.(organization|journal|sla_|escalation|match_|patient_merge|merge_|consumer|delivery|legal_hold)') x
+WHERE x.never
+SQL
+$origin->safe_psql('origin', 'DROP TABLE public.model_fixed; DROP FUNCTION public.fill_rest, public.fill_table, public.model_value, public.model_tables');
+
 my %before = (
 	contents => $origin->safe_psql('origin', $contents),
 	definitions => $origin->safe_psql('origin', $definitions));
 my @tables = $before{contents} =~ /^referral\.\w+\|\d+\|/gm;
 cmp_ok(scalar @tables, '>=', 19, 'there are tables to compare');
-my @empty = grep { !/^referral\.(payer|practitioner|site|journal_purge|journal_default|journal_\d{4}_\d\d)\|/ } $before{contents} =~ /^(referral\.\w+\|0\|)/gm;
+my @empty = grep { !/^referral\.(journal_purge|journal_default|journal_\d{4}_\d\d)\|/ } $before{contents} =~ /^(referral\.\w+\|0\|)/gm;
 is("@empty", '', 'with rows');
 
 # The first difference of two texts, line by line; '' when they are equal.
@@ -240,9 +266,9 @@ SQL
 		"$name: so is one that its guard blocks");
 	is(state_of($node, $database, 'restore_jane', q{UPDATE referral.referral SET state = 'scheduled' WHERE referral_id = 1}), '',
 		"$name: a suspended row resumes where its history says");
-	is($run->(q{SET SESSION AUTHORIZATION restore_jane; INSERT INTO referral.patient (family, mrn) VALUES ('After', 'M99') RETURNING patient_id > 51}),
+	is($run->(q{SET SESSION AUTHORIZATION restore_jane; INSERT INTO referral.patient (family, mrn) VALUES ('After', 'M99') RETURNING patient_id > 52}),
 		't', "$name: ids continue");
-	is($run->(q{SELECT count(*) FROM public.seen WHERE patient_id > 51}), 1, "$name: the added trigger fires once, the disabled one not");
+	is($run->(q{SELECT count(*) FROM public.seen WHERE patient_id > 52}), 1, "$name: the added trigger fires once, the disabled one not");
 	is($run->(q{SET SESSION AUTHORIZATION restore_jane; SELECT array_agg(DISTINCT org_id) FROM referral.patient}), '{1}',
 		"$name: a login sees its organisation");
 	is($run->(q{SET SESSION AUTHORIZATION restore_app; BEGIN; SET LOCAL referral.org_id = '2'; SELECT count(*) FROM referral.patient}), 1,

@@ -1,0 +1,100 @@
+-- exception: what stands in the way of a case and needs a person
+
+CREATE TYPE referral.exception_category AS ENUM ('missing_document', 'payer_mismatch', 'duplicate_record', 'clinical_review',
+    'low_confidence', 'eligibility', 'capacity', 'integration', 'policy');
+COMMENT ON TYPE referral.exception_category IS 'What kind of exception it is, and so whose work.';
+
+CREATE FUNCTION referral.exception_guard() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    was_closed boolean := TG_OP = 'UPDATE' AND OLD.status IN ('resolved', 'dismissed');
+BEGIN
+    IF TG_OP = 'UPDATE' AND (NEW.entity, NEW.entity_id, NEW.category, NEW.code, NEW.opened_by)
+                            IS DISTINCT FROM (OLD.entity, OLD.entity_id, OLD.category, OLD.code, OLD.opened_by) THEN
+        RAISE EXCEPTION 'exception % stays about what it is about', OLD.exception_id
+            USING ERRCODE = 'RF017', DETAIL = 'entity, entity_id, category, code and opened_by do not change.',
+                  HINT = 'Dismiss it, and open another one with open_exception().';
+    END IF;
+    IF NEW.status NOT IN ('resolved', 'dismissed') THEN
+        NEW.resolved_at := NULL;
+        NEW.resolved_by := NULL;
+        NEW.resolution := NULL;
+        IF was_closed THEN
+            NEW.reopen_count := OLD.reopen_count + 1;
+            NEW.opened_at := clock_timestamp();
+        END IF;
+    ELSIF NOT was_closed THEN
+        IF coalesce(NEW.resolution !~ '[^[:space:]]', true) THEN
+            RAISE EXCEPTION 'a resolution is required'
+                USING ERRCODE = 'RF005', DETAIL = 'The record is to say how the exception was settled.',
+                      HINT = 'Set resolution, or call close_exception() with it.';
+        END IF;
+        NEW.resolved_at := clock_timestamp();
+        NEW.resolved_by := referral.current_actor();
+    ELSE
+        NEW.resolved_at := OLD.resolved_at;
+        NEW.resolved_by := OLD.resolved_by;
+    END IF;
+    RETURN NEW;
+END $$;
+COMMENT ON FUNCTION referral.exception_guard() IS
+'BEFORE row trigger of referral.exception_item: fills in who closed an exception and when, counts how often it was opened again. RF005 when it is closed without a resolution, RF017 when what it is about is changed.';
+REVOKE ALL ON FUNCTION referral.exception_guard() FROM PUBLIC;
+
+CREATE FUNCTION referral.open_exception(org_id bigint, category referral.exception_category, entity text, entity_id bigint,
+    referral_id bigint, code text, detail text, severity text, blocking boolean DEFAULT false) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    item record;
+    id bigint;
+BEGIN
+    -- at most twice: what another session has just opened, it has opened by then
+    LOOP
+        SELECT e.exception_id, e.status, e.detail, e.severity, e.blocking, e.referral_id INTO item FROM referral.exception_item e
+        WHERE e.org_id = open_exception.org_id AND e.entity = open_exception.entity AND e.entity_id = open_exception.entity_id
+          AND e.category = open_exception.category AND e.code = open_exception.code;
+        IF FOUND THEN
+            -- written only when there is news
+            IF item.status IN ('resolved', 'dismissed')
+               OR (coalesce(open_exception.detail, item.detail), open_exception.severity, open_exception.blocking,
+                   coalesce(open_exception.referral_id, item.referral_id))
+                  IS DISTINCT FROM (item.detail, item.severity, item.blocking, item.referral_id) THEN
+                UPDATE referral.exception_item e
+                SET status = CASE WHEN e.status IN ('resolved', 'dismissed') THEN 'open' ELSE e.status END,
+                    detail = coalesce(open_exception.detail, e.detail), severity = open_exception.severity,
+                    blocking = open_exception.blocking, referral_id = coalesce(open_exception.referral_id, e.referral_id)
+                WHERE e.org_id = open_exception.org_id AND e.exception_id = item.exception_id;
+            END IF;
+            RETURN item.exception_id;
+        END IF;
+        INSERT INTO referral.exception_item (org_id, category, entity, entity_id, referral_id, code, detail, severity, blocking)
+        VALUES (open_exception.org_id, open_exception.category, open_exception.entity, open_exception.entity_id,
+                open_exception.referral_id, open_exception.code, open_exception.detail, open_exception.severity, open_exception.blocking)
+        ON CONFLICT ON CONSTRAINT exception_item_subject DO NOTHING
+        RETURNING exception_id INTO id;
+        IF FOUND THEN
+            RETURN id;
+        END IF;
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION referral.open_exception(bigint, referral.exception_category, text, bigint, bigint, text, text, text, boolean) IS
+'Opens an exception about a row, and returns its exception_id. The same one (row, category and code) that is open already is returned, with detail, severity and blocking brought up to date; one that was closed is opened again, which reopen_count counts. detail: where and why, without what the row holds. severity: low, medium, high, critical. Writes with the caller''s rights.';
+REVOKE ALL ON FUNCTION referral.open_exception(bigint, referral.exception_category, text, bigint, bigint, text, text, text, boolean) FROM PUBLIC;
+
+CREATE FUNCTION referral.close_exception(org_id bigint, exception_id bigint, resolution text, dismiss boolean DEFAULT false) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    UPDATE referral.exception_item e
+    SET status = CASE WHEN dismiss THEN 'dismissed' ELSE 'resolved' END, resolution = close_exception.resolution
+    WHERE e.org_id = close_exception.org_id AND e.exception_id = close_exception.exception_id
+      AND e.status NOT IN ('resolved', 'dismissed');
+    IF NOT FOUND AND NOT EXISTS (SELECT FROM referral.exception_item e
+                                 WHERE e.org_id = close_exception.org_id AND e.exception_id = close_exception.exception_id) THEN
+        RAISE EXCEPTION 'there is no exception %', exception_id
+            USING ERRCODE = 'RF019', DETAIL = 'It is not there, or another organisation''s.',
+                  HINT = 'SELECT exception_id FROM referral.exception_queue.';
+    END IF;
+END $$;
+COMMENT ON FUNCTION referral.close_exception(bigint, bigint, text, boolean) IS
+'Closes an exception: resolved, or dismissed when it never was one. Nothing happens when it is closed already. RF005 without a resolution, RF019 when there is no such exception.';
+REVOKE ALL ON FUNCTION referral.close_exception(bigint, bigint, text, boolean) FROM PUBLIC;

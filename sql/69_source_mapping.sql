@@ -1,0 +1,53 @@
+-- source_mapping: records of flat files and portals, by declared rules
+
+CREATE FUNCTION referral.csv_records(content text, delimiter text DEFAULT NULL, OUT line integer, OUT record jsonb)
+RETURNS SETOF record
+LANGUAGE C IMMUTABLE PARALLEL SAFE ROWS 100 AS 'MODULE_PATHNAME', 'csv_records';
+COMMENT ON FUNCTION referral.csv_records(text, text) IS
+'The records of a text of comma-separated values (RFC 4180) as objects, with the line where each begins: the first line names the columns, spaces around values go, empty values are left out, values beyond the last column are called _ and their number. delimiter: one character; null: the one of comma, semicolon, tab and bar that the first line has most of. RF014 for a quote that is not closed or more than 1,600 columns; no rows for null content.';
+
+CREATE FUNCTION referral.map_record(record jsonb, mapping text) RETURNS jsonb
+LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'map_record';
+COMMENT ON FUNCTION referral.map_record(jsonb, text) IS
+'The intake case that an active source mapping makes of a record. A value that cannot be used is left out and becomes a finding. RF019 when no active rules have the mapping, RF014 when the record is not an object. Null for null.';
+
+CREATE FUNCTION referral.source_format_problem(format text) RETURNS text
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'source_format_problem';
+COMMENT ON FUNCTION referral.source_format_problem(text) IS
+'What is wrong with a format of dates (YYYY, YY, MM, DD, Mon, HH24, HH12, MI, SS, AM, TZ; formats joined by | are tried in turn); null when nothing is, and for null.';
+
+CREATE FUNCTION referral.source_mapping_check() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    known record;
+    problem text;
+    hint text := 'SELECT * FROM referral.canonical_attribute() lists what a mapping can name.';
+BEGIN
+    IF TG_TABLE_NAME = 'source_mapping' THEN
+        IF NOT EXISTS (SELECT FROM pg_timezone_names z WHERE z.name = NEW.zone) THEN
+            problem := 'The zone is no IANA name.';
+            hint := 'Give a name such as America/Chicago.';
+        END IF;
+    ELSE
+        SELECT * INTO known FROM referral.canonical_attribute() a WHERE a.attribute = NEW.attribute;
+        IF NOT FOUND THEN
+            problem := 'There is no such attribute.';
+        ELSIF NEW.format IS NOT NULL AND known.type NOT IN ('date', 'timestamptz') THEN
+            problem := 'Only dates and times have a format.';
+        ELSIF referral.source_format_problem(NEW.format) IS NOT NULL THEN
+            problem := referral.source_format_problem(NEW.format);
+            hint := 'Write it with YYYY, YY, MM, DD, Mon, HH24, HH12, MI, SS, AM and TZ.';
+        ELSIF NEW.translation IS NULL AND NEW.constant <> ALL (known.codes) THEN
+            problem := 'The constant is not one of the codes of the attribute.';
+            hint := 'Take one of: ' || array_to_string(known.codes, ', ') || '.';
+        END IF;
+    END IF;
+    IF problem IS NOT NULL THEN
+        RAISE EXCEPTION 'the source mapping "%" cannot work', NEW.mapping
+            USING ERRCODE = 'RF011', DETAIL = problem, HINT = hint;
+    END IF;
+    RETURN NEW;
+END $$;
+COMMENT ON FUNCTION referral.source_mapping_check() IS
+'BEFORE row trigger of source mappings and their fields (RF011): attributes, formats, constants and zones that there are.';
+REVOKE ALL ON FUNCTION referral.source_mapping_check() FROM PUBLIC;
