@@ -9,7 +9,7 @@ COMMENT ON FUNCTION referral.fhir_finding(text, text, text, text, text, jsonb) I
 'A finding of a case. value is what was sent, up to 200 characters, and is left out when it is an object or an array.';
 
 CREATE FUNCTION referral.fhir_findings(types text[], positions text[], resources jsonb[]) RETURNS TABLE (n integer, finding jsonb)
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
     RETURN QUERY
     SELECT e.n::integer, referral.fhir_finding(w.code, c.severity, c.attribute, e.position || replace(c.pointer, '.', '/'), w.detail, v.value)

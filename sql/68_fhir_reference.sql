@@ -1,8 +1,9 @@
--- fhir: what a message consists of, and which resource belongs to which
+-- fhir: what a message consists of, and which resource belongs to which. The plans do not depend on the message, and
+-- planning costs more than running: so they are generic.
 
 CREATE FUNCTION referral.fhir_entries(message jsonb)
 RETURNS TABLE (root integer, type text, "position" text, full_url text, resource jsonb)
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
     RETURN QUERY
     WITH RECURSIVE bundle (path, body, full_url, depth) AS (
@@ -45,7 +46,7 @@ COMMENT ON FUNCTION referral.fhir_reference_key(text) IS
 'What a FHIR reference is looked up by: Type/id of a relative or an absolute URL, without the version; any other text as it is. Null for null.';
 
 CREATE FUNCTION referral.fhir_keys(roots integer[], types text[], full_urls text[], resources jsonb[]) RETURNS jsonb
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
     -- of two with one key the first counts: the last one that jsonb_object_agg() sees
     RETURN (SELECT coalesce(jsonb_object_agg(k.key, k.n ORDER BY k.n DESC, k.rank), '{}')
@@ -81,7 +82,7 @@ COMMENT ON FUNCTION referral.fhir_reference_ids(jsonb, text, text) IS
 
 CREATE FUNCTION referral.fhir_references(keys jsonb, roots integer[], types text[], resources jsonb[])
 RETURNS TABLE (n integer, role text, path text, reference jsonb, target integer)
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
     RETURN QUERY
     SELECT e.n::integer, r.role, r.path::text, q.reference, referral.fhir_target(keys, q.reference, e.root)
@@ -134,7 +135,7 @@ COMMENT ON FUNCTION referral.fhir_rank(text) IS
 
 CREATE FUNCTION referral.fhir_heads(keys jsonb, roots integer[], types text[], resources jsonb[])
 RETURNS TABLE (n integer, head integer, who text, unresolved jsonb)
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
     RETURN QUERY
     WITH RECURSIVE entry AS (
