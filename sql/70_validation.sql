@@ -177,7 +177,7 @@ COMMENT ON FUNCTION referral.missing_documents(bigint, bigint) IS
 'The documents that validate() finds missing, as the rows stand now. RF019 when the referral does not exist or is not visible. Null for null: no rows.';
 
 CREATE FUNCTION referral.check_referral(org_id bigint, referral_id bigint) RETURNS boolean
-LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     is_over boolean;
     former record;
