@@ -90,25 +90,6 @@ END $$;
 COMMENT ON FUNCTION referral.check_validation_version(bigint) IS
 'The part of check_rule_version() about validation: a template that a rule names is there (RF011). Null for null.';
 
-CREATE FUNCTION referral.copy_validation_rules(from_version bigint, to_version bigint) RETURNS void
-LANGUAGE sql STRICT SET search_path = pg_catalog, pg_temp AS $$
-    INSERT INTO referral.required_field_rule (rule_version_id, name, field, applies_when, condition, severity, message, how_to_fix, template,
-                                              scope_org_id, scope_specialty, scope_referral_type, scope_payer_id)
-    SELECT to_version, f.name, f.field, f.applies_when, f.condition, f.severity, f.message, f.how_to_fix, f.template,
-           f.scope_org_id, f.scope_specialty, f.scope_referral_type, f.scope_payer_id
-    FROM referral.required_field_rule f WHERE f.rule_version_id = from_version;
-    INSERT INTO referral.document_requirement (rule_version_id, name, document_type, applies_when, severity, message, how_to_fix, template,
-                                               scope_org_id, scope_specialty, scope_referral_type, scope_payer_id)
-    SELECT to_version, d.name, d.document_type, d.applies_when, d.severity, d.message, d.how_to_fix, d.template,
-           d.scope_org_id, d.scope_specialty, d.scope_referral_type, d.scope_payer_id
-    FROM referral.document_requirement d WHERE d.rule_version_id = from_version;
-    INSERT INTO referral.outreach_template (rule_version_id, name, language, recipient, medium, subject, body)
-    SELECT to_version, o.name, o.language, o.recipient, o.medium, o.subject, o.body
-    FROM referral.outreach_template o WHERE o.rule_version_id = from_version
-$$;
-COMMENT ON FUNCTION referral.copy_validation_rules(bigint, bigint) IS
-'The part of copy_rule_version() about validation and outreach; to_version must be a draft. Null for null.';
-
 CREATE FUNCTION referral.validate(org_id bigint, referral_id bigint) RETURNS TABLE (
     severity text, kind text, code text, field_or_document text, message text, how_to_fix text, template text,
     rule_id bigint, rule_version bigint)
@@ -436,6 +417,6 @@ END $$;
 COMMENT ON FUNCTION referral.draft_outreach(bigint, bigint, jsonb, jsonb) IS
 'Writes a draft into referral.communication for each template that findings name, when something new is missing: one open draft per referral and template. A draft that nobody has approved follows what is missing, and becomes not-done when nothing is. Called by settle_validation().';
 
-REVOKE ALL ON FUNCTION referral.check_referral(bigint, bigint), referral.copy_validation_rules(bigint, bigint), referral.settle_validation(bigint, bigint, jsonb, jsonb), referral.end_validation(bigint, bigint),
+REVOKE ALL ON FUNCTION referral.check_referral(bigint, bigint), referral.settle_validation(bigint, bigint, jsonb, jsonb), referral.end_validation(bigint, bigint),
     referral.draft_outreach(bigint, bigint, jsonb, jsonb), referral.required_field_check(), referral.document_requirement_check(),
     referral.outreach_template_check(), referral.check_after_document() FROM PUBLIC;

@@ -96,13 +96,14 @@ number_key(int number, int *length)
 	return key;
 }
 
-static inline void
-next_number(const Parser *parser, Level *level, const char *at)
+/* The part of the number at hand ends; its number. */
+static inline int
+take_number(const Parser *parser, Level *level, const char *at)
 {
-	if (level->number == HL7_MAX_NUMBER)
+	if (level->number > HL7_MAX_NUMBER)
 		refuse(parser, at, "more than 9,999 fields, components or subcomponents",
 			   "A field, a component or a subcomponent has a number of up to 9,999.");
-	level->number++;
+	return level->number++;
 }
 
 static inline void
@@ -118,6 +119,7 @@ end_subcomponent(Parser *parser, const char *start, const char *at, bool escaped
 {
 	Level	   *level = &parser->subcomponents;
 	int			length = at - start;
+	int			number = take_number(parser, level, at);
 
 	if (escaped)
 	{
@@ -129,12 +131,11 @@ end_subcomponent(Parser *parser, const char *start, const char *at, bool escaped
 	if (length > 0)
 	{
 		int			key_length;
-		const char *key = number_key(level->number, &key_length);
+		const char *key = number_key(number, &key_length);
 
 		count_value(parser, at);
 		items_add_text(&level->items, key, key_length, start, length);
 	}
-	next_number(parser, level, at);
 }
 
 /* Whether a level has nothing but a text in the first place, which then stands for all. */
@@ -145,38 +146,43 @@ is_plain(const Hl7Items *items)
 		items->items[0].key_length == 1 && items->items[0].key[0] == '1';
 }
 
-/* What a level amounts to, for the one above: nothing (false), a text, or an object. */
-static inline bool
-end_level(Level *level, Hl7Items *into, const char *key, int key_length)
+/*
+ * What a level amounts to: nothing (false), or a text or an object, which becomes
+ * an item of that number of the level above; of number 0 in an array.
+ */
+static bool
+end_level(Level *level, Hl7Items *into, int number)
 {
 	Hl7Items   *items = &level->items;
-	int			n = items->n;
+	int			key_length = 0;
+	const char *key;
 
+	level->number = 1;
+	if (items->n == 0)
+		return false;
+	key = number == 0 ? NULL : number_key(number, &key_length);
 	if (is_plain(items))
 	{
 		items_add_text(into, key, key_length, items->items[0].text, items->items[0].length);
 		items_clear(items);
 	}
-	else if (n > 0)
-		hl7_items_close(items, n, false, into, key, key_length);
-	level->number = 1;
-	return n > 0;
+	else
+		hl7_items_close(items, items->n, false, into, key, key_length);
+	return true;
 }
 
 static void
 end_component(Parser *parser, const char *at)
 {
-	int			key_length;
-	const char *key = number_key(parser->components.number, &key_length);
+	int			number = take_number(parser, &parser->components, at);
 
-	end_level(&parser->subcomponents, &parser->components.items, key, key_length);
-	next_number(parser, &parser->components, at);
+	end_level(&parser->subcomponents, &parser->components.items, number);
 }
 
 static void
 end_repetition(Parser *parser, const char *at)
 {
-	if (end_level(&parser->components, &parser->repetitions, NULL, 0))
+	if (end_level(&parser->components, &parser->repetitions, 0))
 		parser->filled = parser->repetitions.n;
 	else
 	{
@@ -189,18 +195,19 @@ end_repetition(Parser *parser, const char *at)
 static void
 end_field(Parser *parser, const char *at)
 {
+	int			number = take_number(parser, &parser->fields, at);
+
 	CHECK_FOR_INTERRUPTS();
 	if (parser->filled > 0)
 	{
 		int			key_length;
-		const char *key = number_key(parser->fields.number, &key_length);
+		const char *key = number_key(number, &key_length);
 
 		hl7_items_close(&parser->repetitions, parser->filled, true, &parser->fields.items,
 						key, key_length);
 	}
 	items_clear(&parser->repetitions);
 	parser->filled = 0;
-	next_number(parser, &parser->fields, at);
 }
 
 static void

@@ -102,7 +102,6 @@ GRANT SELECT ON referral.required_field_rule, referral.document_requirement, ref
     referral_rule_author, referral_rule_approver, referral_auditor, referral_analyst, referral_integration, referral_application;
 GRANT INSERT, UPDATE, DELETE ON referral.required_field_rule, referral.document_requirement, referral.outreach_template
     TO referral_rule_author;
-GRANT EXECUTE ON FUNCTION referral.copy_validation_rules(bigint, bigint) TO referral_rule_author;
 GRANT SELECT ON referral.validation_result TO referral_admin, referral_coordinator, referral_clinician, referral_scheduler,
     referral_authorizer, referral_approver, referral_auditor, referral_integration, referral_analyst;
 GRANT INSERT ON referral.validation_result TO referral_coordinator, referral_clinician, referral_scheduler, referral_authorizer,
