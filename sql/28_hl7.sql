@@ -43,7 +43,7 @@ COMMENT ON FUNCTION referral.hl7_timestamp(text, text) IS
 CREATE FUNCTION referral.hl7_decode(message bytea) RETURNS text
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'hl7_decode';
 COMMENT ON FUNCTION referral.hl7_decode(bytea) IS
-'The bytes of a message, or of a batch, as text, by the character set that MSH-18 of the first message names (HL7 table 0211, or a name that the server knows); UTF-16 by its byte order mark. Where it names none, an unknown one, or the bytes are not of it: UTF-8, or else 8859/1. A NUL byte becomes a blank. Null for null; RF014 for more than 255 MB, and in a database that is not UTF8 for characters that it lacks.';
+'The bytes of a message, or of a batch, as text, by the character set that MSH-18 of the first message names (HL7 table 0211, or a name that the server knows). A byte order mark of UTF-8 or UTF-16 goes before that, and is dropped. Where it names none, an unknown one, or the bytes are not of it: UTF-8, or else 8859/1. A NUL byte becomes a blank. Null for null; RF014 for more than 255 MB, and in a database that is not UTF8 for characters that it lacks.';
 
 CREATE FUNCTION referral.hl7_split(batch text) RETURNS SETOF text
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE ROWS 10 AS 'MODULE_PATHNAME', 'hl7_split';

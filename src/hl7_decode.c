@@ -189,23 +189,31 @@ hl7_decode(PG_FUNCTION_ARGS)
 	int			length = VARSIZE_ANY_EXHDR(message);
 	Hl7Place	nowhere = { 0 };
 	text	   *result = NULL;
-	int			encoding = -1;
+	bool		has_mark = false;	/* of Unicode */
+	int			declared;
 
 	if (length > MAX_DECODED)
 		hl7_refuse(&nowhere, "it is larger than 255 MB", "Give the file in parts.");
 	if (length >= 2 && (memcmp(bytes, "\xFE\xFF", 2) == 0 || memcmp(bytes, "\xFF\xFE", 2) == 0))
 	{
 		bytes = from_utf16((unsigned char *) bytes, &length);
-		encoding = PG_UTF8;
+		has_mark = true;
+	}
+	else if (length >= 3 && memcmp(bytes, "\xEF\xBB\xBF", 3) == 0)
+	{
+		bytes += 3;
+		length -= 3;
+		has_mark = true;
 	}
 	if (memchr(bytes, '\0', length) != NULL)
 		bytes = without_nul(bytes, length);
-	if (encoding < 0)
-		encoding = declared_encoding(bytes, bytes + length);
-	if (encoding >= 0)
-		result = convert(bytes, length, encoding);
+	declared = declared_encoding(bytes, bytes + length);
+	if (declared >= 0 && !has_mark)
+		result = convert(bytes, length, declared);
 	if (result == NULL)
 		result = convert(bytes, length, PG_UTF8);
+	if (result == NULL && declared >= 0 && has_mark)
+		result = convert(bytes, length, declared);
 	if (result == NULL)
 		result = convert(bytes, length, PG_LATIN1);
 	if (result == NULL)

@@ -158,5 +158,10 @@ GRANT EXECUTE ON FUNCTION referral.note_findings(bigint, bigint, boolean, jsonb)
     referral.apply_part(bigint, bigint, text, text, text, text, text, text, referral.intake_result),
     referral.work_on_message(bigint, bigint, text, text, text, text, boolean, boolean), referral.check_sender(bigint, text),
     referral.receive(referral.intake_channel, text, text, text, text), referral.reprocess(bigint, bigint),
-    referral.reprocess_errors(text, integer)
+    referral.reprocess_errors(text, integer),
+    referral.receive_chunk(referral.intake_channel, text, text, text[], text[]), referral.staging_plan(regclass, text),
+    referral.analyze_first_rows()
+    TO referral_integration, referral_coordinator, referral_clinician;
+GRANT EXECUTE ON PROCEDURE referral.receive_rows(referral.intake_channel, text, text, text[], text[], bigint, bigint, bigint),
+    referral.receive_batch(regclass, referral.intake_channel, text, text, bigint, bigint, bigint)
     TO referral_integration, referral_coordinator, referral_clinician;

@@ -1,12 +1,11 @@
 # 100,000 broken texts and binary values of type demographics, sent to one backend: each is refused, or it is a value
-# that reads back as it was written; the backend lives, and its memory does not grow. Speaks the protocol itself, for
-# binary parameters in large numbers.
+# that reads back as it was written; the backend lives, and its memory does not grow.
 use strict;
 use warnings;
-use IO::Socket::UNIX;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Wire;
 
 my $rounds = 50_000;    # of each kind
 my $batch = 500;
@@ -17,95 +16,16 @@ $node->append_conf('postgresql.conf', "log_min_messages = fatal\nlog_min_error_s
 $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION referral');
 
-# ---------- the protocol ----------
+my $wire = Wire->new($node);
+$wire->prepare('same', 'SELECT $1', 'referral.demographics');
 
-my $user = $node->safe_psql('postgres', 'SELECT current_user');
-my $socket = IO::Socket::UNIX->new(Peer => $node->host . '/.s.PGSQL.' . $node->port) or die "cannot connect: $!";
+sub query { return $wire->query(@_); }
 
-sub receive
-{
-	my ($n) = @_;
-	my $data = '';
-	while (length($data) < $n)
-	{
-		$socket->sysread($data, $n - length($data), length($data)) or die "the backend is gone\n";
-	}
-	return $data;
-}
-
-sub message
-{
-	my ($type, $body) = @_;
-	return $type . pack('N', length($body) + 4) . $body;
-}
-
-# What came back up to the end of so many statements: for each [rows' only columns, SQLSTATE or undef, all fields].
-sub replies
-{
-	my ($n) = @_;
-	my @replies;
-	my $reply = [];
-	while (@replies < $n)
-	{
-		my ($type, $length) = unpack('a N', receive(5));
-		my $body = receive($length - 4);
-		if ($type eq 'D')
-		{
-			my ($columns, $size) = unpack('n N', $body);
-			$reply->[0] = $size == 0xFFFFFFFF ? undef : substr($body, 6, $size);
-		}
-		elsif ($type eq 'E')
-		{
-			my %field = map { (substr($_, 0, 1), substr($_, 1)) } grep { length } split /\0/, $body;
-			$reply->[1] = $field{C};
-			$reply->[2] = $body;
-		}
-		elsif ($type eq 'Z')
-		{
-			push @replies, $reply;
-			$reply = [];
-		}
-	}
-	return @replies;
-}
-
-sub query
-{
-	my ($sql) = @_;
-	$socket->syswrite(message('Q', "$sql\0"));
-	my ($reply) = replies(1);
-	die $reply->[2] if $reply->[1];
-	return $reply->[0];
-}
-
-my $startup = pack('N', 196608) . "user\0$user\0database\0postgres\0\0";
-$socket->syswrite(pack('N', length($startup) + 4) . $startup);
-replies(1);
-query("SET client_encoding = 'UTF8'");
-my $oid = query("SELECT 'referral.demographics'::regtype::oid::int");
-$socket->syswrite(message('P', "same\0SELECT \$1\0" . pack('nN', 1, $oid)) . message('S', ''));
-replies(1);
-
-# Sends values in text (0) or binary (1) format, and gets what the server makes of them: so few that neither side waits
-# for the other to read.
+# Sends values in text (0) or binary (1) format, and gets what the server makes of them.
 sub send_values
 {
 	my ($format, @values) = @_;
-	my @replies;
-	while (my @some = splice @values, 0, 50)
-	{
-		my $out = join '', map {
-			message('B', "\0same\0" . pack('n n n N', 1, $format, 1, length $_) . $_ . pack('n n', 1, $format))
-			  . message('E', "\0" . pack('N', 0)) . message('S', '')
-		} @some;
-		while (length $out)
-		{
-			my $written = $socket->syswrite($out) or die "the backend is gone\n";
-			substr($out, 0, $written, '');
-		}
-		push @replies, replies(scalar @some);
-	}
-	return @replies;
+	return $wire->send_values('same', $format, $format, @values);
 }
 
 # ---------- values to begin with ----------
@@ -202,7 +122,7 @@ foreach my $format (0, 1)
 	note "$form: $read read, " . join ', ', map { "$_: $refused{$_}" } sort keys %refused;
 }
 is($node->safe_psql('postgres', 'SELECT 1'), 1, 'the server is up');
-$socket->close;
+$wire->close;
 
 # ---------- another encoding ----------
 
