@@ -83,3 +83,8 @@ CREATE FUNCTION referral.fhir_identifiers(resource jsonb, source text) RETURNS j
 LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'fhir_identifiers';
 COMMENT ON FUNCTION referral.fhir_identifiers(jsonb, text) IS
 'What a resource is known by: its identifiers but those that are old (at most 50), and its id, whose system is the source and the type of the resource. Null when it has none.';
+
+CREATE FUNCTION referral.fhir_id(resource jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN left(resource ->> 'id', 1) <> '#' THEN referral.fhir_text(resource -> 'id') END;
+COMMENT ON FUNCTION referral.fhir_id(jsonb) IS 'The id of a resource; null for one that is contained in another, whose id means nothing elsewhere, and when there is none.';

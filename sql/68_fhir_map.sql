@@ -287,7 +287,7 @@ BEGIN
                         documents := documents || jsonb_strip_nulls(jsonb_build_object(
                             'type', coalesce(referral.fhir_concept_name(part -> 'code'), referral.fhir_concept_name(part -> 'type'), 'report'),
                             'title', coalesce(referral.fhir_text(part -> 'title'), referral.fhir_text(part #> '{code,text}')),
-                            'identifier', referral.fhir_text(part -> 'id'), 'status', 'current'))
+                            'identifier', referral.fhir_id(part), 'status', 'current'))
                             || coalesce(referral.fhir_attachment(referral.fhir_first(part -> 'presentedForm')), '[]');
                     END IF;
                 END IF;
@@ -343,7 +343,8 @@ BEGIN
                                                   'the message does not have what is referred to',
                                                   coalesce(r.value #> '{reference,reference}', r.value #> '{reference,identifier,value}'))
                 FROM unnest(unresolved) WITH ORDINALITY u (list, n) CROSS JOIN LATERAL jsonb_array_elements(u.list) r
-                WHERE is_bundle OR r.value #>> '{reference,reference}' LIKE '#%'
+                WHERE (is_bundle AND (r.value -> 'reference' ? 'reference' OR r.value -> 'reference' ? 'identifier'))
+                   OR r.value #>> '{reference,reference}' LIKE '#%'
             ) s (n, finding)
             GROUP BY 1) f);
 END $$;

@@ -181,7 +181,7 @@ BEGIN
     END IF;
     RETURN jsonb_strip_nulls(jsonb_build_object(
         'status', status,
-        'identifier', coalesce(type || '/' || referral.fhir_text(resource -> 'id'),
+        'identifier', coalesce(type || '/' || referral.fhir_id(resource),
                                referral.fhir_text(referral.fhir_first(resource -> 'identifier') -> 'value')),
         'code', code -> 'code', 'code_system', code -> 'system',
         'started_at', referral.fhir_time(referral.fhir_text(period -> 'start')),
@@ -218,7 +218,7 @@ DECLARE
                      ELSE coalesce(referral.fhir_concept_name(resource -> 'type'), referral.fhir_concept_name(resource -> 'category'), 'document') END,
         'title', coalesce(referral.fhir_text(resource -> 'description'), referral.fhir_text(resource #> '{type,text}'),
                           referral.fhir_text(resource #> '{type,coding,0,display}'), referral.fhir_text(resource -> 'questionnaire')),
-        'identifier', coalesce(referral.fhir_text(resource #> '{masterIdentifier,value}'), referral.fhir_text(resource -> 'id'),
+        'identifier', coalesce(referral.fhir_text(resource #> '{masterIdentifier,value}'), referral.fhir_id(resource),
                                referral.fhir_text(referral.fhir_first(resource -> 'identifier') -> 'value')),
         'status', CASE resource ->> 'status' WHEN 'superseded' THEN 'superseded' WHEN 'entered-in-error' THEN 'entered-in-error' ELSE 'current' END));
     documents jsonb := '[]';
@@ -263,7 +263,7 @@ BEGIN
     RETURN jsonb_strip_nulls(jsonb_build_object(
         'identifiers', referral.fhir_identifiers(appointment, source),
         'placer_appointment_id', referral.fhir_text(placer -> 'value'),
-        'filler_appointment_id', coalesce(referral.fhir_text(filler -> 'value'), referral.fhir_text(appointment -> 'id')),
+        'filler_appointment_id', coalesce(referral.fhir_text(filler -> 'value'), referral.fhir_id(appointment)),
         'status', CASE WHEN appointment ->> 'status' IN ('proposed', 'pending', 'booked', 'arrived', 'fulfilled', 'cancelled', 'noshow',
                                                          'entered-in-error', 'checked-in', 'waitlist') THEN appointment ->> 'status' END,
         'starts_at', referral.fhir_time(referral.fhir_text(appointment -> 'start')),
@@ -285,7 +285,7 @@ DECLARE
     recipient text := split_part(referral.fhir_reference_key(referral.fhir_first(communication -> 'recipient') ->> 'reference'), '/', 1);
 BEGIN
     RETURN jsonb_strip_nulls(jsonb_build_object(
-        'identifier', coalesce(referral.fhir_text(communication -> 'id'),
+        'identifier', coalesce(referral.fhir_id(communication),
                                referral.fhir_text(referral.fhir_first(communication -> 'identifier') -> 'value')),
         'medium', CASE WHEN medium ~ 'phone|voice' THEN 'phone' WHEN medium ~ 'sms|text' THEN 'sms' WHEN medium ~ 'mail(writ|$)|letter|postal'
                        AND medium !~ 'e-?mail' THEN 'letter' WHEN medium ~ 'e-?mail' THEN 'email' WHEN medium ~ 'fax' THEN 'fax'
@@ -315,8 +315,8 @@ BEGIN
         'status', coalesce(referral.fhir_text(resource -> 'status'), 'unknown'),
         'class', coalesce(referral.fhir_text(resource #> '{class,code}'), referral.fhir_concept_name(resource -> 'class')),
         'code', code -> 'code', 'code_system', code -> 'system', 'display', code -> 'display',
-        'identifier', coalesce(referral.fhir_text(resource -> 'id'), referral.fhir_text(referral.fhir_first(resource -> 'identifier') -> 'value')),
-        'identifier_system', CASE WHEN referral.fhir_text(resource -> 'id') IS NOT NULL THEN source || '/' || (resource ->> 'resourceType')
+        'identifier', coalesce(referral.fhir_id(resource), referral.fhir_text(referral.fhir_first(resource -> 'identifier') -> 'value')),
+        'identifier_system', CASE WHEN referral.fhir_id(resource) IS NOT NULL THEN source || '/' || (resource ->> 'resourceType')
                                   ELSE referral.fhir_text(referral.fhir_first(resource -> 'identifier') -> 'system') END,
         'started_at', referral.fhir_time(referral.fhir_text(coalesce(period -> 'start', moment))),
         'ended_at', referral.fhir_time(referral.fhir_text(coalesce(period -> 'end', moment)))));

@@ -603,8 +603,9 @@ fhir_identifiers(PG_FUNCTION_ARGS)
 		if (!is_text(text_member(identifier, "use"), "old"))
 			put_identifier(&state, &ignored, identifier);
 	}
+	/* the id of a contained resource, which fhir_entries() marks, means nothing elsewhere */
 	id = text_member(&resource, "id");
-	if (id.text != NULL)
+	if (id.text != NULL && id.text[0] != '#')
 		put_id(&state, id_system(argument_text(fcinfo, 1), text_member(&resource, "resourceType")), id);
 	return array_datum(fcinfo, &state);
 }
@@ -745,6 +746,14 @@ fhir_reference_ids(PG_FUNCTION_ARGS)
 		name.text += type.length + 1;
 		name.length -= type.length + 1;
 		put_id(&state, id_system(source, type), name);
+	}
+	else if (starts_with(name, "urn:uuid:"))
+	{
+		/* fhir_entries() gives the resource this id when it has none */
+		type = text_member(&reference, "type");
+		name.text += strlen("urn:uuid:");
+		name.length -= strlen("urn:uuid:");
+		put_id(&state, id_system(source, type.text != NULL ? type : argument_text(fcinfo, 2)), name);
 	}
 	else if (starts_with(name, "urn:"))
 	{
