@@ -385,8 +385,11 @@ BEGIN
         w := referral.intake_payer(w, x -> 'payer', true);
         w := referral.intake_plan(w, x, w.id);
     END LOOP;
+    FOR x IN SELECT e FROM referral.intake_list(d -> 'value_sets') e LOOP
+        PERFORM referral.load_value_set(w.org_id, x);
+    END LOOP;
     w.id := NULL;
     RETURN w;
 END $$;
 COMMENT ON FUNCTION referral.intake_directory(referral.intake_work, jsonb) IS
-'Writes what a case tells of the directory: organisations, practitioners, roles, sites, services, payers, plans.';
+'Writes what a case tells of the directory: organisations, practitioners, roles, sites, services, payers, plans, value sets.';

@@ -95,7 +95,8 @@ END $$;
 COMMENT ON FUNCTION referral.intake_contradicts(referral.intake_person, referral.demographics, referral.intake_person) IS
 'Do names, birth date and so on of n say that it is not o, whose demographics are known, even though an identifier says that it is?';
 
--- Who has one of the identifiers, or is known otherwise, and is not contradicted by the rest?
+-- Who has one of the identifiers, or is known otherwise, and is not contradicted by the rest?  One number may be shared by
+-- two records of a sender that have other numbers of their own; then the names are to say that it is one person.
 CREATE FUNCTION referral.intake_find_patient(w INOUT referral.intake_work, p jsonb, n referral.intake_person, known bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -129,7 +130,11 @@ BEGIN
         o.family := hit.family;
         o.given := hit.given;
         o.birth_date := hit.birth_date;
-        IF referral.intake_contradicts(o, hit.demographics, n) THEN
+        IF referral.intake_contradicts(o, hit.demographics, n)
+           OR (lower(o.family), lower(o.given), o.birth_date) IS DISTINCT FROM (lower(n.family), lower(n.given), n.birth_date)
+              AND num_nonnulls(n.family, n.given) > 0
+              AND referral.intake_told_apart(w.org_id, p -> 'identifiers', w.source, hit.patient_id)
+              AND referral.match_grade(hit.demographics, referral.intake_demographics(n, NULL, NULL)) NOT IN ('certain', 'probable') THEN
             refused := refused + 1;
         ELSE
             same := same || hit.patient_id;
@@ -149,6 +154,17 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION referral.intake_find_patient(referral.intake_work, jsonb, referral.intake_person, bigint) IS
 'Finds the patient of a case by identifiers, or known, the one its referral has; in patient_id of the answer. Nobody whose demographics contradict.';
+
+-- Whoever gives out numbers of a kind, and has given them two, says that they are two people; it may be wrong, which a person decides.
+CREATE FUNCTION referral.intake_told_apart(org_id bigint, identifiers jsonb, source text, patient_id bigint) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM referral.intake_identifiers(identifiers, source) x
+                   JOIN referral.identifier i ON i.org_id = intake_told_apart.org_id AND i.patient_id = intake_told_apart.patient_id
+                   WHERE i.system = x.system AND i.type IS NOT DISTINCT FROM x.type AND i.value <> x.value
+                     AND (x.type IS NULL OR x.type NOT IN ('AN', 'VN')) AND x.system <> 'inbox_message')
+$$;
+COMMENT ON FUNCTION referral.intake_told_apart(bigint, jsonb, text, bigint) IS
+'Has the patient an identifier of the same system and type as one of those that were sent, with another value?';
 
 CREATE FUNCTION referral.intake_update_patient(w INOUT referral.intake_work, p jsonb)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -239,7 +255,7 @@ BEGIN
     IF w.patient_id IS NULL THEN
         SELECT f.patient_id, f.grade INTO m
         FROM referral.find_matches(w.org_id, referral.intake_demographics(n, p, w.source), 3) f LIMIT 1;
-        IF m.grade = 'certain' THEN
+        IF m.grade = 'certain' AND NOT referral.intake_told_apart(w.org_id, p -> 'identifiers', w.source, m.patient_id) THEN
             w.patient_id := m.patient_id;
             w.patient_match := 'certain';
         ELSIF w.kind IN ('referral_status', 'referral_cancel', 'status_request') THEN
@@ -267,7 +283,7 @@ BEGIN
         RETURNING patient_id INTO w.patient_id;
         w.results := w.results || referral.intake_result('patient', w.patient_id, 'created');
         w.patient_match := 'new';
-        IF m.grade IN ('probable', 'possible') THEN
+        IF m.grade IN ('certain', 'probable', 'possible') THEN
             w.patient_match := 'review';
             w.findings := w.findings || referral.intake_finding('possible_duplicate', 'warning', 'patient', 'somebody who may be the same person is known');
         END IF;
