@@ -81,13 +81,13 @@ COMMENT ON FUNCTION referral.payload_json(text) IS
 
 -- ---------- From a part to cases ----------
 
-CREATE FUNCTION referral.part_cases(kind text, part text, source text, mapping text) RETURNS SETOF jsonb
+CREATE FUNCTION referral.part_cases(kind text, part text, source text, mapping text, zone text) RETURNS SETOF jsonb
 LANGUAGE plpgsql STABLE ROWS 1 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     content jsonb;
 BEGIN
     IF kind = 'hl7' THEN
-        RETURN QUERY SELECT c FROM referral.map_hl7v2(referral.hl7_parse(part), source) c;
+        RETURN QUERY SELECT c FROM referral.map_hl7v2(referral.hl7_parse(part), source, zone) c;
         RETURN;
     END IF;
     content := referral.payload_json(part);
@@ -100,34 +100,30 @@ BEGIN
         RETURN QUERY SELECT c FROM referral.map_record(content, mapping) c;
     END IF;
 END $$;
-COMMENT ON FUNCTION referral.part_cases(text, text, text, text) IS
-'What a part of a payload tells, as cases of the canonical model: HL7 v2, FHIR, or a record of a source mapping. RF014 when it cannot be read; the detail says where.';
+COMMENT ON FUNCTION referral.part_cases(text, text, text, text, text) IS
+'What a part of a payload tells, as cases of the canonical model: HL7 v2, FHIR, or a record of a source mapping. zone: of times without one. RF014 when it cannot be read; the detail says where.';
 
-CREATE FUNCTION referral.case_outcome(kind text, results jsonb) RETURNS text
+CREATE FUNCTION referral.case_outcome(kind text, referral_id bigint, results jsonb) RETURNS text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    about text := CASE kind WHEN 'referral_cancel' THEN 'referral' WHEN 'referral_status' THEN 'referral'
-                            WHEN 'report' THEN 'consult_report' WHEN 'authorization' THEN 'prior_authorization' ELSE kind END;
+    about text := CASE WHEN kind IN ('referral_cancel', 'referral_status') THEN 'referral' ELSE kind END;
+    entity text := CASE kind WHEN 'report' THEN 'consult_report' WHEN 'authorization' THEN 'prior_authorization' ELSE about END;
     action text;
-    r jsonb;
 BEGIN
     FOR i IN 0 .. coalesce(jsonb_array_length(results), 0) - 1 LOOP
-        r := results -> i;
-        IF r ->> 'entity' = about THEN
-            action := r ->> 'action';
-            EXIT;
-        END IF;
-        -- of other rows it tells whether anything was written at all
-        IF action IS NULL OR action = 'unchanged' THEN
-            action := r ->> 'action';
+        -- the same row may come several times; a directory is about rows of any kind
+        IF entity IN (results -> i ->> 'entity', 'directory') AND coalesce(action, 'unchanged') = 'unchanged' THEN
+            action := results -> i ->> 'action';
         END IF;
     END LOOP;
     RETURN CASE WHEN kind = 'referral_cancel' AND action = 'updated' THEN 'referral_cancelled'
-                ELSE CASE kind WHEN 'referral_cancel' THEN 'referral' WHEN 'referral_status' THEN 'referral' ELSE kind END
-                     || '_' || coalesce(action, 'kept') END;
+                WHEN action IS NOT NULL THEN about || '_' || action
+                WHEN about <> 'referral' THEN about || '_kept'
+                WHEN referral_id IS NULL THEN 'referral_not_found'
+                ELSE 'referral_unchanged' END;
 END $$;
-COMMENT ON FUNCTION referral.case_outcome(text, jsonb) IS
-'One word for what became of a case: what it is about and created, updated, unchanged or kept, by the results of apply_case(); referral_cancelled. Null for a null kind.';
+COMMENT ON FUNCTION referral.case_outcome(text, bigint, jsonb) IS
+'One word for what became of a case: what it is about, and created, updated, unchanged, or kept when no row of its own was written; referral_cancelled; referral_not_found when it is about a referral that nobody knows here. By the results of apply_case(). Null for a null kind.';
 
 -- ---------- Errors that are not the message's ----------
 
@@ -267,7 +263,7 @@ BEGIN
         became := 'none';
     ELSE
         written := referral.apply_case(apply_intake.org_id, apply_intake.message_id, source, channel, intake);
-        became := referral.case_outcome(intake ->> 'kind', written -> 'results');
+        became := referral.case_outcome(intake ->> 'kind', (written ->> 'referral_id')::bigint, written -> 'results');
         done.wrote := true;
         done.results := done.results || coalesce(written -> 'results', '[]');
     END IF;
@@ -330,7 +326,7 @@ BEGIN
         done := referral.apply_document(apply_part.org_id, apply_part.message_id, channel, source, content_type, part, done);
         RETURN;
     END IF;
-    FOR intake IN SELECT c FROM referral.part_cases(kind, part, source, mapping) c LOOP
+    FOR intake IN SELECT c FROM referral.part_cases(kind, part, source, mapping, current_setting('TimeZone')) c LOOP
         done := referral.apply_intake(apply_part.org_id, apply_part.message_id, channel, source, intake, done);
     END LOOP;
     IF NOT FOUND THEN

@@ -106,7 +106,7 @@ BEGIN
         CASE entry ->> 'resourceType'
             WHEN 'Organization' THEN
                 IF referral.fhir_is_payer(entry) THEN
-                    payers := payers || referral.fhir_payer_of('{"x": "1"}', ARRAY[entry], source, '"x"', 1);
+                    payers := payers || referral.fhir_payer(referral.fhir_organization(entry, source));
                 ELSE
                     organizations := organizations || referral.fhir_organization(entry, source);
                 END IF;
@@ -324,7 +324,7 @@ COMMENT ON FUNCTION referral.fhir_case(jsonb, integer[], jsonb[], text, integer,
 
 CREATE FUNCTION referral.fhir_case_findings(types text[], positions text[], resources jsonb[], heads integer[], unresolved jsonb[], is_bundle boolean)
 RETURNS jsonb
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     first integer := (SELECT min(h) FROM unnest(heads) h WHERE h >= 0);
 BEGIN
@@ -336,10 +336,10 @@ BEGIN
                 UNION ALL
                 SELECT t.n, referral.fhir_finding('unmapped_type', 'info', NULL, positions[t.n], 'resources of this type are not used', to_jsonb(t.type))
                 FROM unnest(types) WITH ORDINALITY t (type, n)
-                WHERE t.type NOT IN ('Condition', 'Observation', 'MessageHeader') AND heads[t.n] = -1
+                WHERE t.type NOT IN ('Condition', 'Observation', 'MessageHeader') AND heads[t.n] = -1 AND positions[t.n] !~ '/contained/[0-9]+$'
                 UNION ALL
                 SELECT u.n, referral.fhir_finding('unresolved_reference', CASE r.value ->> 'role' WHEN 'patient' THEN 'warning' ELSE 'info' END,
-                                                  NULL, positions[u.n] || replace(replace(r.value ->> 'path', '"', ''), '.', '/'),
+                                                  NULL, positions[u.n] || translate(r.value ->> 'path', '.$"[*]', '/'),
                                                   'the message does not have what is referred to',
                                                   coalesce(r.value #> '{reference,reference}', r.value #> '{reference,identifier,value}'))
                 FROM unnest(unresolved) WITH ORDINALITY u (list, n) CROSS JOIN LATERAL jsonb_array_elements(u.list) r
@@ -351,7 +351,7 @@ COMMENT ON FUNCTION referral.fhir_case_findings(text[], text[], jsonb[], integer
 'The findings of a message by the number of the case that they are told with; those of resources without a case go to the first. A resource on its own may refer to what is elsewhere, one in a bundle should not. Null when there are none.';
 
 CREATE FUNCTION referral.map_fhir(resource jsonb, source text) RETURNS SETOF jsonb
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE COST 1000 ROWS 2 SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE COST 1000 ROWS 2 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     is_bundle boolean := resource ->> 'resourceType' IN ('Bundle', 'Parameters');
     roots integer[];
@@ -373,6 +373,8 @@ BEGIN
         RAISE EXCEPTION 'the message is no FHIR resource' USING ERRCODE = 'RF014',
             DETAIL = 'It has no resourceType.', HINT = 'Receive it over another channel, or declare a source mapping for it.';
     END IF;
+    -- a stored message may be compressed; every look into it would unpack it again
+    resource := resource || '{}';
     facts := referral.fhir_message(resource);
     SELECT array_agg(e.root), array_agg(e.type), array_agg(e.position), array_agg(e.full_url), array_agg(e.resource)
     INTO roots, types, positions, full_urls, resources FROM referral.fhir_entries(resource) e;

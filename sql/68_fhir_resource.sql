@@ -224,6 +224,12 @@ COMMENT ON FUNCTION referral.fhir_patient_of(jsonb, jsonb[], text, jsonb, intege
 
 -- ---------- coverage ----------
 
+CREATE FUNCTION referral.fhir_payer(organization jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN referral.fhir_strip(jsonb_build_object('identifier', organization #> '{identifiers,0,value}', 'name', organization -> 'name',
+                                              'identifiers', organization -> 'identifiers'));
+COMMENT ON FUNCTION referral.fhir_payer(jsonb) IS 'An organisation of a case as a payer: identifier, name, and all identifiers. Null for null.';
+
 CREATE FUNCTION referral.fhir_payer_of(keys jsonb, resources jsonb[], source text, reference jsonb, root integer) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -232,11 +238,10 @@ BEGIN
     IF organization IS NULL AND referral.fhir_text(reference -> 'reference') ~ '^(.*/)?(Patient|RelatedPerson)/' THEN
         RETURN '{"name": "self-pay"}';
     END IF;
-    RETURN referral.fhir_strip(jsonb_build_object('identifier', organization #> '{identifiers,0,value}', 'name', organization -> 'name',
-                                                  'identifiers', organization -> 'identifiers'));
+    RETURN referral.fhir_payer(organization);
 END $$;
 COMMENT ON FUNCTION referral.fhir_payer_of(jsonb, jsonb[], text, jsonb, integer) IS
-'Who pays, of a reference of a FHIR Coverage: identifier, name, and all identifiers; self-pay for the patient himself. Null for null.';
+'Who pays, by a reference of a FHIR Coverage, as fhir_payer() writes it; self-pay for the patient himself. Null for null.';
 
 CREATE FUNCTION referral.fhir_coverage(keys jsonb, resources jsonb[], source text, coverage jsonb, root integer) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
