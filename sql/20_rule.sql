@@ -40,6 +40,8 @@ BEGIN
         CROSS JOIN LATERAL (VALUES ('applies_when', p.applies_when), ('start_when', p.start_when), ('stop_when', p.stop_when),
                                    ('pause_when', p.pause_when), ('cancel_when', p.cancel_when)) x (name, expression)
         WHERE x.expression IS NOT NULL
+        UNION ALL
+        SELECT * FROM referral.validation_expressions()
         ORDER BY 1, 2
     LOOP
         BEGIN

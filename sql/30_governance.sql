@@ -116,6 +116,20 @@ BEGIN
             USING ERRCODE = 'RF011', DETAIL = 'A field of a source mapping goes by it, so each of its values would be refused.',
                   HINT = 'Insert codes into referral.code_translation, in this version.';
     END IF;
+    IF to_regclass('referral.source_of_record') IS NOT NULL THEN
+        SELECT string_agg(DISTINCT format('%s.%s (rule set %s)', own.entity, coalesce(own.attribute, '*'), s.name), ', ') INTO bad
+        FROM referral.source_of_record own JOIN referral.rule_version r ON r.rule_version_id = own.rule_version_id
+        JOIN referral.source_of_record other ON (other.entity, other.attribute, other.scope_org_id)
+                                                IS NOT DISTINCT FROM (own.entity, own.attribute, own.scope_org_id)
+        JOIN referral.rule_version v ON v.rule_version_id = other.rule_version_id AND v.status = 'active' AND v.rule_set_id <> r.rule_set_id
+        JOIN referral.rule_set s ON s.rule_set_id = v.rule_set_id
+        WHERE own.rule_version_id = check_rule_version.rule_version_id;
+    END IF;
+    IF bad IS NOT NULL THEN
+        RAISE EXCEPTION 'an attribute is kept by another active rule set already'
+            USING ERRCODE = 'RF011', DETAIL = bad, HINT = 'One rule says which system keeps an attribute: write it as a version of that rule set.';
+    END IF;
+    PERFORM referral.check_validation_version(check_rule_version.rule_version_id);
     SELECT string_agg(b.rule || ': ' || b.error, '; ') INTO bad
     FROM referral.broken_rules() b WHERE b.rule_version_id = check_rule_version.rule_version_id;
     IF bad IS NOT NULL THEN
@@ -331,14 +345,7 @@ BEGIN
             USING ERRCODE = 'RF019', DETAIL = 'referral.rule_version has no such row.',
                   HINT = 'See referral.rule_version.';
     END IF;
-    INSERT INTO referral.reason_code (rule_version_id, domain, code, display, comment_required, active)
-    SELECT draft, r.domain, r.code, r.display, r.comment_required, r.active
-    FROM referral.reason_code r WHERE r.rule_version_id = copy_rule_version.rule_version_id;
-    INSERT INTO referral.stall_threshold (rule_version_id, state, scope_org_id, threshold)
-    SELECT draft, s.state, s.scope_org_id, s.threshold
-    FROM referral.stall_threshold s WHERE s.rule_version_id = copy_rule_version.rule_version_id;
-    INSERT INTO referral.merge_rule (rule_version_id, field, rule)
-    SELECT draft, m.field, m.rule FROM referral.merge_rule m WHERE m.rule_version_id = copy_rule_version.rule_version_id;
+    PERFORM referral.copy_rules(copy_rule_version.rule_version_id, draft);
     FOR w IN SELECT * FROM referral.workflow x
              WHERE x.rule_version_id = copy_rule_version.rule_version_id ORDER BY x.workflow_id LOOP
         INSERT INTO referral.workflow (rule_version_id, entity, name, title, applies_when, priority,
@@ -348,9 +355,6 @@ BEGIN
         RETURNING workflow_id INTO new_workflow;
         PERFORM referral.copy_workflow_rules(w.workflow_id, new_workflow);
     END LOOP;
-    INSERT INTO referral.business_calendar (rule_version_id, name, title, scope_org_id, scope_site_id, calendar)
-    SELECT draft, b.name, b.title, b.scope_org_id, b.scope_site_id, b.calendar
-    FROM referral.business_calendar b WHERE b.rule_version_id = copy_rule_version.rule_version_id;
     FOR p IN SELECT * FROM referral.sla_policy x
              WHERE x.rule_version_id = copy_rule_version.rule_version_id ORDER BY x.sla_policy_id LOOP
         INSERT INTO referral.sla_policy (rule_version_id, entity, name, title, kind, applies_when, priority, scope_org_id,
@@ -362,37 +366,45 @@ BEGIN
         SELECT new_policy, draft, l.level, l.percent, l.after, l.action, l.argument, l.title
         FROM referral.sla_level l WHERE l.sla_policy_id = p.sla_policy_id;
     END LOOP;
-    INSERT INTO referral.match_model (rule_version_id, title, prior_bits, certain_bits, probable_bits, possible_bits,
-                                      margin_bits, household_cap_bits, frequency_weight, auto_link)
-    SELECT draft, m.title, m.prior_bits, m.certain_bits, m.probable_bits, m.possible_bits,
-           m.margin_bits, m.household_cap_bits, m.frequency_weight, m.auto_link
-    FROM referral.match_model m WHERE m.rule_version_id = copy_rule_version.rule_version_id;
-    INSERT INTO referral.match_level (rule_version_id, field, level, m, u)
-    SELECT draft, l.field, l.level, l.m, l.u
-    FROM referral.match_level l WHERE l.rule_version_id = copy_rule_version.rule_version_id;
-    INSERT INTO referral.match_nickname (rule_version_id, name, nicknames)
-    SELECT draft, n.name, n.nicknames
-    FROM referral.match_nickname n WHERE n.rule_version_id = copy_rule_version.rule_version_id;
-    INSERT INTO referral.match_placeholder (rule_version_id, kind, value)
-    SELECT draft, x.kind, x.value
-    FROM referral.match_placeholder x WHERE x.rule_version_id = copy_rule_version.rule_version_id;
-    INSERT INTO referral.source_mapping (rule_version_id, mapping, title, kind, zone)
-    SELECT draft, m.mapping, m.title, m.kind, m.zone
-    FROM referral.source_mapping m WHERE m.rule_version_id = copy_rule_version.rule_version_id;
-    INSERT INTO referral.source_mapping_field (rule_version_id, mapping, attribute, column_name, constant, format, translation, sort)
-    SELECT draft, f.mapping, f.attribute, f.column_name, f.constant, f.format, f.translation, f.sort
-    FROM referral.source_mapping_field f WHERE f.rule_version_id = copy_rule_version.rule_version_id
-    ORDER BY f.source_mapping_field_id;
-    INSERT INTO referral.code_translation (rule_version_id, translation, source_code, target_code)
-    SELECT draft, c.translation, c.source_code, c.target_code
-    FROM referral.code_translation c WHERE c.rule_version_id = copy_rule_version.rule_version_id;
-    INSERT INTO referral.confidence_threshold (rule_version_id, document_type, field, minimum, note)
-    SELECT draft, t.document_type, t.field, t.minimum, t.note
-    FROM referral.confidence_threshold t WHERE t.rule_version_id = copy_rule_version.rule_version_id;
     RETURN draft;
 END $$;
 COMMENT ON FUNCTION referral.copy_rule_version(bigint, text) IS
 'Copies a rule version with all its rules into a new draft of the same rule set and returns its rule_version_id: the way to change rules that are active. Null for null.';
+
+CREATE FUNCTION referral.copy_rules(from_version bigint, to_version bigint) RETURNS void
+LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    t record;
+BEGIN
+    FOR t IN
+        WITH rule_table AS (
+            SELECT g.tgrelid AS id FROM pg_trigger g WHERE g.tgfoid = 'referral.rule_row_guard()'::regprocedure AND g.tgparentid = 0
+        ), bound AS (
+            -- what hangs on generated numbers is copied by whoever knows the new ones
+            SELECT k.conrelid, k.confrelid
+            FROM pg_constraint k JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = ANY (k.confkey)
+            WHERE k.contype = 'f' AND a.attidentity <> '' AND k.conrelid IN (SELECT id FROM rule_table) AND k.confrelid IN (SELECT id FROM rule_table))
+        SELECT r.id::regclass AS relation,
+               (SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) FROM pg_attribute a
+                WHERE a.attrelid = r.id AND a.attnum > 0 AND NOT a.attisdropped AND a.attidentity = '' AND a.attgenerated = ''
+                  AND a.attname <> 'rule_version_id') AS columns,
+               coalesce((SELECT quote_ident(a.attname) FROM pg_attribute a
+                         WHERE a.attrelid = r.id AND a.attnum > 0 AND NOT a.attisdropped AND a.attidentity <> ''), 'rule_version_id') AS number
+        FROM rule_table r
+        WHERE r.id NOT IN (SELECT conrelid FROM bound UNION SELECT confrelid FROM bound)
+          -- how a model was fitted is about the version that it was fitted for
+          AND r.id NOT IN ('referral.match_fit'::regclass, 'referral.match_fit_round'::regclass)
+        -- what another one refers to goes first
+        ORDER BY (SELECT count(*) FROM pg_constraint k
+                  WHERE k.conrelid = r.id AND k.contype = 'f' AND k.confrelid IN (SELECT id FROM rule_table)), r.id::regclass::text
+    LOOP
+        EXECUTE format('INSERT INTO %1$s (rule_version_id, %2$s) SELECT $2, %2$s FROM %1$s r WHERE r.rule_version_id = $1 ORDER BY r.%3$s',
+                       t.relation, t.columns, t.number)
+        USING from_version, to_version;
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION referral.copy_rules(bigint, bigint) IS
+'Copies the rows of a rule version in all rule tables, columns of the user''s own too, into another version, which must be a draft; not workflows and service level policies, whose parts hang on their numbers.';
 
 CREATE FUNCTION referral.copy_workflow_rules(from_workflow bigint, to_workflow bigint) RETURNS void
 LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
@@ -507,7 +519,7 @@ END $$;
 COMMENT ON FUNCTION referral.watch_table(regclass) IS
 'Lets every backend forget its compiled rules when the table changes. Idempotent; for the table''s owner.';
 
-REVOKE ALL ON FUNCTION referral.rollback_rule_set(text), referral.copy_rule_version(bigint, text),
+REVOKE ALL ON FUNCTION referral.rollback_rule_set(text), referral.copy_rule_version(bigint, text), referral.copy_rules(bigint, bigint),
     referral.copy_workflow_rules(bigint, bigint), referral.rule_version_guard(), referral.rule_row_guard(), referral.rule_function_guard(),
     referral.govern_table(regclass, name), referral.watch_table(regclass),
     referral.lay_trigger(regclass, name, text, text, text, "char") FROM PUBLIC;

@@ -51,12 +51,27 @@ BEGIN
             -- that it escalates does not mean that somebody works on it
             AND NOT (j.actor_kind = 'system' AND j.to_step IS NULL AND j.changes ? 'priority' AND j.changes - 'priority' = '{}')
           UNION ALL
-          SELECT j.occurred_at, j.journal_id, 'document ' || j.action, j.actor
-          FROM referral.document d
-          JOIN referral.journal j ON j.org_id = d.org_id AND j.entity_id = d.document_id AND j.entity = 'document'
-          WHERE d.org_id = last_event.org_id AND d.referral_id = last_event.referral_id
-            AND j.recorded_at > last_event.since AND j.occurred_at > last_event.since AND j.occurred_at <= last_event.until) e
+          SELECT j.occurred_at, j.journal_id, j.entity || ' ' || coalesce(j.transition, j.action), j.actor
+          FROM (SELECT 'document' AS entity, d.document_id AS id FROM referral.document d
+                WHERE d.org_id = last_event.org_id AND d.referral_id = last_event.referral_id
+                UNION ALL
+                SELECT 'consult_report', d.consult_report_id FROM referral.consult_report d
+                WHERE d.org_id = last_event.org_id AND d.referral_id = last_event.referral_id
+                UNION ALL
+                SELECT 'appointment', d.appointment_id FROM referral.appointment d
+                WHERE d.org_id = last_event.org_id AND d.referral_id = last_event.referral_id
+                UNION ALL
+                SELECT 'prior_authorization', d.prior_authorization_id FROM referral.prior_authorization d
+                WHERE d.org_id = last_event.org_id AND d.referral_id = last_event.referral_id
+                UNION ALL
+                SELECT 'communication', d.communication_id FROM referral.communication d
+                WHERE d.org_id = last_event.org_id AND d.referral_id = last_event.referral_id
+                UNION ALL
+                SELECT 'contact_attempt', d.contact_attempt_id FROM referral.contact_attempt d
+                WHERE d.org_id = last_event.org_id AND d.referral_id = last_event.referral_id) p
+          JOIN referral.journal j ON j.org_id = last_event.org_id AND j.entity_id = p.id AND j.entity = p.entity
+          WHERE j.recorded_at > last_event.since AND j.occurred_at > last_event.since AND j.occurred_at <= last_event.until) e
     ORDER BY e.occurred_at DESC, e.journal_id DESC LIMIT 1;
 END $$;
 COMMENT ON FUNCTION referral.last_event(bigint, bigint, timestamptz, timestamptz) IS
-'The last thing that the journal tells of a referral or of one of its documents, after since and up to until (event times): when, what (the transition, else insert, update, …), and who; a priority that a system has raised, as tick() does, does not count. Reads with the caller''s rights, and only the partitions of the journal written after since. Nulls when there is nothing, and for null.';
+'The last thing that the journal tells of a referral, or of one of its documents, reports, appointments, authorizations, communications and contact attempts, after since and up to until (event times): when, what (the transition, else insert, update, …; after the name of the table where it is not the referral''s own), and who; a priority that a system has raised, as tick() does, does not count. Reads with the caller''s rights, and only the partitions of the journal written after since. Nulls when there is nothing, and for null.';

@@ -373,7 +373,7 @@ COMMENT ON FUNCTION referral.move_references(bigint, bigint, bigint) IS
 'Points all that refers to the duplicate to the survivor. Returns by reference_name() the keys of the rows that moved, and of those that the survivor had before (held).';
 
 CREATE FUNCTION referral.merge_patient(org_id bigint, survivor bigint, duplicate bigint, reason text) RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.reason = ''
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.reason = '' SET referral.source_override = 'on'
 SET timezone = 'UTC' SET datestyle = 'ISO, MDY' SET intervalstyle = 'postgres' SET extra_float_digits = 1 SET bytea_output = 'hex' AS $$
 DECLARE
     s jsonb;
@@ -592,7 +592,7 @@ COMMENT ON FUNCTION referral.return_references(bigint, bigint) IS
 'Gives back to the duplicate of a merge what still refers to the survivor of what was moved, or has come for the duplicate since, and puts what else has come for the survivor since, or was to be the duplicate''s without becoming it, on the list referral.merge_reattribution.';
 
 CREATE FUNCTION referral.unmerge_patient(org_id bigint, merge_id bigint, reason text) RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.reason = ''
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.reason = '' SET referral.source_override = 'on'
 SET timezone = 'UTC' SET datestyle = 'ISO, MDY' SET intervalstyle = 'postgres' SET extra_float_digits = 1 SET bytea_output = 'hex' AS $$
 DECLARE
     m referral.patient_merge;
@@ -626,7 +626,7 @@ COMMENT ON FUNCTION referral.unmerge_patient(bigint, bigint, text) IS
 'Undoes a merge: both patients become what they were in the columns that it changed, and get back the rows that were theirs. Returns how many entries it leaves in referral.merge_reattribution for somebody to decide: columns of the survivor that somebody has changed since, which stay, and rows that came for the survivor since. The same call again changes nothing. RF003 for an AI, RF005 without a reason, RF015 while a later merge of the survivor stands, or when a table does not let its rows go, RF019 when there is no such merge.';
 
 CREATE FUNCTION referral.reattribute(org_id bigint, reattribution_id bigint, patient_id bigint) RETURNS text
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.source_override = 'on'
 SET timezone = 'UTC' SET datestyle = 'ISO, MDY' SET intervalstyle = 'postgres' SET extra_float_digits = 1 SET bytea_output = 'hex' AS $$
 DECLARE
     a referral.merge_reattribution;

@@ -32,30 +32,32 @@ END $$;
 COMMENT ON FUNCTION referral.payload_kind(text, text) IS
 'How a payload is read, by its content type, and by its beginning where that says nothing: hl7, fhir, json (FHIR, or records of a source mapping), lines (JSON, one per line), csv, or document: kept, and read by people or by extraction. Never null.';
 
-CREATE FUNCTION referral.payload_parts(kind text, payload text) RETURNS SETOF text
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE ROWS 1 SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION referral.payload_parts(kind text, payload text) RETURNS text[]
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    parts text[] := ARRAY[payload];
 BEGIN
-    IF kind = 'hl7' AND payload ~ '[\r\n\x0B\x1C]MSH[^[:alnum:]\s]' THEN
-        -- a batch: messages one after the other, perhaps with FHS, BHS, BTS and FTS around them
-        RETURN QUERY
-            SELECT p FROM regexp_split_to_table(payload, '[\r\n\x0B\x1C]+(?=(?:MSH|BHS|BTS|FTS)[^[:alnum:]\s])') p
-            WHERE p ~ '^[\uFEFF\s\x0B\x1C]*MSH';
+    IF kind = 'hl7' THEN
+        IF payload ~ '[\r\n\x0B\x1C]MSH[^[:alnum:]\s]' THEN
+            -- a batch: messages one after the other, perhaps with FHS, BHS, BTS and FTS around them
+            parts := ARRAY(
+                SELECT p FROM regexp_split_to_table(payload, '[\r\n\x0B\x1C]+(?=(?:MSH|BHS|BTS|FTS)[^[:alnum:]\s])') p
+                WHERE p ~ '^[\uFEFF\s\x0B\x1C]*MSH');
+        END IF;
     ELSIF kind = 'lines' THEN
-        RETURN QUERY SELECT p FROM regexp_split_to_table(ltrim(payload, E'\uFEFF'), '[\r\n]+') p WHERE p ~ '\S';
+        parts := ARRAY(SELECT p FROM regexp_split_to_table(ltrim(payload, E'\uFEFF'), '[\r\n]+') p WHERE p ~ '\S');
     ELSIF kind = 'csv' THEN
-        RETURN QUERY SELECT r.record::text FROM referral.csv_records(payload) r;
+        parts := ARRAY(SELECT r.record::text FROM referral.csv_records(payload) r);
     ELSIF kind = 'json' AND left(ltrim(payload, E' \t\r\n\uFEFF'), 1) = '[' THEN
-        RETURN QUERY SELECT p::text FROM jsonb_array_elements(referral.payload_json(payload)) p;
-    ELSE
-        RETURN NEXT payload;
-        RETURN;
+        parts := ARRAY(SELECT p::text FROM jsonb_array_elements(referral.payload_json(payload)) p);
     END IF;
-    IF NOT FOUND THEN
+    IF parts = '{}' THEN
         RAISE EXCEPTION 'the message is empty' USING ERRCODE = 'RF014', DETAIL = 'whole message', HINT = 'Have the sender send it again.';
     END IF;
+    RETURN parts;
 END $$;
 COMMENT ON FUNCTION referral.payload_parts(text, text) IS
-'The parts of a payload that are worked on one by one, so that a faulty one does not stop the rest: messages of an HL7 batch, lines, elements of a JSON array, rows of a CSV file; the payload itself otherwise. RF014 when it cannot be taken apart.';
+'The parts of a payload that are worked on one by one, so that a faulty one does not stop the rest: messages of an HL7 batch, lines, elements of a JSON array, rows of a CSV file; the payload itself otherwise. RF014 when it cannot be taken apart, or is empty.';
 
 CREATE FUNCTION referral.payload_json(payload text) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -79,13 +81,13 @@ COMMENT ON FUNCTION referral.payload_json(text) IS
 
 -- ---------- From a part to cases ----------
 
-CREATE FUNCTION referral.part_cases(kind text, part text, source text, mapping text) RETURNS SETOF jsonb
+CREATE FUNCTION referral.part_cases(kind text, part text, source text, mapping text, zone text) RETURNS SETOF jsonb
 LANGUAGE plpgsql STABLE ROWS 1 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     content jsonb;
 BEGIN
     IF kind = 'hl7' THEN
-        RETURN QUERY SELECT c FROM referral.map_hl7v2(referral.hl7_parse(part), source) c;
+        RETURN QUERY SELECT c FROM referral.map_hl7v2(referral.hl7_parse(part), source, zone) c;
         RETURN;
     END IF;
     content := referral.payload_json(part);
@@ -98,23 +100,30 @@ BEGIN
         RETURN QUERY SELECT c FROM referral.map_record(content, mapping) c;
     END IF;
 END $$;
-COMMENT ON FUNCTION referral.part_cases(text, text, text, text) IS
-'What a part of a payload tells, as cases of the canonical model: HL7 v2, FHIR, or a record of a source mapping. RF014 when it cannot be read; the detail says where.';
+COMMENT ON FUNCTION referral.part_cases(text, text, text, text, text) IS
+'What a part of a payload tells, as cases of the canonical model: HL7 v2, FHIR, or a record of a source mapping. zone: of times without one. RF014 when it cannot be read; the detail says where.';
 
-CREATE FUNCTION referral.case_outcome(intake jsonb, written jsonb) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT CASE
-        WHEN intake ->> 'kind' = 'none' THEN 'none'
-        WHEN intake ->> 'kind' = 'referral_cancel' AND w.action = 'updated' THEN 'referral_cancelled'
-        ELSE replace(intake ->> 'kind', 'referral_status', 'referral') || '_' || coalesce(w.action, 'kept') END
-    FROM (SELECT (SELECT r ->> 'action' FROM jsonb_array_elements(written -> 'results') WITH ORDINALITY x (r, n)
-                  ORDER BY r ->> 'entity' = CASE intake ->> 'kind'
-                               WHEN 'referral_cancel' THEN 'referral' WHEN 'referral_status' THEN 'referral'
-                               WHEN 'report' THEN 'consult_report' WHEN 'authorization' THEN 'prior_authorization'
-                               ELSE intake ->> 'kind' END DESC, r ->> 'action' = 'unchanged', n LIMIT 1) AS action) w
-$$;
-COMMENT ON FUNCTION referral.case_outcome(jsonb, jsonb) IS
-'One word for what became of a case: its kind and created, updated, unchanged or kept, as apply_case() tells of what the case is mainly about; referral_cancelled; none when there was nothing to do.';
+CREATE FUNCTION referral.case_outcome(kind text, referral_id bigint, results jsonb) RETURNS text
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    about text := CASE WHEN kind IN ('referral_cancel', 'referral_status') THEN 'referral' ELSE kind END;
+    entity text := CASE kind WHEN 'report' THEN 'consult_report' WHEN 'authorization' THEN 'prior_authorization' ELSE about END;
+    action text;
+BEGIN
+    FOR i IN 0 .. coalesce(jsonb_array_length(results), 0) - 1 LOOP
+        -- the same row may come several times; a directory is about rows of any kind
+        IF entity IN (results -> i ->> 'entity', 'directory') AND coalesce(action, 'unchanged') = 'unchanged' THEN
+            action := results -> i ->> 'action';
+        END IF;
+    END LOOP;
+    RETURN CASE WHEN kind = 'referral_cancel' AND action = 'updated' THEN 'referral_cancelled'
+                WHEN action IS NOT NULL THEN about || '_' || action
+                WHEN about <> 'referral' THEN about || '_kept'
+                WHEN referral_id IS NULL THEN 'referral_not_found'
+                ELSE 'referral_unchanged' END;
+END $$;
+COMMENT ON FUNCTION referral.case_outcome(text, bigint, jsonb) IS
+'One word for what became of a case: what it is about, and created, updated, unchanged, or kept when no row of its own was written; referral_cancelled; referral_not_found when it is about a referral that nobody knows here. By the results of apply_case(). Null for a null kind.';
 
 -- ---------- Errors that are not the message's ----------
 
@@ -176,7 +185,9 @@ BEGIN
     WHERE NOT again OR NOT EXISTS (
         SELECT FROM referral.data_quality_finding d
         WHERE d.org_id = note_findings.org_id AND d.message_id = note_findings.message_id AND d.resolved_at IS NULL
-          AND (d.code, d.attribute, d.position) IS NOT DISTINCT FROM (g.code, g.attribute, g.position));
+          AND (d.code, d.attribute, d.position) IS NOT DISTINCT FROM (g.code, g.attribute, g.position))
+    -- the worst of those that are the same
+    ORDER BY g.code, g.attribute, g.position, CASE g.severity WHEN 'error' THEN 1 WHEN 'info' THEN 3 ELSE 2 END;
     GET DIAGNOSTICS noted = ROW_COUNT;
     FOR f IN SELECT DISTINCT ON (g.code, g.referral_id) g.* FROM jsonb_to_recordset(findings)
                  g (code text, severity text, attribute text, position text, detail text, referral_id bigint)
@@ -224,16 +235,18 @@ COMMENT ON FUNCTION referral.settle_findings(bigint, bigint, jsonb) IS
 
 -- ---------- One message ----------
 
-CREATE TYPE referral.intake_result AS (outcomes text[], results jsonb, findings jsonb, referral_id bigint, patient_id bigint,
+CREATE TYPE referral.intake_result AS (outcome text, wrote boolean, results jsonb, findings jsonb, referral_id bigint, patient_id bigint,
     patient_match text, message_type text, control_id text, mapping_version bigint);
 COMMENT ON TYPE referral.intake_result IS
-'What has become of a message so far: one outcome per case, all rows and findings, and the ids that the last case told.';
+'What has become of a message so far: the outcome of its cases (mixed when they differ), whether any wrote something, all rows and findings, and the ids that the last case told.';
 
 CREATE FUNCTION referral.apply_intake(org_id bigint, message_id bigint, channel text, source text, intake jsonb, INOUT done referral.intake_result)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     head jsonb := intake -> 'message';
     written jsonb;
+    became text;
+    found jsonb;
 BEGIN
     IF head IS NOT NULL THEN
         done.message_type := coalesce(done.message_type, head ->> 'type');
@@ -244,21 +257,27 @@ BEGIN
         END IF;
         IF EXISTS (SELECT FROM referral.source_system s
                    WHERE s.org_id = apply_intake.org_id AND s.source IN (head ->> 'originator', head ->> 'sender') AND s.is_self) THEN
-            done.outcomes := done.outcomes || 'echo'::text;
+            done.outcome := CASE WHEN done.outcome <> 'echo' THEN 'mixed' ELSE 'echo' END;
             RETURN;
         END IF;
     END IF;
     IF intake ->> 'kind' = 'none' THEN
-        written := jsonb_build_object('results', '[]'::jsonb, 'findings', coalesce(intake -> 'findings', '[]'));
+        became := 'none';
     ELSE
         written := referral.apply_case(apply_intake.org_id, apply_intake.message_id, source, channel, intake);
+        became := referral.case_outcome(intake ->> 'kind', (written ->> 'referral_id')::bigint, written -> 'results');
+        done.wrote := true;
+        done.results := done.results || coalesce(written -> 'results', '[]');
+        IF became IN ('referral_created', 'referral_updated') THEN
+            PERFORM referral.check_referral(apply_intake.org_id, (written ->> 'referral_id')::bigint);
+        END IF;
     END IF;
-    done.outcomes := done.outcomes || referral.case_outcome(intake, written);
-    done.results := done.results || coalesce(written -> 'results', '[]');
-    IF written -> 'findings' <> '[]' THEN
+    done.outcome := CASE WHEN done.outcome <> became THEN 'mixed' ELSE became END;
+    found := coalesce(intake -> 'findings', '[]') || coalesce(written -> 'findings', '[]');
+    IF found <> '[]' THEN
         done.findings := done.findings || (
             SELECT jsonb_agg(f || jsonb_strip_nulls(jsonb_build_object('referral_id', written -> 'referral_id', 'patient_id', written -> 'patient_id')))
-            FROM jsonb_array_elements(written -> 'findings') f);
+            FROM jsonb_array_elements(found) f);
     END IF;
     done.referral_id := coalesce((written ->> 'referral_id')::bigint, done.referral_id);
     done.patient_id := coalesce((written ->> 'patient_id')::bigint, done.patient_id);
@@ -276,7 +295,8 @@ DECLARE
     filed text := 'unchanged';
 BEGIN
     SELECT d.document_id INTO id FROM referral.document d
-    WHERE d.org_id = apply_document.org_id AND d.inbox_message_id = apply_document.message_id AND d.type = 'unindexed';
+    WHERE d.org_id = apply_document.org_id AND d.inbox_message_id = apply_document.message_id
+    ORDER BY d.document_id LIMIT 1;
     IF FOUND THEN
         told := referral.extracted_case(apply_document.org_id, id);
     ELSE
@@ -289,7 +309,8 @@ BEGIN
         filed := 'created';
     END IF;
     IF told IS NULL THEN
-        done.outcomes := done.outcomes || ('document_' || filed);
+        done.outcome := 'document_' || filed;
+        done.wrote := true;
         done.results := done.results || jsonb_build_object('entity', 'document', 'id', id, 'action', filed);
         done.findings := done.findings || '{"code": "content_not_indexed", "severity": "error"}'::jsonb;
     ELSE
@@ -303,16 +324,23 @@ COMMENT ON FUNCTION referral.apply_document(bigint, bigint, text, text, text, te
 'Keeps a payload without structure as a document of type unindexed, once. When extracted_case() has a case of it by now, that is written, and the document belongs to its referral and patient; until then there is a finding, and so an exception.';
 
 CREATE FUNCTION referral.apply_part(org_id bigint, message_id bigint, channel text, source text, content_type text, kind text, part text,
-    mapping text, INOUT done referral.intake_result)
+    number integer, mapping text, INOUT done referral.intake_result)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     intake jsonb;
+    n integer := 0;
 BEGIN
     IF kind = 'document' THEN
         done := referral.apply_document(apply_part.org_id, apply_part.message_id, channel, source, content_type, part, done);
         RETURN;
     END IF;
-    FOR intake IN SELECT c FROM referral.part_cases(kind, part, source, mapping) c LOOP
+    FOR intake IN SELECT c FROM referral.part_cases(kind, part, source, mapping, current_setting('TimeZone')) c LOOP
+        n := n + 1;
+        -- what has no number of its own is known by its place
+        IF number IS NOT NULL OR n > 1 THEN
+            intake := jsonb_set(intake, '{message}', coalesce(intake -> 'message', '{}')
+                || jsonb_build_object('part', concat_ws('.', number, coalesce(intake #>> '{message,part}', n::text))));
+        END IF;
         done := referral.apply_intake(apply_part.org_id, apply_part.message_id, channel, source, intake, done);
     END LOOP;
     IF NOT FOUND THEN
@@ -320,8 +348,8 @@ BEGIN
             HINT = 'Is the content type right? Does the mapping take records of this form?';
     END IF;
 END $$;
-COMMENT ON FUNCTION referral.apply_part(bigint, bigint, text, text, text, text, text, text, referral.intake_result) IS
-'Reads and maps one part of a message, writes its cases, and adds what became of them to the result. RF014 when it cannot be read or tells nothing.';
+COMMENT ON FUNCTION referral.apply_part(bigint, bigint, text, text, text, text, text, integer, text, referral.intake_result) IS
+'Reads and maps one part of a message, writes its cases, and adds what became of them to the result. number: which part, where there are several. RF014 when it cannot be read or tells nothing.';
 
 CREATE FUNCTION referral.work_on_message(org_id bigint, message_id bigint, channel text, source text, content_type text, payload text,
     again boolean, key_reused boolean, OUT status referral.inbox_status, OUT outcome text, OUT referral_id bigint, OUT patient_id bigint,
@@ -333,7 +361,7 @@ DECLARE
                            current_setting('TimeZone')];
     own_mapping text := substring(content_type FROM '(?i);\s*mapping\s*=\s*"?([^;"\s]+)');
     sender record;
-    done referral.intake_result := ROW('{}', '[]', '[]', NULL, NULL, NULL, NULL, NULL, NULL);
+    done referral.intake_result := ROW(NULL, false, '[]', '[]', NULL, NULL, NULL, NULL, NULL, NULL);
     parts text[];
     part integer := 0;
     failed integer := 0;
@@ -351,10 +379,12 @@ BEGIN
     END IF;
     LOOP
         BEGIN
-            parts := coalesce(parts, ARRAY(SELECT p FROM referral.payload_parts(kind, payload) p));
+            IF parts IS NULL THEN
+                parts := referral.payload_parts(kind, payload);
+            END IF;
             part := part + 1;
             done := referral.apply_part(work_on_message.org_id, work_on_message.message_id, channel, source, content_type, kind,
-                parts[part], coalesce(own_mapping, sender.default_mapping), done);
+                parts[part], CASE WHEN cardinality(parts) > 1 THEN part END, coalesce(own_mapping, sender.default_mapping), done);
         EXCEPTION WHEN OTHERS THEN
             IF referral.is_passing_error(SQLSTATE) THEN
                 RAISE;
@@ -375,9 +405,8 @@ BEGIN
     IF key_reused THEN
         done.findings := done.findings || '{"code": "dedup_key_reused", "severity": "warning"}'::jsonb;
     END IF;
-    status := CASE WHEN failed > 0 THEN 'error' WHEN done.outcomes <@ '{echo}' THEN 'echo'
-                   WHEN done.outcomes <@ '{echo,none}' THEN 'ignored' ELSE 'processed' END;
-    outcome := (SELECT CASE WHEN min(o) < max(o) THEN 'mixed' ELSE min(o) END FROM unnest(done.outcomes) o);
+    status := CASE WHEN failed > 0 THEN 'error' WHEN done.outcome = 'echo' THEN 'echo' WHEN done.wrote THEN 'processed' ELSE 'ignored' END;
+    outcome := done.outcome;
     referral_id := done.referral_id;
     patient_id := done.patient_id;
     UPDATE referral.inbox_message m
@@ -518,7 +547,7 @@ COMMENT ON FUNCTION referral.reprocess_errors(text, integer) IS
 REVOKE ALL ON FUNCTION referral.note_findings(bigint, bigint, boolean, jsonb), referral.settle_findings(bigint, bigint, jsonb),
     referral.apply_intake(bigint, bigint, text, text, jsonb, referral.intake_result),
     referral.apply_document(bigint, bigint, text, text, text, text, referral.intake_result),
-    referral.apply_part(bigint, bigint, text, text, text, text, text, text, referral.intake_result),
+    referral.apply_part(bigint, bigint, text, text, text, text, text, integer, text, referral.intake_result),
     referral.work_on_message(bigint, bigint, text, text, text, text, boolean, boolean), referral.check_sender(bigint, text),
     referral.receive(referral.intake_channel, text, text, text, text), referral.reprocess(bigint, bigint),
     referral.reprocess_errors(text, integer) FROM PUBLIC;

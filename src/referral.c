@@ -22,6 +22,7 @@
 #include "security.h"
 #include "table_writer.h"
 #include "sla_view.h"
+#include "source_of_record.h"
 #include "workflow.h"
 
 PG_MODULE_MAGIC_EXT(.name = "referral", .version = "0.1");
@@ -42,5 +43,6 @@ _PG_init(void)
 	sla_view_init();
 	match_review_init();
 	matching_index_init();
+	source_of_record_init();
 	MarkGUCPrefixReserved("referral");	/* all are defined now */
 }

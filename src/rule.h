@@ -48,6 +48,7 @@ typedef struct RuleCache
 	HTAB	   *matches;		/* predicates of rule_matches(), by their text */
 	struct SlaRules *sla;		/* policies and calendars; see sla_policy.c */
 	struct MatchRules *matching;	/* models and names; see matching_model.c */
+	struct SourceRules *sources;	/* who keeps what; see source_of_record.c */
 	struct SourceMapping *mappings;	/* see source_mapping.c */
 	Oid			namespace_id;	/* schema referral */
 	Oid			owner;			/* owner of the rule tables */

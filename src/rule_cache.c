@@ -53,7 +53,8 @@ static const char *const rule_tables[] = {
 	"workflow_transition", "workflow_guard", "reason_code", "organization",
 	"organization_member", "journal_column", "business_calendar", "sla_policy", "sla_level",
 	"match_model", "match_level", "match_nickname", "match_placeholder", "match_frequency",
-	"source_mapping", "source_mapping_field", "code_translation"
+	"source_mapping", "source_mapping_field", "code_translation", "source_of_record",
+	"source_system"
 };
 
 static void

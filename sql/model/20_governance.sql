@@ -55,7 +55,7 @@ GRANT INSERT, UPDATE (owner, note) ON referral.rule_set TO referral_rule_author;
 GRANT INSERT, UPDATE, DELETE ON referral.rule_version TO referral_rule_author;
 GRANT UPDATE (status) ON referral.rule_version TO referral_rule_approver;
 GRANT INSERT, UPDATE, DELETE ON referral.rule_function TO referral_admin;
-GRANT EXECUTE ON FUNCTION referral.copy_rule_version(bigint, text), referral.copy_workflow_rules(bigint, bigint)
+GRANT EXECUTE ON FUNCTION referral.copy_rule_version(bigint, text), referral.copy_rules(bigint, bigint), referral.copy_workflow_rules(bigint, bigint)
     TO referral_rule_author;
 GRANT EXECUTE ON FUNCTION referral.rollback_rule_set(text) TO referral_rule_approver;
 GRANT EXECUTE ON FUNCTION referral.check_rule(regclass, text), referral.broken_rules()

@@ -131,7 +131,7 @@ CREATE OR REPLACE VIEW referral.inbox_outcome WITH (security_invoker = true) AS
 SELECT m.org_id, m.message_id, m.source, m.channel, m.dedup_key, m.message_type, m.control_id, m.received_at, m.status, m.outcome,
        m.referral_id, m.patient_id, m.patient_match,
        (SELECT array_agg((x ->> 'id')::bigint ORDER BY (x ->> 'id')::bigint) FROM jsonb_array_elements(m.results) x WHERE x ->> 'entity' = 'appointment') AS appointments,
-       (SELECT array_agg(f.code ORDER BY f.finding_id) FROM referral.data_quality_finding f
+       (SELECT array_agg(f.code ORDER BY f.code) FROM referral.data_quality_finding f
         WHERE f.org_id = m.org_id AND f.message_id = m.message_id AND f.resolved_at IS NULL) AS findings,
        (SELECT array_agg(DISTINCT format('%s/%s', e.category, e.code)) FROM referral.exception_item e
         WHERE e.org_id = m.org_id AND e.status IN ('open', 'in_progress')
@@ -155,8 +155,13 @@ GRANT INSERT (org_id, message_id, referral_id, patient_id, code, severity, attri
 GRANT EXECUTE ON FUNCTION referral.note_findings(bigint, bigint, boolean, jsonb), referral.settle_findings(bigint, bigint, jsonb),
     referral.apply_intake(bigint, bigint, text, text, jsonb, referral.intake_result),
     referral.apply_document(bigint, bigint, text, text, text, text, referral.intake_result),
-    referral.apply_part(bigint, bigint, text, text, text, text, text, text, referral.intake_result),
+    referral.apply_part(bigint, bigint, text, text, text, text, text, integer, text, referral.intake_result),
     referral.work_on_message(bigint, bigint, text, text, text, text, boolean, boolean), referral.check_sender(bigint, text),
     referral.receive(referral.intake_channel, text, text, text, text), referral.reprocess(bigint, bigint),
-    referral.reprocess_errors(text, integer)
+    referral.reprocess_errors(text, integer),
+    referral.receive_chunk(referral.intake_channel, text, text, text[], text[]), referral.staging_plan(regclass, text),
+    referral.analyze_first_rows()
+    TO referral_integration, referral_coordinator, referral_clinician;
+GRANT EXECUTE ON PROCEDURE referral.receive_rows(referral.intake_channel, text, text, text[], text[], bigint, bigint, bigint),
+    referral.receive_batch(regclass, referral.intake_channel, text, text, bigint, bigint, bigint)
     TO referral_integration, referral_coordinator, referral_clinician;

@@ -195,6 +195,12 @@ BEGIN
             JOIN (VALUES
                 ('verify', NULL, 'patient_id IS NOT NULL', 'the patient is not known',
                  'Set patient_id to a row of referral.patient.'),
+                ('verify', NULL, 'referral.is_complete(org_id, referral_id)', 'the referral is not complete',
+                 'Mend what referral.validate() lists; what the same UPDATE fills in does not count yet.'),
+                ('await_authorization', NULL, 'referral.eligibility_confirmed(org_id, referral_id)',
+                 'the payer has not confirmed the coverage', 'Ask with referral.request_eligibility(), and record the answer.'),
+                ('triage', 'eligibility_verification', 'referral.eligibility_confirmed(org_id, referral_id)',
+                 'the payer has not confirmed the coverage', 'Ask with referral.request_eligibility(), and record the answer.'),
                 ('triage', 'authorization_pending', 'authorization_number IS NOT NULL', 'no authorization is recorded',
                  'Record the payer''s authorization_number.'),
                 ('schedule', NULL, 'performer_id IS NOT NULL', 'no specialist is assigned',

@@ -88,7 +88,7 @@ UPDATE referral.referral SET state = 'completed' WHERE referral_id = 1;
 \set ON_ERROR_STOP off
 UPDATE referral.referral SET state = 'closed_loop' WHERE referral_id = 1;
 \set ON_ERROR_STOP on
-INSERT INTO referral.document (referral_id, type, title, source) VALUES (1, 'consult_report', 'Echo and consult', 'North Shore');
+INSERT INTO referral.consult_report (referral_id, status, sent_at, source) VALUES (1, 'final', now(), 'North Shore');
 SET SESSION AUTHORIZATION demo_jane;
 UPDATE referral.referral SET state = 'closed_loop' WHERE referral_id = 1;
 

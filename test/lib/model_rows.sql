@@ -83,7 +83,16 @@ BEGIN
     EXECUTE format('INSERT INTO %s (%s) SELECT %s', relation, columns, expressions) USING org, mark;
 END $$;
 
--- Fills every per-organisation table that has no row of the organisation; with from_id, none numbered so or above.
+-- The per-organisation tables, but what is written of partitions that are gone, in the order in which they refer to each other.
+CREATE FUNCTION public.model_tables() RETURNS TABLE (relation regclass, id name) LANGUAGE sql STABLE AS $$
+    SELECT c.oid::regclass, (SELECT a.attname FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attidentity <> '' AND NOT a.attisdropped LIMIT 1)
+    FROM pg_class c
+    WHERE c.relnamespace = 'referral'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relname <> 'journal_purge'
+      AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'org_id')
+    ORDER BY c.oid
+$$;
+
+-- Fills every one of them that has no row of the organisation; with from_id, none numbered so or above.
 CREATE FUNCTION public.fill_rest(org bigint, mark text, from_id bigint DEFAULT NULL) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     t record;
@@ -91,12 +100,7 @@ DECLARE
     former text := current_setting('referral.org_id', true);
 BEGIN
     PERFORM set_config('referral.org_id', org::text, true);
-    FOR t IN SELECT c.oid::regclass AS relation,
-                    (SELECT a.attname FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attidentity <> '' AND NOT a.attisdropped LIMIT 1) AS id
-             FROM pg_class c
-             WHERE c.relnamespace = 'referral'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
-               AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'org_id')
-             ORDER BY c.oid LOOP
+    FOR t IN SELECT * FROM public.model_tables() LOOP
         EXECUTE format('SELECT EXISTS (SELECT FROM %s WHERE org_id = $1%s)', t.relation,
                        CASE WHEN from_id IS NOT NULL AND t.id IS NOT NULL THEN format(' AND %I >= $2', t.id) ELSE '' END)
         INTO filled USING org, from_id;

@@ -183,8 +183,28 @@ SELECT referral.heartbeat_start('tick'), referral.heartbeat_end('tick');
 SQL
 
 # A row in every other table of the model, too, and a value in every column that may have one.
-$origin->safe_psql('origin', "$model_rows; SELECT public.fill_rest(1, 'odd \t\\n \"text\"')");
-$origin->safe_psql('origin', 'DROP TABLE public.model_fixed; DROP FUNCTION public.fill_rest, public.fill_table, public.model_value');
+$origin->safe_psql('origin', "$model_rows; SET referral.org_id = 1; SELECT public.fill_rest(1, E'odd \\t\\n \\\\ text');");
+$origin->safe_psql('origin', <<'SQL');
+SET referral.org_id = 1;
+SELECT public.fill_table(1, t::regclass, 'x') FROM unnest('{referral.patient,referral.document,referral.consult_report,referral.referral}'::text[]) t;
+INSERT INTO referral.identifier (practitioner_id, value) SELECT practitioner_id, '1' FROM referral.practitioner;
+INSERT INTO referral.identifier (provider_organization_id, value) SELECT provider_organization_id, '2' FROM referral.provider_organization;
+INSERT INTO referral.identifier (referral_id, value) VALUES (1, '3');
+INSERT INTO referral.network_contract (payer_id, practitioner_id) SELECT payer_id, practitioner_id FROM referral.payer, referral.practitioner;
+INSERT INTO referral.network_contract (payer_id, healthcare_service_id) SELECT payer_id, healthcare_service_id FROM referral.payer, referral.healthcare_service;
+INSERT INTO referral.prior_authorization (replaces_id) SELECT prior_authorization_id FROM referral.prior_authorization;
+UPDATE referral.appointment SET step = 'arrived', status_reason = 'x';
+SQL
+is($origin->safe_psql('origin', <<'SQL'), '', 'every column of the model has a value somewhere');
+SELECT string_agg(x.name, ' ') FROM (
+    SELECT a.attrelid::regclass || '.' || a.attname AS name,
+           (xpath('//n/text()', query_to_xml(format('SELECT count(%I) AS n FROM %s', a.attname, a.attrelid::regclass), false, true, '')))[1]::text = '0' AS never
+    FROM pg_attribute a
+    WHERE a.attrelid IN (SELECT (public.model_tables()).relation) AND a.attnum > 0 AND NOT a.attisdropped
+      AND a.attrelid::regclass::text !~ '^referral\.(organization|journal|sla_|escalation|match_|patient_merge|merge_|consumer|delivery|legal_hold)') x
+WHERE x.never
+SQL
+$origin->safe_psql('origin', 'DROP TABLE public.model_fixed; DROP FUNCTION public.fill_rest, public.fill_table, public.model_value, public.model_tables');
 
 my %before = (
 	contents => $origin->safe_psql('origin', $contents),
@@ -246,9 +266,9 @@ SQL
 		"$name: so is one that its guard blocks");
 	is(state_of($node, $database, 'restore_jane', q{UPDATE referral.referral SET state = 'scheduled' WHERE referral_id = 1}), '',
 		"$name: a suspended row resumes where its history says");
-	is($run->(q{SET SESSION AUTHORIZATION restore_jane; INSERT INTO referral.patient (family, mrn) VALUES ('After', 'M99') RETURNING patient_id > 51}),
+	is($run->(q{SET SESSION AUTHORIZATION restore_jane; INSERT INTO referral.patient (family, mrn) VALUES ('After', 'M99') RETURNING patient_id > 52}),
 		't', "$name: ids continue");
-	is($run->(q{SELECT count(*) FROM public.seen WHERE patient_id > 51}), 1, "$name: the added trigger fires once, the disabled one not");
+	is($run->(q{SELECT count(*) FROM public.seen WHERE patient_id > 52}), 1, "$name: the added trigger fires once, the disabled one not");
 	is($run->(q{SET SESSION AUTHORIZATION restore_jane; SELECT array_agg(DISTINCT org_id) FROM referral.patient}), '{1}',
 		"$name: a login sees its organisation");
 	is($run->(q{SET SESSION AUTHORIZATION restore_app; BEGIN; SET LOCAL referral.org_id = '2'; SELECT count(*) FROM referral.patient}), 1,

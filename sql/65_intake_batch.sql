@@ -1,0 +1,163 @@
+-- intake: many messages at once
+
+CREATE FUNCTION referral.receive_chunk(channel referral.intake_channel, source text, content_type text, payloads text[], dedup_keys text[],
+    OUT processed bigint, OUT repeated bigint, OUT failed bigint)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    org bigint := referral.current_org();
+    m record;
+    w record;
+BEGIN
+    processed := 0;
+    repeated := 0;
+    failed := 0;
+    PERFORM referral.check_sender(org, source);
+    FOR m IN
+        WITH sent AS (
+            SELECT p.n, p.payload, h.hash, coalesce(nullif(p.given, ''), encode(h.hash, 'hex')) AS key
+            FROM unnest(payloads, dedup_keys) WITH ORDINALITY p (payload, given, n)
+            CROSS JOIN LATERAL (SELECT sha256(convert_to(p.payload, 'UTF8')) AS hash) h),
+        -- one that stands twice in the chunk is a repeat, too
+        numbered AS (SELECT s.*, row_number() OVER (PARTITION BY s.key ORDER BY s.n) = 1 AS is_first FROM sent s),
+        stored AS (
+            INSERT INTO referral.inbox_message (org_id, channel, source, content_type, dedup_key, payload, payload_hash)
+            SELECT org, receive_chunk.channel, receive_chunk.source, receive_chunk.content_type, s.key, s.payload, s.hash
+            FROM numbered s WHERE s.is_first ORDER BY s.n
+            ON CONFLICT ON CONSTRAINT inbox_message_key DO NOTHING
+            RETURNING message_id, dedup_key)
+        SELECT s.payload, s.key, i.message_id FROM numbered s LEFT JOIN stored i ON s.is_first AND i.dedup_key = s.key
+        ORDER BY s.n
+    LOOP
+        IF m.message_id IS NULL THEN
+            SELECT r.status, r.repeated INTO w FROM referral.receive(channel, source, content_type, m.payload, m.key) r;
+            repeated := repeated + w.repeated::int;
+        ELSE
+            SELECT r.status, false AS repeated INTO w
+            FROM referral.work_on_message(org, m.message_id, channel::text, source, content_type, m.payload, false, false) r;
+        END IF;
+        failed := failed + (w.status = 'error' AND NOT w.repeated)::int;
+        processed := processed + (w.status <> 'error' AND NOT w.repeated)::int;
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION referral.receive_chunk(referral.intake_channel, text, text, text[], text[]) IS
+'receive() of many messages of one source in one transaction, stored by one statement: payloads, and a dedup key for each (null: the SHA-256 of the payload). Returns how many were processed, were there already, and failed (status error). A message that fails does not stop the others.';
+
+CREATE FUNCTION referral.staging_plan(staging regclass, INOUT content_type text, OUT query text)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    columns name[] := ARRAY(SELECT a.attname FROM pg_attribute a WHERE a.attrelid = staging AND a.attnum > 0 AND NOT a.attisdropped);
+BEGIN
+    IF 'payload' <> ALL (columns) THEN
+        content_type := 'application/json' || coalesce(substring(content_type FROM ';.*'), '');
+    END IF;
+    query := format('SELECT %s AS payload, %s AS dedup_key FROM %s t',
+                    CASE WHEN 'payload' = ANY (columns) THEN 't.payload::text' ELSE 'row_to_json(t)::text' END,
+                    CASE WHEN 'dedup_key' = ANY (columns) THEN 't.dedup_key::text' ELSE 'NULL::text' END, staging);
+END $$;
+COMMENT ON FUNCTION referral.staging_plan(regclass, text) IS
+'How receive_batch() reads a staging table: the query for (payload, dedup_key), and the content type of what it gives. A row is its column payload when there is one, else a JSON object of its columns.';
+
+-- Without statistics the planner cannot tell the index of the key from any other that begins with org_id.
+CREATE FUNCTION referral.analyze_first_rows() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    t regclass;
+BEGIN
+    FOR t IN SELECT c.oid FROM pg_class c
+             WHERE c.relnamespace = 'referral'::regnamespace AND c.relkind = 'r' AND c.reltuples <= 0 AND pg_relation_size(c.oid) > 0
+             ORDER BY c.oid LOOP
+        EXECUTE format('ANALYZE %s', t);
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION referral.analyze_first_rows() IS
+'ANALYZE of the tables of the model that have rows and no statistics yet, which autovacuum would do some minute later. Called by receive_batch() after its first rows.';
+
+-- Procedures that commit can have no SET clause.
+CREATE PROCEDURE referral.receive_rows(channel referral.intake_channel, source text, content_type text, payloads text[], dedup_keys text[],
+    INOUT processed bigint, INOUT repeated bigint, INOUT failed bigint)
+LANGUAGE plpgsql AS $$
+DECLARE
+    counts record;
+    in_the_way boolean := false;
+    attempt integer;
+BEGIN
+    BEGIN
+        SELECT * INTO counts FROM referral.receive_chunk(channel, source, content_type, payloads, dedup_keys);
+        processed := processed + counts.processed;
+        repeated := repeated + counts.repeated;
+        failed := failed + counts.failed;
+    EXCEPTION WHEN deadlock_detected OR serialization_failure OR lock_not_available THEN
+        in_the_way := true;
+    END;
+    COMMIT;
+    IF NOT in_the_way THEN
+        RETURN;
+    END IF;
+    -- one by one they are in nobody's way for long
+    FOR i IN 1 .. pg_catalog.cardinality(payloads) LOOP
+        attempt := 0;
+        LOOP
+            attempt := attempt + 1;
+            BEGIN
+                SELECT * INTO counts FROM referral.receive_chunk(channel, source, content_type, payloads[i:i], dedup_keys[i:i]);
+                processed := processed + counts.processed;
+                repeated := repeated + counts.repeated;
+                failed := failed + counts.failed;
+                in_the_way := false;
+            EXCEPTION WHEN deadlock_detected OR serialization_failure OR lock_not_available THEN
+                IF attempt = 10 THEN
+                    RAISE;
+                END IF;
+                in_the_way := true;
+            END;
+            COMMIT;
+            EXIT WHEN NOT in_the_way;
+        END LOOP;
+    END LOOP;
+END $$;
+COMMENT ON PROCEDURE referral.receive_rows(referral.intake_channel, text, text, text[], text[], bigint, bigint, bigint) IS
+'One chunk of receive_batch(): receive_chunk() and COMMIT, and message by message when another session was in the way (deadlock, serialization, lock timeout). Adds to the counts.';
+
+CREATE PROCEDURE referral.receive_batch(staging regclass, channel referral.intake_channel, source text, content_type text DEFAULT NULL,
+    INOUT processed bigint DEFAULT NULL, INOUT repeated bigint DEFAULT NULL, INOUT failed bigint DEFAULT NULL)
+LANGUAGE plpgsql AS $$
+DECLARE
+    chunk CONSTANT integer := 500;
+    plan record;
+    r record;
+    payloads text[] := '{}';
+    keys text[] := '{}';
+    is_first boolean := true;
+BEGIN
+    processed := 0;
+    repeated := 0;
+    failed := 0;
+    PERFORM referral.check_sender(referral.current_org(), source);
+    SELECT * INTO plan FROM referral.staging_plan(staging, content_type);
+    -- the first COMMIT puts aside what is left of the rows: they are read once, as they are now
+    FOR r IN EXECUTE plan.query LOOP
+        CONTINUE WHEN r.payload IS NULL;
+        payloads := payloads || r.payload;
+        keys := keys || r.dedup_key;
+        IF pg_catalog.cardinality(payloads) >= chunk THEN
+            CALL referral.receive_rows(channel, source, plan.content_type, payloads, keys, processed, repeated, failed);
+            IF is_first THEN
+                PERFORM referral.analyze_first_rows();
+                COMMIT;
+                is_first := false;
+            END IF;
+            payloads := '{}';
+            keys := '{}';
+        END IF;
+    END LOOP;
+    IF pg_catalog.cardinality(payloads) > 0 THEN
+        CALL referral.receive_rows(channel, source, plan.content_type, payloads, keys, processed, repeated, failed);
+    END IF;
+END $$;
+COMMENT ON PROCEDURE referral.receive_batch(regclass, referral.intake_channel, text, text, bigint, bigint, bigint) IS
+'Receives each row of a table of the caller''s, such as a temporary one that COPY has filled, as a message of a source: its column payload, with dedup_key where there is one, or a JSON object of its columns for a source mapping (content type: application/json; mapping=name, or the source''s default_mapping). Returns how many were processed, were there already, and failed: those are in inbox_message with status error, and stop no others. Commits every 500 rows, so it cannot be called inside a transaction block; after an interruption call it again: what is there already is only counted. Several sessions may work at once, each on a table of its own. RF003 and RF020 as receive().';
+
+REVOKE ALL ON FUNCTION referral.receive_chunk(referral.intake_channel, text, text, text[], text[]), referral.staging_plan(regclass, text),
+    referral.analyze_first_rows() FROM PUBLIC;
+REVOKE ALL ON PROCEDURE referral.receive_rows(referral.intake_channel, text, text, text[], text[], bigint, bigint, bigint),
+    referral.receive_batch(regclass, referral.intake_channel, text, text, bigint, bigint, bigint) FROM PUBLIC;

@@ -1,0 +1,170 @@
+-- intake_apply: a case, as the mappers of messages give it, is written into the model (docs/intake_apply.md)
+
+CREATE TYPE referral.intake_work AS (
+    org_id bigint,
+    message_id bigint,
+    source text,
+    channel text,
+    kind text,
+    message_key text,           -- names this case where it brings no number of its own
+    sent_at timestamptz,
+    fill_only boolean,          -- only what is not known yet may be written
+    id bigint,                  -- what the step that was taken last has found or made; null when nothing
+    patient_id bigint,
+    patient_match text,
+    coverage_id bigint,
+    payer_id bigint,
+    plan_id bigint,
+    referral_id bigint,
+    appointment_id bigint,
+    results jsonb,
+    findings jsonb
+);
+COMMENT ON TYPE referral.intake_work IS
+'What apply_case() hands from step to step: whose case it is, what was found or made so far, and what there is to say about it.';
+
+-- ---------- small helpers, inlined where they are called ----------
+
+CREATE FUNCTION referral.intake_text(object jsonb, key text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN left(nullif(btrim(object ->> key), ''), 500);    -- what goes into an index has to fit on its page
+COMMENT ON FUNCTION referral.intake_text(jsonb, text) IS
+'A short text of a case: without the space around it, cut off after 500 characters. Null when there is none or it is empty.';
+
+CREATE FUNCTION referral.intake_prose(object jsonb, key text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN nullif(btrim(object ->> key), '');
+COMMENT ON FUNCTION referral.intake_prose(jsonb, text) IS
+'A text of a case, of any length, without the space around it. Null when there is none or it is empty.';
+
+CREATE FUNCTION referral.intake_texts(list jsonb) RETURNS text[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN (SELECT array_agg(DISTINCT btrim(x)) FROM jsonb_array_elements_text(CASE jsonb_typeof(list) WHEN 'array' THEN list END) x
+        WHERE btrim(x) <> '');
+COMMENT ON FUNCTION referral.intake_texts(jsonb) IS
+'The texts of a JSON array, each once. Null when there are none, or it is no array.';
+
+CREATE FUNCTION referral.intake_list(list jsonb) RETURNS SETOF jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 3
+BEGIN ATOMIC
+    SELECT x.value FROM jsonb_array_elements(CASE jsonb_typeof(list) WHEN 'array' THEN list WHEN 'object' THEN jsonb_build_array(list) END) x
+    WHERE jsonb_typeof(x.value) = 'object';
+END;
+COMMENT ON FUNCTION referral.intake_list(jsonb) IS
+'The objects of a JSON array, in their order; of a single object, that one. No rows for anything else.';
+
+CREATE FUNCTION referral.intake_result(entity text, id bigint, action text) RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN jsonb_build_array(jsonb_build_object('entity', entity, 'id', id, 'action', action));
+COMMENT ON FUNCTION referral.intake_result(text, bigint, text) IS
+'A line of the results of apply_case(), as an array of one: entity, id, and created, updated or unchanged.';
+
+CREATE FUNCTION referral.intake_finding(code text, severity text, attribute text, detail text, value text DEFAULT NULL) RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN jsonb_build_array(jsonb_strip_nulls(jsonb_build_object('code', code, 'severity', severity, 'attribute', attribute,
+                                                              'detail', detail, 'value', value)));
+COMMENT ON FUNCTION referral.intake_finding(text, text, text, text, text) IS
+'A finding about a case, as an array of one. detail holds no content of the message; value is what was sent.';
+
+CREATE FUNCTION referral.intake_system(identifier jsonb, source text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN identifier ->> 'type' = 'NPI' OR identifier ->> 'system' IN ('NPI', 'urn:oid:2.16.840.1.113883.4.6')
+            THEN 'http://hl7.org/fhir/sid/us-npi'
+            WHEN identifier ->> 'type' = 'SS' OR identifier ->> 'system' IN ('SSN', 'urn:oid:2.16.840.1.113883.4.1')
+            THEN 'http://hl7.org/fhir/sid/us-ssn'
+            ELSE coalesce(left(nullif(btrim(identifier ->> 'system'), ''), 500), source) END;
+COMMENT ON FUNCTION referral.intake_system(jsonb, text) IS
+'Whose number an identifier is: the system it names, else the source; numbers of a whole country have one name, whoever sends them.';
+
+CREATE FUNCTION referral.intake_identifiers(list jsonb, source text)
+RETURNS TABLE (system text, value text, type text, assigner text)
+LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 3
+BEGIN ATOMIC
+    SELECT DISTINCT ON (1, 2) referral.intake_system(x, source), referral.intake_text(x, 'value'),
+           referral.intake_text(x, 'type'), referral.intake_text(x, 'assigner')
+    FROM referral.intake_list(list) x WHERE referral.intake_text(x, 'value') IS NOT NULL;
+END;
+COMMENT ON FUNCTION referral.intake_identifiers(jsonb, text) IS
+'The identifiers of a list in a case, each once, with the system that they are kept under: see intake_system().';
+
+CREATE FUNCTION referral.intake_lock(org_id bigint, what text) RETURNS void
+LANGUAGE sql VOLATILE
+RETURN pg_advisory_xact_lock(hashtextextended(what, org_id));
+COMMENT ON FUNCTION referral.intake_lock(bigint, text) IS
+'Waits for another transaction that is about to write the same thing for the first time. Held until the end of the transaction.';
+
+CREATE FUNCTION referral.intake_keep_identifiers(org_id bigint, list jsonb, source text, patient_id bigint DEFAULT NULL,
+    practitioner_id bigint DEFAULT NULL, provider_organization_id bigint DEFAULT NULL, referral_id bigint DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+BEGIN
+    INSERT INTO referral.identifier AS t (org_id, patient_id, practitioner_id, provider_organization_id, referral_id, system, value, type, assigner)
+    SELECT org_id, patient_id, practitioner_id, provider_organization_id, referral_id, x.system, x.value, x.type, x.assigner
+    FROM referral.intake_identifiers(list, source) x
+    WHERE NOT EXISTS (SELECT FROM referral.identifier i
+                      WHERE i.org_id = intake_keep_identifiers.org_id AND i.value = x.value AND i.system = x.system
+                        AND (i.patient_id = intake_keep_identifiers.patient_id
+                             OR i.practitioner_id = intake_keep_identifiers.practitioner_id
+                             OR i.provider_organization_id = intake_keep_identifiers.provider_organization_id
+                             OR i.referral_id = intake_keep_identifiers.referral_id));
+END $$;
+COMMENT ON FUNCTION referral.intake_keep_identifiers(bigint, jsonb, text, bigint, bigint, bigint, bigint) IS
+'Writes the identifiers of a list that a patient, practitioner, provider organisation or referral does not have yet. Exactly one of the four is given.';
+
+-- ---------- the case ----------
+
+CREATE FUNCTION referral.apply_case(org_id bigint, message_id bigint, source text, channel text, intake jsonb) RETURNS jsonb
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    w referral.intake_work;
+    r jsonb := intake -> 'referral';
+    candidates bigint[];
+    known bigint;
+    x jsonb;
+BEGIN
+    w.org_id := org_id;
+    w.message_id := message_id;
+    w.source := source;
+    w.channel := channel;
+    w.kind := coalesce(intake ->> 'kind', 'none');
+    w.message_key := concat_ws('.', message_id, intake #>> '{message,part}');
+    w.sent_at := referral.try_timestamp(intake #>> '{message,sent_at}');
+    -- answers complete what is known of a patient; they do not correct it
+    w.fill_only := w.kind IN ('referral_status', 'referral_cancel', 'status_request', 'report', 'authorization');
+    w.patient_match := 'none';
+    w.results := '[]';
+    w.findings := '[]';
+
+    IF w.kind <> 'none' THEN
+        IF intake ? 'directory' THEN
+            w := referral.intake_directory(w, intake -> 'directory');
+        END IF;
+        -- the referral comes first: it may tell who the patient is
+        IF w.kind <> 'directory' AND w.kind <> 'patient' THEN
+            candidates := referral.intake_find_referral(w, r);
+            IF array_length(candidates, 1) = 1 THEN
+                SELECT t.patient_id INTO known FROM referral.referral t WHERE t.org_id = w.org_id AND t.referral_id = candidates[1];
+            END IF;
+        END IF;
+        IF w.kind <> 'directory' THEN
+            w := referral.intake_patient(w, intake -> 'patient', known);
+        END IF;
+        IF w.patient_id IS NOT NULL THEN
+            FOR x IN SELECT c FROM referral.intake_list(intake -> 'coverages') c ORDER BY referral.try_integer(c ->> 'priority') LOOP
+                w := referral.intake_coverage(w, x);
+            END LOOP;
+            FOR x IN SELECT e FROM referral.intake_list(intake -> 'encounters') e LOOP
+                w := referral.intake_encounter(w, x);
+            END LOOP;
+        END IF;
+        IF w.kind <> 'directory' AND w.kind <> 'patient' THEN
+            w := referral.intake_referral(w, r, candidates);
+            w := referral.intake_events(w, intake);
+        END IF;
+    END IF;
+
+    RETURN jsonb_strip_nulls(jsonb_build_object('referral_id', w.referral_id, 'patient_id', w.patient_id, 'appointment_id', w.appointment_id))
+        || jsonb_build_object('patient_match', w.patient_match, 'results', w.results, 'findings', w.findings);
+END $$;
+COMMENT ON FUNCTION referral.apply_case(bigint, bigint, text, text, jsonb) IS
+'Writes one case of a message (docs/intake_apply.md) into the model with the caller''s rights: finds or makes its patient, coverage, people, referral, appointments, reports and so on. Returns {"referral_id","patient_id","appointment_id","patient_match","results":[{"entity","id","action"}…],"findings":[…]}. What cannot be used becomes a finding; moves that the guard refuses do, too. Applying the same case again changes nothing. message_id may be null: it is then no row of inbox_message. Errors are those of the tables, such as 42501.';

@@ -1,0 +1,395 @@
+-- intake_apply: people, organisations, payers and what else the directory holds, found or made as messages name them
+--
+-- Who makes a row of the directory first waits for others who do (intake_lock) and looks again. One lock for all of them:
+-- transactions that name many in different orders must not wait for each other in a circle.
+
+CREATE FUNCTION referral.intake_find_practitioner(org_id bigint, ids jsonb, source text, name text, organization text) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    found_id bigint;
+BEGIN
+    SELECT coalesce((SELECT i.practitioner_id FROM referral.identifier i
+                     WHERE i.org_id = intake_find_practitioner.org_id AND i.value = x.value AND i.system = x.system
+                       AND i.practitioner_id IS NOT NULL LIMIT 1),
+                    (SELECT p.practitioner_id FROM referral.practitioner p
+                     WHERE p.org_id = intake_find_practitioner.org_id AND p.identifier = x.value
+                       AND coalesce(p.identifier_system, x.system) = x.system LIMIT 1))
+    INTO found_id FROM referral.intake_identifiers(ids, source) x
+    ORDER BY 1 LIMIT 1;    -- null comes last
+    IF found_id IS NULL AND name IS NOT NULL THEN
+        -- one of the name whose number nobody knows yet, or the only one of the name where the message has no number
+        SELECT CASE WHEN count(*) FILTER (WHERE p.identifier IS NULL) > 0 THEN min(p.practitioner_id) FILTER (WHERE p.identifier IS NULL)
+                    WHEN count(*) = 1 AND NOT EXISTS (SELECT FROM referral.intake_identifiers(ids, source)) THEN min(p.practitioner_id) END
+        INTO found_id FROM referral.practitioner p
+        WHERE p.org_id = intake_find_practitioner.org_id AND lower(p.name) = lower(intake_find_practitioner.name) AND p.active
+          AND (organization IS NULL OR p.organization_name IS NULL OR lower(p.organization_name) = lower(organization));
+    END IF;
+    RETURN found_id;
+END $$;
+COMMENT ON FUNCTION referral.intake_find_practitioner(bigint, jsonb, text, text, text) IS
+'The practitioner that one of the identifiers names, else one of that name (and organisation, where both are told) who may be him. Null when there is none.';
+
+CREATE FUNCTION referral.intake_practitioner(w referral.intake_work, p jsonb, replace boolean DEFAULT false) RETURNS referral.intake_work
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    ids jsonb := p -> 'identifiers';
+    number text := referral.intake_text(ids -> 0, 'value');
+    shown text := coalesce(referral.intake_text(p, 'name'),
+                           left(nullif(concat_ws(' ', referral.intake_text(p, 'given'), referral.intake_text(p, 'family')), ''), 500));
+    organization text := referral.intake_text(p -> 'organization', 'name');
+    changed bigint;
+BEGIN
+    w.id := NULL;
+    IF number IS NULL AND shown IS NULL THEN
+        RETURN w;
+    END IF;
+    w.id := referral.intake_find_practitioner(w.org_id, ids, w.source, shown, organization);
+    IF w.id IS NULL THEN
+        PERFORM referral.intake_lock(w.org_id, 'directory');
+        w.id := referral.intake_find_practitioner(w.org_id, ids, w.source, shown, organization);
+    END IF;
+    IF w.id IS NULL THEN
+        INSERT INTO referral.practitioner (org_id, identifier_system, identifier, name, specialty, organization_name)
+        VALUES (w.org_id, CASE WHEN number IS NOT NULL THEN referral.intake_system(ids -> 0, w.source) END, number,
+                coalesce(shown, number), referral.intake_text(p, 'specialty'), organization)
+        RETURNING practitioner_id INTO w.id;
+        PERFORM referral.intake_keep_identifiers(w.org_id, ids, w.source, practitioner_id => w.id);
+        w.results := w.results || referral.intake_result('practitioner', w.id, 'created');
+        RETURN w;
+    END IF;
+    -- senders write names in many ways: only a feed of the directory corrects what is there
+    UPDATE referral.practitioner t
+    SET name = n.name, specialty = n.specialty, organization_name = n.organization_name,
+        identifier = n.identifier, identifier_system = n.identifier_system, active = n.active
+    FROM (SELECT o.practitioner_id,
+                 CASE WHEN replace OR o.name = o.identifier THEN coalesce(shown, o.name) ELSE o.name END AS name,
+                 CASE WHEN replace THEN coalesce(referral.intake_text(p, 'specialty'), o.specialty)
+                      ELSE coalesce(o.specialty, referral.intake_text(p, 'specialty')) END AS specialty,
+                 CASE WHEN replace THEN coalesce(organization, o.organization_name)
+                      ELSE coalesce(o.organization_name, organization) END AS organization_name,
+                 coalesce(o.identifier, number) AS identifier,
+                 CASE WHEN o.identifier IS NULL AND number IS NOT NULL THEN referral.intake_system(ids -> 0, w.source)
+                      ELSE o.identifier_system END AS identifier_system,
+                 CASE WHEN replace THEN coalesce(referral.try_boolean(p ->> 'active'), o.active) ELSE o.active END AS active
+          FROM referral.practitioner o WHERE o.org_id = w.org_id AND o.practitioner_id = w.id) n
+    WHERE t.org_id = w.org_id AND t.practitioner_id = n.practitioner_id
+      AND (t.name, t.specialty, t.organization_name, t.identifier, t.identifier_system, t.active)
+          IS DISTINCT FROM (n.name, n.specialty, n.organization_name, n.identifier, n.identifier_system, n.active);
+    GET DIAGNOSTICS changed = ROW_COUNT;
+    IF changed > 0 THEN
+        w.results := w.results || referral.intake_result('practitioner', w.id, 'updated');
+    END IF;
+    PERFORM referral.intake_keep_identifiers(w.org_id, ids, w.source, practitioner_id => w.id);
+    RETURN w;
+END $$;
+COMMENT ON FUNCTION referral.intake_practitioner(referral.intake_work, jsonb, boolean) IS
+'Finds or makes the practitioner that a case names; his id is in id of the answer. What is known already stays, unless replace. Nobody for nothing told.';
+
+CREATE FUNCTION referral.intake_find_organization(org_id bigint, ids jsonb, source text, name text) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    found_id bigint;
+BEGIN
+    SELECT coalesce((SELECT i.provider_organization_id FROM referral.identifier i
+                     WHERE i.org_id = intake_find_organization.org_id AND i.value = x.value AND i.system = x.system
+                       AND i.provider_organization_id IS NOT NULL LIMIT 1),
+                    (SELECT p.provider_organization_id FROM referral.provider_organization p
+                     WHERE p.org_id = intake_find_organization.org_id AND p.identifier = x.value
+                       AND coalesce(p.identifier_system, x.system) = x.system LIMIT 1))
+    INTO found_id FROM referral.intake_identifiers(ids, source) x
+    ORDER BY 1 LIMIT 1;
+    IF found_id IS NULL AND name IS NOT NULL THEN
+        SELECT CASE WHEN count(*) FILTER (WHERE p.identifier IS NULL) > 0 THEN min(p.provider_organization_id) FILTER (WHERE p.identifier IS NULL)
+                    WHEN count(*) = 1 AND NOT EXISTS (SELECT FROM referral.intake_identifiers(ids, source)) THEN min(p.provider_organization_id) END
+        INTO found_id FROM referral.provider_organization p
+        WHERE p.org_id = intake_find_organization.org_id AND lower(p.name) = lower(intake_find_organization.name) AND p.active;
+    END IF;
+    RETURN found_id;
+END $$;
+COMMENT ON FUNCTION referral.intake_find_organization(bigint, jsonb, text, text) IS
+'The provider organisation that one of the identifiers names, else one of that name which may be it. Null when there is none.';
+
+CREATE FUNCTION referral.intake_organization(w referral.intake_work, o jsonb, replace boolean DEFAULT false) RETURNS referral.intake_work
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    ids jsonb := o -> 'identifiers';
+    number text := referral.intake_text(ids -> 0, 'value');
+    shown text := referral.intake_text(o, 'name');
+    changed bigint;
+BEGIN
+    w.id := NULL;
+    IF number IS NULL AND shown IS NULL THEN
+        RETURN w;
+    END IF;
+    w.id := referral.intake_find_organization(w.org_id, ids, w.source, shown);
+    IF w.id IS NULL THEN
+        PERFORM referral.intake_lock(w.org_id, 'directory');
+        w.id := referral.intake_find_organization(w.org_id, ids, w.source, shown);
+    END IF;
+    IF w.id IS NULL THEN
+        INSERT INTO referral.provider_organization (org_id, identifier_system, identifier, name, phone, address, city, state, postal_code)
+        VALUES (w.org_id, CASE WHEN number IS NOT NULL THEN referral.intake_system(ids -> 0, w.source) END, number,
+                coalesce(shown, number), referral.intake_text(o, 'phone'), referral.intake_text(o, 'address'),
+                referral.intake_text(o, 'city'), referral.intake_text(o, 'state'), referral.intake_text(o, 'postal_code'))
+        RETURNING provider_organization_id INTO w.id;
+        PERFORM referral.intake_keep_identifiers(w.org_id, ids, w.source, provider_organization_id => w.id);
+        w.results := w.results || referral.intake_result('provider_organization', w.id, 'created');
+        RETURN w;
+    END IF;
+    UPDATE referral.provider_organization t
+    SET name = n.name, phone = n.phone, address = n.address, city = n.city, state = n.state, postal_code = n.postal_code,
+        identifier = n.identifier, identifier_system = n.identifier_system
+    FROM (SELECT q.provider_organization_id,
+                 CASE WHEN replace OR q.name = q.identifier THEN coalesce(shown, q.name) ELSE q.name END AS name,
+                 coalesce(CASE WHEN replace THEN referral.intake_text(o, 'phone') END, q.phone, referral.intake_text(o, 'phone')) AS phone,
+                 coalesce(CASE WHEN replace THEN referral.intake_text(o, 'address') END, q.address, referral.intake_text(o, 'address')) AS address,
+                 coalesce(CASE WHEN replace THEN referral.intake_text(o, 'city') END, q.city, referral.intake_text(o, 'city')) AS city,
+                 coalesce(CASE WHEN replace THEN referral.intake_text(o, 'state') END, q.state, referral.intake_text(o, 'state')) AS state,
+                 coalesce(CASE WHEN replace THEN referral.intake_text(o, 'postal_code') END, q.postal_code,
+                          referral.intake_text(o, 'postal_code')) AS postal_code,
+                 coalesce(q.identifier, number) AS identifier,
+                 CASE WHEN q.identifier IS NULL AND number IS NOT NULL THEN referral.intake_system(ids -> 0, w.source)
+                      ELSE q.identifier_system END AS identifier_system
+          FROM referral.provider_organization q WHERE q.org_id = w.org_id AND q.provider_organization_id = w.id) n
+    WHERE t.org_id = w.org_id AND t.provider_organization_id = n.provider_organization_id
+      AND (t.name, t.phone, t.address, t.city, t.state, t.postal_code, t.identifier, t.identifier_system)
+          IS DISTINCT FROM (n.name, n.phone, n.address, n.city, n.state, n.postal_code, n.identifier, n.identifier_system);
+    GET DIAGNOSTICS changed = ROW_COUNT;
+    IF changed > 0 THEN
+        w.results := w.results || referral.intake_result('provider_organization', w.id, 'updated');
+    END IF;
+    PERFORM referral.intake_keep_identifiers(w.org_id, ids, w.source, provider_organization_id => w.id);
+    RETURN w;
+END $$;
+COMMENT ON FUNCTION referral.intake_organization(referral.intake_work, jsonb, boolean) IS
+'Finds or makes the provider organisation that a case names; its id is in id of the answer. What is known already stays, unless replace. None for nothing told.';
+
+CREATE FUNCTION referral.intake_find_payer(org_id bigint, identifier text, name text) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN coalesce(
+        (SELECT min(p.payer_id) FROM referral.payer p WHERE p.org_id = intake_find_payer.org_id AND p.identifier = intake_find_payer.identifier),
+        (SELECT min(p.payer_id) FROM referral.payer p
+         WHERE p.org_id = intake_find_payer.org_id AND lower(p.name) = lower(intake_find_payer.name)
+           -- a number of its own makes it another payer of the same name
+           AND (p.identifier IS NULL OR intake_find_payer.identifier IS NULL)));
+END $$;
+COMMENT ON FUNCTION referral.intake_find_payer(bigint, text, text) IS
+'The payer of that identifier, else of that name. Null when there is none.';
+
+CREATE FUNCTION referral.intake_payer(w referral.intake_work, p jsonb, feed boolean DEFAULT false) RETURNS referral.intake_work
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    number text := referral.intake_text(p, 'identifier');
+    shown text := referral.intake_text(p, 'name');
+BEGIN
+    w.id := NULL;
+    IF number IS NULL AND shown IS NULL THEN
+        RETURN w;
+    END IF;
+    w.id := referral.intake_find_payer(w.org_id, number, shown);
+    IF w.id IS NOT NULL THEN
+        IF number IS NOT NULL THEN
+            UPDATE referral.payer t SET identifier = number WHERE t.org_id = w.org_id AND t.payer_id = w.id AND t.identifier IS NULL;
+        END IF;
+        RETURN w;
+    END IF;
+    IF NOT feed THEN
+        w.findings := w.findings || referral.intake_finding('unknown_payer',
+            CASE WHEN EXISTS (SELECT FROM referral.payer t WHERE t.org_id = w.org_id) THEN 'warning' ELSE 'info' END,
+            'coverage.payer', 'no payer of that identifier or name was known', coalesce(shown, number));
+    END IF;
+    IF NOT has_table_privilege('referral.payer', 'INSERT') THEN
+        RETURN w;
+    END IF;
+    PERFORM referral.intake_lock(w.org_id, 'directory');
+    w.id := referral.intake_find_payer(w.org_id, number, shown);
+    IF w.id IS NULL THEN
+        INSERT INTO referral.payer (org_id, identifier, name) VALUES (w.org_id, number, coalesce(shown, number))
+        RETURNING payer_id INTO w.id;
+        w.results := w.results || referral.intake_result('payer', w.id, 'created');
+    END IF;
+    RETURN w;
+END $$;
+COMMENT ON FUNCTION referral.intake_payer(referral.intake_work, jsonb, boolean) IS
+'Finds or makes the payer that a case names; its id is in id of the answer. One that nobody has met is a finding, unless a feed of the directory tells of it. Who may not make payers gets none.';
+
+CREATE FUNCTION referral.intake_find_plan(org_id bigint, payer_id bigint, identifier text, name text) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN coalesce(
+        (SELECT min(p.plan_id) FROM referral.plan p WHERE p.org_id = intake_find_plan.org_id AND p.payer_id = intake_find_plan.payer_id
+            AND p.identifier = intake_find_plan.identifier),
+        (SELECT min(p.plan_id) FROM referral.plan p WHERE p.org_id = intake_find_plan.org_id AND p.payer_id = intake_find_plan.payer_id
+            AND lower(p.name) = lower(intake_find_plan.name) AND (p.identifier IS NULL OR intake_find_plan.identifier IS NULL)));
+END $$;
+COMMENT ON FUNCTION referral.intake_find_plan(bigint, bigint, text, text) IS
+'The plan of a payer by identifier, else by name. Null when there is none.';
+
+CREATE FUNCTION referral.intake_plan(w referral.intake_work, p jsonb, payer_id bigint) RETURNS referral.intake_work
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    number text := referral.intake_text(p, 'identifier');
+    shown text := referral.intake_text(p, 'name');
+BEGIN
+    w.id := NULL;
+    IF payer_id IS NULL OR (number IS NULL AND shown IS NULL) THEN
+        RETURN w;
+    END IF;
+    w.id := referral.intake_find_plan(w.org_id, payer_id, number, shown);
+    IF w.id IS NULL AND has_table_privilege('referral.plan', 'INSERT') THEN
+        PERFORM referral.intake_lock(w.org_id, 'directory');
+        w.id := referral.intake_find_plan(w.org_id, payer_id, number, shown);
+        IF w.id IS NULL THEN
+            INSERT INTO referral.plan (org_id, payer_id, identifier, name, kind)
+            VALUES (w.org_id, payer_id, number, coalesce(shown, number), referral.intake_text(p, 'kind'))
+            RETURNING plan_id INTO w.id;
+            w.results := w.results || referral.intake_result('plan', w.id, 'created');
+        END IF;
+    END IF;
+    RETURN w;
+END $$;
+COMMENT ON FUNCTION referral.intake_plan(referral.intake_work, jsonb, bigint) IS
+'Finds or makes the plan of a payer that a case names; its id is in id of the answer. Who may not make plans gets none.';
+
+CREATE FUNCTION referral.intake_site(w referral.intake_work, s jsonb) RETURNS referral.intake_work
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    number text := referral.intake_text(s, 'identifier');
+    shown text := referral.intake_text(s, 'name');
+    zone text := referral.intake_text(s, 'timezone');
+BEGIN
+    w.id := NULL;
+    IF number IS NULL AND shown IS NULL THEN
+        RETURN w;
+    END IF;
+    IF zone IS NOT NULL AND referral.try_timestamp('2000-01-01', zone) IS NULL THEN
+        w.findings := w.findings || referral.intake_finding('invalid_value', 'warning', 'site.timezone', 'no such time zone', zone);
+        zone := NULL;
+    END IF;
+    SELECT min(t.site_id) INTO w.id FROM referral.site t
+    WHERE t.org_id = w.org_id AND CASE WHEN number IS NOT NULL AND t.identifier IS NOT NULL THEN t.identifier = number
+                                       ELSE lower(t.name) = lower(shown) END;
+    IF w.id IS NULL THEN
+        PERFORM referral.intake_lock(w.org_id, 'directory');
+        INSERT INTO referral.site (org_id, identifier, name, region, timezone)
+        SELECT w.org_id, number, coalesce(shown, number), referral.intake_text(s, 'region'), coalesce(zone, 'UTC')
+        WHERE NOT EXISTS (SELECT FROM referral.site t WHERE t.org_id = w.org_id
+                            AND CASE WHEN number IS NOT NULL AND t.identifier IS NOT NULL THEN t.identifier = number
+                                     ELSE lower(t.name) = lower(shown) END)
+        RETURNING site_id INTO w.id;
+        w.results := w.results || referral.intake_result('site', w.id, 'created');
+    ELSE
+        UPDATE referral.site t
+        SET identifier = coalesce(t.identifier, number), name = coalesce(shown, t.name),
+            region = coalesce(referral.intake_text(s, 'region'), t.region), timezone = coalesce(zone, t.timezone)
+        WHERE t.org_id = w.org_id AND t.site_id = w.id
+          AND (t.identifier, t.name, t.region, t.timezone) IS DISTINCT FROM
+              (coalesce(t.identifier, number), coalesce(shown, t.name), coalesce(referral.intake_text(s, 'region'), t.region),
+               coalesce(zone, t.timezone));
+    END IF;
+    RETURN w;
+END $$;
+COMMENT ON FUNCTION referral.intake_site(referral.intake_work, jsonb) IS
+'Finds or makes a site that a feed of the directory tells of, and brings it up to date; its id is in id of the answer.';
+
+CREATE FUNCTION referral.intake_service(w referral.intake_work, s jsonb) RETURNS referral.intake_work
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    shown text := referral.intake_text(s, 'name');
+    organization bigint;
+BEGIN
+    w := referral.intake_organization(w, s -> 'organization', true);
+    organization := w.id;
+    w.id := NULL;
+    IF shown IS NULL THEN
+        RETURN w;
+    END IF;
+    PERFORM referral.intake_lock(w.org_id, 'directory');
+    SELECT min(t.healthcare_service_id) INTO w.id FROM referral.healthcare_service t
+    WHERE t.org_id = w.org_id AND lower(t.name) = lower(shown) AND t.provider_organization_id IS NOT DISTINCT FROM organization;
+    IF w.id IS NULL THEN
+        INSERT INTO referral.healthcare_service (org_id, name, provider_organization_id, specialty)
+        VALUES (w.org_id, shown, organization, referral.intake_text(s, 'specialty'))
+        RETURNING healthcare_service_id INTO w.id;
+        w.results := w.results || referral.intake_result('healthcare_service', w.id, 'created');
+    ELSE
+        UPDATE referral.healthcare_service t SET specialty = referral.intake_text(s, 'specialty')
+        WHERE t.org_id = w.org_id AND t.healthcare_service_id = w.id AND t.specialty <> referral.intake_text(s, 'specialty');
+    END IF;
+    RETURN w;
+END $$;
+COMMENT ON FUNCTION referral.intake_service(referral.intake_work, jsonb) IS
+'Finds or makes a service of an organisation that a feed of the directory tells of; its id is in id of the answer.';
+
+CREATE FUNCTION referral.intake_role(w referral.intake_work, x jsonb) RETURNS referral.intake_work
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    practitioner bigint;
+    organization bigint;
+    wanted text := referral.intake_text(x, 'specialty');
+    is_active boolean := coalesce(referral.try_boolean(x ->> 'active'), true);
+    role_id bigint;
+BEGIN
+    w := referral.intake_practitioner(w, x -> 'practitioner', true);
+    practitioner := w.id;
+    w := referral.intake_organization(w, x -> 'organization', true);
+    organization := w.id;
+    w.id := NULL;
+    IF practitioner IS NULL THEN
+        RETURN w;
+    END IF;
+    PERFORM referral.intake_lock(w.org_id, 'directory');
+    SELECT min(t.practitioner_role_id) INTO role_id FROM referral.practitioner_role t
+    WHERE t.org_id = w.org_id AND t.practitioner_id = practitioner AND t.provider_organization_id IS NOT DISTINCT FROM organization
+      AND (t.specialty IS NOT DISTINCT FROM wanted OR t.specialty IS NULL);
+    IF role_id IS NULL THEN
+        INSERT INTO referral.practitioner_role (org_id, practitioner_id, provider_organization_id, specialty, active)
+        VALUES (w.org_id, practitioner, organization, wanted, is_active) RETURNING practitioner_role_id INTO role_id;
+        w.results := w.results || referral.intake_result('practitioner_role', role_id, 'created');
+    ELSE
+        UPDATE referral.practitioner_role t SET specialty = coalesce(wanted, t.specialty), active = is_active
+        WHERE t.org_id = w.org_id AND t.practitioner_role_id = role_id
+          AND (t.specialty, t.active) IS DISTINCT FROM (coalesce(wanted, t.specialty), is_active);
+    END IF;
+    w.id := role_id;
+    RETURN w;
+END $$;
+COMMENT ON FUNCTION referral.intake_role(referral.intake_work, jsonb) IS
+'Finds or makes the role of a practitioner in an organisation that a feed of the directory tells of; its id is in id of the answer.';
+
+CREATE FUNCTION referral.intake_directory(w referral.intake_work, d jsonb) RETURNS referral.intake_work
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    x jsonb;
+BEGIN
+    FOR x IN SELECT e FROM referral.intake_list(d -> 'organizations') e LOOP
+        w := referral.intake_organization(w, x, true);
+    END LOOP;
+    FOR x IN SELECT e FROM referral.intake_list(d -> 'practitioners') e LOOP
+        w := referral.intake_practitioner(w, x, true);
+    END LOOP;
+    FOR x IN SELECT e FROM referral.intake_list(d -> 'roles') e LOOP
+        w := referral.intake_role(w, x);
+    END LOOP;
+    FOR x IN SELECT e FROM referral.intake_list(d -> 'sites') e LOOP
+        w := referral.intake_site(w, x);
+    END LOOP;
+    FOR x IN SELECT e FROM referral.intake_list(d -> 'services') e LOOP
+        w := referral.intake_service(w, x);
+    END LOOP;
+    FOR x IN SELECT e FROM referral.intake_list(d -> 'payers') e LOOP
+        w := referral.intake_payer(w, x, true);
+    END LOOP;
+    FOR x IN SELECT e FROM referral.intake_list(d -> 'plans') e LOOP
+        w := referral.intake_payer(w, x -> 'payer', true);
+        w := referral.intake_plan(w, x, w.id);
+    END LOOP;
+    FOR x IN SELECT e FROM referral.intake_list(d -> 'value_sets') e LOOP
+        PERFORM referral.load_value_set(w.org_id, x);
+    END LOOP;
+    w.id := NULL;
+    RETURN w;
+END $$;
+COMMENT ON FUNCTION referral.intake_directory(referral.intake_work, jsonb) IS
+'Writes what a case tells of the directory: organisations, practitioners, roles, sites, services, payers, plans, value sets.';

@@ -1,0 +1,500 @@
+-- intake_apply: the patient of a case, and what pays for his care
+
+CREATE TYPE referral.intake_person AS (
+    family text, given text, middle text, suffix text, birth_date date, sex text, phone text, email text, address text, city text,
+    state text, postal_code text, language text, mother_maiden_name text, multiple_birth boolean, birth_order integer,
+    alias text[], previous_family text[], other_phones text[], identifier_system text, identifier text
+);
+COMMENT ON TYPE referral.intake_person IS 'What messages tell of a patient: columns of referral.patient.';
+
+CREATE TYPE referral.intake_cover AS (
+    patient_id bigint, payer_id bigint, plan_id bigint, priority integer, stated_priority integer, subscriber_id text,
+    group_number text, relationship text, period daterange, status text
+);
+COMMENT ON TYPE referral.intake_cover IS 'What messages tell of a coverage: columns of referral.coverage.';
+
+CREATE FUNCTION referral.intake_patient_values(w INOUT referral.intake_work, p jsonb, n INOUT referral.intake_person)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    given text;
+BEGIN
+    n.family := coalesce(referral.intake_text(p, 'family'), n.family);
+    n.given := coalesce(referral.intake_text(p, 'given'), n.given);
+    n.middle := coalesce(referral.intake_text(p, 'middle'), n.middle);
+    n.suffix := coalesce(referral.intake_text(p, 'suffix'), n.suffix);
+    n.phone := coalesce(referral.intake_text(p, 'phone'), n.phone);
+    n.email := coalesce(referral.intake_text(p, 'email'), n.email);
+    n.address := coalesce(referral.intake_text(p, 'address'), n.address);
+    n.city := coalesce(referral.intake_text(p, 'city'), n.city);
+    n.state := coalesce(referral.intake_text(p, 'state'), n.state);
+    n.postal_code := coalesce(referral.intake_text(p, 'postal_code'), n.postal_code);
+    n.language := coalesce(referral.intake_text(p, 'language'), n.language);
+    n.mother_maiden_name := coalesce(referral.intake_text(p, 'mother_maiden_name'), n.mother_maiden_name);
+    n.multiple_birth := coalesce(referral.try_boolean(p ->> 'multiple_birth'), n.multiple_birth);
+    n.birth_order := coalesce(referral.try_integer(p ->> 'birth_order'), n.birth_order);
+    given := referral.intake_text(p, 'birth_date');
+    IF given IS NOT NULL THEN
+        IF referral.try_date(given) > current_date + 1 OR referral.try_date(given) IS NULL THEN
+            w.findings := w.findings || referral.intake_finding('invalid_date', 'warning', 'patient.birth_date',
+                CASE WHEN referral.try_date(given) IS NULL THEN 'no such date' ELSE 'in the future' END, given);
+        ELSE
+            n.birth_date := referral.try_date(given);
+        END IF;
+    END IF;
+    given := lower(referral.intake_text(p, 'sex'));
+    IF given IN ('male', 'female', 'other', 'unknown') THEN
+        -- not known is no news
+        n.sex := CASE WHEN given = 'unknown' THEN coalesce(n.sex, given) ELSE given END;
+    ELSIF given IS NOT NULL THEN
+        w.findings := w.findings || referral.intake_finding('invalid_code', 'warning', 'patient.sex', 'not one of male, female, other, unknown', given);
+    END IF;
+    -- several values are collected, not replaced
+    IF p ? 'alias' THEN
+        n.alias := referral.intake_union(n.alias, referral.intake_texts(p -> 'alias'));
+    END IF;
+    IF p ? 'previous_family' THEN
+        n.previous_family := referral.intake_union(n.previous_family, referral.intake_texts(p -> 'previous_family'));
+    END IF;
+    IF p ? 'other_phones' THEN
+        n.other_phones := referral.intake_union(n.other_phones, referral.intake_texts(p -> 'other_phones'));
+    END IF;
+END $$;
+COMMENT ON FUNCTION referral.intake_patient_values(referral.intake_work, jsonb, referral.intake_person) IS
+'The row n with what a case says of the patient in place of what it says; several values are added to those there are. What cannot be used becomes a finding.';
+
+CREATE FUNCTION referral.intake_union(a text[], b text[]) RETURNS text[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN b IS NULL OR a @> b THEN a ELSE a || ARRAY(SELECT x FROM unnest(b) x WHERE a IS NULL OR x <> ALL (a)) END;
+COMMENT ON FUNCTION referral.intake_union(text[], text[]) IS
+'a and what b has besides.';
+
+CREATE FUNCTION referral.intake_demographics(n referral.intake_person, p jsonb, source text) RETURNS referral.demographics
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT referral.patient_demographics(n.family, n.given, n.middle, n.suffix, n.alias, n.previous_family, n.mother_maiden_name,
+        n.birth_date, n.sex, n.multiple_birth, n.birth_order, n.phone, n.email, n.other_phones, n.address, n.city, n.state, n.postal_code,
+        NULL, NULL, (SELECT array_agg(x.system || '|' || x.value) FROM referral.intake_identifiers(p -> 'identifiers', source) x))
+$$;
+COMMENT ON FUNCTION referral.intake_demographics(referral.intake_person, jsonb, text) IS
+'What a case tells a patient by: the row n and the identifiers of p.';
+
+CREATE FUNCTION referral.intake_contradicts(o referral.intake_person, known referral.demographics, n referral.intake_person) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    told referral.demographics;
+BEGIN
+    IF (o.family IS NULL OR n.family IS NULL OR lower(o.family) = lower(n.family))
+       AND (o.given IS NULL OR n.given IS NULL OR lower(o.given) = lower(n.given))
+       AND (o.birth_date IS NULL OR n.birth_date IS NULL OR o.birth_date = n.birth_date) THEN
+        RETURN false;
+    END IF;
+    -- the identifiers agree, or nobody would ask: what says the rest?  Little evidence is none against it, so it takes 5 bits.
+    told := referral.intake_demographics(n, NULL, NULL);
+    RETURN referral.match_grade(known, told) = 'certainly-not'
+       AND referral.match_score(known, told) < referral.match_score(known, '{}') - 5;
+END $$;
+COMMENT ON FUNCTION referral.intake_contradicts(referral.intake_person, referral.demographics, referral.intake_person) IS
+'Do names, birth date and so on of n say that it is not o, whose demographics are known, even though an identifier says that it is?';
+
+-- Who has one of the identifiers, or is known otherwise, and is not contradicted by the rest?  One number may be shared by
+-- two records of a sender that have other numbers of their own; then the names are to say that it is one person.
+CREATE FUNCTION referral.intake_find_patient(w INOUT referral.intake_work, p jsonb, n referral.intake_person, known bigint)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    candidates bigint[];
+    o referral.intake_person;
+    hit record;
+    refused integer := 0;
+    same bigint[];
+BEGIN
+    -- an account or a visit is not a person
+    SELECT array_agg(DISTINCT CASE WHEN t.merged_into IS NULL THEN t.patient_id ELSE referral.survivor_of(t.org_id, t.patient_id) END)
+    INTO candidates
+    FROM referral.intake_identifiers(p -> 'identifiers', w.source) x
+    CROSS JOIN LATERAL (
+        (SELECT i.patient_id FROM referral.identifier i
+         WHERE i.org_id = w.org_id AND i.value = x.value AND i.system = x.system AND i.patient_id IS NOT NULL LIMIT 20)
+        UNION ALL
+        (SELECT q.patient_id FROM referral.patient q
+         WHERE q.org_id = w.org_id AND q.identifier = x.value AND coalesce(q.identifier_system, x.system) = x.system LIMIT 20)) f
+    JOIN referral.patient t ON t.org_id = w.org_id AND t.patient_id = f.patient_id
+    WHERE x.type IS NULL OR x.type NOT IN ('AN', 'VN');
+    IF known IS NOT NULL THEN
+        candidates := candidates || referral.survivor_of(w.org_id, known);
+    END IF;
+    w.patient_id := NULL;
+    IF candidates IS NULL THEN
+        RETURN;
+    END IF;
+    FOR hit IN SELECT q.patient_id, q.family, q.given, q.birth_date, q.demographics FROM referral.patient q
+             WHERE q.org_id = w.org_id AND q.patient_id = ANY (candidates) ORDER BY array_position(candidates, q.patient_id) LOOP
+        o.family := hit.family;
+        o.given := hit.given;
+        o.birth_date := hit.birth_date;
+        IF referral.intake_contradicts(o, hit.demographics, n)
+           OR (lower(o.family), lower(o.given), o.birth_date) IS DISTINCT FROM (lower(n.family), lower(n.given), n.birth_date)
+              AND num_nonnulls(n.family, n.given) > 0
+              AND referral.intake_told_apart(w.org_id, p -> 'identifiers', w.source, hit.patient_id)
+              AND referral.match_grade(hit.demographics, referral.intake_demographics(n, NULL, NULL)) NOT IN ('certain', 'probable') THEN
+            refused := refused + 1;
+        ELSE
+            same := same || hit.patient_id;
+        END IF;
+    END LOOP;
+    IF same IS NOT NULL THEN
+        w.patient_id := same[1];
+        w.patient_match := 'identifier';
+        IF array_length(same, 1) > 1 THEN
+            w.findings := w.findings || referral.intake_finding('possible_duplicate', 'warning', 'patient.identifiers',
+                'several patients fit what was sent');
+        END IF;
+    ELSIF refused > 0 THEN
+        w.findings := w.findings || referral.intake_finding('possible_duplicate', 'error', 'patient.identifiers',
+            'an identifier is that of a patient whose name and birth date say otherwise');
+    END IF;
+END $$;
+COMMENT ON FUNCTION referral.intake_find_patient(referral.intake_work, jsonb, referral.intake_person, bigint) IS
+'Finds the patient of a case by identifiers, or known, the one its referral has; in patient_id of the answer. Nobody whose demographics contradict.';
+
+-- Whoever gives out numbers of a kind, and has given them two, says that they are two people; it may be wrong, which a person decides.
+CREATE FUNCTION referral.intake_told_apart(org_id bigint, identifiers jsonb, source text, patient_id bigint) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM referral.intake_identifiers(identifiers, source) x
+                   JOIN referral.identifier i ON i.org_id = intake_told_apart.org_id AND i.patient_id = intake_told_apart.patient_id
+                   WHERE i.system = x.system AND i.type IS NOT DISTINCT FROM x.type AND i.value <> x.value
+                     AND (x.type IS NULL OR x.type NOT IN ('AN', 'VN')) AND x.system <> 'inbox_message')
+$$;
+COMMENT ON FUNCTION referral.intake_told_apart(bigint, jsonb, text, bigint) IS
+'Has the patient an identifier of the same system and type as one of those that were sent, with another value?';
+
+CREATE FUNCTION referral.intake_update_patient(w INOUT referral.intake_work, p jsonb)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    o referral.intake_person;
+    n referral.intake_person;
+    v record;
+    number text;
+    refused text;
+BEGIN
+    SELECT t.family, t.given, t.middle, t.suffix, t.birth_date, t.sex, t.phone, t.email, t.address, t.city, t.state, t.postal_code,
+           t.language, t.mother_maiden_name, t.multiple_birth, t.birth_order, t.alias, t.previous_family, t.other_phones,
+           t.identifier_system, t.identifier
+    INTO o FROM referral.patient t WHERE t.org_id = w.org_id AND t.patient_id = w.patient_id;
+    IF w.fill_only THEN
+        p := p - ARRAY(SELECT k FROM jsonb_object_keys(jsonb_strip_nulls(to_jsonb(o))) k);
+    END IF;
+    v := referral.intake_patient_values(w, p, o);    -- its findings are there already
+    n := v.n;
+    number := referral.intake_text(p #> '{identifiers,0}', 'value');
+    IF n.identifier IS NULL AND number IS NOT NULL THEN
+        n.identifier := number;
+        n.identifier_system := referral.intake_system(p #> '{identifiers,0}', w.source);
+    END IF;
+    -- a source of record may refuse single values: the others are written without them
+    FOR attempt IN 1 .. 25 LOOP
+        EXIT WHEN n IS NOT DISTINCT FROM o;
+        BEGIN
+            UPDATE referral.patient t
+            SET family = n.family, given = n.given, middle = n.middle, suffix = n.suffix, birth_date = n.birth_date, sex = n.sex,
+                phone = n.phone, email = n.email, address = n.address, city = n.city, state = n.state, postal_code = n.postal_code,
+                language = n.language, mother_maiden_name = n.mother_maiden_name, multiple_birth = n.multiple_birth,
+                birth_order = n.birth_order, alias = n.alias, previous_family = n.previous_family, other_phones = n.other_phones,
+                identifier = n.identifier, identifier_system = n.identifier_system
+            WHERE t.org_id = w.org_id AND t.patient_id = w.patient_id;
+            w.results := w.results || referral.intake_result('patient', w.patient_id, 'updated');
+            RETURN;
+        EXCEPTION WHEN SQLSTATE 'RF009' THEN
+            GET STACKED DIAGNOSTICS refused = COLUMN_NAME;
+        END;
+        w.findings := w.findings || referral.intake_finding('not_source_of_record', 'warning', concat_ws('.', 'patient', nullif(refused, '')),
+            'another system owns this attribute', to_jsonb(n) ->> refused);
+        EXIT WHEN coalesce(refused, '') = '';
+        n := jsonb_populate_record(n, jsonb_build_object(refused, to_jsonb(o) -> refused));
+    END LOOP;
+    w.results := w.results || referral.intake_result('patient', w.patient_id, 'unchanged');
+END $$;
+COMMENT ON FUNCTION referral.intake_update_patient(referral.intake_work, jsonb) IS
+'Writes what a case says of a known patient, where it differs. Values that another system owns are left out, with a finding.';
+
+CREATE FUNCTION referral.intake_patient(w referral.intake_work, p jsonb, known bigint) RETURNS referral.intake_work
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    n referral.intake_person;
+    v record;
+    m record;
+    told boolean;
+BEGIN
+    v := referral.intake_patient_values(w, p, n);
+    w := v.w;
+    n := v.n;
+    told := p @? '$.identifiers[*].value' OR num_nonnulls(n.family, n.given, n.birth_date, n.phone) > 0;
+    IF told IS NOT TRUE THEN
+        IF known IS NOT NULL THEN
+            w.patient_id := referral.survivor_of(w.org_id, known);
+            w.patient_match := 'identifier';
+        ELSIF w.kind NOT IN ('referral_status', 'referral_cancel', 'status_request', 'communication') THEN
+            w.findings := w.findings || referral.intake_finding('patient_missing', 'error', 'patient', 'nothing says who the patient is');
+        END IF;
+        RETURN w;
+    END IF;
+    IF w.kind IN ('referral', 'patient', 'appointment') AND n.family IS NULL AND n.given IS NULL THEN
+        w.findings := w.findings || referral.intake_finding('patient_unnamed', 'warning', 'patient.family', 'the patient has no name');
+    END IF;
+
+    -- the first message of a case that brings no identifier left its own, so that it can be applied again
+    IF p #>> '{identifiers,0,value}' IS NULL AND w.message_key <> '' THEN
+        p := jsonb_set(p, '{identifiers}', jsonb_build_array(jsonb_build_object('system', 'inbox_message', 'value', w.message_key)));
+    END IF;
+    v := NULL;
+    v := referral.intake_find_patient(w, p, n, known);
+    IF v.patient_id IS NULL AND p #>> '{identifiers,0,value}' IS NOT NULL THEN
+        -- another message may be making him right now
+        PERFORM referral.intake_lock(w.org_id, 'patient ' || (p #>> '{identifiers,0,value}'));
+        v := referral.intake_find_patient(w, p, n, known);
+    END IF;
+    w := v;
+    IF w.patient_id IS NULL THEN
+        SELECT f.patient_id, f.grade INTO m
+        FROM referral.find_matches(w.org_id, referral.intake_demographics(n, p, w.source), 3) f LIMIT 1;
+        IF m.grade = 'certain' AND NOT referral.intake_told_apart(w.org_id, p -> 'identifiers', w.source, m.patient_id) THEN
+            w.patient_id := m.patient_id;
+            w.patient_match := 'certain';
+        ELSIF w.kind IN ('referral_status', 'referral_cancel', 'status_request') THEN
+            RETURN w;    -- about a referral that is here or is not: no reason to make a patient
+        END IF;
+    END IF;
+
+    IF w.patient_id IS NOT NULL THEN
+        w := referral.intake_update_patient(w, CASE WHEN p #>> '{identifiers,0,system}' = 'inbox_message' THEN p - 'identifiers' ELSE p END);
+    ELSE
+        n.identifier := referral.intake_text(p #> '{identifiers,0}', 'value');
+        n.identifier_system := referral.intake_system(p #> '{identifiers,0}', w.source);
+        IF n.identifier_system = 'inbox_message' THEN
+            n.identifier := NULL;
+            n.identifier_system := NULL;
+        END IF;
+        INSERT INTO referral.patient (org_id, family, given, middle, suffix, birth_date, sex, phone, email, address, city, state, postal_code,
+            language, mother_maiden_name, multiple_birth, birth_order, alias, previous_family, other_phones, identifier_system, identifier,
+            other_identifiers)
+        SELECT w.org_id, n.family, n.given, n.middle, n.suffix, n.birth_date, n.sex, n.phone, n.email, n.address, n.city, n.state, n.postal_code,
+            n.language, n.mother_maiden_name, n.multiple_birth, n.birth_order, n.alias, n.previous_family, n.other_phones,
+            n.identifier_system, n.identifier,
+            (SELECT array_agg(x.system || '|' || x.value) FROM referral.intake_identifiers(p -> 'identifiers', w.source) x
+             WHERE x.value IS DISTINCT FROM n.identifier AND x.system <> 'inbox_message' AND x.type IS DISTINCT FROM 'AN' AND x.type IS DISTINCT FROM 'VN')
+        RETURNING patient_id INTO w.patient_id;
+        w.results := w.results || referral.intake_result('patient', w.patient_id, 'created');
+        w.patient_match := 'new';
+        IF m.grade IN ('certain', 'probable', 'possible') THEN
+            w.patient_match := 'review';
+            w.findings := w.findings || referral.intake_finding('possible_duplicate', 'warning', 'patient', 'somebody who may be the same person is known');
+        END IF;
+    END IF;
+    PERFORM referral.intake_keep_identifiers(w.org_id, p -> 'identifiers', w.source, patient_id => w.patient_id);
+    RETURN w;
+END $$;
+COMMENT ON FUNCTION referral.intake_patient(referral.intake_work, jsonb, bigint) IS
+'Finds or makes the patient of a case and brings him up to date; patient_id and patient_match of the answer. known: the patient whom the referral of the case has. Nobody, with a finding, when nothing is told.';
+
+-- ---------- coverage ----------
+
+-- An older coverage that has no end makes room for a new payer; what still is in the way moves the new one behind it.
+CREATE FUNCTION referral.intake_place_coverage(w INOUT referral.intake_work, n INOUT referral.intake_cover)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    o record;
+BEGIN
+    FOR o IN SELECT c.coverage_id, c.period FROM referral.coverage c
+             WHERE c.org_id = w.org_id AND c.patient_id = n.patient_id AND c.priority = n.priority AND c.status = 'active'
+               AND c.period && n.period ORDER BY lower(c.period) NULLS FIRST LOOP
+        IF lower_inf(n.period) THEN
+            -- a message that tells no beginning speaks of its own day
+            IF NOT upper_inf(o.period) OR lower(o.period) >= coalesce(w.sent_at::date, current_date)
+               OR upper(n.period) <= coalesce(w.sent_at::date, current_date) THEN
+                EXIT;
+            END IF;
+            n.period := daterange(coalesce(w.sent_at::date, current_date), upper(n.period));
+        END IF;
+        EXIT WHEN NOT upper_inf(o.period) OR lower(o.period) >= lower(n.period);
+        UPDATE referral.coverage c SET period = daterange(lower(o.period), lower(n.period))
+        WHERE c.org_id = w.org_id AND c.coverage_id = o.coverage_id;
+        w.results := w.results || referral.intake_result('coverage', o.coverage_id, 'updated');
+        w.findings := w.findings || referral.intake_finding('payer_changed', 'info', 'coverage.payer',
+            'the coverage before ends the day before this one begins');
+    END LOOP;
+    IF EXISTS (SELECT FROM referral.coverage c
+               WHERE c.org_id = w.org_id AND c.patient_id = n.patient_id AND c.priority = n.priority AND c.status = 'active'
+                 AND c.period && n.period) THEN
+        n.stated_priority := n.priority;
+        SELECT min(g) INTO n.priority FROM generate_series(n.priority + 1, n.priority + 1000) g
+        WHERE NOT EXISTS (SELECT FROM referral.coverage c
+                          WHERE c.org_id = w.org_id AND c.patient_id = n.patient_id AND c.priority = g AND c.status = 'active'
+                            AND c.period && n.period);
+        w.findings := w.findings || referral.intake_finding('overlapping_coverage', 'warning', 'coverage.period',
+            'another coverage of the same priority holds at the same time; this one was put behind it');
+    END IF;
+END $$;
+COMMENT ON FUNCTION referral.intake_place_coverage(referral.intake_work, referral.intake_cover) IS
+'Finds a place for a new active coverage among those of the patient: n with the period and priority that it can have.';
+
+CREATE FUNCTION referral.intake_coverage(w referral.intake_work, c jsonb) RETURNS referral.intake_work
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    n referral.intake_cover;
+    o referral.intake_cover;
+    old_id bigint;
+    v record;
+    told integer := referral.try_integer(c ->> 'priority');
+    first_day date := referral.try_date(c ->> 'start');
+    last_day date := referral.try_date(c ->> 'end');
+    k text;
+BEGIN
+    FOREACH k IN ARRAY ARRAY['start', 'end'] LOOP
+        IF referral.intake_text(c, k) IS NOT NULL AND referral.try_date(c ->> k) IS NULL THEN
+            w.findings := w.findings || referral.intake_finding('invalid_date', 'warning', 'coverage.' || k, 'no such date', c ->> k);
+        END IF;
+    END LOOP;
+    IF last_day < first_day THEN
+        w.findings := w.findings || referral.intake_finding('invalid_date', 'warning', 'coverage.end', 'before the first day', c ->> 'end');
+        last_day := NULL;
+    END IF;
+    IF last_day = 'infinity' OR last_day > '9999-12-30' THEN
+        last_day := NULL;
+    END IF;
+
+    w := referral.intake_payer(w, c -> 'payer');
+    n.payer_id := w.id;
+    w := referral.intake_plan(w, c -> 'plan', n.payer_id);
+    n.plan_id := w.id;
+    w.id := NULL;
+    n.patient_id := w.patient_id;
+    n.priority := greatest(coalesce(told, 1), 1);
+    n.subscriber_id := coalesce(referral.intake_text(c, 'subscriber_id'), referral.intake_text(c #> '{identifiers,0}', 'value'));
+    n.group_number := referral.intake_text(c, 'group_number');
+    n.relationship := referral.intake_text(c, 'relationship');
+    n.status := coalesce(referral.intake_text(c, 'status'), 'active');
+    IF n.payer_id IS NULL AND n.subscriber_id IS NULL THEN
+        w.findings := w.findings || referral.intake_finding('missing', 'info', 'coverage.payer', 'a coverage without payer and number was left out');
+        RETURN w;
+    END IF;
+    IF n.status NOT IN ('active', 'cancelled', 'draft', 'entered-in-error') THEN
+        w.findings := w.findings || referral.intake_finding('invalid_code', 'warning', 'coverage.status', 'not a status of a coverage', n.status);
+        n.status := 'active';
+    END IF;
+    n.period := daterange(first_day, last_day + 1);
+
+    IF w.patient_match <> 'new' THEN
+        PERFORM referral.intake_lock(w.org_id, 'coverage ' || w.patient_id);
+    END IF;
+    SELECT t.coverage_id, t.patient_id, t.payer_id, t.plan_id, t.priority, t.stated_priority, t.subscriber_id, t.group_number,
+           t.relationship, t.period, t.status
+    INTO old_id, o.patient_id, o.payer_id, o.plan_id, o.priority, o.stated_priority, o.subscriber_id, o.group_number,
+         o.relationship, o.period, o.status
+    FROM referral.coverage t
+    WHERE t.org_id = w.org_id AND t.patient_id = w.patient_id AND t.payer_id IS NOT DISTINCT FROM n.payer_id
+      AND (t.subscriber_id = n.subscriber_id OR n.subscriber_id IS NULL OR t.subscriber_id IS NULL)
+      AND (told IS NULL OR told IN (t.priority, t.stated_priority))
+      AND (t.period && n.period) AND t.status <> 'entered-in-error'
+    ORDER BY t.subscriber_id IS NOT DISTINCT FROM n.subscriber_id DESC, lower(t.period) = first_day DESC NULLS LAST, t.coverage_id DESC LIMIT 1;
+    IF old_id IS NULL THEN
+        IF n.status = 'active' THEN
+            v := referral.intake_place_coverage(w, n);
+            w := v.w;
+            n := v.n;
+        END IF;
+        INSERT INTO referral.coverage (org_id, patient_id, payer_id, plan_id, priority, stated_priority, subscriber_id, group_number,
+                                       relationship, period, status, source)
+        VALUES (w.org_id, n.patient_id, n.payer_id, n.plan_id, n.priority, n.stated_priority, n.subscriber_id, n.group_number,
+                n.relationship, n.period, n.status, w.source)
+        RETURNING coverage_id INTO w.id;
+        w.results := w.results || referral.intake_result('coverage', w.id, 'created');
+    ELSE
+        w.id := old_id;
+        w := referral.intake_update_coverage(w, o, n, c);
+    END IF;
+    -- the first one that is told pays first
+    IF w.coverage_id IS NULL AND n.status = 'active' THEN
+        w.coverage_id := w.id;
+        w.payer_id := n.payer_id;
+        w.plan_id := coalesce(n.plan_id, o.plan_id);
+    END IF;
+    RETURN w;
+END $$;
+COMMENT ON FUNCTION referral.intake_coverage(referral.intake_work, jsonb) IS
+'Finds or makes a coverage of the patient of a case and brings it up to date; its id is in id of the answer, that of the first one in coverage_id.';
+
+CREATE FUNCTION referral.intake_update_coverage(w referral.intake_work, o referral.intake_cover, n referral.intake_cover, c jsonb)
+RETURNS referral.intake_work
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    n.plan_id := coalesce(n.plan_id, o.plan_id);
+    n.subscriber_id := coalesce(n.subscriber_id, o.subscriber_id);
+    n.group_number := coalesce(n.group_number, o.group_number);
+    n.relationship := coalesce(n.relationship, o.relationship);
+    n.status := CASE WHEN c ? 'status' THEN n.status ELSE o.status END;
+    n.period := daterange(coalesce(lower(n.period), lower(o.period)), coalesce(upper(n.period), upper(o.period)));
+    IF n.status = 'active' AND n.period <> o.period AND EXISTS (
+        SELECT FROM referral.coverage t
+        WHERE t.org_id = w.org_id AND t.patient_id = o.patient_id AND t.coverage_id <> w.id AND t.priority = o.priority
+          AND t.status = 'active' AND t.period && n.period) THEN
+        w.findings := w.findings || referral.intake_finding('overlapping_coverage', 'warning', 'coverage.period',
+            'another coverage of the same priority holds at the same time; the period was not changed', n.period::text);
+        n.period := o.period;
+    END IF;
+    IF (n.plan_id, n.subscriber_id, n.group_number, n.relationship, n.status, n.period)
+       IS NOT DISTINCT FROM (o.plan_id, o.subscriber_id, o.group_number, o.relationship, o.status, o.period) THEN
+        RETURN w;
+    END IF;
+    BEGIN
+        UPDATE referral.coverage t
+        SET plan_id = n.plan_id, subscriber_id = n.subscriber_id, group_number = n.group_number, relationship = n.relationship,
+            status = n.status, period = n.period
+        WHERE t.org_id = w.org_id AND t.coverage_id = w.id;
+        w.results := w.results || referral.intake_result('coverage', w.id, 'updated');
+    EXCEPTION WHEN SQLSTATE 'RF009' THEN
+        w.findings := w.findings || referral.intake_finding('not_source_of_record', 'warning', 'coverage', 'another system owns what would change');
+    END;
+    RETURN w;
+END $$;
+COMMENT ON FUNCTION referral.intake_update_coverage(referral.intake_work, referral.intake_cover, referral.intake_cover, jsonb) IS
+'Brings a coverage, o, whose id is in id of w, up to date by n, where it differs.';
+
+CREATE FUNCTION referral.intake_encounter(w referral.intake_work, e jsonb) RETURNS referral.intake_work
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    n record;
+    changed bigint;
+BEGIN
+    w.id := NULL;
+    IF w.patient_id IS NULL OR NOT (e ?| '{identifier,code,started_at}') THEN
+        RETURN w;
+    END IF;
+    SELECT CASE e ->> 'kind' WHEN 'procedure' THEN 'procedure' ELSE 'encounter' END AS kind,
+           referral.intake_text(e, 'identifier') AS identifier, coalesce(referral.intake_text(e, 'identifier_system'), w.source) AS system,
+           referral.intake_text(e, 'status') AS status, referral.intake_text(e, 'code') AS code,
+           referral.try_timestamp(e ->> 'started_at') AS started_at, referral.try_timestamp(e ->> 'ended_at') AS ended_at INTO n;
+    SELECT t.encounter_id INTO w.id FROM referral.encounter t
+    WHERE t.org_id = w.org_id AND t.patient_id = w.patient_id AND t.kind = n.kind
+      AND CASE WHEN n.identifier IS NOT NULL THEN (t.identifier, t.identifier_system) = (n.identifier, n.system)
+               ELSE (t.code, t.started_at, t.source) IS NOT DISTINCT FROM (n.code, n.started_at, w.source) END
+    LIMIT 1;
+    IF w.id IS NULL THEN
+        INSERT INTO referral.encounter (org_id, patient_id, kind, status, class, code_system, code, display, identifier_system, identifier,
+                                        started_at, ended_at, source)
+        VALUES (w.org_id, w.patient_id, n.kind, coalesce(n.status, 'unknown'), referral.intake_text(e, 'class'), referral.intake_text(e, 'code_system'), n.code,
+                referral.intake_text(e, 'display'), CASE WHEN n.identifier IS NOT NULL THEN n.system END, n.identifier, n.started_at, n.ended_at, w.source)
+        RETURNING encounter_id INTO w.id;
+        w.results := w.results || referral.intake_result('encounter', w.id, 'created');
+        RETURN w;
+    END IF;
+    UPDATE referral.encounter t
+    SET status = coalesce(n.status, t.status), started_at = coalesce(n.started_at, t.started_at), ended_at = coalesce(n.ended_at, t.ended_at)
+    WHERE t.org_id = w.org_id AND t.encounter_id = w.id
+      AND (t.status, t.started_at, t.ended_at) IS DISTINCT FROM
+          (coalesce(n.status, t.status), coalesce(n.started_at, t.started_at), coalesce(n.ended_at, t.ended_at));
+    GET DIAGNOSTICS changed = ROW_COUNT;
+    IF changed > 0 THEN
+        w.results := w.results || referral.intake_result('encounter', w.id, 'updated');
+    END IF;
+    RETURN w;
+END $$;
+COMMENT ON FUNCTION referral.intake_encounter(referral.intake_work, jsonb) IS
+'Finds or makes a visit or procedure of the patient of a case; its id is in id of the answer. None without a patient, or when nothing says which.';

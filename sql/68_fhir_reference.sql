@@ -1,0 +1,216 @@
+-- fhir: what a message consists of, and which resource belongs to which. The plans do not depend on the message, and
+-- planning costs more than running: so they are generic.
+
+CREATE FUNCTION referral.fhir_entries(message jsonb)
+RETURNS TABLE (root integer, type text, "position" text, full_url text, resource jsonb)
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
+BEGIN
+    RETURN QUERY
+    WITH RECURSIVE bundle (path, body, full_url, depth) AS (
+        SELECT '', message, NULL::text, 0
+        UNION ALL
+        -- a bundle of bundles is answered to a batch; Parameters carry resources to an operation
+        SELECT b.path || part.path, part.body, part.full_url, b.depth + 1
+        FROM bundle b
+        CROSS JOIN LATERAL (
+            SELECT '/entry/' || (e.ordinality - 1) || '/resource', e.value -> 'resource', e.value ->> 'fullUrl', e.ordinality
+            FROM jsonb_array_elements(referral.fhir_list(b.body -> 'entry')) WITH ORDINALITY e
+            WHERE b.body ->> 'resourceType' = 'Bundle'
+            UNION ALL
+            SELECT '/parameter/' || (p.ordinality - 1) || '/resource', p.value -> 'resource', NULL, p.ordinality
+            FROM jsonb_array_elements(referral.fhir_list(b.body -> 'parameter')) WITH ORDINALITY p
+            WHERE b.body ->> 'resourceType' = 'Parameters' AND p.value ? 'resource'
+        ) part (path, body, full_url, sort)
+        WHERE b.depth < 4
+    ), entry AS (
+        SELECT row_number() OVER ()::integer AS n, b.path, b.full_url,
+               -- what has only a UUID for this message is known by that
+               CASE WHEN b.full_url LIKE 'urn:uuid:_%' AND jsonb_typeof(b.body) = 'object'
+                    THEN jsonb_build_object('id', substr(b.full_url, 10)) ELSE '{}' END
+               || CASE jsonb_typeof(b.body) WHEN 'object' THEN b.body ELSE '{}' END AS body
+        FROM bundle b
+        WHERE b.body ->> 'resourceType' IS DISTINCT FROM 'Bundle' AND b.body ->> 'resourceType' IS DISTINCT FROM 'Parameters'
+           OR b.depth = 4
+    )
+    SELECT a.n, a.type, a.path, a.full_url, a.body FROM (
+        SELECT e.n, referral.fhir_text(e.body -> 'resourceType'), e.path, e.full_url, e.body, 0 FROM entry e
+        UNION ALL
+        SELECT e.n, referral.fhir_text(c.value -> 'resourceType'), e.path || '/contained/' || (c.ordinality - 1), NULL,
+               c.value || jsonb_build_object('id', '#' || ltrim(referral.fhir_text(c.value -> 'id'), '#')), c.ordinality
+        FROM entry e CROSS JOIN LATERAL jsonb_array_elements(referral.fhir_list(e.body -> 'contained')) WITH ORDINALITY c
+        WHERE jsonb_typeof(c.value) = 'object') a (n, type, path, full_url, body, sort)
+    ORDER BY a.sort <> 0, a.n, a.sort;
+END $$;
+COMMENT ON FUNCTION referral.fhir_entries(jsonb) IS
+'The resources of a message: itself, or those of a Bundle or Parameters, also of bundles within (to a depth of 4), then those contained in them. root: the number, from 1, of the row whose references to contained resources mean this one; type: null for what is no resource; position: a JSON pointer. The id of a contained one begins with #. No rows for an empty bundle.';
+
+CREATE FUNCTION referral.fhir_reference_key(reference text) RETURNS text
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'fhir_reference_key';
+COMMENT ON FUNCTION referral.fhir_reference_key(text) IS
+'What a FHIR reference is looked up by: Type/id of a relative or an absolute URL, without the version; any other text as it is. Null for null.';
+
+CREATE FUNCTION referral.fhir_keys(roots integer[], types text[], full_urls text[], resources jsonb[]) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
+BEGIN
+    -- of two with one key the first counts: the last one that jsonb_object_agg() sees
+    RETURN (SELECT coalesce(jsonb_object_agg(k.key, k.n ORDER BY k.n DESC, k.rank), '{}')
+    FROM (
+        SELECT e.n, key.rank, key.key
+        FROM unnest(roots, types, full_urls, resources) WITH ORDINALITY e (root, type, full_url, resource, n)
+        CROSS JOIN LATERAL (SELECT referral.fhir_text(e.resource -> 'id')) id (value)
+        CROSS JOIN LATERAL (VALUES
+            (1, CASE WHEN e.root <> e.n THEN e.root || '#' || ltrim(id.value, '#') END),
+            (1, CASE WHEN e.root = e.n THEN e.type || '/' || id.value END),
+            (2, e.full_url),
+            (2, e.type || '/' || e.full_url),
+            (3, CASE WHEN e.root = e.n THEN id.value END)) key (rank, key)
+        UNION ALL
+        SELECT e.n, 4, e.type || '|' || coalesce(i.value ->> 'system', '') || '|' || (i.value ->> 'value')
+        FROM unnest(roots, types, full_urls, resources) WITH ORDINALITY e (root, type, full_url, resource, n)
+        CROSS JOIN LATERAL jsonb_array_elements(referral.fhir_list(e.resource -> 'identifier')) i
+    ) k
+    WHERE k.key IS NOT NULL);
+END $$;
+COMMENT ON FUNCTION referral.fhir_keys(integer[], text[], text[], jsonb[]) IS
+'The keys by which resources of one message can be referred to, each with the number of its resource: fullUrl, Type/id, the bare id, #id below the number of the resource that contains it, and Type|system|value of each identifier. Arguments as fhir_entries() gives them.';
+
+CREATE FUNCTION referral.fhir_target(keys jsonb, reference jsonb, root integer) RETURNS integer
+LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'fhir_target';
+COMMENT ON FUNCTION referral.fhir_target(jsonb, jsonb, integer) IS
+'The number of the resource that a FHIR Reference (or a bare text) means, among those of the same message; keys are those of fhir_keys(), root the resource in which contained ones are looked up. Null when the message does not have it.';
+
+CREATE FUNCTION referral.fhir_reference_ids(reference jsonb, source text, type text) RETURNS jsonb
+LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'fhir_reference_ids';
+COMMENT ON FUNCTION referral.fhir_reference_ids(jsonb, text, text) IS
+'What a reference to a resource outside of the message says about it: identifiers by which it may be known already. type: of the resource, where the reference does not tell. Null when it says nothing.';
+
+CREATE FUNCTION referral.fhir_references(keys jsonb, roots integer[], types text[], resources jsonb[])
+RETURNS TABLE (n integer, role text, path text, reference jsonb, target integer)
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
+BEGIN
+    RETURN QUERY
+    SELECT e.n::integer, r.role, r.path::text, q.reference, referral.fhir_target(keys, q.reference, e.root)
+    FROM unnest(roots, types, resources) WITH ORDINALITY e (root, type, resource, n)
+    JOIN (VALUES ('ServiceRequest', '$.subject[*]'::jsonpath, 'patient'), ('Task', '$.for[*]', 'patient'), ('Coverage', '$.beneficiary[*]', 'patient'),
+               ('Appointment', '$.participant.actor[*]', 'actor'), ('DocumentReference', '$.subject[*]', 'patient'), ('Claim', '$.patient[*]', 'patient'),
+               ('ClaimResponse', '$.patient[*]', 'patient'), ('CommunicationRequest', '$.subject[*]', 'patient'), ('Communication', '$.subject[*]', 'patient'),
+               ('Encounter', '$.subject[*]', 'patient'), ('Procedure', '$.subject[*]', 'patient'), ('DiagnosticReport', '$.subject[*]', 'patient'),
+               ('Composition', '$.subject[*]', 'patient'), ('Condition', '$.subject[*]', 'patient'), ('DeviceRequest', '$.subject[*]', 'patient'),
+               ('MedicationRequest', '$.subject[*]', 'patient'), ('QuestionnaireResponse', '$.subject[*]', 'patient'),
+               ('Observation', '$.subject[*]', 'patient'),
+               -- the resource belongs to the one it refers to
+               ('Task', '$.focus[*]', 'parent'), ('Task', '$.basedOn[*]', 'parent'), ('Appointment', '$.basedOn[*]', 'parent'),
+               ('DocumentReference', '$.context.related[*]', 'parent'), ('CommunicationRequest', '$.basedOn[*]', 'parent'),
+               ('CommunicationRequest', '$.about[*]', 'parent'), ('Communication', '$.basedOn[*]', 'parent'), ('Communication', '$.about[*]', 'parent'),
+               ('DiagnosticReport', '$.basedOn[*]', 'parent'), ('Procedure', '$.basedOn[*]', 'parent'), ('Encounter', '$.basedOn[*]', 'parent'),
+               ('QuestionnaireResponse', '$.basedOn[*]', 'parent'), ('Observation', '$.basedOn[*]', 'parent'), ('Claim', '$.prescription[*]', 'parent'),
+               ('Claim', '$.prescription.extension.valueReference[*]', 'parent'), ('Claim', '$.item.extension.valueReference[*]', 'parent'),
+               ('ClaimResponse', '$.request[*]', 'parent'), ('DeviceRequest', '$.basedOn[*]', 'parent'), ('MedicationRequest', '$.basedOn[*]', 'parent'),
+               -- the one it refers to belongs to the resource
+               ('ServiceRequest', '$.reasonReference[*]', 'part'), ('ServiceRequest', '$.supportingInfo[*]', 'part'),
+               ('ServiceRequest', '$.encounter[*]', 'part'), ('ServiceRequest', '$.insurance[*]', 'part'), ('Task', '$.output.valueReference[*]', 'part'),
+               ('Task', '$.input.valueReference[*]', 'part'), ('Task', '$.reasonReference[*]', 'part'), ('Task', '$.insurance[*]', 'part'),
+               ('Claim', '$.supportingInfo.valueReference[*]', 'part'), ('Claim', '$.diagnosis.diagnosisReference[*]', 'part'),
+               ('Claim', '$.insurance.coverage[*]', 'part'), ('Composition', '$.section.entry[*]', 'part'),
+               ('DiagnosticReport', '$.result[*]', 'part'), ('DiagnosticReport', '$.encounter[*]', 'part'),
+               -- people and places that the case names
+               ('ServiceRequest', '$.requester[*]', 'use'), ('ServiceRequest', '$.performer[*]', 'use'), ('ServiceRequest', '$.locationReference[*]', 'use'),
+               ('Task', '$.requester[*]', 'use'), ('Task', '$.owner[*]', 'use'), ('Coverage', '$.payor[*]', 'use'), ('Claim', '$.provider[*]', 'use'),
+               ('Claim', '$.insurer[*]', 'use'), ('Claim', '$.facility[*]', 'use'), ('ClaimResponse', '$.insurer[*]', 'use'),
+               ('ClaimResponse', '$.requestor[*]', 'use'), ('Practitioner', '$.qualification.issuer[*]', 'use'), ('PractitionerRole', '$.practitioner[*]', 'use'),
+               ('PractitionerRole', '$.organization[*]', 'use'), ('HealthcareService', '$.providedBy[*]', 'use'),
+               ('Location', '$.managingOrganization[*]', 'use'), ('DocumentReference', '$.author[*]', 'use'), ('DiagnosticReport', '$.performer[*]', 'use'),
+               ('Patient', '$.generalPractitioner[*]', 'use'), ('Patient', '$.managingOrganization[*]', 'use'),
+               ('Encounter', '$.participant.individual[*]', 'use'), ('Encounter', '$.serviceProvider[*]', 'use'),
+               ('DeviceRequest', '$.requester[*]', 'use'), ('DeviceRequest', '$.performer[*]', 'use'), ('MedicationRequest', '$.requester[*]', 'use')) r (type, path, role) ON r.type = e.type
+    CROSS JOIN LATERAL jsonb_path_query(e.resource, r.path) q (reference)
+    WHERE q.reference <> 'null';
+END $$;
+COMMENT ON FUNCTION referral.fhir_references(jsonb, integer[], text[], jsonb[]) IS
+'The references of FHIR R4 that map_fhir() follows: the number of the resource that has one, its role, where it stands, and the number of the resource that it means, null when the message does not have that. Roles: patient, whom it is about; parent, what the resource belongs to; part, what belongs to the resource; actor and use, people and places. Arguments as fhir_entries() and fhir_keys() give them.';
+
+CREATE FUNCTION referral.fhir_rank(type text) RETURNS integer
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE type WHEN 'ServiceRequest' THEN 1 WHEN 'Claim' THEN 2 WHEN 'ClaimResponse' THEN 3 WHEN 'Task' THEN 4
+                 WHEN 'Appointment' THEN 5 WHEN 'DiagnosticReport' THEN 6 WHEN 'Composition' THEN 7
+                 WHEN 'CommunicationRequest' THEN 8 WHEN 'Communication' THEN 9 END;
+COMMENT ON FUNCTION referral.fhir_rank(text) IS
+'Which type of resource makes a case: of those that belong together the one with the lowest number. Null for types that make none.';
+
+CREATE FUNCTION referral.fhir_heads(keys jsonb, roots integer[], types text[], resources jsonb[])
+RETURNS TABLE (n integer, head integer, who text, unresolved jsonb)
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
+BEGIN
+    RETURN QUERY
+    WITH RECURSIVE entry AS (
+        SELECT e.n::integer, e.type, referral.fhir_rank(e.type) AS rank
+        FROM unnest(types) WITH ORDINALITY e (type, n)
+    ), reference AS MATERIALIZED (
+        SELECT * FROM referral.fhir_references(keys, roots, types, resources)
+    ), edge AS (
+        SELECT r.n AS part, r.target AS whole FROM reference r WHERE r.role = 'parent' AND r.target IS NOT NULL
+        UNION
+        SELECT r.target, r.n FROM reference r WHERE r.role = 'part' AND r.target IS NOT NULL
+        UNION
+        -- an answer that names a request by a number of its own, in a message with one request, is the answer to that
+        SELECT a.n, (SELECT min(c.n) FROM entry c WHERE c.type = 'Claim') FROM entry a
+        WHERE a.type = 'ClaimResponse' AND 1 = (SELECT count(*) FROM entry c WHERE c.type = 'Claim')
+    ), reach (n, whole, depth) AS (
+        SELECT e.n, e.n, 0 FROM entry e
+        UNION
+        SELECT r.n, e.whole, r.depth + 1 FROM reach r JOIN edge e ON e.part = r.whole WHERE r.depth < 4
+    ), linked AS (
+        SELECT DISTINCT ON (r.n) r.n, r.whole AS head
+        FROM reach r JOIN entry e ON e.n = r.whole
+        WHERE e.rank IS NOT NULL ORDER BY r.n, e.rank, r.whole
+    ), subject AS (
+        SELECT DISTINCT ON (s.n) s.n, s.who
+        FROM (SELECT r.n, coalesce(r.target::text, referral.fhir_reference_key(referral.fhir_text(r.reference -> 'reference')),
+                                   r.reference #>> '{identifier,value}')
+              FROM reference r LEFT JOIN entry t ON t.n = r.target
+              WHERE r.role = 'patient' AND coalesce(t.type, 'Patient') = 'Patient'
+                 OR r.role = 'actor' AND (t.type = 'Patient' OR r.reference ->> 'reference' LIKE 'Patient/%')
+              UNION ALL
+              SELECT e.n, e.n::text FROM entry e WHERE e.type = 'Patient'
+              UNION ALL
+              -- who else, when the message has one patient
+              SELECT e.n, (SELECT min(p.n)::text FROM entry p WHERE p.type = 'Patient') FROM entry e
+              WHERE 1 = (SELECT count(*) FROM entry p WHERE p.type = 'Patient')
+                AND NOT EXISTS (SELECT FROM reference r WHERE r.n = e.n AND r.role = 'patient')) s (n, who)
+        ORDER BY s.n, s.who
+    ), case_of AS (
+        SELECT s.who, min(l.head) AS head, min(l.head) FILTER (WHERE e.rank = 1) AS request,
+               count(DISTINCT l.head) FILTER (WHERE e.rank = 1) AS requests
+        FROM subject s JOIN linked l ON l.head = s.n AND l.n = s.n JOIN entry e ON e.n = l.head
+        GROUP BY s.who
+    ), settled AS (
+        SELECT e.n, s.who, e.type,
+               CASE WHEN l.head IS NOT NULL AND e.type NOT IN ('Patient', 'Coverage') THEN l.head
+                    WHEN e.type IN ('Patient', 'Coverage', 'Encounter', 'Procedure', 'Condition', 'Observation', 'DeviceRequest',
+                                    'MedicationRequest') THEN c.head
+                    -- what comes along with the only request for a patient is about it
+                    WHEN e.type IN ('DocumentReference', 'QuestionnaireResponse') AND c.requests = 1 THEN c.request END AS head
+        FROM entry e LEFT JOIN linked l ON l.n = e.n LEFT JOIN subject s ON s.n = e.n LEFT JOIN case_of c ON c.who = s.who
+    )
+    SELECT s.n,
+           CASE WHEN s.head IS NOT NULL THEN s.head
+                WHEN s.type IN ('Organization', 'Practitioner', 'PractitionerRole', 'Location', 'HealthcareService') THEN
+                    CASE WHEN NOT EXISTS (SELECT FROM reference r WHERE r.target = s.n AND r.role IN ('use', 'actor'))
+                              -- what a place or a patient names is not told with the case
+                              OR NOT EXISTS (SELECT FROM reference r JOIN entry u ON u.n = r.n
+                                             WHERE r.target = s.n AND r.role IN ('use', 'actor')
+                                               AND u.type NOT IN ('Location', 'Patient'))
+                         THEN 0 END
+                WHEN s.type = 'ValueSet' THEN 0
+                WHEN s.type IN ('Patient', 'Coverage', 'Encounter', 'Procedure') THEN
+                    min(s.n) FILTER (WHERE s.head IS NULL AND s.type IN ('Patient', 'Coverage', 'Encounter', 'Procedure'))
+                        OVER (PARTITION BY s.who)
+                WHEN s.type IN ('DocumentReference', 'QuestionnaireResponse') THEN s.n
+                ELSE -1 END,
+           s.who,
+           (SELECT jsonb_agg(jsonb_build_object('path', r.path, 'role', r.role, 'reference', r.reference))
+            FROM reference r WHERE r.n = s.n AND r.target IS NULL)
+    FROM settled s ORDER BY s.n;
+END $$;
+COMMENT ON FUNCTION referral.fhir_heads(jsonb, integer[], text[], jsonb[]) IS
+'Which resources of a message make one case: head is the number of the one that leads it; 0 for the directory, -1 for what belongs to nothing, null for a person or a place that cases only name. who tells the patients apart that they are about; unresolved holds the references to what the message does not have. Arguments as fhir_entries() and fhir_keys() give them.';

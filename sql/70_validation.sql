@@ -1,0 +1,424 @@
+-- validation: is a referral complete, what is missing, and who is asked for it
+
+CREATE FUNCTION referral.required_field_condition(field text, condition text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(condition,
+        CASE WHEN field IN ('patient', 'coverage') THEN 'true'
+             ELSE 'nullif(btrim(' || quote_ident(split_part(field, '.', -1)) || '::text), '''') IS NOT NULL' END)
+$$;
+COMMENT ON FUNCTION referral.required_field_condition(text, text) IS
+'What a row of referral.required_field_rule tests (its column tested): its condition, or, where that is null, that the column is neither null nor blank (of patient and coverage as a whole: that there is one). Null when both are null.';
+
+CREATE FUNCTION referral.required_field_relation(field text) RETURNS regclass
+LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+    SELECT to_regclass('referral.' || coalesce(substring(field FROM '^(patient|coverage)(\.|$)'), 'referral'))
+$$;
+COMMENT ON FUNCTION referral.required_field_relation(text) IS
+'The table whose rows a rule about a field tests: referral.patient for patient and patient.…, referral.coverage for coverage and coverage.…, else referral.referral. Null for null.';
+
+CREATE FUNCTION referral.required_field_check() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    target regclass := referral.required_field_relation(NEW.field);
+    column_name text := split_part(NEW.field, '.', -1);
+BEGIN
+    IF NEW.field NOT IN ('patient', 'coverage')
+       AND (NEW.field !~ '^((patient|coverage)\.)?[^.]+$'
+            OR NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = target AND a.attname = column_name AND a.attnum > 0 AND NOT a.attisdropped)) THEN
+        RAISE EXCEPTION 'field "%" of required field rule "%" does not exist', NEW.field, NEW.name
+            USING ERRCODE = 'RF011', DETAIL = format('%s has no column %I.', target, column_name),
+                  HINT = 'Write a column of referral.referral, or patient, patient.column, coverage or coverage.column.';
+    END IF;
+    PERFORM referral.check_rule('referral.referral', NEW.applies_when);
+    PERFORM referral.check_rule(target, referral.required_field_condition(NEW.field, NEW.condition));
+    RETURN NEW;
+END $$;
+COMMENT ON FUNCTION referral.required_field_check() IS
+'BEFORE row trigger of referral.required_field_rule: the field exists, and its expressions compile (RF011).';
+
+CREATE FUNCTION referral.document_requirement_check() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM referral.check_rule('referral.referral', NEW.applies_when);
+    RETURN NEW;
+END $$;
+COMMENT ON FUNCTION referral.document_requirement_check() IS
+'BEFORE row trigger of referral.document_requirement: its expression compiles (RF011).';
+
+CREATE FUNCTION referral.validation_expressions() RETURNS TABLE (rule_version_id bigint, rule text, expression text, relation regclass)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- not there yet after the extension itself was upgraded, before deploy()
+    IF to_regclass('referral.required_field_rule') IS NULL THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
+        SELECT f.rule_version_id, format('applies_when of required field rule %I', f.name), f.applies_when, 'referral.referral'::regclass
+        FROM referral.required_field_rule f WHERE f.applies_when IS NOT NULL
+        UNION ALL
+        SELECT f.rule_version_id, format('condition of required field rule %I', f.name),
+               f.tested, referral.required_field_relation(f.field)
+        FROM referral.required_field_rule f
+        UNION ALL
+        SELECT d.rule_version_id, format('applies_when of document requirement %I', d.name), d.applies_when, 'referral.referral'::regclass
+        FROM referral.document_requirement d WHERE d.applies_when IS NOT NULL;
+END $$;
+COMMENT ON FUNCTION referral.validation_expressions() IS
+'The rule expressions of validation, for broken_rules().';
+
+CREATE FUNCTION referral.check_validation_version(rule_version_id bigint) RETURNS void
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    bad text;
+BEGIN
+    IF to_regclass('referral.required_field_rule') IS NULL THEN
+        RETURN;
+    END IF;
+    SELECT string_agg(DISTINCT r.template, ', ') INTO bad
+    FROM (SELECT f.template FROM referral.required_field_rule f WHERE f.rule_version_id = check_validation_version.rule_version_id
+          UNION ALL
+          SELECT d.template FROM referral.document_requirement d WHERE d.rule_version_id = check_validation_version.rule_version_id) r
+    WHERE r.template IS NOT NULL
+      AND NOT EXISTS (SELECT FROM referral.outreach_template o JOIN referral.rule_version v USING (rule_version_id)
+                      WHERE o.name = r.template AND (v.status = 'active' OR v.rule_version_id = check_validation_version.rule_version_id));
+    IF bad IS NOT NULL THEN
+        RAISE EXCEPTION 'outreach template "%" is not active', bad
+            USING ERRCODE = 'RF011', DETAIL = 'A rule names it, so nobody could be asked for what is missing.',
+                  HINT = 'Activate a version of the templates that has it first.';
+    END IF;
+END $$;
+COMMENT ON FUNCTION referral.check_validation_version(bigint) IS
+'The part of check_rule_version() about validation: a template that a rule names is there (RF011). Null for null.';
+
+CREATE FUNCTION referral.validate(org_id bigint, referral_id bigint) RETURNS TABLE (
+    severity text, kind text, code text, field_or_document text, message text, how_to_fix text, template text,
+    rule_id bigint, rule_version bigint)
+LANGUAGE plpgsql STABLE STRICT ROWS 5 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    x record;
+BEGIN
+    SELECT r AS referral, p AS patient, c.coverage INTO x
+    FROM referral.referral r
+    LEFT JOIN referral.patient p ON p.org_id = r.org_id AND p.patient_id = r.patient_id
+    LEFT JOIN LATERAL (
+        SELECT k AS coverage FROM referral.coverage k
+        WHERE k.org_id = r.org_id AND k.patient_id = r.patient_id
+          AND (k.coverage_id = r.coverage_id OR (r.coverage_id IS NULL AND k.status = 'active' AND k.period @> (now() AT TIME ZONE 'UTC')::date))
+        ORDER BY k.priority LIMIT 1) c ON true
+    WHERE r.org_id = validate.org_id AND r.referral_id = validate.referral_id;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'there is no referral % in organisation %', referral_id, org_id
+            USING ERRCODE = 'RF019', DETAIL = 'It does not exist or is not visible to the session.', HINT = 'Check org_id and referral_id.';
+    END IF;
+    RETURN QUERY
+        SELECT f.severity, 'field', f.name, f.field, f.message, f.how_to_fix, f.template, f.required_field_rule_id, f.rule_version_id
+        FROM referral.rule_version v JOIN referral.required_field_rule f USING (rule_version_id)
+        WHERE v.status = 'active'
+          AND (f.scope_org_id IS NULL OR f.scope_org_id = (x.referral).org_id)
+          AND (f.scope_specialty IS NULL OR f.scope_specialty = (x.referral).specialty)
+          AND (f.scope_referral_type IS NULL OR f.scope_referral_type = (x.referral).referral_type)
+          AND (f.scope_payer_id IS NULL OR f.scope_payer_id = (x.referral).payer_id)
+          AND (f.applies_when IS NULL OR referral.rule_matches(f.applies_when, x.referral))
+          AND CASE split_part(f.field, '.', 1)
+                  WHEN 'patient' THEN coalesce(NOT referral.rule_matches(f.tested, x.patient), f.field = 'patient')
+                  WHEN 'coverage' THEN coalesce(NOT referral.rule_matches(f.tested, x.coverage), f.field = 'coverage')
+                  ELSE NOT referral.rule_matches(f.tested, x.referral) END
+        UNION ALL
+        SELECT d.severity, 'document', d.name, d.document_type, d.message, d.how_to_fix, d.template, d.document_requirement_id, d.rule_version_id
+        FROM referral.rule_version v JOIN referral.document_requirement d USING (rule_version_id)
+        WHERE v.status = 'active'
+          AND (d.scope_org_id IS NULL OR d.scope_org_id = (x.referral).org_id)
+          AND (d.scope_specialty IS NULL OR d.scope_specialty = (x.referral).specialty)
+          AND (d.scope_referral_type IS NULL OR d.scope_referral_type = (x.referral).referral_type)
+          AND (d.scope_payer_id IS NULL OR d.scope_payer_id = (x.referral).payer_id)
+          AND (d.applies_when IS NULL OR referral.rule_matches(d.applies_when, x.referral))
+          AND NOT EXISTS (SELECT FROM referral.document o
+                          WHERE o.org_id = (x.referral).org_id AND o.referral_id = (x.referral).referral_id
+                            AND o.type = d.document_type AND o.status = 'current')
+        ORDER BY 9, 2 DESC, 8;
+END $$;
+COMMENT ON FUNCTION referral.validate(bigint, bigint) IS
+'What a referral lacks by the active rules of referral.required_field_rule and referral.document_requirement, as the row stands now: severity missing, invalid or warning; kind field or document; code: the rule''s name; what is wrong and how to mend it; no rows when it lacks nothing. Reads with the caller''s rights and writes nothing; check_referral() records it. RF019 when the referral does not exist or is not visible. Null for null: no rows.';
+
+CREATE FUNCTION referral.is_complete(org_id bigint, referral_id bigint) RETURNS boolean
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN NOT EXISTS (SELECT FROM referral.validate(is_complete.org_id, is_complete.referral_id) v WHERE v.severity <> 'warning');
+END $$;
+COMMENT ON FUNCTION referral.is_complete(bigint, bigint) IS
+'Does validate() find nothing missing or invalid? Warnings do not count. For guards: it looks at the rows as they are stored, so what the very UPDATE that it guards fills in does not count yet. RF019 when the referral does not exist or is not visible. Null for null.';
+
+CREATE FUNCTION referral.missing_documents(org_id bigint, referral_id bigint) RETURNS TABLE (
+    document_type text, severity text, code text, message text, how_to_fix text)
+LANGUAGE sql STABLE STRICT ROWS 3 SET search_path = pg_catalog, pg_temp AS $$
+    SELECT v.field_or_document, v.severity, v.code, v.message, v.how_to_fix
+    FROM referral.validate(missing_documents.org_id, missing_documents.referral_id) v WHERE v.kind = 'document'
+$$;
+COMMENT ON FUNCTION referral.missing_documents(bigint, bigint) IS
+'The documents that validate() finds missing, as the rows stand now. RF019 when the referral does not exist or is not visible. Null for null: no rows.';
+
+CREATE FUNCTION referral.check_referral(org_id bigint, referral_id bigint) RETURNS boolean
+LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    is_over boolean;
+    former record;
+    present record;
+    versions bigint[];
+BEGIN
+    -- two checks of one referral come one after the other
+    SELECT r.state IN ('closed_loop', 'declined', 'cancelled', 'expired', 'entered_in_error') INTO is_over FROM referral.referral r
+    WHERE r.org_id = check_referral.org_id AND r.referral_id = check_referral.referral_id FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'there is no referral % in organisation %', referral_id, org_id
+            USING ERRCODE = 'RF019', DETAIL = 'It does not exist or is not visible to the session.', HINT = 'Check org_id and referral_id.';
+    END IF;
+    SELECT v.findings, v.rule_versions, v.passed INTO former FROM referral.validation_result v
+    WHERE v.org_id = check_referral.org_id AND v.referral_id = check_referral.referral_id
+    ORDER BY v.validation_result_id DESC LIMIT 1;
+    IF is_over THEN
+        PERFORM referral.end_validation(org_id, referral_id);
+        RETURN former.passed;
+    END IF;
+    SELECT coalesce(jsonb_agg(to_jsonb(v)), '[]') AS findings,
+           count(*) FILTER (WHERE v.severity = 'missing')::integer AS missing,
+           count(*) FILTER (WHERE v.severity = 'invalid')::integer AS invalid,
+           count(*) FILTER (WHERE v.severity = 'warning')::integer AS warnings INTO present
+    FROM referral.validate(check_referral.org_id, check_referral.referral_id) v;
+    versions := ARRAY(SELECT v.rule_version_id FROM referral.rule_version v
+                      WHERE v.status = 'active'
+                        AND (EXISTS (SELECT FROM referral.required_field_rule f WHERE f.rule_version_id = v.rule_version_id)
+                             OR EXISTS (SELECT FROM referral.document_requirement d WHERE d.rule_version_id = v.rule_version_id))
+                      ORDER BY 1);
+    IF former.findings = present.findings AND former.rule_versions = versions THEN
+        RETURN former.passed;
+    END IF;
+    INSERT INTO referral.validation_result (org_id, referral_id, is_first_pass, passed, missing, invalid, warnings, findings, rule_versions)
+    VALUES (check_referral.org_id, check_referral.referral_id, former.findings IS NULL, present.missing + present.invalid = 0,
+            present.missing, present.invalid, present.warnings, present.findings, versions);
+    IF present.findings <> '[]' OR former.findings <> '[]' THEN
+        PERFORM referral.settle_validation(org_id, referral_id, coalesce(former.findings, '[]'), present.findings);
+    END IF;
+    RETURN present.missing + present.invalid = 0;
+END $$;
+COMMENT ON FUNCTION referral.check_referral(bigint, bigint) IS
+'Runs validate(), records the result in referral.validation_result, opens and closes exception items, drafts outreach. Returns: is nothing missing or invalid? A check that finds the same by the same rules as the last one writes nothing. A referral in a terminal state is not judged any more: what the last check found, null without one. RF019 when the referral does not exist or is not visible. Null for null.';
+
+CREATE FUNCTION referral.validation_category(kind text, field text) RETURNS referral.exception_category
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT (CASE WHEN kind = 'document' THEN 'missing_document'
+                 WHEN split_part(field, '.', 1) = 'coverage' THEN 'eligibility'
+                 ELSE 'policy' END)::referral.exception_category
+$$;
+COMMENT ON FUNCTION referral.validation_category(text, text) IS
+'The category of the exception that a finding of validate() opens, by its kind and field.';
+
+CREATE FUNCTION referral.settle_validation(org_id bigint, referral_id bigint, former jsonb, present jsonb) RETURNS void
+LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM referral.open_exception(settle_validation.org_id, n.category, 'referral', settle_validation.referral_id,
+                                    settle_validation.referral_id, n.code, n.message, 'medium', true)
+    FROM (SELECT referral.validation_category(f.kind, f.field_or_document) AS category, f.code, min(f.message) AS message
+          FROM jsonb_to_recordset(present) f (severity text, kind text, code text, field_or_document text, message text)
+          WHERE f.severity <> 'warning' GROUP BY 1, 2) n
+    WHERE NOT EXISTS (SELECT FROM jsonb_to_recordset(former) o (severity text, kind text, code text, field_or_document text)
+                      WHERE o.severity <> 'warning' AND o.code = n.code
+                        AND referral.validation_category(o.kind, o.field_or_document) = n.category);
+    PERFORM referral.close_exception(e.org_id, e.exception_id, 'A later check found it no more.')
+    FROM (SELECT DISTINCT referral.validation_category(o.kind, o.field_or_document) AS category, o.code
+          FROM jsonb_to_recordset(former) o (severity text, kind text, code text, field_or_document text)
+          WHERE o.severity <> 'warning') g
+    JOIN referral.exception_item e ON e.org_id = settle_validation.org_id AND e.entity = 'referral'
+        AND e.entity_id = settle_validation.referral_id AND e.category = g.category AND e.code = g.code
+        AND e.status IN ('open', 'in_progress')
+    WHERE NOT EXISTS (SELECT FROM jsonb_to_recordset(present) f (severity text, kind text, code text, field_or_document text)
+                      WHERE f.severity <> 'warning' AND f.code = g.code
+                        AND referral.validation_category(f.kind, f.field_or_document) = g.category);
+    IF jsonb_path_exists(former || present, '$[*].template ? (@ != null)') THEN
+        PERFORM referral.draft_outreach(settle_validation.org_id, settle_validation.referral_id, former, present);
+    END IF;
+END $$;
+COMMENT ON FUNCTION referral.settle_validation(bigint, bigint, jsonb, jsonb) IS
+'What follows from a check of a referral, by what the one before found and what this one did: opens an exception for each new finding that is no warning, closes those of findings that are gone, drafts outreach. One that a person dismissed stays so while the finding stands. Called by check_referral().';
+
+CREATE FUNCTION referral.end_validation(org_id bigint, referral_id bigint) RETURNS void
+LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    former jsonb := (SELECT v.findings FROM referral.validation_result v
+                     WHERE v.org_id = end_validation.org_id AND v.referral_id = end_validation.referral_id
+                     ORDER BY v.validation_result_id DESC LIMIT 1);
+BEGIN
+    IF former <> '[]' THEN
+        -- judged by no rules: a check after a reopen finds everything anew
+        INSERT INTO referral.validation_result (org_id, referral_id, passed, missing, invalid, warnings, findings, rule_versions)
+        VALUES (end_validation.org_id, end_validation.referral_id, true, 0, 0, 0, '[]', '{}');
+        PERFORM referral.settle_validation(org_id, referral_id, former, '[]');
+    END IF;
+END $$;
+COMMENT ON FUNCTION referral.end_validation(bigint, bigint) IS
+'A referral has come to its end, so nothing is wanted any more: closes exceptions and drafts that its last check left open, with a result that was judged by no rules. Nothing happens when that check found nothing, or there was none. Null for null.';
+
+CREATE FUNCTION referral.check_after_document() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    r record;
+BEGIN
+    -- whoever is checking one now may not see the document, and is waited for
+    FOR r IN SELECT x.referral_id FROM referral.referral x
+             WHERE x.org_id = NEW.org_id AND x.referral_id IN (NEW.referral_id, CASE TG_OP WHEN 'UPDATE' THEN OLD.referral_id END)
+             ORDER BY x.referral_id FOR NO KEY UPDATE LOOP
+        -- a new document counts for a referral that lacks one; one that changes, for any that was checked
+        IF EXISTS (SELECT FROM (SELECT v.findings FROM referral.validation_result v
+                                WHERE v.org_id = NEW.org_id AND v.referral_id = r.referral_id
+                                ORDER BY v.validation_result_id DESC LIMIT 1) l
+                   WHERE TG_OP = 'UPDATE' OR l.findings @> '[{"kind": "document"}]') THEN
+            PERFORM referral.check_referral(NEW.org_id, r.referral_id);
+        END IF;
+    END LOOP;
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION referral.check_after_document() IS
+'AFTER row trigger of referral.document: a referral that lacked a document is checked again; when a document changes its referral, type or status, those that it belongs and belonged to, if they were ever checked.';
+
+CREATE FUNCTION referral.outreach_placeholders() RETURNS TABLE (placeholder text, recipients text[], description text)
+LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 13 SET search_path = pg_catalog, pg_temp AS $$
+    SELECT p.placeholder, p.recipients, p.description
+    FROM (VALUES
+        ('organization', '{patient,requester,performer,payer}'::text[], 'the name of this organisation'),
+        ('referral_number', '{patient,requester,performer,payer}', 'the requester''s order number, else the number here'),
+        ('received_on', '{patient,requester,performer,payer}', 'the date it was received'),
+        ('missing', '{patient,requester,performer,payer}', 'what is missing, a line for each finding'),
+        ('requester_name', '{patient,requester,performer,payer}', 'who refers'),
+        ('specialty', '{requester,performer,payer}', 'the specialty that is asked'),
+        ('service', '{requester,performer,payer}', 'the service that is asked for'),
+        ('urgency', '{requester,performer,payer}', 'routine, urgent, asap or stat'),
+        ('patient_name', '{requester,performer,payer}', 'the patient''s given and family name'),
+        ('patient_birth_date', '{requester,performer,payer}', 'the patient''s date of birth'),
+        ('patient_given', '{patient}', 'the patient''s given name'),
+        ('subscriber_id', '{payer}', 'the member''s number with the payer'),
+        ('appointment_at', '{patient,requester,performer}', 'when the appointment is, in the time of the site')
+    ) p (placeholder, recipients, description)
+$$;
+COMMENT ON FUNCTION referral.outreach_placeholders() IS
+'The placeholders that an outreach_template may use, and which recipients may be told what they stand for.';
+
+CREATE FUNCTION referral.outreach_template_check() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    whole text := coalesce(NEW.subject, '') || NEW.body;
+    bad text;
+BEGIN
+    SELECT string_agg(DISTINCT m[1], ', ') INTO bad FROM regexp_matches(whole, '\{\{([^{}]*)\}\}', 'g') m
+    WHERE NOT EXISTS (SELECT FROM referral.outreach_placeholders() p WHERE p.placeholder = m[1] AND NEW.recipient = ANY (p.recipients));
+    IF bad IS NULL AND regexp_replace(whole, '\{\{[^{}]*\}\}', '', 'g') ~ '\{\{|\}\}' THEN
+        bad := 'an open brace';
+    END IF;
+    IF bad IS NOT NULL THEN
+        RAISE EXCEPTION 'outreach template "%" cannot be filled in', NEW.name
+            USING ERRCODE = 'RF011', DETAIL = format('Not a placeholder for the %s: %s.', NEW.recipient, bad),
+                  HINT = (SELECT 'Placeholders: ' || string_agg(p.placeholder, ', ') || '.'
+                          FROM referral.outreach_placeholders() p WHERE NEW.recipient = ANY (p.recipients));
+    END IF;
+    RETURN NEW;
+END $$;
+COMMENT ON FUNCTION referral.outreach_template_check() IS
+'BEFORE row trigger of referral.outreach_template: each {{placeholder}} is one, and the recipient may be told it (RF011).';
+
+CREATE FUNCTION referral.fill_placeholders(template text, facts jsonb) RETURNS text
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    filled text := '';
+    part text;
+    is_name boolean := false;
+BEGIN
+    -- in one pass, so that a value that looks like a placeholder stays as it is
+    FOREACH part IN ARRAY regexp_split_to_array(template, '\{\{|\}\}') LOOP
+        filled := filled || CASE WHEN is_name THEN coalesce(facts ->> part, '-') ELSE part END;
+        is_name := NOT is_name;
+    END LOOP;
+    RETURN filled;
+END $$;
+COMMENT ON FUNCTION referral.fill_placeholders(text, jsonb) IS
+'A text of an outreach_template with its {{placeholders}} replaced by facts; a fact that is not known becomes a dash. Null for null.';
+
+CREATE FUNCTION referral.outreach_facts(org_id bigint, referral_id bigint) RETURNS jsonb
+LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+    SELECT jsonb_build_object(
+        'organization', o.name,
+        'referral_number', coalesce(r.placer_order_number, r.referral_id::text),
+        'received_on', (r.received_at AT TIME ZONE coalesce(s.timezone, 'UTC'))::date,
+        'requester_name', coalesce(q.name, g.name),
+        'specialty', coalesce(y.title, r.specialty),
+        'service', coalesce(r.service_text, r.service_code),
+        'urgency', r.urgency,
+        'patient_name', nullif(concat_ws(' ', p.given, p.family), ''),
+        'patient_birth_date', p.birth_date,
+        'patient_given', p.given,
+        'patient_language', p.language,
+        'subscriber_id', k.subscriber_id,
+        'appointment_at', to_char(r.scheduled_for AT TIME ZONE coalesce(s.timezone, 'UTC'), 'YYYY-MM-DD HH24:MI'))
+    FROM referral.referral r
+    JOIN referral.organization o ON o.org_id = r.org_id
+    LEFT JOIN referral.patient p ON p.org_id = r.org_id AND p.patient_id = r.patient_id
+    LEFT JOIN referral.coverage k ON k.org_id = r.org_id AND k.coverage_id = r.coverage_id
+    LEFT JOIN referral.practitioner q ON q.org_id = r.org_id AND q.practitioner_id = r.requester_id
+    LEFT JOIN referral.provider_organization g ON g.org_id = r.org_id AND g.provider_organization_id = r.requesting_organization_id
+    LEFT JOIN referral.specialty y ON y.org_id = r.org_id AND y.code = r.specialty
+    LEFT JOIN referral.site s ON s.org_id = r.org_id AND s.site_id = r.site_id
+    WHERE r.org_id = outreach_facts.org_id AND r.referral_id = outreach_facts.referral_id
+$$;
+COMMENT ON FUNCTION referral.outreach_facts(bigint, bigint) IS
+'What the placeholders of outreach templates stand for, for one referral, but for missing. Reads with the caller''s rights. Null for null, and for a referral that is not visible.';
+
+CREATE FUNCTION referral.draft_outreach(org_id bigint, referral_id bigint, former jsonb, present jsonb) RETURNS void
+LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    facts jsonb := referral.outreach_facts(org_id, referral_id);
+    w record;
+    draft record;
+BEGIN
+    FOR w IN
+        SELECT t.name, t.recipient, t.medium, t.subject, t.body, t.rule_version_id, a.is_new,
+               facts || jsonb_build_object('missing', a.missing) AS facts
+        FROM (SELECT f.template, string_agg('- ' || f.message, E'\n' ORDER BY f.message) AS missing,
+                     bool_or(NOT EXISTS (SELECT FROM jsonb_to_recordset(former) o (kind text, code text)
+                                         WHERE o.kind = f.kind AND o.code = f.code)) AS is_new
+              FROM jsonb_to_recordset(present) f (kind text, code text, message text, template text)
+              WHERE f.template IS NOT NULL GROUP BY f.template) a
+        CROSS JOIN LATERAL (
+            SELECT x.* FROM referral.outreach_template x JOIN referral.rule_version v USING (rule_version_id)
+            WHERE x.name = a.template AND v.status = 'active'
+            ORDER BY x.recipient = 'patient' AND lower(x.language) = lower(facts ->> 'patient_language') DESC NULLS LAST,
+                     x.recipient = 'patient' AND lower(x.language) = lower(split_part(facts ->> 'patient_language', '-', 1)) DESC NULLS LAST,
+                     x.language = 'en' DESC, x.outreach_template_id
+            LIMIT 1) t
+    LOOP
+        SELECT c.communication_id, c.body, c.approved_by INTO draft FROM referral.communication c
+        WHERE c.org_id = draft_outreach.org_id AND c.referral_id = draft_outreach.referral_id
+          AND c.template = w.name AND c.status = 'preparation'
+        ORDER BY c.communication_id DESC LIMIT 1;
+        IF FOUND THEN
+            UPDATE referral.communication c
+            SET subject = referral.fill_placeholders(w.subject, w.facts), body = referral.fill_placeholders(w.body, w.facts),
+                template_version = w.rule_version_id
+            WHERE c.org_id = draft_outreach.org_id AND c.communication_id = draft.communication_id
+              AND draft.approved_by IS NULL AND c.body IS DISTINCT FROM referral.fill_placeholders(w.body, w.facts);
+        ELSIF w.is_new THEN
+            INSERT INTO referral.communication (org_id, referral_id, patient_id, medium, recipient, template, template_version,
+                                                subject, body, drafted_by_kind)
+            SELECT r.org_id, r.referral_id, r.patient_id, w.medium, w.recipient, w.name, w.rule_version_id,
+                   referral.fill_placeholders(w.subject, w.facts), referral.fill_placeholders(w.body, w.facts), 'system'
+            FROM referral.referral r
+            WHERE r.org_id = draft_outreach.org_id AND r.referral_id = draft_outreach.referral_id;
+        END IF;
+    END LOOP;
+    UPDATE referral.communication c SET status = 'not-done', outcome = 'What was to be asked for is no longer missing.'
+    WHERE c.org_id = draft_outreach.org_id AND c.referral_id = draft_outreach.referral_id AND c.status = 'preparation'
+      AND c.template IN (SELECT o.template FROM jsonb_to_recordset(former) o (template text))
+      AND c.template NOT IN (SELECT f.template FROM jsonb_to_recordset(present) f (template text) WHERE f.template IS NOT NULL);
+END $$;
+COMMENT ON FUNCTION referral.draft_outreach(bigint, bigint, jsonb, jsonb) IS
+'Writes a draft into referral.communication for each template that findings name, when something new is missing: one open draft per referral and template. A draft that nobody has approved follows what is missing, and becomes not-done when nothing is. Called by settle_validation().';
+
+REVOKE ALL ON FUNCTION referral.check_referral(bigint, bigint), referral.settle_validation(bigint, bigint, jsonb, jsonb), referral.end_validation(bigint, bigint),
+    referral.draft_outreach(bigint, bigint, jsonb, jsonb), referral.required_field_check(), referral.document_requirement_check(),
+    referral.outreach_template_check(), referral.check_after_document() FROM PUBLIC;
