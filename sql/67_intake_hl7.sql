@@ -143,9 +143,9 @@ BEGIN
     END IF;
     parts := referral.hl7_fill(prd, '{
         "person": {"identifiers": ["PRD-7:licences"], "name": "PRD-2:name", "family": "PRD-2.1", "given": "PRD-2.2", "phone": "PRD-5:phone"},
-        "organization": {"identifiers": [{"value": "PRD-10.10|PRD-10.3", "system": "PRD-10.6"}], "name": "PRD-10.1", "phone": "PRD-13:phone",
-                         "address": "PRD-11:street", "city": "PRD-11.3", "state": "PRD-11.4", "postal_code": "PRD-11.5"}}');
-    organization := CASE WHEN parts -> 'organization' ?| '{identifiers,name}' THEN parts -> 'organization' END;
+        "organization": "PRD-10:organization",
+        "place": {"phone": "PRD-13:phone", "address": "PRD-11:street", "city": "PRD-11.3", "state": "PRD-11.4", "postal_code": "PRD-11.5"}}');
+    organization := parts -> 'organization' || coalesce(parts -> 'place', '{}');
     IF parts -> 'person' ?| '{identifiers,name}' THEN
         person := (parts -> 'person') || jsonb_strip_nulls(jsonb_build_object('organization', organization));
     END IF;

@@ -174,7 +174,8 @@ DECLARE
     answer text := upper(extra ->> 'acknowledgement');
     kind text := CASE WHEN type = 'RRI' THEN 'referral_status' WHEN event = 'I15' THEN 'status_request'
                       WHEN event = 'I14' OR status = 'C' THEN 'referral_cancel' ELSE 'referral' END;
-    outcome jsonb := '{}';
+    -- what RF1 says of the reason goes before a name of the diagnosis
+    outcome jsonb := jsonb_strip_nulls(jsonb_build_object('reason_text', told -> 'referral' -> 'reason_text'));
 BEGIN
     IF status NOT IN ('P', 'A', 'R', 'E', 'C') THEN
         findings := findings || referral.hl7_finding('invalid_code', 'warning', 'referral.state', status, 'RF1-1', 'no code of table 0283');
@@ -186,13 +187,13 @@ BEGIN
         findings := findings || referral.hl7_finding('message_refused', 'error', 'referral.state', answer, 'MSA-1',
                                                      'the other side could not use our message');
     ELSIF kind = 'referral_cancel' OR status = 'C' OR event = 'I14' AND coalesce(status, 'A') = 'A' THEN
-        outcome := '{"state": "cancelled"}';
+        outcome := outcome || '{"state": "cancelled"}';
     ELSIF status = 'R' AND event <> 'I14' THEN
-        outcome := '{"state": "declined", "decision": "declined"}';
+        outcome := outcome || '{"state": "declined", "decision": "declined"}';
     ELSIF status = 'E' THEN
-        outcome := '{"state": "expired"}';
+        outcome := outcome || '{"state": "expired"}';
     ELSIF status = 'A' AND type = 'RRI' THEN
-        outcome := '{"state": "validated", "decision": "accepted"}';
+        outcome := outcome || '{"state": "validated", "decision": "accepted"}';
     END IF;
     IF kind = 'referral' AND NOT request ? 'requester' THEN
         findings := findings || referral.hl7_finding('missing', 'warning', 'referral.requester', NULL, 'PRD', 'no referring provider');
