@@ -124,10 +124,10 @@ BEGIN
     IF NOT coverage ? 'payer' THEN
         findings := findings || referral.hl7_finding('missing', 'warning', 'coverage.payer', NULL, 'IN1-3', 'insurance without a payer');
     END IF;
-    RETURN jsonb_build_object('coverage', coverage, 'findings', findings);
+    RETURN jsonb_strip_nulls(jsonb_build_object('coverage', CASE WHEN coverage - 'priority' <> '{}' THEN coverage END, 'findings', findings));
 END $$;
 COMMENT ON FUNCTION referral.hl7_coverage(jsonb, integer) IS
-'What a parsed IN1 says as the ordinal-th insurance of a message: {"coverage": ..., "findings": [...]}.';
+'What a parsed IN1 says as the ordinal-th insurance of a message: {"coverage": ..., "findings": [...]}; no coverage when nothing of it can be used.';
 
 CREATE FUNCTION referral.hl7_party(prd jsonb) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$

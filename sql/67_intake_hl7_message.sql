@@ -26,6 +26,7 @@ DECLARE
     findings jsonb;
 BEGIN
     part := referral.hl7_fill(message, '{
+        "message": {"sent_at": "MSH-7:time"},
         "encounter": {"kind": "=encounter", "class": "PV1-2:class", "identifier": "PV1-19",
                       "identifier_system": "PV1-19.4|PV1-19.4.2|PV1-19.6", "started_at": "PV1-44:time", "ended_at": "PV1-45:time"}}', zone);
     parts.encounter := part -> 'encounter' || jsonb_build_object('status', CASE WHEN part -> 'encounter' ? 'ended_at' THEN 'finished' ELSE 'in-progress' END);
@@ -44,7 +45,7 @@ BEGIN
                 parts.request := parts.request || referral.hl7_party(segment);
             WHEN 'IN1' THEN
                 part := referral.hl7_coverage(segment, jsonb_array_length(coverages) + 1);
-                coverages := coverages || (part -> 'coverage');
+                coverages := coverages || coalesce(part -> 'coverage', '[]');
             WHEN 'IN2' THEN
                 part := referral.hl7_fill(segment, '{"subscriber_id": "IN2-61", "identifiers": ["IN2-61:ids"]}');
                 IF coverages <> '[]' AND part <> '{}' THEN
