@@ -124,10 +124,10 @@ BEGIN
     IF NOT coverage ? 'payer' THEN
         findings := findings || referral.hl7_finding('missing', 'warning', 'coverage.payer', NULL, 'IN1-3', 'insurance without a payer');
     END IF;
-    RETURN jsonb_build_object('coverage', coverage, 'findings', findings);
+    RETURN jsonb_strip_nulls(jsonb_build_object('coverage', CASE WHEN coverage - 'priority' <> '{}' THEN coverage END, 'findings', findings));
 END $$;
 COMMENT ON FUNCTION referral.hl7_coverage(jsonb, integer) IS
-'What a parsed IN1 says as the ordinal-th insurance of a message: {"coverage": ..., "findings": [...]}.';
+'What a parsed IN1 says as the ordinal-th insurance of a message: {"coverage": ..., "findings": [...]}; no coverage when nothing of it can be used.';
 
 CREATE FUNCTION referral.hl7_party(prd jsonb) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -143,9 +143,9 @@ BEGIN
     END IF;
     parts := referral.hl7_fill(prd, '{
         "person": {"identifiers": ["PRD-7:licences"], "name": "PRD-2:name", "family": "PRD-2.1", "given": "PRD-2.2", "phone": "PRD-5:phone"},
-        "organization": {"identifiers": [{"value": "PRD-10.10|PRD-10.3", "system": "PRD-10.6"}], "name": "PRD-10.1", "phone": "PRD-13:phone",
-                         "address": "PRD-11:street", "city": "PRD-11.3", "state": "PRD-11.4", "postal_code": "PRD-11.5"}}');
-    organization := CASE WHEN parts -> 'organization' ?| '{identifiers,name}' THEN parts -> 'organization' END;
+        "organization": "PRD-10:organization",
+        "place": {"phone": "PRD-13:phone", "address": "PRD-11:street", "city": "PRD-11.3", "state": "PRD-11.4", "postal_code": "PRD-11.5"}}');
+    organization := parts -> 'organization' || coalesce(parts -> 'place', '{}');
     IF parts -> 'person' ?| '{identifiers,name}' THEN
         person := (parts -> 'person') || jsonb_strip_nulls(jsonb_build_object('organization', organization));
     END IF;

@@ -26,6 +26,7 @@ DECLARE
     findings jsonb;
 BEGIN
     part := referral.hl7_fill(message, '{
+        "message": {"sent_at": "MSH-7:time"},
         "encounter": {"kind": "=encounter", "class": "PV1-2:class", "identifier": "PV1-19",
                       "identifier_system": "PV1-19.4|PV1-19.4.2|PV1-19.6", "started_at": "PV1-44:time", "ended_at": "PV1-45:time"}}', zone);
     parts.encounter := part -> 'encounter' || jsonb_build_object('status', CASE WHEN part -> 'encounter' ? 'ended_at' THEN 'finished' ELSE 'in-progress' END);
@@ -44,7 +45,7 @@ BEGIN
                 parts.request := parts.request || referral.hl7_party(segment);
             WHEN 'IN1' THEN
                 part := referral.hl7_coverage(segment, jsonb_array_length(coverages) + 1);
-                coverages := coverages || (part -> 'coverage');
+                coverages := coverages || coalesce(part -> 'coverage', '[]');
             WHEN 'IN2' THEN
                 part := referral.hl7_fill(segment, '{"subscriber_id": "IN2-61", "identifiers": ["IN2-61:ids"]}');
                 IF coverages <> '[]' AND part <> '{}' THEN
@@ -174,7 +175,8 @@ DECLARE
     answer text := upper(extra ->> 'acknowledgement');
     kind text := CASE WHEN type = 'RRI' THEN 'referral_status' WHEN event = 'I15' THEN 'status_request'
                       WHEN event = 'I14' OR status = 'C' THEN 'referral_cancel' ELSE 'referral' END;
-    outcome jsonb := '{}';
+    -- what RF1 says of the reason goes before a name of the diagnosis
+    outcome jsonb := jsonb_strip_nulls(jsonb_build_object('reason_text', told -> 'referral' -> 'reason_text'));
 BEGIN
     IF status NOT IN ('P', 'A', 'R', 'E', 'C') THEN
         findings := findings || referral.hl7_finding('invalid_code', 'warning', 'referral.state', status, 'RF1-1', 'no code of table 0283');
@@ -186,13 +188,13 @@ BEGIN
         findings := findings || referral.hl7_finding('message_refused', 'error', 'referral.state', answer, 'MSA-1',
                                                      'the other side could not use our message');
     ELSIF kind = 'referral_cancel' OR status = 'C' OR event = 'I14' AND coalesce(status, 'A') = 'A' THEN
-        outcome := '{"state": "cancelled"}';
+        outcome := outcome || '{"state": "cancelled"}';
     ELSIF status = 'R' AND event <> 'I14' THEN
-        outcome := '{"state": "declined", "decision": "declined"}';
+        outcome := outcome || '{"state": "declined", "decision": "declined"}';
     ELSIF status = 'E' THEN
-        outcome := '{"state": "expired"}';
+        outcome := outcome || '{"state": "expired"}';
     ELSIF status = 'A' AND type = 'RRI' THEN
-        outcome := '{"state": "validated", "decision": "accepted"}';
+        outcome := outcome || '{"state": "validated", "decision": "accepted"}';
     END IF;
     IF kind = 'referral' AND NOT request ? 'requester' THEN
         findings := findings || referral.hl7_finding('missing', 'warning', 'referral.requester', NULL, 'PRD', 'no referring provider');
