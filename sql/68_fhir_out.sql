@@ -20,9 +20,9 @@ REVOKE ALL ON FUNCTION referral.fhir_out_identifiers(bigint, text, bigint) FROM 
 
 CREATE FUNCTION referral.fhir_out_address(address text, city text, state text, postal_code text) RETURNS jsonb
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN jsonb_build_array(referral.fhir_strip(jsonb_build_object('line', to_jsonb(string_to_array(address, ', ')), 'city', city, 'state', state,
-                                                                'postalCode', postal_code))) - 'null' ;
-COMMENT ON FUNCTION referral.fhir_out_address(text, text, text, text) IS 'An address as a list of FHIR Address. [null] when nothing is known.';
+RETURN referral.fhir_some(referral.fhir_array(referral.fhir_strip(jsonb_build_object(
+    'line', to_jsonb(string_to_array(address, ', ')), 'city', city, 'state', state, 'postalCode', postal_code))));
+COMMENT ON FUNCTION referral.fhir_out_address(text, text, text, text) IS 'An address as a list of FHIR Address. Null when nothing is known.';
 
 CREATE FUNCTION referral.fhir_out_patient(org_id bigint, patient_id bigint) RETURNS jsonb
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -51,8 +51,7 @@ BEGIN
                     FROM (SELECT 'phone', p.phone UNION ALL SELECT 'phone', unnest(p.other_phones) UNION ALL SELECT 'email', p.email) c (system, value)
                     WHERE c.value IS NOT NULL),
         'gender', p.sex, 'birthDate', p.birth_date,
-        'address', CASE WHEN num_nonnulls(p.address, p.city, p.state, p.postal_code) > 0
-                        THEN referral.fhir_out_address(p.address, p.city, p.state, p.postal_code) END,
+        'address', referral.fhir_out_address(p.address, p.city, p.state, p.postal_code),
         'multipleBirthInteger', p.birth_order,
         'multipleBirthBoolean', CASE WHEN p.birth_order IS NULL THEN p.multiple_birth END,
         'communication', CASE WHEN p.language IS NOT NULL THEN jsonb_build_array(jsonb_build_object('language', jsonb_build_object(
@@ -101,8 +100,7 @@ BEGIN
                  THEN jsonb_build_array(jsonb_strip_nulls(jsonb_build_object('system', o.identifier_system, 'value', o.identifier))) END),
         'name', o.name,
         'telecom', CASE WHEN o.phone IS NOT NULL THEN jsonb_build_array(jsonb_build_object('system', 'phone', 'value', o.phone)) END,
-        'address', CASE WHEN num_nonnulls(o.address, o.city, o.state, o.postal_code) > 0
-                        THEN referral.fhir_out_address(o.address, o.city, o.state, o.postal_code) END));
+        'address', referral.fhir_out_address(o.address, o.city, o.state, o.postal_code)));
 END $$;
 COMMENT ON FUNCTION referral.fhir_out_organization(bigint, bigint) IS 'A provider organisation as a FHIR R4 Organization. Null for one that is not visible, and for null.';
 REVOKE ALL ON FUNCTION referral.fhir_out_organization(bigint, bigint) FROM PUBLIC;
@@ -141,7 +139,7 @@ REVOKE ALL ON FUNCTION referral.fhir_out_coverage(bigint, bigint) FROM PUBLIC;
 
 CREATE FUNCTION referral.fhir_contained(resource jsonb, id text) RETURNS jsonb
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE WHEN resource IS NULL THEN '[]'::jsonb ELSE jsonb_build_array(resource || jsonb_build_object('id', id)) END;
+RETURN referral.fhir_array(resource || jsonb_build_object('id', id));
 COMMENT ON FUNCTION referral.fhir_contained(jsonb, text) IS 'A list of a resource under the id by which the resource that will contain it refers to it; empty for null.';
 
 -- ---------- the request ----------
@@ -250,7 +248,7 @@ BEGIN
                                                    'http://nucc.org/provider-taxonomy', CASE WHEN r.specialty !~ '^[0-9]{3}[0-9A-Z]{6}X$' THEN r.specialty END),
         'reasonCode', coalesce((SELECT jsonb_agg(referral.fhir_out_concept(c.code, c.system, c.display) ORDER BY c.sequence) FROM referral.referral_code c
                                 WHERE c.org_id = r.org_id AND c.referral_id = r.referral_id AND c.kind = 'diagnosis' AND c.active),
-                               jsonb_build_array(referral.fhir_out_concept(r.reason_code, r.reason_code_system, r.reason_text)) - 'null'),
+                               referral.fhir_some(referral.fhir_array(referral.fhir_out_concept(r.reason_code, r.reason_code_system, r.reason_text)))),
         'insurance', CASE WHEN contained @> '[{"id": "coverage"}]' THEN '[{"reference": "#coverage"}]'::jsonb END));
     -- what has gone from the model is not brought back from the message
     RETURN (received - '{contained,requester,performer,performerType,insurance,reasonReference,encounter,basedOn,replaces}'::text[]) || ours;
@@ -349,7 +347,7 @@ BEGIN
     END IF;
     known := referral.fhir_patient(patient, 'match');
     known := jsonb_strip_nulls((known - '{identifiers,deceased,language,phone,other_phones}'::text[]) || jsonb_build_object(
-        'phone', referral.fhir_some(coalesce(jsonb_build_array(known -> 'phone') - 'null', '[]') || coalesce(known -> 'other_phones', '[]')),
+        'phone', referral.fhir_some(referral.fhir_array(known -> 'phone') || coalesce(known -> 'other_phones', '[]')),
         'identifiers', (SELECT jsonb_agg(concat_ws('|', coalesce(i.value ->> 'type', i.value ->> 'system'), i.value ->> 'value'))
                         FROM jsonb_array_elements(known -> 'identifiers') i WHERE i.value ->> 'type' IS DISTINCT FROM 'FHIR')));
     SELECT jsonb_agg(jsonb_build_object(
