@@ -24,6 +24,11 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN nullif(value, '[]'::jsonb);
 COMMENT ON FUNCTION referral.fhir_some(jsonb) IS 'An array that has elements; null for an empty one and for null.';
 
+CREATE FUNCTION referral.fhir_array(value jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN value IS NULL THEN '[]'::jsonb ELSE jsonb_build_array(value) END;
+COMMENT ON FUNCTION referral.fhir_array(jsonb) IS 'A value as an array of one; an empty array for null.';
+
 CREATE FUNCTION referral.fhir_boolean(value jsonb) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE value #>> '{}' WHEN 'true' THEN true WHEN 'false' THEN false END;

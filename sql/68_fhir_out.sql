@@ -20,9 +20,9 @@ REVOKE ALL ON FUNCTION referral.fhir_out_identifiers(bigint, text, bigint) FROM 
 
 CREATE FUNCTION referral.fhir_out_address(address text, city text, state text, postal_code text) RETURNS jsonb
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN jsonb_build_array(referral.fhir_strip(jsonb_build_object('line', to_jsonb(string_to_array(address, ', ')), 'city', city, 'state', state,
-                                                                'postalCode', postal_code))) - 'null' ;
-COMMENT ON FUNCTION referral.fhir_out_address(text, text, text, text) IS 'An address as a list of FHIR Address. [null] when nothing is known.';
+RETURN referral.fhir_some(referral.fhir_array(referral.fhir_strip(jsonb_build_object(
+    'line', to_jsonb(string_to_array(address, ', ')), 'city', city, 'state', state, 'postalCode', postal_code))));
+COMMENT ON FUNCTION referral.fhir_out_address(text, text, text, text) IS 'An address as a list of FHIR Address. Null when nothing is known.';
 
 CREATE FUNCTION referral.fhir_out_patient(org_id bigint, patient_id bigint) RETURNS jsonb
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -51,8 +51,7 @@ BEGIN
                     FROM (SELECT 'phone', p.phone UNION ALL SELECT 'phone', unnest(p.other_phones) UNION ALL SELECT 'email', p.email) c (system, value)
                     WHERE c.value IS NOT NULL),
         'gender', p.sex, 'birthDate', p.birth_date,
-        'address', CASE WHEN num_nonnulls(p.address, p.city, p.state, p.postal_code) > 0
-                        THEN referral.fhir_out_address(p.address, p.city, p.state, p.postal_code) END,
+        'address', referral.fhir_out_address(p.address, p.city, p.state, p.postal_code),
         'multipleBirthInteger', p.birth_order,
         'multipleBirthBoolean', CASE WHEN p.birth_order IS NULL THEN p.multiple_birth END,
         'communication', CASE WHEN p.language IS NOT NULL THEN jsonb_build_array(jsonb_build_object('language', jsonb_build_object(
@@ -101,8 +100,7 @@ BEGIN
                  THEN jsonb_build_array(jsonb_strip_nulls(jsonb_build_object('system', o.identifier_system, 'value', o.identifier))) END),
         'name', o.name,
         'telecom', CASE WHEN o.phone IS NOT NULL THEN jsonb_build_array(jsonb_build_object('system', 'phone', 'value', o.phone)) END,
-        'address', CASE WHEN num_nonnulls(o.address, o.city, o.state, o.postal_code) > 0
-                        THEN referral.fhir_out_address(o.address, o.city, o.state, o.postal_code) END));
+        'address', referral.fhir_out_address(o.address, o.city, o.state, o.postal_code)));
 END $$;
 COMMENT ON FUNCTION referral.fhir_out_organization(bigint, bigint) IS 'A provider organisation as a FHIR R4 Organization. Null for one that is not visible, and for null.';
 REVOKE ALL ON FUNCTION referral.fhir_out_organization(bigint, bigint) FROM PUBLIC;
@@ -112,7 +110,7 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $
 DECLARE
     c record;
 BEGIN
-    SELECT t.*, y.name AS payer, y.identifier AS payer_identifier, l.name AS plan, l.identifier AS plan_identifier INTO c
+    SELECT t.*, y.name AS payer, y.identifier AS payer_identifier, l.name AS plan, l.identifier AS plan_identifier, l.kind INTO c
     FROM referral.coverage t
     LEFT JOIN referral.payer y ON y.org_id = t.org_id AND y.payer_id = t.payer_id
     LEFT JOIN referral.plan l ON l.org_id = t.org_id AND l.plan_id = t.plan_id
@@ -122,7 +120,7 @@ BEGIN
     END IF;
     RETURN jsonb_strip_nulls(jsonb_build_object(
         'resourceType', 'Coverage', 'id', c.coverage_id::text, 'status', c.status, 'order', c.priority,
-        'subscriberId', c.subscriber_id, 'beneficiary', jsonb_build_object('reference', 'Patient/' || c.patient_id),
+        'type', CASE WHEN c.kind IS NOT NULL THEN jsonb_build_object('text', c.kind) END, 'subscriberId', c.subscriber_id, 'beneficiary', jsonb_build_object('reference', 'Patient/' || c.patient_id),
         'relationship', CASE WHEN c.relationship IS NOT NULL THEN jsonb_build_object('coding', jsonb_build_array(jsonb_build_object(
             'system', 'http://terminology.hl7.org/CodeSystem/subscriber-relationship', 'code', c.relationship))) END,
         'period', referral.fhir_strip(jsonb_build_object('start', lower(c.period), 'end', upper(c.period) - 1)),
@@ -139,10 +137,38 @@ END $$;
 COMMENT ON FUNCTION referral.fhir_out_coverage(bigint, bigint) IS 'A coverage as a FHIR R4 Coverage. Null for one that is not visible, and for null.';
 REVOKE ALL ON FUNCTION referral.fhir_out_coverage(bigint, bigint) FROM PUBLIC;
 
+CREATE FUNCTION referral.fhir_out_specialty(specialty text) RETURNS jsonb
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN CASE WHEN specialty ~ '^[0-9]{3}[0-9A-Z]{6}X$'
+            THEN jsonb_build_object('coding', jsonb_build_array(jsonb_build_object('system', 'http://nucc.org/provider-taxonomy', 'code', specialty)))
+            ELSE jsonb_build_object('text', specialty) END;
+COMMENT ON FUNCTION referral.fhir_out_specialty(text) IS 'A specialty as a FHIR CodeableConcept, with the system of the provider taxonomy when it is one of its codes. Null for null.';
+
 CREATE FUNCTION referral.fhir_contained(resource jsonb, id text) RETURNS jsonb
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE WHEN resource IS NULL THEN '[]'::jsonb ELSE jsonb_build_array(resource || jsonb_build_object('id', id)) END;
+RETURN referral.fhir_array(resource || jsonb_build_object('id', id));
 COMMENT ON FUNCTION referral.fhir_contained(jsonb, text) IS 'A list of a resource under the id by which the resource that will contain it refers to it; empty for null.';
+
+CREATE FUNCTION referral.fhir_contained_actor(org_id bigint, practitioner_id bigint, provider_organization_id bigint, id text) RETURNS jsonb
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    person jsonb := referral.fhir_out_practitioner(org_id, practitioner_id);
+    organization jsonb := referral.fhir_out_organization(org_id, provider_organization_id);
+    specialty text;
+BEGIN
+    IF person IS NULL OR organization IS NULL AND NOT person ? 'qualification' THEN
+        RETURN referral.fhir_contained(coalesce(person, organization), id);
+    END IF;
+    specialty := person #>> '{qualification,0,code,text}';
+    RETURN referral.fhir_contained(person - 'qualification', id || '-person') || referral.fhir_contained(organization, id || '-organization')
+        || jsonb_build_array(jsonb_strip_nulls(jsonb_build_object('resourceType', 'PractitionerRole', 'id', id,
+            'practitioner', jsonb_build_object('reference', '#' || id || '-person'),
+            'organization', CASE WHEN organization IS NOT NULL THEN jsonb_build_object('reference', '#' || id || '-organization') END,
+            'specialty', CASE WHEN specialty IS NOT NULL THEN jsonb_build_array(referral.fhir_out_specialty(specialty)) END)));
+END $$;
+COMMENT ON FUNCTION referral.fhir_contained_actor(bigint, bigint, bigint, text) IS
+'Who acts, as resources to contain, the one to refer to under the id: a PractitionerRole with its Practitioner and Organization, or the one of them that there is. Empty when there is none.';
+REVOKE ALL ON FUNCTION referral.fhir_contained_actor(bigint, bigint, bigint, text) FROM PUBLIC;
 
 -- ---------- the request ----------
 
@@ -223,11 +249,8 @@ BEGIN
         WHERE n.value IS NOT NULL AND NOT identifiers @> jsonb_build_array(jsonb_build_object('value', n.value,
               'type', jsonb_build_object('coding', jsonb_build_array(jsonb_build_object('code', n.type)))))), '[]');
     contained := referral.fhir_contained(referral.fhir_out_patient(r.org_id, r.patient_id), 'patient')
-        || referral.fhir_contained(referral.fhir_out_practitioner(r.org_id, r.requester_id), 'requester')
-        || referral.fhir_contained(referral.fhir_out_practitioner(r.org_id, r.performer_id), 'performer')
-        || CASE WHEN r.requester_id IS NULL
-                THEN referral.fhir_contained(referral.fhir_out_organization(r.org_id, r.requesting_organization_id), 'requesting-organization') ELSE '[]' END
-        || referral.fhir_contained(referral.fhir_out_organization(r.org_id, r.performing_organization_id), 'performing-organization')
+        || referral.fhir_contained_actor(r.org_id, r.requester_id, r.requesting_organization_id, 'requester')
+        || referral.fhir_contained_actor(r.org_id, r.performer_id, r.performing_organization_id, 'performer')
         || referral.fhir_contained(referral.fhir_out_coverage(r.org_id, r.coverage_id) || '{"beneficiary": {"reference": "#patient"}}', 'coverage');
     ours := jsonb_strip_nulls(jsonb_build_object(
         'resourceType', 'ServiceRequest', 'id', r.referral_id::text,
@@ -242,17 +265,16 @@ BEGIN
                           AND c.code IS DISTINCT FROM r.service_code),
         'subject', CASE WHEN r.patient_id IS NOT NULL THEN '{"reference": "#patient"}'::jsonb ELSE coalesce(received -> 'subject', '{"display": "unknown"}') END,
         'authoredOn', r.authored_at,
-        'requester', CASE WHEN r.requester_id IS NOT NULL THEN '{"reference": "#requester"}'::jsonb
-                          WHEN r.requesting_organization_id IS NOT NULL THEN '{"reference": "#requesting-organization"}' END,
-        'performer', referral.fhir_some(CASE WHEN r.performer_id IS NOT NULL THEN '[{"reference": "#performer"}]'::jsonb ELSE '[]' END
-            || CASE WHEN r.performing_organization_id IS NOT NULL THEN '[{"reference": "#performing-organization"}]'::jsonb ELSE '[]' END),
-        'performerType', referral.fhir_out_concept(CASE WHEN r.specialty ~ '^[0-9]{3}[0-9A-Z]{6}X$' THEN r.specialty END,
-                                                   'http://nucc.org/provider-taxonomy', CASE WHEN r.specialty !~ '^[0-9]{3}[0-9A-Z]{6}X$' THEN r.specialty END),
+        'requester', CASE WHEN contained @> '[{"id": "requester"}]' THEN '{"reference": "#requester"}'::jsonb END,
+        'performer', CASE WHEN contained @> '[{"id": "performer"}]' THEN '[{"reference": "#performer"}]'::jsonb END,
+        'performerType', referral.fhir_out_specialty(r.specialty),
         'reasonCode', coalesce((SELECT jsonb_agg(referral.fhir_out_concept(c.code, c.system, c.display) ORDER BY c.sequence) FROM referral.referral_code c
                                 WHERE c.org_id = r.org_id AND c.referral_id = r.referral_id AND c.kind = 'diagnosis' AND c.active),
-                               jsonb_build_array(referral.fhir_out_concept(r.reason_code, r.reason_code_system, r.reason_text)) - 'null'),
+                               referral.fhir_some(referral.fhir_array(referral.fhir_out_concept(r.reason_code, r.reason_code_system, r.reason_text)))),
         'insurance', CASE WHEN contained @> '[{"id": "coverage"}]' THEN '[{"reference": "#coverage"}]'::jsonb END));
-    -- what has gone from the model is not brought back from the message
+    -- what has gone from the model is not brought back from the message, nor what only means something within that
+    received := coalesce((SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each(received) e
+                          WHERE e.value::text !~ '"reference": "(#|urn:uuid:)'), '{}');
     RETURN (received - '{contained,requester,performer,performerType,insurance,reasonReference,encounter,basedOn,replaces}'::text[]) || ours;
 END $$;
 COMMENT ON FUNCTION referral.fhir_service_request(bigint, bigint) IS
@@ -285,10 +307,12 @@ DECLARE
     known record;
     reports jsonb;
 BEGIN
-    SELECT t.*, s.fhir_task_status, s.business_status, s.title, c.title AS reason INTO r
+    SELECT t.*, s.fhir_task_status, s.business_status, s.title, c.display AS reason INTO r
     FROM referral.referral t
     LEFT JOIN referral.workflow_step s ON s.workflow_id = t.workflow_id AND s.step = t.step
-    LEFT JOIN LATERAL (SELECT min(c.title) AS title FROM referral.reason_code c WHERE c.code = t.status_reason) c ON true
+    LEFT JOIN referral.workflow_transition m ON m.transition_id = t.transition_id
+    LEFT JOIN LATERAL (SELECT k.display FROM referral.reason_code k WHERE k.code = t.status_reason
+                       ORDER BY k.domain IS DISTINCT FROM m.reason_domain, NOT k.active, k.reason_code_id DESC LIMIT 1) c ON true
     WHERE t.org_id = fhir_task.org_id AND t.referral_id = fhir_task.referral_id;
     IF NOT FOUND THEN
         RETURN NULL;
@@ -305,8 +329,8 @@ BEGIN
     RETURN jsonb_strip_nulls(jsonb_build_object(
         'resourceType', 'Task', 'id', r.referral_id::text,
         'contained', referral.fhir_some(referral.fhir_contained(referral.fhir_out_patient(r.org_id, r.patient_id), 'patient')
-            || referral.fhir_contained(referral.fhir_out_practitioner(r.org_id, r.requester_id), 'requester')
-            || referral.fhir_contained(referral.fhir_out_practitioner(r.org_id, r.performer_id), 'owner')),
+            || referral.fhir_contained_actor(r.org_id, r.requester_id, r.requesting_organization_id, 'requester')
+            || referral.fhir_contained_actor(r.org_id, r.performer_id, r.performing_organization_id, 'owner')),
         'identifier', referral.fhir_out_identifiers(r.org_id, 'referral', r.referral_id),
         'status', coalesce(r.fhir_task_status, known.status),
         'statusReason', jsonb_strip_nulls(jsonb_build_object('text', coalesce(r.reason, r.status_reason, r.title, replace(r.step, '_', ' ')),
@@ -321,8 +345,8 @@ BEGIN
                                THEN jsonb_strip_nulls(jsonb_build_object('system', r.placer_order_system, 'value', r.placer_order_number)) END)),
         'for', CASE WHEN r.patient_id IS NOT NULL THEN '{"reference": "#patient"}'::jsonb END,
         'authoredOn', coalesce(r.authored_at, r.received_at), 'lastModified', r.entered_at,
-        'requester', CASE WHEN r.requester_id IS NOT NULL THEN '{"reference": "#requester"}'::jsonb END,
-        'owner', CASE WHEN r.performer_id IS NOT NULL THEN '{"reference": "#owner"}'::jsonb END,
+        'requester', CASE WHEN num_nonnulls(r.requester_id, r.requesting_organization_id) > 0 THEN '{"reference": "#requester"}'::jsonb END,
+        'owner', CASE WHEN num_nonnulls(r.performer_id, r.performing_organization_id) > 0 THEN '{"reference": "#owner"}'::jsonb END,
         'output', reports));
 END $$;
 COMMENT ON FUNCTION referral.fhir_task(bigint, bigint) IS
@@ -349,7 +373,7 @@ BEGIN
     END IF;
     known := referral.fhir_patient(patient, 'match');
     known := jsonb_strip_nulls((known - '{identifiers,deceased,language,phone,other_phones}'::text[]) || jsonb_build_object(
-        'phone', referral.fhir_some(coalesce(jsonb_build_array(known -> 'phone') - 'null', '[]') || coalesce(known -> 'other_phones', '[]')),
+        'phone', referral.fhir_some(referral.fhir_array(known -> 'phone') || coalesce(known -> 'other_phones', '[]')),
         'identifiers', (SELECT jsonb_agg(concat_ws('|', coalesce(i.value ->> 'type', i.value ->> 'system'), i.value ->> 'value'))
                         FROM jsonb_array_elements(known -> 'identifiers') i WHERE i.value ->> 'type' IS DISTINCT FROM 'FHIR')));
     SELECT jsonb_agg(jsonb_build_object(

@@ -49,6 +49,11 @@ LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'fhir_reference_
 COMMENT ON FUNCTION referral.fhir_reference_key(text) IS
 'What a FHIR reference is looked up by: Type/id of a relative or an absolute URL, without the version; any other text as it is. Null for null.';
 
+CREATE FUNCTION referral.fhir_reference_type(reference jsonb) RETURNS text
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'fhir_reference_type';
+COMMENT ON FUNCTION referral.fhir_reference_type(jsonb) IS
+'The type of resource that a FHIR Reference says it refers to. Null for null and when it does not say.';
+
 CREATE FUNCTION referral.fhir_keys(roots integer[], types text[], full_urls text[], resources jsonb[]) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
@@ -169,7 +174,7 @@ BEGIN
                                    r.reference #>> '{identifier,value}')
               FROM reference r LEFT JOIN entry t ON t.n = r.target
               WHERE r.role = 'patient' AND coalesce(t.type, 'Patient') = 'Patient'
-                 OR r.role = 'actor' AND (t.type = 'Patient' OR r.reference ->> 'reference' LIKE 'Patient/%')
+                 OR r.role = 'actor' AND coalesce(t.type, referral.fhir_reference_type(r.reference)) = 'Patient'
               UNION ALL
               SELECT e.n, e.n::text FROM entry e WHERE e.type = 'Patient'
               UNION ALL

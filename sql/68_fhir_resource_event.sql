@@ -30,11 +30,12 @@ DECLARE
     organization jsonb;
     place jsonb := referral.fhir_first(request -> 'locationReference');
     requester jsonb := referral.fhir_person_of(keys, resources, source, request -> 'requester', root);
+    asking jsonb := referral.fhir_organization_who(keys, resources, source, request -> 'requester', root);
     procedures jsonb := referral.fhir_concept_codes(request -> 'orderDetail');
 BEGIN
     FOR i IN 0 .. least(jsonb_array_length(performers), 5) - 1 LOOP
         performer := coalesce(performer, referral.fhir_person_of(keys, resources, source, performers -> i, root));
-        organization := coalesce(organization, referral.fhir_organization_of(keys, resources, source, performers -> i, root));
+        organization := coalesce(organization, referral.fhir_organization_who(keys, resources, source, performers -> i, root));
     END LOOP;
     RETURN jsonb_strip_nulls(jsonb_build_object(
         'identifiers', referral.fhir_identifiers(request, source),
@@ -46,16 +47,15 @@ BEGIN
         'specialty', referral.fhir_concept_name(request -> 'performerType'),
         'service_code', service -> 'code', 'service_code_system', service -> 'system', 'service_text', service -> 'display',
         'authored_at', referral.fhir_time(referral.fhir_text(request -> 'authoredOn')),
-        'procedures', referral.fhir_some(coalesce(jsonb_build_array(service) - 'null', '[]') || coalesce(procedures, '[]')),
+        'procedures', referral.fhir_some(referral.fhir_array(service) || coalesce(procedures, '[]')),
         'requester', requester, 'performer', performer,
-        'requesting_organization', coalesce(referral.fhir_organization_of(keys, resources, source, request -> 'requester', root),
-                                            requester -> 'organization'),
+        'requesting_organization', coalesce(asking, requester -> 'organization'),
         'performing_organization', coalesce(organization, performer -> 'organization'),
         'site', coalesce(referral.fhir_text(resources[referral.fhir_target(keys, place, root)] -> 'name'), referral.fhir_text(place -> 'display')),
         'encounter', referral.fhir_encounter_ref(request -> 'encounter', source),
         'based_on', referral.fhir_ids(request -> 'basedOn', source, 'ServiceRequest'),
         'replaces', referral.fhir_ids(request -> 'replaces', source, 'ServiceRequest'),
-        'comment', referral.fhir_text(request #> '{note,0,text}')));
+        'comment', coalesce(referral.fhir_text(request #> '{note,0,text}'), referral.fhir_text(request -> 'note'))));
 END $$;
 COMMENT ON FUNCTION referral.fhir_facts(jsonb, jsonb[], text, jsonb, integer) IS
 'The facts of a referral that a FHIR request tells: a ServiceRequest, or the DeviceRequest or MedicationRequest that stands for one. Its status and diagnoses are read by fhir_case(). Never null.';
@@ -253,10 +253,10 @@ BEGIN
     FOR i IN 0 .. least(jsonb_array_length(actors), 20) - 1 LOOP
         actor := actors -> i -> 'actor';
         found := resources[referral.fhir_target(keys, actor, root)];
-        IF found ->> 'resourceType' = 'Location' OR found IS NULL AND actor ->> 'reference' ~ '(^|/)Location/' THEN
+        IF found ->> 'resourceType' = 'Location' OR found IS NULL AND referral.fhir_reference_type(actor) = 'Location' THEN
             location := coalesce(location, referral.fhir_text(found -> 'name'), referral.fhir_text(actor -> 'display'),
                                  referral.fhir_reference_key(referral.fhir_text(actor -> 'reference')));
-        ELSIF found ->> 'resourceType' LIKE 'Practitioner%' OR found IS NULL AND actor ->> 'reference' ~ '(^|/)Practitioner(Role)?/' THEN
+        ELSIF found ->> 'resourceType' LIKE 'Practitioner%' OR found IS NULL AND referral.fhir_reference_type(actor) LIKE 'Practitioner%' THEN
             practitioner := coalesce(practitioner, referral.fhir_person_of(keys, resources, source, actor, root));
         END IF;
     END LOOP;
@@ -282,7 +282,7 @@ LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp A
 DECLARE
     medium text := lower(concat_ws(' ', referral.fhir_concept_name(communication -> 'medium'),
                                    referral.fhir_first(communication -> 'medium') #>> '{coding,0,display}'));
-    recipient text := split_part(referral.fhir_reference_key(referral.fhir_first(communication -> 'recipient') ->> 'reference'), '/', 1);
+    recipient text := referral.fhir_reference_type(referral.fhir_first(communication -> 'recipient'));
 BEGIN
     RETURN jsonb_strip_nulls(jsonb_build_object(
         'identifier', coalesce(referral.fhir_id(communication),
