@@ -317,6 +317,9 @@ BEGIN
         became := referral.case_outcome(intake ->> 'kind', (written ->> 'referral_id')::bigint, written -> 'results');
         done.wrote := true;
         done.results := done.results || coalesce(written -> 'results', '[]');
+        IF became IN ('referral_created', 'referral_updated') THEN
+            PERFORM referral.check_referral(m.org_id, (written ->> 'referral_id')::bigint);
+        END IF;
     END IF;
     done.outcome := CASE WHEN done.outcome <> became THEN 'mixed' ELSE became END;
     found := coalesce(intake -> 'findings', '[]') || coalesce(written -> 'findings', '[]');
