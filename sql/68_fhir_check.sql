@@ -9,7 +9,7 @@ COMMENT ON FUNCTION referral.fhir_finding(text, text, text, text, text, jsonb) I
 'A finding of a case. value is what was sent, up to 200 characters, and is left out when it is an object or an array.';
 
 CREATE FUNCTION referral.fhir_findings(types text[], positions text[], resources jsonb[]) RETURNS TABLE (n integer, finding jsonb)
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
     RETURN QUERY
     SELECT e.n::integer, referral.fhir_finding(w.code, c.severity, c.attribute, e.position || replace(c.pointer, '.', '/'), w.detail, v.value)
@@ -18,10 +18,10 @@ BEGIN
         ('Patient', '$.birthDate'::jsonpath, '.birthDate', 'date', 'patient.birth_date', 'warning', NULL::text[]),
         ('Patient', '$.gender', '.gender', 'code', 'patient.sex', 'warning', '{male,female,other,unknown}'),
         ('Patient', '$.name.family', '.name.family', 'text', 'patient.family', 'warning', NULL),
-        ('Patient', '$.name.given', '.name.given', 'text', 'patient.given', 'warning', NULL),
+        ('Patient', '$.name.given[*]', '.name.given', 'text', 'patient.given', 'warning', NULL),
         ('Patient', '$.identifier.value', '.identifier.value', 'text', 'patient.identifiers', 'warning', NULL),
         ('Patient', '$.telecom.value', '.telecom.value', 'text', 'patient.phone', 'warning', NULL),
-        ('Patient', '$.address.line', '.address.line', 'text', 'patient.address', 'warning', NULL),
+        ('Patient', '$.address.line[*]', '.address.line', 'text', 'patient.address', 'warning', NULL),
         ('Patient', '$.address.city', '.address.city', 'text', 'patient.city', 'warning', NULL),
         ('Patient', '$.address.state', '.address.state', 'text', 'patient.state', 'warning', NULL),
         ('Patient', '$.address.postalCode', '.address.postalCode', 'text', 'patient.postal_code', 'warning', NULL),
@@ -61,7 +61,7 @@ BEGIN
         ('Claim', '$.item.productOrService.coding.code', '.item.productOrService.coding.code', 'text', 'authorization.items.code', 'warning', NULL),
         ('ClaimResponse', '$.created', '.created', 'time', 'authorization.decided_at', 'warning', NULL),
         ('ClaimResponse', '$.outcome', '.outcome', 'code', 'authorization.status', 'warning', '{queued,complete,error,partial}'),
-        ('ClaimResponse', '$.item.itemSequence', '.item.itemSequence', 'number', 'authorization.items.sequence', 'warning', NULL),
+        ('ClaimResponse', '$.item.itemSequence[*]', '.item.itemSequence', 'number', 'authorization.items.sequence', 'warning', NULL),
         ('ClaimResponse', '$.preAuthPeriod.start', '.preAuthPeriod.start', 'date', 'authorization.valid_from', 'warning', NULL),
         ('ClaimResponse', '$.preAuthPeriod.end', '.preAuthPeriod.end', 'date', 'authorization.valid_to', 'warning', NULL),
         ('DiagnosticReport', '$.issued', '.issued', 'time', 'report.ended_at', 'warning', NULL),

@@ -44,7 +44,7 @@ DECLARE
 BEGIN
     FOR i IN 0 .. least(jsonb_array_length(list), 20) - 1 LOOP
         -- of the types that a referral has; a reference may not tell
-        IF coalesce(substring(list -> i ->> 'reference' FROM '(?:^|/)([A-Z][A-Za-z]+)/[^/]+$'), list -> i ->> 'type', 'ServiceRequest')
+        IF coalesce(referral.fhir_reference_type(list -> i), 'ServiceRequest')
            IN ('ServiceRequest', 'ReferralRequest') THEN
             ids := ids || coalesce(referral.fhir_reference_ids(list -> i, source, 'ServiceRequest'), '[]');
         END IF;
@@ -106,7 +106,7 @@ BEGIN
         CASE entry ->> 'resourceType'
             WHEN 'Organization' THEN
                 IF referral.fhir_is_payer(entry) THEN
-                    payers := payers || referral.fhir_payer_of('{"x": "1"}', ARRAY[entry], source, '"x"', 1);
+                    payers := payers || referral.fhir_payer(referral.fhir_organization(entry, source));
                 ELSE
                     organizations := organizations || referral.fhir_organization(entry, source);
                 END IF;
@@ -182,7 +182,7 @@ BEGIN
     IF type = 'Claim' AND NOT facts ? 'requester' THEN
         facts := facts || jsonb_strip_nulls(jsonb_build_object(
             'requester', referral.fhir_person_of(keys, resources, source, head -> 'provider', root),
-            'requesting_organization', referral.fhir_organization_of(keys, resources, source, head -> 'provider', root)));
+            'requesting_organization', referral.fhir_organization_who(keys, resources, source, head -> 'provider', root)));
     END IF;
     FOREACH task IN ARRAY coalesce(tasks, '{}') LOOP
         answer := answer || referral.fhir_answer(task, task ? 'output');
@@ -191,7 +191,7 @@ BEGIN
             facts := facts || jsonb_strip_nulls(jsonb_build_object(
                 'performer', referral.fhir_person_of(keys, resources, source, task -> 'owner', root),
                 'performing_organization', coalesce(facts -> 'performing_organization',
-                                                    referral.fhir_organization_of(keys, resources, source, task -> 'owner', root))));
+                                                    referral.fhir_organization_who(keys, resources, source, task -> 'owner', root))));
         END IF;
     END LOOP;
     IF diagnoses IS NOT NULL THEN
@@ -287,7 +287,7 @@ BEGIN
                         documents := documents || jsonb_strip_nulls(jsonb_build_object(
                             'type', coalesce(referral.fhir_concept_name(part -> 'code'), referral.fhir_concept_name(part -> 'type'), 'report'),
                             'title', coalesce(referral.fhir_text(part -> 'title'), referral.fhir_text(part #> '{code,text}')),
-                            'identifier', referral.fhir_text(part -> 'id'), 'status', 'current'))
+                            'identifier', referral.fhir_id(part), 'status', 'current'))
                             || coalesce(referral.fhir_attachment(referral.fhir_first(part -> 'presentedForm')), '[]');
                     END IF;
                 END IF;
@@ -324,7 +324,7 @@ COMMENT ON FUNCTION referral.fhir_case(jsonb, integer[], jsonb[], text, integer,
 
 CREATE FUNCTION referral.fhir_case_findings(types text[], positions text[], resources jsonb[], heads integer[], unresolved jsonb[], is_bundle boolean)
 RETURNS jsonb
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     first integer := (SELECT min(h) FROM unnest(heads) h WHERE h >= 0);
 BEGIN
@@ -336,14 +336,15 @@ BEGIN
                 UNION ALL
                 SELECT t.n, referral.fhir_finding('unmapped_type', 'info', NULL, positions[t.n], 'resources of this type are not used', to_jsonb(t.type))
                 FROM unnest(types) WITH ORDINALITY t (type, n)
-                WHERE t.type NOT IN ('Condition', 'Observation', 'MessageHeader') AND heads[t.n] = -1
+                WHERE t.type NOT IN ('Condition', 'Observation', 'MessageHeader') AND heads[t.n] = -1 AND positions[t.n] !~ '/contained/[0-9]+$'
                 UNION ALL
                 SELECT u.n, referral.fhir_finding('unresolved_reference', CASE r.value ->> 'role' WHEN 'patient' THEN 'warning' ELSE 'info' END,
-                                                  NULL, positions[u.n] || replace(replace(r.value ->> 'path', '"', ''), '.', '/'),
+                                                  NULL, positions[u.n] || translate(r.value ->> 'path', '.$"[*]', '/'),
                                                   'the message does not have what is referred to',
                                                   coalesce(r.value #> '{reference,reference}', r.value #> '{reference,identifier,value}'))
                 FROM unnest(unresolved) WITH ORDINALITY u (list, n) CROSS JOIN LATERAL jsonb_array_elements(u.list) r
-                WHERE is_bundle OR r.value #>> '{reference,reference}' LIKE '#%'
+                WHERE (is_bundle AND (r.value -> 'reference' ? 'reference' OR r.value -> 'reference' ? 'identifier'))
+                   OR r.value #>> '{reference,reference}' LIKE '#%'
             ) s (n, finding)
             GROUP BY 1) f);
 END $$;
@@ -351,7 +352,7 @@ COMMENT ON FUNCTION referral.fhir_case_findings(text[], text[], jsonb[], integer
 'The findings of a message by the number of the case that they are told with; those of resources without a case go to the first. A resource on its own may refer to what is elsewhere, one in a bundle should not. Null when there are none.';
 
 CREATE FUNCTION referral.map_fhir(resource jsonb, source text) RETURNS SETOF jsonb
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE COST 1000 ROWS 2 SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE COST 1000 ROWS 2 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     is_bundle boolean := resource ->> 'resourceType' IN ('Bundle', 'Parameters');
     roots integer[];
@@ -373,6 +374,8 @@ BEGIN
         RAISE EXCEPTION 'the message is no FHIR resource' USING ERRCODE = 'RF014',
             DETAIL = 'It has no resourceType.', HINT = 'Receive it over another channel, or declare a source mapping for it.';
     END IF;
+    -- a stored message may be compressed; every look into it would unpack it again
+    resource := resource || '{}';
     facts := referral.fhir_message(resource);
     SELECT array_agg(e.root), array_agg(e.type), array_agg(e.position), array_agg(e.full_url), array_agg(e.resource)
     INTO roots, types, positions, full_urls, resources FROM referral.fhir_entries(resource) e;

@@ -1,8 +1,9 @@
--- fhir: what a message consists of, and which resource belongs to which
+-- fhir: what a message consists of, and which resource belongs to which. The plans do not depend on the message, and
+-- planning costs more than running: so they are generic.
 
 CREATE FUNCTION referral.fhir_entries(message jsonb)
 RETURNS TABLE (root integer, type text, "position" text, full_url text, resource jsonb)
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
     RETURN QUERY
     WITH RECURSIVE bundle (path, body, full_url, depth) AS (
@@ -23,28 +24,38 @@ BEGIN
         WHERE b.depth < 4
     ), entry AS (
         SELECT row_number() OVER ()::integer AS n, b.path, b.full_url,
-               CASE jsonb_typeof(b.body) WHEN 'object' THEN b.body ELSE '{}' END AS body
+               -- what has only a UUID for this message is known by that
+               CASE WHEN b.full_url LIKE 'urn:uuid:_%' AND jsonb_typeof(b.body) = 'object'
+                    THEN jsonb_build_object('id', substr(b.full_url, 10)) ELSE '{}' END
+               || CASE jsonb_typeof(b.body) WHEN 'object' THEN b.body ELSE '{}' END AS body
         FROM bundle b
         WHERE b.body ->> 'resourceType' IS DISTINCT FROM 'Bundle' AND b.body ->> 'resourceType' IS DISTINCT FROM 'Parameters'
            OR b.depth = 4
     )
-    SELECT e.n, referral.fhir_text(e.body -> 'resourceType'), e.path, e.full_url, e.body FROM entry e
-    UNION ALL
-    SELECT e.n, referral.fhir_text(c.value -> 'resourceType'), e.path || '/contained/' || (c.ordinality - 1), NULL, c.value
-    FROM entry e CROSS JOIN LATERAL jsonb_array_elements(referral.fhir_list(e.body -> 'contained')) WITH ORDINALITY c
-    WHERE jsonb_typeof(c.value) = 'object';
+    SELECT a.n, a.type, a.path, a.full_url, a.body FROM (
+        SELECT e.n, referral.fhir_text(e.body -> 'resourceType'), e.path, e.full_url, e.body, 0 FROM entry e
+        UNION ALL
+        SELECT e.n, referral.fhir_text(c.value -> 'resourceType'), e.path || '/contained/' || (c.ordinality - 1), NULL,
+               c.value || jsonb_build_object('id', '#' || ltrim(referral.fhir_text(c.value -> 'id'), '#')), c.ordinality
+        FROM entry e CROSS JOIN LATERAL jsonb_array_elements(referral.fhir_list(e.body -> 'contained')) WITH ORDINALITY c
+        WHERE jsonb_typeof(c.value) = 'object') a (n, type, path, full_url, body, sort)
+    ORDER BY a.sort <> 0, a.n, a.sort;
 END $$;
 COMMENT ON FUNCTION referral.fhir_entries(jsonb) IS
-'The resources of a message: itself, or those of a Bundle or Parameters, also of bundles within (to a depth of 4), then those contained in them. root: the number, from 1, of the row whose references to contained resources mean this one; type: null for what is no resource; position: a JSON pointer. No rows for an empty bundle.';
+'The resources of a message: itself, or those of a Bundle or Parameters, also of bundles within (to a depth of 4), then those contained in them. root: the number, from 1, of the row whose references to contained resources mean this one; type: null for what is no resource; position: a JSON pointer. The id of a contained one begins with #. No rows for an empty bundle.';
 
 CREATE FUNCTION referral.fhir_reference_key(reference text) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN coalesce(substring(reference FROM '(?:^|/)([A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64})(?:/_history/[^/]*)?$'), reference);
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'fhir_reference_key';
 COMMENT ON FUNCTION referral.fhir_reference_key(text) IS
 'What a FHIR reference is looked up by: Type/id of a relative or an absolute URL, without the version; any other text as it is. Null for null.';
 
+CREATE FUNCTION referral.fhir_reference_type(reference jsonb) RETURNS text
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'fhir_reference_type';
+COMMENT ON FUNCTION referral.fhir_reference_type(jsonb) IS
+'The type of resource that a FHIR Reference says it refers to. Null for null and when it does not say.';
+
 CREATE FUNCTION referral.fhir_keys(roots integer[], types text[], full_urls text[], resources jsonb[]) RETURNS jsonb
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
     -- of two with one key the first counts: the last one that jsonb_object_agg() sees
     RETURN (SELECT coalesce(jsonb_object_agg(k.key, k.n ORDER BY k.n DESC, k.rank), '{}')
@@ -69,96 +80,54 @@ COMMENT ON FUNCTION referral.fhir_keys(integer[], text[], text[], jsonb[]) IS
 'The keys by which resources of one message can be referred to, each with the number of its resource: fullUrl, Type/id, the bare id, #id below the number of the resource that contains it, and Type|system|value of each identifier. Arguments as fhir_entries() gives them.';
 
 CREATE FUNCTION referral.fhir_target(keys jsonb, reference jsonb, root integer) RETURNS integer
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    name text := referral.fhir_text(CASE jsonb_typeof(reference) WHEN 'object' THEN reference -> 'reference' ELSE reference END);
-    found text;
-BEGIN
-    IF name LIKE '#%' THEN
-        RETURN (keys ->> (root || name))::integer;
-    ELSIF name IS NOT NULL THEN
-        found := coalesce(keys ->> name, keys ->> referral.fhir_reference_key(name));
-    END IF;
-    IF found IS NULL AND reference ? 'identifier' THEN
-        name := coalesce(referral.fhir_text(reference -> 'type'), split_part(referral.fhir_reference_key(name), '/', 1));
-        name := '|' || coalesce(reference #>> '{identifier,system}', '') || '|' || (reference #>> '{identifier,value}');
-        found := coalesce(keys ->> (referral.fhir_text(reference -> 'type') || name), keys ->> ('Patient' || name),
-                          keys ->> ('Practitioner' || name), keys ->> ('Organization' || name), keys ->> ('Location' || name),
-                          keys ->> ('ServiceRequest' || name), keys ->> ('Claim' || name));
-    END IF;
-    RETURN found::integer;
-END $$;
+LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'fhir_target';
 COMMENT ON FUNCTION referral.fhir_target(jsonb, jsonb, integer) IS
 'The number of the resource that a FHIR Reference (or a bare text) means, among those of the same message; keys are those of fhir_keys(), root the resource in which contained ones are looked up. Null when the message does not have it.';
 
 CREATE FUNCTION referral.fhir_reference_ids(reference jsonb, source text, type text) RETURNS jsonb
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    name text := referral.fhir_reference_key(referral.fhir_text(
-        CASE jsonb_typeof(reference) WHEN 'object' THEN reference -> 'reference' ELSE reference END));
-    ids jsonb := '[]';
-BEGIN
-    IF referral.fhir_identifier(reference -> 'identifier') IS NOT NULL THEN
-        ids := ids || referral.fhir_identifier(reference -> 'identifier');
-    END IF;
-    IF name ~ '^[A-Z][A-Za-z]+/[^/|?]+$' THEN
-        ids := ids || jsonb_build_object('system', source || '/' || split_part(name, '/', 1),
-                                         'value', split_part(name, '/', 2), 'type', 'FHIR');
-    ELSIF name LIKE 'urn:%' THEN
-        ids := ids || jsonb_build_object('system', 'urn:ietf:rfc:3986', 'value', name);
-    ELSIF name ~ '[?&]identifier=[^&]' THEN
-        -- a conditional reference: search for the one with this identifier
-        name := substring(name FROM '[?&]identifier=([^&]+)');
-        ids := ids || jsonb_strip_nulls(jsonb_build_object('system', nullif(substring(name FROM '^(.*)\|'), ''),
-                                                           'value', regexp_replace(name, '^.*\|', '')));
-    ELSIF name !~ '^#' THEN
-        ids := ids || jsonb_build_object('system', source || '/' || coalesce(referral.fhir_text(reference -> 'type'), type),
-                                         'value', name, 'type', 'FHIR');
-    END IF;
-    RETURN nullif(ids, '[]');
-END $$;
+LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'fhir_reference_ids';
 COMMENT ON FUNCTION referral.fhir_reference_ids(jsonb, text, text) IS
 'What a reference to a resource outside of the message says about it: identifiers by which it may be known already. type: of the resource, where the reference does not tell. Null when it says nothing.';
 
 CREATE FUNCTION referral.fhir_references(keys jsonb, roots integer[], types text[], resources jsonb[])
 RETURNS TABLE (n integer, role text, path text, reference jsonb, target integer)
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
     RETURN QUERY
     SELECT e.n::integer, r.role, r.path::text, q.reference, referral.fhir_target(keys, q.reference, e.root)
     FROM unnest(roots, types, resources) WITH ORDINALITY e (root, type, resource, n)
-    JOIN (VALUES ('ServiceRequest', '$.subject'::jsonpath, 'patient'), ('Task', '$.for', 'patient'), ('Coverage', '$.beneficiary', 'patient'),
-               ('Appointment', '$.participant.actor', 'actor'), ('DocumentReference', '$.subject', 'patient'), ('Claim', '$.patient', 'patient'),
-               ('ClaimResponse', '$.patient', 'patient'), ('CommunicationRequest', '$.subject', 'patient'), ('Communication', '$.subject', 'patient'),
-               ('Encounter', '$.subject', 'patient'), ('Procedure', '$.subject', 'patient'), ('DiagnosticReport', '$.subject', 'patient'),
-               ('Composition', '$.subject', 'patient'), ('Condition', '$.subject', 'patient'), ('DeviceRequest', '$.subject', 'patient'),
-               ('MedicationRequest', '$.subject', 'patient'), ('QuestionnaireResponse', '$.subject', 'patient'),
-               ('Observation', '$.subject', 'patient'),
+    JOIN (VALUES ('ServiceRequest', '$.subject[*]'::jsonpath, 'patient'), ('Task', '$.for[*]', 'patient'), ('Coverage', '$.beneficiary[*]', 'patient'),
+               ('Appointment', '$.participant.actor[*]', 'actor'), ('DocumentReference', '$.subject[*]', 'patient'), ('Claim', '$.patient[*]', 'patient'),
+               ('ClaimResponse', '$.patient[*]', 'patient'), ('CommunicationRequest', '$.subject[*]', 'patient'), ('Communication', '$.subject[*]', 'patient'),
+               ('Encounter', '$.subject[*]', 'patient'), ('Procedure', '$.subject[*]', 'patient'), ('DiagnosticReport', '$.subject[*]', 'patient'),
+               ('Composition', '$.subject[*]', 'patient'), ('Condition', '$.subject[*]', 'patient'), ('DeviceRequest', '$.subject[*]', 'patient'),
+               ('MedicationRequest', '$.subject[*]', 'patient'), ('QuestionnaireResponse', '$.subject[*]', 'patient'),
+               ('Observation', '$.subject[*]', 'patient'),
                -- the resource belongs to the one it refers to
-               ('Task', '$.focus', 'parent'), ('Task', '$.basedOn', 'parent'), ('Appointment', '$.basedOn', 'parent'),
-               ('DocumentReference', '$.context.related', 'parent'), ('CommunicationRequest', '$.basedOn', 'parent'),
-               ('CommunicationRequest', '$.about', 'parent'), ('Communication', '$.basedOn', 'parent'), ('Communication', '$.about', 'parent'),
-               ('DiagnosticReport', '$.basedOn', 'parent'), ('Procedure', '$.basedOn', 'parent'), ('Encounter', '$.basedOn', 'parent'),
-               ('QuestionnaireResponse', '$.basedOn', 'parent'), ('Observation', '$.basedOn', 'parent'), ('Claim', '$.prescription', 'parent'),
-               ('Claim', '$.prescription.extension.valueReference', 'parent'), ('Claim', '$.item.extension.valueReference', 'parent'),
-               ('ClaimResponse', '$.request', 'parent'), ('DeviceRequest', '$.basedOn', 'parent'), ('MedicationRequest', '$.basedOn', 'parent'),
+               ('Task', '$.focus[*]', 'parent'), ('Task', '$.basedOn[*]', 'parent'), ('Appointment', '$.basedOn[*]', 'parent'),
+               ('DocumentReference', '$.context.related[*]', 'parent'), ('CommunicationRequest', '$.basedOn[*]', 'parent'),
+               ('CommunicationRequest', '$.about[*]', 'parent'), ('Communication', '$.basedOn[*]', 'parent'), ('Communication', '$.about[*]', 'parent'),
+               ('DiagnosticReport', '$.basedOn[*]', 'parent'), ('Procedure', '$.basedOn[*]', 'parent'), ('Encounter', '$.basedOn[*]', 'parent'),
+               ('QuestionnaireResponse', '$.basedOn[*]', 'parent'), ('Observation', '$.basedOn[*]', 'parent'), ('Claim', '$.prescription[*]', 'parent'),
+               ('Claim', '$.prescription.extension.valueReference[*]', 'parent'), ('Claim', '$.item.extension.valueReference[*]', 'parent'),
+               ('ClaimResponse', '$.request[*]', 'parent'), ('DeviceRequest', '$.basedOn[*]', 'parent'), ('MedicationRequest', '$.basedOn[*]', 'parent'),
                -- the one it refers to belongs to the resource
-               ('ServiceRequest', '$.reasonReference', 'part'), ('ServiceRequest', '$.supportingInfo', 'part'),
-               ('ServiceRequest', '$.encounter', 'part'), ('ServiceRequest', '$.insurance', 'part'), ('Task', '$.output.valueReference', 'part'),
-               ('Task', '$.input.valueReference', 'part'), ('Task', '$.reasonReference', 'part'), ('Task', '$.insurance', 'part'),
-               ('Claim', '$.supportingInfo.valueReference', 'part'), ('Claim', '$.diagnosis.diagnosisReference', 'part'),
-               ('Claim', '$.insurance.coverage', 'part'), ('Composition', '$.section.entry', 'part'),
-               ('DiagnosticReport', '$.result', 'part'), ('DiagnosticReport', '$.encounter', 'part'),
+               ('ServiceRequest', '$.reasonReference[*]', 'part'), ('ServiceRequest', '$.supportingInfo[*]', 'part'),
+               ('ServiceRequest', '$.encounter[*]', 'part'), ('ServiceRequest', '$.insurance[*]', 'part'), ('Task', '$.output.valueReference[*]', 'part'),
+               ('Task', '$.input.valueReference[*]', 'part'), ('Task', '$.reasonReference[*]', 'part'), ('Task', '$.insurance[*]', 'part'),
+               ('Claim', '$.supportingInfo.valueReference[*]', 'part'), ('Claim', '$.diagnosis.diagnosisReference[*]', 'part'),
+               ('Claim', '$.insurance.coverage[*]', 'part'), ('Composition', '$.section.entry[*]', 'part'),
+               ('DiagnosticReport', '$.result[*]', 'part'), ('DiagnosticReport', '$.encounter[*]', 'part'),
                -- people and places that the case names
-               ('ServiceRequest', '$.requester', 'use'), ('ServiceRequest', '$.performer', 'use'), ('ServiceRequest', '$.locationReference', 'use'),
-               ('Task', '$.requester', 'use'), ('Task', '$.owner', 'use'), ('Coverage', '$.payor', 'use'), ('Claim', '$.provider', 'use'),
-               ('Claim', '$.insurer', 'use'), ('Claim', '$.facility', 'use'), ('ClaimResponse', '$.insurer', 'use'),
-               ('ClaimResponse', '$.requestor', 'use'), ('Practitioner', '$.qualification.issuer', 'use'), ('PractitionerRole', '$.practitioner', 'use'),
-               ('PractitionerRole', '$.organization', 'use'), ('HealthcareService', '$.providedBy', 'use'),
-               ('Location', '$.managingOrganization', 'use'), ('DocumentReference', '$.author', 'use'), ('DiagnosticReport', '$.performer', 'use'),
-               ('Patient', '$.generalPractitioner', 'use'), ('Patient', '$.managingOrganization', 'use'),
-               ('Encounter', '$.participant.individual', 'use'), ('Encounter', '$.serviceProvider', 'use'),
-               ('DeviceRequest', '$.requester', 'use'), ('DeviceRequest', '$.performer', 'use'), ('MedicationRequest', '$.requester', 'use')) r (type, path, role) ON r.type = e.type
+               ('ServiceRequest', '$.requester[*]', 'use'), ('ServiceRequest', '$.performer[*]', 'use'), ('ServiceRequest', '$.locationReference[*]', 'use'),
+               ('Task', '$.requester[*]', 'use'), ('Task', '$.owner[*]', 'use'), ('Coverage', '$.payor[*]', 'use'), ('Claim', '$.provider[*]', 'use'),
+               ('Claim', '$.insurer[*]', 'use'), ('Claim', '$.facility[*]', 'use'), ('ClaimResponse', '$.insurer[*]', 'use'),
+               ('ClaimResponse', '$.requestor[*]', 'use'), ('Practitioner', '$.qualification.issuer[*]', 'use'), ('PractitionerRole', '$.practitioner[*]', 'use'),
+               ('PractitionerRole', '$.organization[*]', 'use'), ('HealthcareService', '$.providedBy[*]', 'use'),
+               ('Location', '$.managingOrganization[*]', 'use'), ('DocumentReference', '$.author[*]', 'use'), ('DiagnosticReport', '$.performer[*]', 'use'),
+               ('Patient', '$.generalPractitioner[*]', 'use'), ('Patient', '$.managingOrganization[*]', 'use'),
+               ('Encounter', '$.participant.individual[*]', 'use'), ('Encounter', '$.serviceProvider[*]', 'use'),
+               ('DeviceRequest', '$.requester[*]', 'use'), ('DeviceRequest', '$.performer[*]', 'use'), ('MedicationRequest', '$.requester[*]', 'use')) r (type, path, role) ON r.type = e.type
     CROSS JOIN LATERAL jsonb_path_query(e.resource, r.path) q (reference)
     WHERE q.reference <> 'null';
 END $$;
@@ -175,7 +144,7 @@ COMMENT ON FUNCTION referral.fhir_rank(text) IS
 
 CREATE FUNCTION referral.fhir_heads(keys jsonb, roots integer[], types text[], resources jsonb[])
 RETURNS TABLE (n integer, head integer, who text, unresolved jsonb)
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
     RETURN QUERY
     WITH RECURSIVE entry AS (
@@ -205,9 +174,14 @@ BEGIN
                                    r.reference #>> '{identifier,value}')
               FROM reference r LEFT JOIN entry t ON t.n = r.target
               WHERE r.role = 'patient' AND coalesce(t.type, 'Patient') = 'Patient'
-                 OR r.role = 'actor' AND (t.type = 'Patient' OR r.reference ->> 'reference' LIKE 'Patient/%')
+                 OR r.role = 'actor' AND coalesce(t.type, referral.fhir_reference_type(r.reference)) = 'Patient'
               UNION ALL
-              SELECT e.n, e.n::text FROM entry e WHERE e.type = 'Patient') s (n, who)
+              SELECT e.n, e.n::text FROM entry e WHERE e.type = 'Patient'
+              UNION ALL
+              -- who else, when the message has one patient
+              SELECT e.n, (SELECT min(p.n)::text FROM entry p WHERE p.type = 'Patient') FROM entry e
+              WHERE 1 = (SELECT count(*) FROM entry p WHERE p.type = 'Patient')
+                AND NOT EXISTS (SELECT FROM reference r WHERE r.n = e.n AND r.role = 'patient')) s (n, who)
         ORDER BY s.n, s.who
     ), case_of AS (
         SELECT s.who, min(l.head) AS head, min(l.head) FILTER (WHERE e.rank = 1) AS request,
@@ -227,10 +201,10 @@ BEGIN
            CASE WHEN s.head IS NOT NULL THEN s.head
                 WHEN s.type IN ('Organization', 'Practitioner', 'PractitionerRole', 'Location', 'HealthcareService') THEN
                     CASE WHEN NOT EXISTS (SELECT FROM reference r WHERE r.target = s.n AND r.role IN ('use', 'actor'))
-                              -- what only the directory uses is of the directory
+                              -- what a place or a patient names is not told with the case
                               OR NOT EXISTS (SELECT FROM reference r JOIN entry u ON u.n = r.n
                                              WHERE r.target = s.n AND r.role IN ('use', 'actor')
-                                               AND u.type NOT IN ('PractitionerRole', 'Location', 'HealthcareService', 'Patient'))
+                                               AND u.type NOT IN ('Location', 'Patient'))
                          THEN 0 END
                 WHEN s.type = 'ValueSet' THEN 0
                 WHEN s.type IN ('Patient', 'Coverage', 'Encounter', 'Procedure') THEN

@@ -158,7 +158,7 @@ COMMENT ON FUNCTION referral.missing_documents(bigint, bigint) IS
 'The documents that validate() finds missing, as the rows stand now. RF019 when the referral does not exist or is not visible. Null for null: no rows.';
 
 CREATE FUNCTION referral.check_referral(org_id bigint, referral_id bigint) RETURNS boolean
-LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     is_over boolean;
     former record;
@@ -259,23 +259,25 @@ COMMENT ON FUNCTION referral.end_validation(bigint, bigint) IS
 
 CREATE FUNCTION referral.check_after_document() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    r record;
 BEGIN
-    -- a document counts for a referral that lacks one; one that is taken away, for any that was checked
-    IF NEW.referral_id IS NOT NULL AND (TG_OP = 'UPDATE' OR NEW.status = 'current') AND EXISTS (
-        SELECT FROM (SELECT v.findings FROM referral.validation_result v
-                     WHERE v.org_id = NEW.org_id AND v.referral_id = NEW.referral_id
-                     ORDER BY v.validation_result_id DESC LIMIT 1) l
-        WHERE TG_OP = 'UPDATE' OR l.findings @> '[{"kind": "document"}]') THEN
-        PERFORM referral.check_referral(NEW.org_id, NEW.referral_id);
-    END IF;
-    IF TG_OP = 'UPDATE' AND OLD.referral_id IS NOT NULL AND OLD.referral_id IS DISTINCT FROM NEW.referral_id
-       AND EXISTS (SELECT FROM referral.validation_result v WHERE v.org_id = OLD.org_id AND v.referral_id = OLD.referral_id) THEN
-        PERFORM referral.check_referral(OLD.org_id, OLD.referral_id);
-    END IF;
+    -- whoever is checking one now may not see the document, and is waited for
+    FOR r IN SELECT x.referral_id FROM referral.referral x
+             WHERE x.org_id = NEW.org_id AND x.referral_id IN (NEW.referral_id, CASE TG_OP WHEN 'UPDATE' THEN OLD.referral_id END)
+             ORDER BY x.referral_id FOR NO KEY UPDATE LOOP
+        -- a new document counts for a referral that lacks one; one that changes, for any that was checked
+        IF EXISTS (SELECT FROM (SELECT v.findings FROM referral.validation_result v
+                                WHERE v.org_id = NEW.org_id AND v.referral_id = r.referral_id
+                                ORDER BY v.validation_result_id DESC LIMIT 1) l
+                   WHERE TG_OP = 'UPDATE' OR l.findings @> '[{"kind": "document"}]') THEN
+            PERFORM referral.check_referral(NEW.org_id, r.referral_id);
+        END IF;
+    END LOOP;
     RETURN NULL;
 END $$;
 COMMENT ON FUNCTION referral.check_after_document() IS
-'AFTER row trigger of referral.document: a referral that lacked a document, or that a document is taken from, is checked again, if it was ever checked.';
+'AFTER row trigger of referral.document: a referral that lacked a document is checked again; when a document changes its referral, type or status, those that it belongs and belonged to, if they were ever checked.';
 
 CREATE FUNCTION referral.outreach_placeholders() RETURNS TABLE (placeholder text, recipients text[], description text)
 LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 13 SET search_path = pg_catalog, pg_temp AS $$

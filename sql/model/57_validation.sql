@@ -90,7 +90,8 @@ COMMENT ON TABLE referral.validation_result IS
 SELECT referral.lay_trigger('referral.required_field_rule', 'required_field_check', 'BEFORE INSERT OR UPDATE', 'ROW', 'referral.required_field_check()');
 SELECT referral.lay_trigger('referral.document_requirement', 'document_requirement_check', 'BEFORE INSERT OR UPDATE', 'ROW', 'referral.document_requirement_check()');
 SELECT referral.lay_trigger('referral.outreach_template', 'outreach_template_check', 'BEFORE INSERT OR UPDATE', 'ROW', 'referral.outreach_template_check()');
-SELECT referral.lay_trigger('referral.document', 'check_after_document', 'AFTER INSERT OR UPDATE OF referral_id, type, status', 'ROW', 'referral.check_after_document()');
+SELECT referral.lay_trigger('referral.document', 'check_after_document', 'AFTER INSERT OR UPDATE OF referral_id, type, status',
+    'ROW', 'referral.check_after_document()');
 SELECT referral.govern_table('referral.required_field_rule', 'required_field_rule_id');
 SELECT referral.govern_table('referral.document_requirement', 'document_requirement_id');
 SELECT referral.govern_table('referral.outreach_template', 'outreach_template_id');

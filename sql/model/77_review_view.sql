@@ -30,8 +30,7 @@ CROSS JOIN LATERAL (
            coalesce(bool_or(j.action = 'insert' AND j.changes #> '{confidence,1}' IS NOT DISTINCT FROM to_jsonb(r.confidence)
                             AND j.changes #> '{threshold,1}' IS NOT DISTINCT FROM to_jsonb(r.threshold)), false) AS same_begin,
            coalesce(bool_or(j.action = 'update' AND j.actor_kind = 'user' AND j.actor = r.reviewed_by
-                            AND (j.changes #>> '{reviewed_at,1}')::timestamptz = r.reviewed_at
-                            AND j.changes #>> '{reviewed_by,1}' IS NOT DISTINCT FROM coalesce(j.changes #>> '{reviewed_by,1}', r.reviewed_by)), false) AS has_review
+                            AND (j.changes #>> '{reviewed_at,1}')::timestamptz = r.reviewed_at), false) AS has_review
     FROM referral.journal j
     WHERE j.org_id = r.org_id AND j.entity = r.entity AND j.entity_id = r.entity_id) j
 -- of what was purged the journal cannot tell any more

@@ -1,0 +1,105 @@
+-- Exceptions: opened once for one trouble, closed with a resolution, opened again when the trouble comes back.
+SELECT plan(44);
+\ir ../lib/refused.sql
+
+CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
+CREATE ROLE exception_jane LOGIN IN ROLE referral_coordinator;
+CREATE ROLE exception_feed LOGIN IN ROLE referral_integration;
+CREATE ROLE exception_auditor LOGIN IN ROLE referral_auditor;
+CREATE ROLE exception_analyst LOGIN IN ROLE referral_analyst;
+CREATE ROLE exception_other LOGIN IN ROLE referral_coordinator;
+INSERT INTO referral.organization (org_id, name) VALUES (2, 'Two');
+INSERT INTO referral.organization_member (org_id, login, actor_kind) VALUES
+    (1, 'exception_jane', 'user'), (1, 'exception_feed', 'system'), (1, 'exception_auditor', 'user'), (1, 'exception_analyst', 'user'),
+    (2, 'exception_other', 'user');
+INSERT INTO referral.patient (org_id, patient_id) VALUES (1, 1);
+INSERT INTO referral.referral (org_id, referral_id, patient_id, specialty) VALUES (1, 10, 1, 'cardiology'), (1, 11, 1, 'cardiology');
+
+-- 1. Opening
+
+CREATE TABLE public.opened (n integer, id bigint);
+GRANT ALL ON public.opened TO PUBLIC;
+SET SESSION AUTHORIZATION exception_feed;
+INSERT INTO public.opened SELECT 1, referral.open_exception(1, 'payer_mismatch', 'referral', 10, 10, 'unknown_payer', 'coverage.payer; IN1-3', 'medium');
+INSERT INTO public.opened SELECT 2, referral.open_exception(1, 'payer_mismatch', 'referral', 10, 10, 'unknown_payer', 'coverage.payer; IN1-3', 'medium');
+INSERT INTO public.opened SELECT 3, referral.open_exception(1, 'payer_mismatch', 'referral', 11, 11, 'unknown_payer', NULL, 'low', true);
+INSERT INTO public.opened SELECT 4, referral.open_exception(1, 'integration', 'inbox_message', 7, NULL, 'not_processed', 'RF014', 'critical');
+RESET SESSION AUTHORIZATION;
+SELECT is((SELECT count(DISTINCT id) FROM public.opened), 3::bigint, 'one trouble of one row is one exception');
+SELECT is((SELECT id FROM public.opened WHERE n = 2), (SELECT id FROM public.opened WHERE n = 1), 'the same one is returned');
+SELECT results_eq($$SELECT category::text, code, severity, blocking, entity, entity_id, referral_id, detail, status, opened_by, reopen_count, resolved_at FROM referral.exception_item WHERE entity_id = 10$$,
+    $$VALUES ('payer_mismatch', 'unknown_payer', 'medium', false, 'referral', 10::bigint, 10::bigint, 'coverage.payer; IN1-3', 'open', 'exception_feed', 0, NULL::timestamptz)$$,
+    'as it was told, with who opened it');
+SELECT is((SELECT count(*) FROM referral.journal WHERE entity = 'exception_item'), 3::bigint, 'opening one that is open already, with the same words, writes nothing');
+SELECT is(referral.open_exception(1, 'payer_mismatch', 'referral', 10, 10, 'unknown_payer', 'IN1-4', 'high', true), (SELECT id FROM public.opened WHERE n = 1), 'with other words');
+SELECT results_eq('SELECT detail, severity, blocking, reopen_count FROM referral.exception_item WHERE entity_id = 10', $$VALUES ('IN1-4', 'high', true, 0)$$, 'it is brought up to date');
+SELECT is(referral.open_exception(1, 'payer_mismatch', 'referral', 10, NULL, 'unknown_payer', NULL, 'high', true), (SELECT id FROM public.opened WHERE n = 1), 'what is not told');
+SELECT results_eq('SELECT detail, referral_id FROM referral.exception_item WHERE entity_id = 10', $$VALUES ('IN1-4', 10::bigint)$$, 'stays');
+SELECT isnt(referral.open_exception(1, 'eligibility', 'referral', 10, 10, 'unknown_payer', NULL, 'high'), (SELECT id FROM public.opened WHERE n = 1), 'another category is another exception');
+SELECT isnt(referral.open_exception(1, 'payer_mismatch', 'referral', 10, 10, 'payer_changed', NULL, 'high'), (SELECT id FROM public.opened WHERE n = 1), 'another code too');
+SELECT is(public.code($$SELECT referral.open_exception(1, 'policy', 'referral', 10, 10, 'x', NULL, 'urgent')$$), '23514', 'a severity that there is not');
+SELECT is(public.code($$SELECT referral.open_exception(1, 'policy', 'referral', 10, 10, NULL, NULL, 'low')$$), '23502', 'no code');
+SELECT is(public.code($$SELECT referral.open_exception(1, 'policy', 'referral', 10, 99, 'x', NULL, 'low')$$), '23503', 'a referral that is not there');
+SELECT is(public.code($$SELECT referral.open_exception(2, 'policy', 'referral', 10, 10, 'x', NULL, 'low')$$), '23503', 'or another organisation''s');
+
+-- 2. Closing
+
+SELECT is(public.code($$SELECT referral.close_exception(1, id, NULL) FROM public.opened WHERE n = 1$$), 'RF005', 'how it was settled is to be told');
+SELECT is(public.code($$SELECT referral.close_exception(1, id, E' \t') FROM public.opened WHERE n = 1$$), 'RF005', 'in words');
+SELECT is(public.code($$UPDATE referral.exception_item SET status = 'dismissed' WHERE entity_id = 10$$), 'RF005', 'in plain SQL as well');
+SELECT is(public.code($$SELECT referral.close_exception(1, 9999, 'done')$$), 'RF019', 'one that is not there');
+SET SESSION AUTHORIZATION exception_jane;
+UPDATE referral.exception_item SET status = 'in_progress' WHERE exception_id = (SELECT id FROM public.opened WHERE n = 1);
+SELECT is((SELECT status FROM referral.exception_queue WHERE exception_id = (SELECT id FROM public.opened WHERE n = 1)), 'in_progress', 'one that is worked on is in the queue');
+SELECT referral.close_exception(1, id, 'the payer has another name since May') FROM public.opened WHERE n = 1 \g /dev/null
+UPDATE referral.exception_item SET root_cause = 'a rename' WHERE exception_id = (SELECT id FROM public.opened WHERE n = 1);
+RESET SESSION AUTHORIZATION;
+SELECT results_eq($$SELECT status, resolution, resolved_by, resolved_at > opened_at, root_cause FROM referral.exception_item WHERE exception_id = (SELECT id FROM public.opened WHERE n = 1)$$,
+    $$VALUES ('resolved', 'the payer has another name since May', 'exception_jane', true, 'a rename')$$, 'closed, with who, when and how');
+SELECT is((SELECT count(*) FROM referral.exception_queue WHERE exception_id = (SELECT id FROM public.opened WHERE n = 1)), 0::bigint, 'and out of the queue');
+SELECT lives_ok($$SELECT referral.close_exception(1, id, 'again') FROM public.opened WHERE n = 1$$, 'closing it twice');
+SELECT is((SELECT resolution FROM referral.exception_item WHERE exception_id = (SELECT id FROM public.opened WHERE n = 1)), 'the payer has another name since May', 'changes nothing');
+UPDATE referral.exception_item SET resolved_by = 'somebody', resolved_at = '2020-01-01' WHERE exception_id = (SELECT id FROM public.opened WHERE n = 1);
+SELECT is((SELECT resolved_by FROM referral.exception_item WHERE exception_id = (SELECT id FROM public.opened WHERE n = 1)), 'exception_jane', 'who closed it cannot be written');
+SELECT referral.close_exception(1, id, 'not one', true) FROM public.opened WHERE n = 3 \g /dev/null
+SELECT is((SELECT status FROM referral.exception_item WHERE exception_id = (SELECT id FROM public.opened WHERE n = 3)), 'dismissed', 'what never was one is dismissed');
+
+-- 3. Coming back
+
+SELECT is(referral.open_exception(1, 'payer_mismatch', 'referral', 10, 10, 'unknown_payer', 'IN1-3', 'low'), (SELECT id FROM public.opened WHERE n = 1), 'when the trouble comes back, it is the same exception');
+SELECT results_eq($$SELECT status, reopen_count, resolution, resolved_by, resolved_at, severity, root_cause FROM referral.exception_item WHERE exception_id = (SELECT id FROM public.opened WHERE n = 1)$$,
+    $$VALUES ('open', 1, NULL::text, NULL::text, NULL::timestamptz, 'low', 'a rename')$$, 'open again, which is counted');
+SELECT is((SELECT referral.open_exception(1, 'payer_mismatch', 'referral', 11, 11, 'unknown_payer', NULL, 'low')), (SELECT id FROM public.opened WHERE n = 3), 'one that was dismissed, too');
+SELECT is((SELECT changes #>> '{resolution,0}' FROM referral.journal WHERE entity = 'exception_item' AND entity_id = (SELECT id FROM public.opened WHERE n = 1) ORDER BY journal_id DESC LIMIT 1),
+    'the payer has another name since May', 'how it was settled before is in the journal');
+UPDATE referral.exception_item SET status = 'in_progress' WHERE exception_id = (SELECT id FROM public.opened WHERE n = 1);
+SELECT referral.open_exception(1, 'payer_mismatch', 'referral', 10, 10, 'unknown_payer', 'IN1-3', 'low') \g /dev/null
+SELECT results_eq($$SELECT status, reopen_count FROM referral.exception_item WHERE exception_id = (SELECT id FROM public.opened WHERE n = 1)$$,
+    $$VALUES ('in_progress', 1)$$, 'one that somebody works on stays with him');
+SELECT is(public.code($$UPDATE referral.exception_item SET code = 'other' WHERE entity_id = 10$$), 'RF017', 'what it is about stays');
+SELECT is(public.code($$UPDATE referral.exception_item SET opened_by = 'me' WHERE entity_id = 10$$), 'RF017', 'and who opened it');
+SELECT is(public.code($$INSERT INTO referral.exception_item (org_id, category, code, entity, entity_id, status) VALUES (1, 'policy', 'x', 'referral', 10, 'resolved')$$), 'RF005', 'none is born closed without a resolution');
+SELECT is(public.code($$INSERT INTO referral.exception_item (org_id, category, code, entity, entity_id) VALUES (1, 'payer_mismatch', 'unknown_payer', 'referral', 10)$$), '23505', 'nor twice');
+
+-- 4. The queue, and who sees it
+
+SELECT results_eq($$SELECT code, priority, specialty, state::text, what_to_do, overdue FROM referral.exception_queue WHERE referral_id IS NOT DISTINCT FROM 11 OR entity = 'inbox_message' ORDER BY priority$$,
+    $$VALUES ('not_processed', 1, NULL, NULL, 'read error in inbox_message, mend the mapping or the message''s cause, then reprocess()', false),
+             ('unknown_payer', 4, 'cardiology', 'received', 'check payer and coverage with the payer', false)$$, 'the queue says what is held up and what to do');
+UPDATE referral.exception_item SET due_at = now() - interval '1 hour' WHERE entity_id = 11;
+SELECT is((SELECT overdue FROM referral.exception_queue WHERE entity_id = 11), true, 'and what is overdue');
+SELECT referral.open_exception(1, c, 'patient', 1, NULL, 'every', NULL, 'low') FROM unnest(enum_range(NULL::referral.exception_category)) c \g /dev/null
+SELECT is((SELECT count(DISTINCT what_to_do) FROM referral.exception_queue), 10::bigint, 'every category has its own next action');
+SET SESSION AUTHORIZATION exception_other;
+SELECT is((SELECT count(*) FROM referral.exception_queue), 0::bigint, 'other organisations see none of it');
+SELECT is(public.code($$SELECT referral.open_exception(1, 'policy', 'referral', 10, 10, 'x', NULL, 'low')$$), '42501', 'nor open any');
+SELECT is(public.code($$SELECT referral.close_exception(1, id, 'x') FROM public.opened WHERE n = 1$$), 'RF019', 'nor close any');
+SET SESSION AUTHORIZATION exception_auditor;
+SELECT ok((SELECT count(*) > 0 FROM referral.exception_queue), 'auditors read them');
+SELECT is(public.code($$SELECT referral.open_exception(1, 'policy', 'referral', 10, 10, 'x', NULL, 'low')$$), '42501', 'but do not open any');
+SET SESSION AUTHORIZATION exception_analyst;
+SELECT is(public.code('SELECT * FROM referral.exception_queue'), '42501', 'analysts do not');
+RESET SESSION AUTHORIZATION;
+SELECT is(public.code('TRUNCATE referral.exception_item'), 'RF007', 'none gets lost');
+
+SELECT * FROM finish();
