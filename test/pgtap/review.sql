@@ -1,5 +1,5 @@
 -- What models read counts only when it is sure enough, or when a person has looked at it; nothing passes unseen.
-SELECT plan(125);
+SELECT plan(127);
 \ir ../lib/refused.sql
 
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
@@ -284,5 +284,7 @@ SELECT is(public.code($$UPDATE referral.referral SET state = 'validated' WHERE r
 SET SESSION AUTHORIZATION review_jane;
 SELECT is(public.code($$UPDATE referral.referral SET state = 'declined' WHERE referral_type = 'review'$$), 'done', 'a person may');
 RESET SESSION AUTHORIZATION;
+
+SELECT is_empty(format('SELECT * FROM referral.verify_coverage(%L, 1, NULL)', e), 'the journal tells all of ' || e) FROM unnest(ARRAY['extraction', 'document_classification']) e;
 
 SELECT * FROM finish();
