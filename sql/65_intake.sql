@@ -318,7 +318,7 @@ BEGIN
         done.wrote := true;
         done.results := done.results || coalesce(written -> 'results', '[]');
         IF became IN ('referral_created', 'referral_updated') THEN
-            PERFORM referral.check_referral(apply_intake.org_id, (written ->> 'referral_id')::bigint);
+            PERFORM referral.check_referral(m.org_id, (written ->> 'referral_id')::bigint);
         END IF;
     END IF;
     done.outcome := CASE WHEN done.outcome <> became THEN 'mixed' ELSE became END;
