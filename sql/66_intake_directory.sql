@@ -415,9 +415,6 @@ BEGIN
     FOR i IN 0 .. referral.intake_count(d -> 'value_sets') - 1 LOOP
         PERFORM referral.load_value_set(w.org_id, d -> 'value_sets' -> i);
     END LOOP;
-    FOR x IN SELECT e FROM referral.intake_list(d -> 'value_sets') e LOOP
-        PERFORM referral.load_value_set(w.org_id, x);
-    END LOOP;
     w.id := NULL;
     RETURN w;
 END $$;
