@@ -22,7 +22,7 @@ FROM generate_series(1, :rows + :messages) i;
 
 CREATE TABLE bench.message AS
 SELECT p.i - 1 AS n, concat_ws(E'\r', 'MSH|^~\&|LAKE|CLINIC|HUB|CITY|20260302101500+0000||REF^I12^REF_I12|C' || i || '|P|2.5.1',
-    'RF1|P^Pending^HL70283|R^Routine^HL70280|Med^Medical^HL70281||O^Outpatient^HL70284|ORDER' || i || '^LAKE|20260302|20261231|20260302|O^Provider Ordered^HL70336',
+    'RF1|P^Pending^HL70283|R^Routine^HL70280|CAR^Cardiology^HL70281||O^Outpatient^HL70284|ORDER' || i || '^LAKE|20260302|20261231|20260302|O^Provider Ordered^HL70336',
     'PRD|RP^Referring Provider^HL70286|POWELL' || i % 20 || '^ROBERT^^^DR^MD|||||' || 1003000100 + i % 20 || '^NPI',
     'PRD|RT^Referred to Provider^HL70286|LEE' || i % 20 || '^ANNA^^^DR^MD|||||' || 1003000200 + i % 20 || '^NPI',
     format('PID|1||MRN%s^^^LAKE^MR||%s^%s||%s|%s|||%s^^%s^IL^%s^USA||%s', i, family, given, to_char(born, 'YYYYMMDD'), sex, street, city, zip, phone),
