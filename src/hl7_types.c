@@ -1,0 +1,886 @@
+/*-------------------------------------------------------------------------
+ *
+ * hl7_types.c
+ *		The data types of HL7 as canonical values.
+ *
+ * Each reader takes the field that a path names, and gives a text or what the
+ * canonical model has in its place: identifiers, codes, persons, organisations.
+ * Texts stay where they are in the message.  Empty values and the explicit null
+ * of HL7 ("") are none.
+ *
+ * IDENTIFICATION
+ *		src/hl7_types.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/date.h"
+#include "utils/datetime.h"
+#include "utils/formatting.h"
+#include "utils/json.h"
+#include "utils/numeric.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "hl7.h"
+#include "hl7_fill.h"
+
+#define MAX_DIGITS				12
+#define MAX_FRACTION_DIGITS		6
+#define MAX_TYPE_LENGTH			6	/* of a code of table 0203 */
+
+#define SSN_SYSTEM		"http://hl7.org/fhir/sid/us-ssn"
+#define SSN_OID			"2.16.840.1.113883.4.1"
+#define NPI_SYSTEM		"http://hl7.org/fhir/sid/us-npi"
+#define NPI_OID			"2.16.840.1.113883.4.6"
+
+typedef struct Mapping
+{
+	const char *code;
+	const char *value;
+} Mapping;
+
+static const Mapping genders[] = {
+	{"M", "male"}, {"F", "female"}, {"U", "unknown"}, {"O", "other"}, {"A", "other"}, {"N", "other"},
+	{"X", "other"}, {"MALE", "male"}, {"FEMALE", "female"}, {"OTHER", "other"}, {"UNKNOWN", "unknown"},
+	{NULL, NULL}
+};
+
+/* tables 0280 and 0485 */
+static const Mapping urgencies[] = {
+	{"R", "routine"}, {"S", "stat"}, {"A", "asap"}, {"U", "urgent"}, {"UR", "urgent"}, {"T", "urgent"},
+	{"E", "stat"}, {"N", "routine"}, {"ROUTINE", "routine"}, {"STAT", "stat"}, {"ASAP", "asap"},
+	{"URGENT", "urgent"}, {NULL, NULL}
+};
+
+/* table 0063, and codes of X12 */
+static const Mapping relationships[] = {
+	{"SEL", "self"}, {"SELF", "self"}, {"SLF", "self"}, {"18", "self"}, {"SPO", "spouse"},
+	{"SPOUSE", "spouse"}, {"01", "spouse"}, {"CHD", "child"}, {"CHILD", "child"}, {"NCH", "child"},
+	{"SCH", "child"}, {"FCH", "child"}, {"19", "child"}, {"PAR", "parent"}, {"FTH", "parent"},
+	{"MTH", "parent"}, {"DOM", "common"}, {NULL, "other"}
+};
+
+static const Mapping visit_classes[] = {
+	{"I", "IMP"}, {"O", "AMB"}, {"E", "EMER"}, {"P", "PRENC"}, {NULL, NULL}
+};
+
+/* table 0396 */
+static const Mapping code_systems[] = {
+	{"I10", "http://hl7.org/fhir/sid/icd-10-cm"}, {"I10C", "http://hl7.org/fhir/sid/icd-10-cm"},
+	{"ICD10", "http://hl7.org/fhir/sid/icd-10-cm"}, {"ICD-10", "http://hl7.org/fhir/sid/icd-10-cm"},
+	{"ICD10CM", "http://hl7.org/fhir/sid/icd-10-cm"}, {"ICD-10-CM", "http://hl7.org/fhir/sid/icd-10-cm"},
+	{"I9", "http://hl7.org/fhir/sid/icd-9-cm"}, {"I9C", "http://hl7.org/fhir/sid/icd-9-cm"},
+	{"I9CDX", "http://hl7.org/fhir/sid/icd-9-cm"}, {"ICD9", "http://hl7.org/fhir/sid/icd-9-cm"},
+	{"ICD9CM", "http://hl7.org/fhir/sid/icd-9-cm"}, {"ICD-9-CM", "http://hl7.org/fhir/sid/icd-9-cm"},
+	{"SCT", "http://snomed.info/sct"}, {"SNOMED", "http://snomed.info/sct"},
+	{"SNOMEDCT", "http://snomed.info/sct"}, {"SNOMED-CT", "http://snomed.info/sct"},
+	{"LN", "http://loinc.org"}, {"LOINC", "http://loinc.org"},
+	{"C4", "http://www.ama-assn.org/go/cpt"}, {"CPT", "http://www.ama-assn.org/go/cpt"},
+	{"CPT4", "http://www.ama-assn.org/go/cpt"}, {"CPT-4", "http://www.ama-assn.org/go/cpt"},
+	{NULL, NULL}
+};
+
+static const Hl7Slice none = {NULL, 0};
+
+/* ---------- pieces of a message ---------- */
+
+static bool
+is(Hl7Slice slice, const char *text)
+{
+	return slice.text != NULL && slice.length == (int) strlen(text) &&
+		memcmp(slice.text, text, slice.length) == 0;
+}
+
+static bool
+has_digit(Hl7Slice slice)
+{
+	for (int i = 0; i < slice.length; i++)
+		if (slice.text[i] >= '0' && slice.text[i] <= '9')
+			return true;
+	return false;
+}
+
+static Hl7Slice
+constant(const char *text)
+{
+	return (Hl7Slice) {text, strlen(text)};
+}
+
+static Hl7Slice
+trimmed(const char *text, int length)
+{
+	while (length > 0 && (*text == ' ' || *text == '\t' || *text == '\n'))
+	{
+		text++;
+		length--;
+	}
+	while (length > 0 &&
+		   (text[length - 1] == ' ' || text[length - 1] == '\t' || text[length - 1] == '\n'))
+		length--;
+	if (length == 0 || (length == 2 && memcmp(text, "\"\"", 2) == 0))
+		return none;
+	return (Hl7Slice) {text, length};
+}
+
+/* The text of a value; of one that has parts the text of its first part. */
+static Hl7Slice
+value_text(const JsonbValue *value)
+{
+	JsonbValue	part = *value;
+
+	while (part.type == jbvBinary)
+	{
+		JsonbContainer *object = part.val.binary.data;
+
+		if (!JsonContainerIsObject(object) ||
+			getKeyJsonValueFromContainer(object, "1", 1, &part) == NULL)
+			return none;
+	}
+	return part.type == jbvString ? trimmed(part.val.string.val, part.val.string.len) : none;
+}
+
+/* A part of a value by its number; a text is its own only part. */
+static bool
+find_part(JsonbValue *value, int number)
+{
+	JsonbValue	part;
+	char		key[12];
+
+	if (value->type == jbvString)
+		return number == 1;
+	if (value->type != jbvBinary || !JsonContainerIsObject(value->val.binary.data) ||
+		getKeyJsonValueFromContainer(value->val.binary.data, key, pg_ltoa(number, key), &part) == NULL)
+		return false;
+	*value = part;
+	return true;
+}
+
+static Hl7Slice
+component(const JsonbValue *repetition, int number, int subcomponent)
+{
+	JsonbValue	part = *repetition;
+
+	if (!find_part(&part, number) || (subcomponent > 0 && !find_part(&part, subcomponent)))
+		return none;
+	return value_text(&part);
+}
+
+static bool
+find_repetition(const Hl7Source *source, int number, JsonbValue *repetition)
+{
+	JsonbValue *found = getIthJsonbValueFromContainer(source->field, number);
+
+	if (found != NULL)
+		*repetition = *found;
+	return found != NULL;
+}
+
+/* The repetition, component or subcomponent that the path names */
+static bool
+find_value(const Hl7Source *source, JsonbValue *value)
+{
+	return find_repetition(source, source->repetition, value) &&
+		(source->component == 0 || find_part(value, source->component)) &&
+		(source->subcomponent == 0 || find_part(value, source->subcomponent));
+}
+
+static Hl7Slice
+source_text(const Hl7Source *source)
+{
+	JsonbValue	value;
+
+	return find_value(source, &value) ? value_text(&value) : none;
+}
+
+static bool
+give(Hl7Slice slice, JsonbValue *value)
+{
+	if (slice.text == NULL)
+		return false;
+	value->type = jbvString;
+	value->val.string.val = unconstify(char *, slice.text);
+	value->val.string.len = slice.length;
+	return true;
+}
+
+/* Texts one after the other, as far as there are any */
+static Hl7Slice
+joined(const Hl7Slice *slices, int n, const char *separator)
+{
+	StringInfoData whole;
+
+	initStringInfo(&whole);
+	for (int i = 0; i < n; i++)
+	{
+		if (slices[i].text == NULL)
+			continue;
+		if (whole.len > 0)
+			appendStringInfoString(&whole, separator);
+		appendBinaryStringInfo(&whole, slices[i].text, slices[i].length);
+	}
+	return whole.len > 0 ? (Hl7Slice) {whole.data, whole.len} : none;
+}
+
+/* There is something that is no value of the type. */
+static bool
+not_a(Hl7Source *source, const char *problem, Hl7Slice sent)
+{
+	source->problem = problem;
+	source->sent = sent;
+	return false;
+}
+
+/* ---------- plain values ---------- */
+
+static bool
+read_text(Hl7Source *source, JsonbValue *value)
+{
+	return give(source_text(source), value);
+}
+
+static bool
+read_lower(Hl7Source *source, JsonbValue *value)
+{
+	Hl7Slice	text = source_text(source);
+
+	if (text.text == NULL)
+		return false;
+	text.text = asc_tolower(text.text, text.length);
+	return give(text, value);
+}
+
+/* A value with its separators, as a message has it */
+static bool
+read_raw(Hl7Source *source, JsonbValue *value)
+{
+	JsonbValue	found;
+	StringInfoData out;
+	Hl7Separators separators = hl7_default_separators;
+
+	if (!find_value(source, &found))
+		return false;
+	if (found.type == jbvString)
+		return give(trimmed(found.val.string.val, found.val.string.len), value);
+	hl7_get_separators(source->message, &separators);
+	initStringInfo(&out);
+	hl7_write_value(&out, &separators, &found, source->component > 0);
+	return give(trimmed(out.data, out.len), value);
+}
+
+/* The texts of all repetitions, as lines */
+static bool
+read_lines(Hl7Source *source, JsonbValue *value)
+{
+	int			n = JsonContainerSize(source->field);
+	Hl7Slice   *lines = palloc(n * sizeof(Hl7Slice));
+	JsonbValue	line;
+
+	for (int i = 0; i < n; i++)
+	{
+		source->repetition = i;
+		lines[i] = none;
+		if (read_raw(source, &line))
+			lines[i] = (Hl7Slice) {line.val.string.val, line.val.string.len};
+	}
+	return give(joined(lines, n, "\n"), value);
+}
+
+/* hl7_date() and hl7_timestamp() answer null, which DirectFunctionCall refuses. */
+static bool
+call_with_text(PGFunction function, Hl7Slice slice, const text *zone, Datum *result)
+{
+	LOCAL_FCINFO(call, 2);
+
+	InitFunctionCallInfoData(*call, NULL, 2, InvalidOid, NULL, NULL);
+	call->args[0].value = PointerGetDatum(cstring_to_text_with_len(slice.text, slice.length));
+	call->args[0].isnull = false;
+	call->args[1].value = PointerGetDatum(zone);
+	call->args[1].isnull = false;
+	*result = function(call);
+	return !call->isnull;
+}
+
+static bool
+read_date(Hl7Source *source, JsonbValue *value)
+{
+	Hl7Slice	text = source_text(source);
+	char	   *out;
+	Datum		date;
+
+	if (text.text == NULL)
+		return false;
+	if (!call_with_text(hl7_date, text, source->zone, &date))
+		return not_a(source, "invalid_date", text);
+	out = palloc(MAXDATELEN + 1);
+	JsonEncodeDateTime(out, date, DATEOID, NULL);
+	return give(constant(out), value);
+}
+
+/* In UTC, whatever the zone of the session: the same message gives the same text. */
+static bool
+read_time(Hl7Source *source, JsonbValue *value)
+{
+	Hl7Slice	text = source_text(source);
+	const int	utc = 0;
+	char	   *out;
+	Datum		time;
+
+	if (text.text == NULL)
+		return false;
+	if (!call_with_text(hl7_timestamp, text, source->zone, &time))
+		return not_a(source, "invalid_time", text);
+	out = palloc(MAXDATELEN + 1);
+	JsonEncodeDateTime(out, time, TIMESTAMPTZOID, &utc);
+	return give(constant(out), value);
+}
+
+/* Digits with a fraction, or without when it may have no digits. */
+static bool
+is_number(Hl7Slice text, int fraction_digits)
+{
+	int			i = 0;
+	int			fraction;
+
+	while (i < text.length && text.text[i] >= '0' && text.text[i] <= '9')
+		i++;
+	if (i == 0 || i > MAX_DIGITS)
+		return false;
+	if (i == text.length)
+		return true;
+	if (text.text[i] != '.' || fraction_digits == 0)
+		return false;
+	for (fraction = ++i; i < text.length && text.text[i] >= '0' && text.text[i] <= '9'; i++);
+	return i == text.length && i > fraction && i - fraction <= fraction_digits;
+}
+
+static bool
+give_number(Hl7Source *source, int fraction_digits, JsonbValue *value)
+{
+	Hl7Slice	text = source_text(source);
+
+	if (text.text == NULL)
+		return false;
+	if (!is_number(text, fraction_digits))
+		return not_a(source, "invalid_value", text);
+	value->type = jbvNumeric;
+	value->val.numeric = DatumGetNumeric(DirectFunctionCall3(numeric_in,
+															 CStringGetDatum(pnstrdup(text.text, text.length)),
+															 ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+	return true;
+}
+
+static bool
+read_number(Hl7Source *source, JsonbValue *value)
+{
+	return give_number(source, MAX_FRACTION_DIGITS, value);
+}
+
+static bool
+read_integer(Hl7Source *source, JsonbValue *value)
+{
+	return give_number(source, 0, value);
+}
+
+static bool
+read_boolean(Hl7Source *source, JsonbValue *value)
+{
+	Hl7Slice	text = source_text(source);
+
+	if (text.text == NULL)
+		return false;
+	if (!is(text, "Y") && !is(text, "N"))
+		return not_a(source, "invalid_code", text);
+	value->type = jbvBool;
+	value->val.boolean = is(text, "Y");
+	return true;
+}
+
+/* ---------- codes ---------- */
+
+/* What a code stands for; what the last entry has, when it is not known. */
+static Hl7Slice
+find_translation(const Mapping *mapping, Hl7Slice code)
+{
+	while (mapping->code != NULL &&
+		   !(code.length == (int) strlen(mapping->code) &&
+			 pg_strncasecmp(code.text, mapping->code, code.length) == 0))
+		mapping++;
+	return mapping->value == NULL ? none : constant(mapping->value);
+}
+
+static bool
+give_translated(Hl7Source *source, const Mapping *mapping, JsonbValue *value)
+{
+	Hl7Slice	code = source_text(source);
+	Hl7Slice	translated;
+
+	if (code.text == NULL)
+		return false;
+	translated = find_translation(mapping, code);
+	return translated.text == NULL ? not_a(source, "invalid_code", code) : give(translated, value);
+}
+
+static bool
+read_gender(Hl7Source *source, JsonbValue *value)
+{
+	return give_translated(source, genders, value);
+}
+
+static bool
+read_urgency(Hl7Source *source, JsonbValue *value)
+{
+	return give_translated(source, urgencies, value);
+}
+
+static bool
+read_relationship(Hl7Source *source, JsonbValue *value)
+{
+	return give_translated(source, relationships, value);
+}
+
+/* Classes of visits are not limited to those that FHIR has. */
+static bool
+read_class(Hl7Source *source, JsonbValue *value)
+{
+	Hl7Slice	code = source_text(source);
+	Hl7Slice	translated = code.text == NULL ? none : find_translation(visit_classes, code);
+
+	return give(translated.text == NULL ? code : translated, value);
+}
+
+static Hl7Slice
+code_system(Hl7Slice name)
+{
+	Hl7Slice	uri = name.text == NULL ? none : find_translation(code_systems, name);
+
+	return uri.text == NULL ? name : uri;
+}
+
+/* CE, CWE: code, text, system, then the alternate ones, and in the ninth the text as it was */
+static bool
+read_code(Hl7Source *source, JsonbValue *value)
+{
+	JsonbValue	field;
+	int			first = 1;
+	Hl7Slice	code;
+	Hl7Slice	display;
+
+	if (!find_value(source, &field))
+		return false;
+	if (component(&field, 1, 0).text == NULL && component(&field, 4, 0).text != NULL)
+		first = 4;
+	code = component(&field, first, 0);
+	display = component(&field, first + 1, 0);
+	if (display.text == NULL)
+		display = component(&field, first == 4 ? 2 : 9, 0);
+	if (code.text == NULL && display.text == NULL)
+		return false;
+	hl7_new_object(value);
+	hl7_add_slice(value, "code", code);
+	hl7_add_slice(value, "system", code.text == NULL ? none : code_system(component(&field, first + 2, 0)));
+	hl7_add_slice(value, "display", display);
+	return true;
+}
+
+/* ---------- identifiers ---------- */
+
+/* The system of an identifier, by who assigns it and by its type */
+static Hl7Slice
+identifier_system(Hl7Slice space, Hl7Slice universal, Hl7Slice universal_type, Hl7Slice type)
+{
+	if (is(type, "SS") || is(type, "SSN") || is(space, "USSSA") || is(universal, SSN_OID))
+		return constant(SSN_SYSTEM);
+	if (is(type, "NPI") || is(universal, NPI_OID))
+		return constant(NPI_SYSTEM);
+	if (space.text != NULL || universal.text == NULL || !is(universal_type, "ISO"))
+		return space.text != NULL ? space : universal;
+	return joined((Hl7Slice[]) {constant("urn:oid"), universal}, 2, ":");
+}
+
+static void
+make_identifier(JsonbValue *value, Hl7Slice number, Hl7Slice system, Hl7Slice type, Hl7Slice assigner)
+{
+	hl7_new_object(value);
+	hl7_add_slice(value, "type", type);
+	hl7_add_slice(value, "value", number);
+	hl7_add_slice(value, "system", system);
+	hl7_add_slice(value, "assigner", assigner);
+}
+
+/* Whether it cannot be a code of table 0203: senders put the facility there. */
+static bool
+is_no_type(Hl7Slice type)
+{
+	for (int i = 0; i < type.length; i++)
+	{
+		char		c = type.text[i];
+
+		if (!((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')))
+			return true;
+	}
+	return type.length > MAX_TYPE_LENGTH;
+}
+
+/* CX: number, check digit, its scheme, authority, type, facility */
+static bool
+identifier(const JsonbValue *field, JsonbValue *value)
+{
+	Hl7Slice	number = component(field, 1, 0);
+	Hl7Slice	space = component(field, 4, 1);
+	Hl7Slice	universal = component(field, 4, 2);
+	Hl7Slice	type = component(field, 5, 0);
+	Hl7Slice	facility = component(field, 6, 0);
+
+	if (number.text == NULL)
+		return false;
+	if (is_no_type(type))
+	{
+		facility = facility.text == NULL ? type : facility;
+		type = none;
+	}
+	if (space.text == NULL && universal.text == NULL)
+		space = facility;
+	if (type.text == NULL && is(space, "USSSA"))
+		type = constant("SS");
+	make_identifier(value, number, identifier_system(space, universal, component(field, 4, 3), type), type,
+					facility.text == NULL ? space : facility);
+	return true;
+}
+
+static bool
+read_id(Hl7Source *source, JsonbValue *value)
+{
+	JsonbValue	field;
+
+	return find_value(source, &field) && identifier(&field, value);
+}
+
+/* PLN: number, type, who issued it */
+static bool
+licence(const JsonbValue *field, JsonbValue *value)
+{
+	Hl7Slice	number = component(field, 1, 0);
+	Hl7Slice	type = component(field, 2, 0);
+
+	if (number.text == NULL)
+		return false;
+	make_identifier(value, number, identifier_system(none, none, none, type), type, component(field, 3, 0));
+	return true;
+}
+
+/* DLN: number and state; some senders put a word before the number. */
+static bool
+read_driver(Hl7Source *source, JsonbValue *value)
+{
+	JsonbValue	field;
+	Hl7Slice	number;
+	Hl7Slice	state;
+
+	if (!find_value(source, &field))
+		return false;
+	number = component(&field, 1, 0);
+	state = component(&field, 2, 0);
+	if (!has_digit(number))
+	{
+		number = has_digit(state) ? state : none;
+		state = none;
+	}
+	if (number.text == NULL)
+		return false;
+	make_identifier(value, number, constant("DL"), constant("DL"), state);
+	return true;
+}
+
+/* EI: number, namespace, universal id, its type: who gave the number */
+static bool
+read_authority(Hl7Source *source, JsonbValue *value)
+{
+	JsonbValue	field;
+
+	if (!find_value(source, &field) || component(&field, 1, 0).text == NULL)
+		return false;
+	return give(identifier_system(component(&field, 2, 0), component(&field, 3, 0),
+								  component(&field, 4, 0), none), value);
+}
+
+/* ---------- people and organisations ---------- */
+
+static bool
+make_person(JsonbValue *value, const JsonbValue *identifier, Hl7Slice family, Hl7Slice given)
+{
+	JsonbValue	identifiers;
+
+	if (identifier == NULL && family.text == NULL && given.text == NULL)
+		return false;
+	hl7_new_object(value);
+	hl7_add_slice(value, "name", joined((Hl7Slice[]) {given, family}, 2, " "));
+	hl7_add_slice(value, "given", given);
+	hl7_add_slice(value, "family", family);
+	if (identifier != NULL)
+	{
+		hl7_new_array(&identifiers);
+		hl7_append(&identifiers, identifier);
+		hl7_add(value, "identifiers", 11, &identifiers);
+	}
+	return true;
+}
+
+/* XCN: number, family name, given name; authority in the ninth, type in the thirteenth */
+static bool
+read_person(Hl7Source *source, JsonbValue *value)
+{
+	JsonbValue	field;
+	JsonbValue	id;
+	Hl7Slice	number;
+	Hl7Slice	family;
+	Hl7Slice	space;
+	Hl7Slice	type;
+
+	if (!find_value(source, &field))
+		return false;
+	number = component(&field, 1, 0);
+	family = component(&field, 2, 0);
+	space = component(&field, 9, 1);
+	type = component(&field, 13, 0);
+	/* a name in the place of the number */
+	if (number.text != NULL && family.text == NULL && !has_digit(number))
+	{
+		family = number;
+		number = none;
+	}
+	if (number.text != NULL)
+		make_identifier(&id, number, identifier_system(space, component(&field, 9, 2),
+													   component(&field, 9, 3), type), type, space);
+	return make_person(value, number.text == NULL ? NULL : &id, family, component(&field, 3, 0));
+}
+
+/* NDL: number, family name and given name are the parts of its first component. */
+static bool
+read_interpreter(Hl7Source *source, JsonbValue *value)
+{
+	JsonbValue	field;
+	JsonbValue	id;
+	Hl7Slice	number;
+
+	if (!find_value(source, &field))
+		return false;
+	number = component(&field, 1, 1);
+	if (number.text != NULL)
+		make_identifier(&id, number, none, none, none);
+	return make_person(value, number.text == NULL ? NULL : &id, component(&field, 1, 2),
+					   component(&field, 1, 3));
+}
+
+/* XPN: family name and given name, as they are said */
+static bool
+read_name(Hl7Source *source, JsonbValue *value)
+{
+	JsonbValue	field;
+
+	return find_value(source, &field) &&
+		give(joined((Hl7Slice[]) {component(&field, 2, 0), component(&field, 1, 0)}, 2, " "), value);
+}
+
+static bool
+family_name(const JsonbValue *field, JsonbValue *value)
+{
+	return give(component(field, 1, 0), value);
+}
+
+static bool
+given_name(const JsonbValue *field, JsonbValue *value)
+{
+	return give(component(field, 2, 0), value);
+}
+
+/* XON: name, type of name, number; authority in the sixth, type in the seventh, number again in the tenth */
+static bool
+read_organization(Hl7Source *source, JsonbValue *value)
+{
+	JsonbValue	field;
+	JsonbValue	id;
+	JsonbValue	identifiers;
+	Hl7Slice	name;
+	Hl7Slice	number;
+	Hl7Slice	type;
+
+	if (!find_value(source, &field))
+		return false;
+	name = component(&field, 1, 0);
+	number = component(&field, 10, 0);
+	if (number.text == NULL)
+		number = component(&field, 3, 0);
+	type = component(&field, 7, 0);
+	if (name.text == NULL && number.text == NULL)
+		return false;
+	hl7_new_object(value);
+	hl7_add_slice(value, "name", name);
+	if (number.text != NULL)
+	{
+		hl7_new_array(&identifiers);
+		make_identifier(&id, number, identifier_system(component(&field, 6, 1), component(&field, 6, 2),
+													   component(&field, 6, 3), type), type, component(&field, 6, 1));
+		hl7_append(&identifiers, &id);
+		hl7_add(value, "identifiers", 11, &identifiers);
+	}
+	return true;
+}
+
+/* ---------- telephones and places ---------- */
+
+/* XTN: the number as one text in the first, as parts from the sixth, or as one again in the twelfth */
+static bool
+telephone(const JsonbValue *field, JsonbValue *value)
+{
+	Hl7Slice	equipment = component(field, 3, 0);
+	Hl7Slice	number = component(field, 1, 0);
+
+	if (is(equipment, "FX") || is(equipment, "BP") || is(equipment, "MD"))
+		return false;
+	if (number.text == NULL)
+		number = joined((Hl7Slice[]) {component(field, 6, 0), component(field, 7, 0)}, 2, "-");
+	if (number.text == NULL)
+		number = component(field, 12, 0);
+	return has_digit(number) && memchr(number.text, '@', number.length) == NULL && give(number, value);
+}
+
+static bool
+email(const JsonbValue *field, JsonbValue *value)
+{
+	const int	places[] = {4, 1, 12};
+
+	for (int i = 0; i < 3; i++)
+	{
+		Hl7Slice	text = component(field, places[i], 0);
+
+		if (text.text != NULL && memchr(text.text, '@', text.length) != NULL)
+			return give(text, value);
+	}
+	return false;
+}
+
+/* XAD: number, street and dwelling as parts of the first, more in the second */
+static bool
+read_street(Hl7Source *source, JsonbValue *value)
+{
+	JsonbValue	field;
+
+	return find_value(source, &field) &&
+		give(joined((Hl7Slice[]) {component(&field, 1, 1), component(&field, 1, 2),
+								  component(&field, 1, 3), component(&field, 2, 0)}, 4, " "), value);
+}
+
+/* PL: point of care, room, bed, facility; description in the ninth */
+static bool
+read_place(Hl7Source *source, JsonbValue *value)
+{
+	JsonbValue	field;
+
+	return find_value(source, &field) &&
+		give(joined((Hl7Slice[]) {component(&field, 4, 0), component(&field, 1, 0), component(&field, 2, 0),
+								  component(&field, 3, 0), component(&field, 9, 0)}, 5, ", "), value);
+}
+
+/* ---------- all repetitions ---------- */
+
+typedef bool (*RepetitionReader) (const JsonbValue *field, JsonbValue *value);
+
+/* All values of the repetitions from the one of the path on */
+static bool
+give_list(Hl7Source *source, RepetitionReader reader, JsonbValue *value)
+{
+	JsonbValue	field;
+	JsonbValue	item;
+
+	hl7_new_array(value);
+	for (int i = source->repetition; find_repetition(source, i, &field); i++)
+		if (reader(&field, &item))
+			hl7_append(value, &item);
+	return value->val.array.nElems > 0;
+}
+
+/* The first value among them */
+static bool
+give_first(Hl7Source *source, RepetitionReader reader, JsonbValue *value)
+{
+	JsonbValue	field;
+
+	for (int i = source->repetition; find_repetition(source, i, &field); i++)
+		if (reader(&field, value))
+			return true;
+	return false;
+}
+
+static bool
+read_ids(Hl7Source *source, JsonbValue *value)
+{
+	return give_list(source, identifier, value);
+}
+
+static bool
+read_licences(Hl7Source *source, JsonbValue *value)
+{
+	return give_list(source, licence, value);
+}
+
+static bool
+read_families(Hl7Source *source, JsonbValue *value)
+{
+	return give_list(source, family_name, value);
+}
+
+static bool
+read_givens(Hl7Source *source, JsonbValue *value)
+{
+	return give_list(source, given_name, value);
+}
+
+static bool
+read_phones(Hl7Source *source, JsonbValue *value)
+{
+	return give_list(source, telephone, value);
+}
+
+static bool
+read_phone(Hl7Source *source, JsonbValue *value)
+{
+	return give_first(source, telephone, value);
+}
+
+static bool
+read_email(Hl7Source *source, JsonbValue *value)
+{
+	return give_first(source, email, value);
+}
+
+/* in the order of how often they are asked for */
+static const struct
+{
+	const char *name;
+	Hl7Reader	reader;
+}			readers[] = {
+	{"text", read_text}, {"date", read_date}, {"time", read_time}, {"code", read_code}, {"id", read_id},
+	{"ids", read_ids}, {"person", read_person}, {"organization", read_organization},
+	{"authority", read_authority}, {"integer", read_integer}, {"number", read_number},
+	{"phone", read_phone}, {"phones", read_phones}, {"email", read_email}, {"name", read_name},
+	{"street", read_street}, {"raw", read_raw}, {"lines", read_lines}, {"lower", read_lower},
+	{"boolean", read_boolean}, {"gender", read_gender}, {"urgency", read_urgency},
+	{"relationship", read_relationship}, {"class", read_class}, {"driver", read_driver},
+	{"licences", read_licences}, {"families", read_families}, {"givens", read_givens},
+	{"place", read_place}, {"interpreter", read_interpreter}
+};
+
+/* Finds how a type is read; NULL when there is no such type. */
+Hl7Reader
+hl7_find_reader(const char *name, int length)
+{
+	for (size_t i = 0; i < lengthof(readers); i++)
+		if ((int) strlen(readers[i].name) == length && memcmp(readers[i].name, name, length) == 0)
+			return readers[i].reader;
+	return NULL;
+}
