@@ -38,11 +38,9 @@ DECLARE
     parts text[] := ARRAY[payload];
 BEGIN
     IF kind = 'hl7' THEN
-        IF payload ~ '[\r\n\x0B\x1C]MSH[^[:alnum:]\s]' THEN
-            -- a batch: messages one after the other, perhaps with FHS, BHS, BTS and FTS around them
-            parts := ARRAY(
-                SELECT p FROM regexp_split_to_table(payload, '[\r\n\x0B\x1C]+(?=(?:MSH|BHS|BTS|FTS)[^[:alnum:]\s])') p
-                WHERE p ~ '^[\uFEFF\s\x0B\x1C]*MSH');
+        -- more than one, perhaps in an envelope
+        IF payload ~ '[\r\n\x0B\x1C](MSH|BTS|FTS)[^[:alnum:]\s]' THEN
+            parts := ARRAY(SELECT p FROM referral.hl7_split(payload) p);
         END IF;
     ELSIF kind = 'lines' THEN
         parts := ARRAY(SELECT p FROM regexp_split_to_table(ltrim(payload, E'\uFEFF'), '[\r\n]+') p WHERE p ~ '\S');

@@ -88,7 +88,7 @@ BEGIN
     IF patient IS NULL THEN
         RETURN parts;
     END IF;
-    patient := patient - 'died' || jsonb_strip_nulls(jsonb_build_object(
+    patient := patient - '{died,previous_family,alias,other_phones}'::text[] || jsonb_strip_nulls(jsonb_build_object(
         'previous_family', nullif((patient -> 'previous_family') - coalesce(patient ->> 'family', ''), '[]'),
         'alias', nullif((patient -> 'alias') - coalesce(patient ->> 'given', ''), '[]'),
         'other_phones', nullif((patient -> 'other_phones') - (patient ->> 'phone'), '[]'),

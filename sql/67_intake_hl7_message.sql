@@ -148,14 +148,14 @@ DECLARE
                             {"type": "=FILL", "value": "RF1-11", "system": "RF1-11:authority"}],
             "placer_order_number": "RF1-6", "placer_order_system": "RF1-6:authority",
             "filler_order_number": "RF1-11", "filler_order_system": "RF1-11:authority",
-            "urgency": "RF1-2.1:urgency", "specialty": "RF1-3.1|RF1-3.2", "authored_at": "RF1-9:time|RF1-7:time",
+            "urgency": "RF1-2.1:urgency", "specialty": "RF1-3.2:lower|RF1-3.1:lower", "authored_at": "RF1-9:time|RF1-7:time",
             "expires_on": "RF1-8:date", "reason_text": "RF1-14:raw", "comment": "RF1-24:raw",
             "performing_organization": "RF1-19:organization", "performer": "RF1-20:person", "requester": "PV1-8:person"},
         "extra": {"referral_status": "RF1-1:code", "referral_type": "RF1-3:code", "disposition": "RF1-4:code", "category": "RF1-5:code",
                   "referral_reason": "RF1-10:code", "acknowledgement": "MSA-1", "acknowledges": "MSA-2"}}', zone);
 BEGIN
     -- medical care of any kind is no specialty
-    IF upper(parts -> 'referral' ->> 'specialty') = 'MED' THEN
+    IF upper(parts -> 'extra' -> 'referral_type' ->> 'code') = 'MED' THEN
         RETURN parts #- '{referral,specialty}';
     END IF;
     RETURN parts;
@@ -283,12 +283,15 @@ LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp A
 DECLARE
     told jsonb := referral.hl7_fill(message, '{"service": {"amount": "AIS-7:integer", "unit": "AIS-8.1"}, "whole": {"amount": "SCH-9:integer", "unit": "SCH-10.1"}}');
     part jsonb := CASE WHEN told -> 'service' ? 'amount' THEN told -> 'service' ELSE told -> 'whole' END;
-    -- more than a century is no duration
-    amount integer := least((part ->> 'amount')::numeric, 999999);
+    amount numeric := (part ->> 'amount')::numeric;
 BEGIN
-    RETURN CASE WHEN upper(part ->> 'unit') IN ('S', 'SEC') THEN make_interval(secs => amount)
-                WHEN upper(part ->> 'unit') IN ('H', 'HR', 'HOUR') THEN make_interval(hours => amount)
-                WHEN upper(part ->> 'unit') IN ('M', 'MIN', 'MINUTES') THEN make_interval(mins => amount) END;
+    -- longer than any appointment, and an end beyond the calendar
+    IF amount > 999999 THEN
+        RETURN NULL;
+    END IF;
+    RETURN CASE WHEN upper(part ->> 'unit') IN ('S', 'SEC') THEN make_interval(secs => amount::integer)
+                WHEN upper(part ->> 'unit') IN ('H', 'HR', 'HOUR') THEN make_interval(hours => amount::integer)
+                WHEN upper(part ->> 'unit') IN ('M', 'MIN', 'MINUTES') THEN make_interval(mins => amount::integer) END;
 END $$;
 COMMENT ON FUNCTION referral.hl7_duration(jsonb) IS
 'How long a parsed scheduling message says that the appointment takes: its first service (AIS-7, AIS-8), else the whole (SCH-9, SCH-10); null when neither tells.';

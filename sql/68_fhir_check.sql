@@ -25,10 +25,10 @@ BEGIN
         ('Patient', '$.address.city', '.address.city', 'text', 'patient.city', 'warning', NULL),
         ('Patient', '$.address.state', '.address.state', 'text', 'patient.state', 'warning', NULL),
         ('Patient', '$.address.postalCode', '.address.postalCode', 'text', 'patient.postal_code', 'warning', NULL),
-        ('Patient', '$.multipleBirthInteger', '.multipleBirthInteger', 'number', 'patient.birth_order', 'warning', NULL),
+        ('Patient', '$.multipleBirthInteger', '.multipleBirthInteger', 'position', 'patient.birth_order', 'warning', NULL),
         ('Coverage', '$.period.start', '.period.start', 'date', 'coverage.start', 'warning', NULL),
         ('Coverage', '$.period.end', '.period.end', 'date', 'coverage.end', 'warning', NULL),
-        ('Coverage', '$.order', '.order', 'number', 'coverage.priority', 'warning', NULL),
+        ('Coverage', '$.order', '.order', 'position', 'coverage.priority', 'warning', NULL),
         ('Coverage', '$.subscriberId', '.subscriberId', 'text', 'coverage.subscriber_id', 'warning', NULL),
         ('ServiceRequest', '$.authoredOn', '.authoredOn', 'time', 'referral.authored_at', 'warning', NULL),
         ('ServiceRequest', '$.status', '.status', 'code', 'referral.state', 'warning',
@@ -56,12 +56,12 @@ BEGIN
         ('Procedure', '$.performedPeriod.end', '.performedPeriod.end', 'time', 'encounter.ended_at', 'warning', NULL),
         ('Procedure', '$.performedDateTime', '.performedDateTime', 'time', 'encounter.started_at', 'warning', NULL),
         ('Claim', '$.created', '.created', 'time', 'authorization.requested_at', 'warning', NULL),
-        ('Claim', '$.item.sequence', '.item.sequence', 'number', 'authorization.items.sequence', 'warning', NULL),
+        ('Claim', '$.item.sequence', '.item.sequence', 'position', 'authorization.items.sequence', 'warning', NULL),
         ('Claim', '$.item.quantity.value', '.item.quantity.value', 'number', 'authorization.items.quantity', 'warning', NULL),
         ('Claim', '$.item.productOrService.coding.code', '.item.productOrService.coding.code', 'text', 'authorization.items.code', 'warning', NULL),
         ('ClaimResponse', '$.created', '.created', 'time', 'authorization.decided_at', 'warning', NULL),
         ('ClaimResponse', '$.outcome', '.outcome', 'code', 'authorization.status', 'warning', '{queued,complete,error,partial}'),
-        ('ClaimResponse', '$.item.itemSequence[*]', '.item.itemSequence', 'number', 'authorization.items.sequence', 'warning', NULL),
+        ('ClaimResponse', '$.item.itemSequence[*]', '.item.itemSequence', 'position', 'authorization.items.sequence', 'warning', NULL),
         ('ClaimResponse', '$.preAuthPeriod.start', '.preAuthPeriod.start', 'date', 'authorization.valid_from', 'warning', NULL),
         ('ClaimResponse', '$.preAuthPeriod.end', '.preAuthPeriod.end', 'date', 'authorization.valid_to', 'warning', NULL),
         ('DiagnosticReport', '$.issued', '.issued', 'time', 'report.ended_at', 'warning', NULL),
@@ -73,12 +73,13 @@ BEGIN
     ) c (type, path, pointer, kind, attribute, severity, codes) ON c.type = e.type
     CROSS JOIN LATERAL jsonb_path_query(e.resource, c.path) v (value)
     CROSS JOIN LATERAL (SELECT
-        CASE WHEN c.kind <> 'number' AND jsonb_typeof(v.value) NOT IN ('string', 'number') THEN 'invalid_value'
+        CASE WHEN c.kind NOT IN ('number', 'position') AND jsonb_typeof(v.value) NOT IN ('string', 'number') THEN 'invalid_value'
              WHEN c.kind = 'date' AND referral.fhir_date(v.value #>> '{}') IS NULL THEN 'invalid_date'
              WHEN c.kind = 'time' AND (referral.fhir_time(v.value #>> '{}') IS NULL
                                        OR v.value #>> '{}' !~ '^.{10}$|(Z|[+-][0-9]{2}:[0-9]{2})$') THEN 'invalid_time'
              WHEN c.kind = 'code' AND v.value #>> '{}' <> ALL (c.codes) THEN 'invalid_code'
-             WHEN c.kind = 'number' AND referral.fhir_number(v.value) IS NULL THEN 'invalid_value' END,
+             WHEN c.kind = 'number' AND referral.fhir_number(v.value) IS NULL THEN 'invalid_value'
+             WHEN c.kind = 'position' AND (referral.fhir_number(v.value) >= 1) IS NOT TRUE THEN 'invalid_value' END,
         CASE WHEN c.kind = 'date' AND v.value #>> '{}' ~ '^[0-9]{4}(-[0-9]{2})?$' THEN 'a year or a month is no day'
              WHEN c.kind = 'time' AND referral.fhir_time(v.value #>> '{}') IS NOT NULL THEN 'a time without a zone is taken as UTC' END
         ) w (code, detail)

@@ -150,7 +150,7 @@ BEGIN
                       UNION ALL
                       -- not expanded: the codes that it is composed of
                       SELECT jsonb_build_object('system', i.value -> 'system') || c.value, row_number() OVER ()
-                      FROM jsonb_path_query(value_set, '$.compose.include') i (value)
+                      FROM jsonb_path_query(value_set, '$.compose.include[*]') i (value)
                       CROSS JOIN LATERAL jsonb_array_elements(referral.fhir_list(i.value -> 'concept')) c (value)
                       WHERE NOT value_set ? 'expansion' AND jsonb_typeof(c.value) = 'object') c (value, sort)
                   WHERE referral.fhir_coding(c.value) ? 'code')));

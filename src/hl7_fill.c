@@ -223,6 +223,8 @@ read_path(Filling *filling, const char **at, const char *end, Hl7Source *source)
 		refuse_template("A path does not start with the name of a segment.");
 	*at += HL7_NAME_LENGTH;
 	field = read_after(at, end, '-');
+	if (field == 0)
+		refuse_template("A path names no field.");
 	memset(source, 0, sizeof(*source));
 	source->message = filling->message;
 	source->zone = filling->zone;
@@ -293,6 +295,8 @@ add_finding(Filling *filling, const Hl7Source *source, Hl7Slice path)
 static bool
 fill_path(Filling *filling, const char *at, const char *end, JsonbValue *value)
 {
+	if (at == end)
+		refuse_template("A path is empty.");
 	while (at < end)
 	{
 		const char *next = memchr(at, '|', end - at);

@@ -299,7 +299,7 @@ is_override(Relation relation)
 /* ---------- What becomes of it ---------- */
 
 static void
-refuse(TrackedRel *rel, int64 id, const char *column, SourceRule *rule)
+refuse(TriggerData *trigdata, TrackedRel *rel, int64 id, const char *column, SourceRule *rule)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_RF_SOURCE),
@@ -310,7 +310,8 @@ refuse(TrackedRel *rel, int64 id, const char *column, SourceRule *rule)
 							 rel->entity, column, rule->owner)
 			 : errdetail("Attribute %s.%s belongs to \"%s\"; the change comes from \"%s\".",
 						 rel->entity, column, rule->owner, origin_or_local()),
-			 errhint("Have it changed in \"%s\", or leave the attribute out.", rule->owner)));
+			 errhint("Have it changed in \"%s\", or leave the attribute out.", rule->owner),
+			 errtablecolname(trigdata->tg_relation, column)));
 }
 
 static void
@@ -371,7 +372,7 @@ keep_owned(TriggerData *trigdata, RuleCache *cache, TrackedRel *rel, OwnedRel *o
 		if (rule == NULL || writes_for(cache, org_id, rule->owner))
 			continue;
 		if (!rule->quarantine || attno == rel->state || rel->org_id == 0)
-			refuse(rel, id, name, rule);
+			refuse(trigdata, rel, id, name, rule);
 		note_rejected(cache, trigdata, rel, org_id, id, name, rule);
 		attnos[nkept] = attno;
 		values[nkept] = oldslot->tts_values[attno - 1];

@@ -1,5 +1,5 @@
 -- Which system keeps which attribute: what others write is refused or set aside; merging and the engine go on.
-SELECT plan(100);
+SELECT plan(105);
 \ir ../lib/refused.sql
 
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
@@ -263,6 +263,23 @@ UPDATE referral.patient SET family = 'Noise', city = 'Milan' WHERE patient_id = 
 RESET referral.origin;
 SELECT results_eq($$SELECT subject, data -> 'changed', data ->> 'origin' FROM referral.events('ehr', 10)$$, $$VALUES ('patient/2', '["city"]'::jsonb, 'LAB')$$,
     'a system is not told its own changes, nor what was set aside, nor the same twice');
+-- 12. Messages
+
+SELECT setval(pg_get_serial_sequence('referral.patient', 'patient_id'), 100), setval(pg_get_serial_sequence('referral.referral', 'referral_id'), 100) \g /dev/null
+SELECT public.kept('patient family EHR refuse', 'patient phone EHR quarantine') \g /dev/null
+CREATE FUNCTION public.message(sender text, event text, family text, street text, phone text) RETURNS text LANGUAGE sql AS $$
+    SELECT concat_ws(chr(13), 'MSH|^~\&|' || sender || '|H|REF|H|20261102101500||REF^' || event || '|' || sender || event || '|P|2.5',
+                     'PRD|RP|Lee^Ann', 'PID|1||77^^^H^MR||' || family || '^Ada||19700102|F|||' || street || '^^Rome^NY^10001||' || phone, 'RF1|A|R|CAR|||R1')
+$$;
+SET SESSION AUTHORIZATION source_of_record_feed;
+SELECT is((SELECT status::text FROM referral.receive('hl7v2', 'EHR', NULL, public.message('EHR', 'I12', 'Stone', '1 Elm', '5550100'))), 'processed', 'a message of the system that keeps a patient');
+SELECT is((SELECT status::text FROM referral.receive('hl7v2', 'LAB', NULL, public.message('LAB', 'I13', 'Stein', '2 Oak', '5550199'))), 'processed', 'one of another system is not lost by what it may not say');
+RESET SESSION AUTHORIZATION;
+SELECT results_eq($$SELECT family, address, phone FROM referral.patient WHERE given = 'Ada'$$, $$VALUES ('Stone', '2 Oak', '5550100')$$, 'it writes what it may');
+SELECT results_eq($$SELECT code, attribute FROM referral.data_quality_finding WHERE code = 'not_source_of_record'$$, $$VALUES ('not_source_of_record', 'patient.family')$$, 'what is refused is a finding');
+SELECT results_eq($$SELECT w.attribute, w.attempted, w.origin FROM referral.rejected_write w JOIN referral.patient p ON p.patient_id = w.entity_id WHERE p.given = 'Ada'$$,
+    $$VALUES ('phone', '"5550199"'::jsonb, 'LAB')$$, 'what is quarantined waits for a person');
+
 SELECT is_empty(format('SELECT * FROM referral.verify_coverage(%L, 1, NULL)', e), 'the journal tells all of ' || e) FROM unnest(ARRAY['patient', 'rejected_write', 'referral']) e;
 
 SELECT * FROM finish();
