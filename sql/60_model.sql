@@ -25,24 +25,25 @@ COMMENT ON TYPE referral.decision IS 'What the performer decided about a request
 
 CREATE FUNCTION referral.network_status_of(org_id bigint, payer_id bigint, plan_id bigint, practitioner_id bigint,
     provider_organization_id bigint, healthcare_service_id bigint, on_date date DEFAULT current_date) RETURNS referral.network_status
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT CASE WHEN payer_id IS NULL OR num_nonnulls(practitioner_id, provider_organization_id, healthcare_service_id) = 0
-                     OR NOT EXISTS (SELECT FROM referral.network_contract c
-                                    WHERE c.org_id = network_status_of.org_id AND c.payer_id = network_status_of.payer_id)
-                THEN 'unknown'::referral.network_status
-                WHEN EXISTS (SELECT FROM referral.network_contract c
-                             WHERE c.org_id = network_status_of.org_id AND c.payer_id = network_status_of.payer_id AND c.valid @> on_date
-                               AND (c.plan_id IS NULL OR c.plan_id = network_status_of.plan_id)
-                               AND (c.practitioner_id = network_status_of.practitioner_id
-                                    OR c.provider_organization_id = network_status_of.provider_organization_id
-                                    OR c.healthcare_service_id = network_status_of.healthcare_service_id
-                                    OR c.provider_organization_id IN (
-                                        SELECT p.provider_organization_id FROM referral.practitioner_role p
-                                        WHERE p.org_id = network_status_of.org_id
-                                          AND p.practitioner_id = network_status_of.practitioner_id AND p.active)))
-                THEN 'in_network'::referral.network_status
-                ELSE 'out_of_network'::referral.network_status END
-$$;
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF payer_id IS NULL OR num_nonnulls(practitioner_id, provider_organization_id, healthcare_service_id) = 0
+       OR NOT EXISTS (SELECT FROM referral.network_contract c
+                      WHERE c.org_id = network_status_of.org_id AND c.payer_id = network_status_of.payer_id) THEN
+        RETURN 'unknown';
+    END IF;
+    RETURN CASE WHEN EXISTS (
+        SELECT FROM referral.network_contract c
+        WHERE c.org_id = network_status_of.org_id AND c.payer_id = network_status_of.payer_id AND c.valid @> on_date
+          AND (c.plan_id IS NULL OR c.plan_id = network_status_of.plan_id)
+          AND (c.practitioner_id = network_status_of.practitioner_id
+               OR c.provider_organization_id = network_status_of.provider_organization_id
+               OR c.healthcare_service_id = network_status_of.healthcare_service_id
+               OR c.provider_organization_id IN (
+                   SELECT p.provider_organization_id FROM referral.practitioner_role p
+                   WHERE p.org_id = network_status_of.org_id AND p.practitioner_id = network_status_of.practitioner_id AND p.active)))
+        THEN 'in_network' ELSE 'out_of_network' END;
+END $$;
 COMMENT ON FUNCTION referral.network_status_of(bigint, bigint, bigint, bigint, bigint, bigint, date) IS
 'Is a practitioner, an organisation or a service in the network of a payer, and of its plan, on a day? By referral.network_contract: the practitioner, an organisation he works for, the organisation or the service. unknown when the payer has no contracts here, or payer or performer are null. Null plan: only contracts for all plans count.';
 

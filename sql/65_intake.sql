@@ -38,11 +38,9 @@ DECLARE
     parts text[] := ARRAY[payload];
 BEGIN
     IF kind = 'hl7' THEN
-        IF payload ~ '[\r\n\x0B\x1C]MSH[^[:alnum:]\s]' THEN
-            -- a batch: messages one after the other, perhaps with FHS, BHS, BTS and FTS around them
-            parts := ARRAY(
-                SELECT p FROM regexp_split_to_table(payload, '[\r\n\x0B\x1C]+(?=(?:MSH|BHS|BTS|FTS)[^[:alnum:]\s])') p
-                WHERE p ~ '^[\uFEFF\s\x0B\x1C]*MSH');
+        -- more than one, perhaps in an envelope
+        IF payload ~ '[\r\n\x0B\x1C](MSH|BTS|FTS)[^[:alnum:]\s]' THEN
+            parts := ARRAY(SELECT p FROM referral.hl7_split(payload) p);
         END IF;
     ELSIF kind = 'lines' THEN
         parts := ARRAY(SELECT p FROM regexp_split_to_table(ltrim(payload, E'\uFEFF'), '[\r\n]+') p WHERE p ~ '\S');
@@ -81,27 +79,33 @@ COMMENT ON FUNCTION referral.payload_json(text) IS
 
 -- ---------- From a part to cases ----------
 
-CREATE FUNCTION referral.part_cases(kind text, part text, source text, mapping text, zone text) RETURNS SETOF jsonb
-LANGUAGE plpgsql STABLE ROWS 1 SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION referral.part_cases(kind text, part text, source text, mapping text, zone text) RETURNS jsonb[]
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     content jsonb;
+    cases jsonb[];
 BEGIN
     IF kind = 'hl7' THEN
-        RETURN QUERY SELECT c FROM referral.map_hl7v2(referral.hl7_parse(part), source, zone) c;
-        RETURN;
-    END IF;
-    content := referral.payload_json(part);
-    IF kind = 'fhir' OR (kind <> 'csv' AND content ? 'resourceType') THEN
-        RETURN QUERY SELECT c FROM referral.map_fhir(content, source) c;
-    ELSIF mapping IS NULL THEN
-        RAISE EXCEPTION 'no mapping says what the fields mean' USING ERRCODE = 'RF014', DETAIL = 'whole message',
-            HINT = 'Set default_mapping in referral.source_system, or name a mapping in the content type: text/csv; mapping=name.';
+        cases := ARRAY(SELECT c FROM referral.map_hl7v2(referral.hl7_parse(part), source, zone) c);
     ELSE
-        RETURN QUERY SELECT c FROM referral.map_record(content, mapping) c;
+        content := referral.payload_json(part);
+        IF kind = 'fhir' OR (kind <> 'csv' AND content ? 'resourceType') THEN
+            cases := ARRAY(SELECT c FROM referral.map_fhir(content, source) c);
+        ELSIF mapping IS NULL THEN
+            RAISE EXCEPTION 'no mapping says what the fields mean' USING ERRCODE = 'RF014', DETAIL = 'whole message',
+                HINT = 'Set default_mapping in referral.source_system, or name a mapping in the content type: text/csv; mapping=name.';
+        ELSE
+            cases := ARRAY[referral.map_record(content, mapping)];
+        END IF;
     END IF;
+    IF cases = '{}' THEN
+        RAISE EXCEPTION 'the message tells nothing that is known' USING ERRCODE = 'RF014', DETAIL = 'whole message',
+            HINT = 'Is the content type right? Does the mapping take records of this form?';
+    END IF;
+    RETURN cases;
 END $$;
 COMMENT ON FUNCTION referral.part_cases(text, text, text, text, text) IS
-'What a part of a payload tells, as cases of the canonical model: HL7 v2, FHIR, or a record of a source mapping. zone: of times without one. RF014 when it cannot be read; the detail says where.';
+'What a part of a payload tells, as cases of the canonical model, at least one: HL7 v2, FHIR, or a record of a source mapping. zone: of times without one. RF014 when it cannot be read or tells nothing; the detail says where.';
 
 CREATE FUNCTION referral.case_outcome(kind text, referral_id bigint, results jsonb) RETURNS text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -128,38 +132,35 @@ COMMENT ON FUNCTION referral.case_outcome(text, bigint, jsonb) IS
 -- ---------- Errors that are not the message's ----------
 
 CREATE FUNCTION referral.is_passing_error(code text) RETURNS boolean
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN code ~ '^(08|25|40|57|58)' OR code IN ('53100', '53300', '55P03', '55P04');
 COMMENT ON FUNCTION referral.is_passing_error(text) IS
 'Is the error one of the moment (deadlock, serialization, lock, cancel, disk), and not of what a message holds? Then the caller has to repeat the whole call. Null for null.';
 
 CREATE FUNCTION referral.intake_error(code text, message text, context text) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT referral.harmless_error(code, message)
-           || CASE WHEN code LIKE 'RF%' THEN '' ELSE coalesce(' in ' || substring(context FROM '(?:PL/pgSQL|SQL) function ([^\n]*)'), '') END
-$$;
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN referral.harmless_error(code, message)
+       || CASE WHEN code LIKE 'RF%' THEN '' ELSE coalesce(' in ' || substring(context FROM '(?:PL/pgSQL|SQL) function ([^\n]*)'), '') END;
 COMMENT ON FUNCTION referral.intake_error(text, text, text) IS
 'An error as it is kept with a message: harmless_error(), and for others than our own the function where it came up. Nothing of what the message holds.';
 
 -- ---------- Findings ----------
 
 CREATE FUNCTION referral.finding_category(code text) RETURNS referral.exception_category
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT (CASE WHEN code IN ('unknown_payer', 'payer_changed', 'overlapping_coverage') THEN 'payer_mismatch'
-                 WHEN code = 'possible_duplicate' THEN 'duplicate_record'
-                 WHEN code = 'low_confidence' THEN 'low_confidence'
-                 WHEN code = 'content_not_indexed' THEN 'clinical_review'
-                 WHEN code IN ('transition_refused', 'not_source_of_record') THEN 'policy'
-                 ELSE 'integration' END)::referral.exception_category
-$$;
-COMMENT ON FUNCTION referral.finding_category(text) IS 'The category of the exception that a finding opens. Null for null.';
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN code IN ('unknown_payer', 'payer_changed', 'overlapping_coverage') THEN 'payer_mismatch'
+            WHEN code = 'possible_duplicate' THEN 'duplicate_record'
+            WHEN code = 'low_confidence' THEN 'low_confidence'
+            WHEN code = 'content_not_indexed' THEN 'clinical_review'
+            WHEN code IN ('transition_refused', 'not_source_of_record') THEN 'policy'
+            ELSE 'integration' END::referral.exception_category;
+COMMENT ON FUNCTION referral.finding_category(text) IS 'The category of the exception that a finding opens; integration for null.';
 
 CREATE FUNCTION referral.finding_needs_person(code text, severity text, attribute text) RETURNS boolean
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT severity = 'error'
-           OR (severity = 'warning' AND (code IN ('patient_unnamed', 'unknown_payer', 'ambiguous_referral', 'transition_refused')
-                                         OR (code = 'invalid_date' AND attribute IS NOT DISTINCT FROM 'patient.birth_date')))
-$$;
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN severity = 'error'
+       OR (severity = 'warning' AND (code IN ('patient_unnamed', 'unknown_payer', 'ambiguous_referral', 'transition_refused')
+                                     OR (code = 'invalid_date' AND attribute IS NOT DISTINCT FROM 'patient.birth_date')));
 COMMENT ON FUNCTION referral.finding_needs_person(text, text, text) IS
 'Does a finding open an exception? Those of severity error do, and of the warnings those without which the case cannot go on for long.';
 
@@ -167,39 +168,49 @@ CREATE FUNCTION referral.note_findings(org_id bigint, message_id bigint, again b
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     noted integer := 0;
+    told text[] := '{}';
     f record;
 BEGIN
     IF again THEN
         PERFORM referral.settle_findings(note_findings.org_id, note_findings.message_id, findings);
     END IF;
-    IF findings = '[]' THEN
-        RETURN 0;
+    IF findings <> '[]' THEN
+        FOR f IN
+            INSERT INTO referral.data_quality_finding AS d (org_id, message_id, referral_id, patient_id, code, severity, attribute, value,
+                                                            position, detail)
+            SELECT DISTINCT ON (g.code, g.attribute, g.position)
+                   note_findings.org_id, note_findings.message_id, g.referral_id, g.patient_id, coalesce(g.code, 'invalid_value'),
+                   CASE WHEN g.severity IN ('info', 'warning', 'error') THEN g.severity ELSE 'warning' END, g.attribute,
+                   left(g.value, 1000), g.position, g.detail
+            FROM jsonb_to_recordset(findings) g (code text, severity text, attribute text, value text, position text, detail text,
+                                                 referral_id bigint, patient_id bigint)
+            WHERE NOT again OR NOT EXISTS (
+                SELECT FROM referral.data_quality_finding x
+                WHERE x.org_id = note_findings.org_id AND x.message_id = note_findings.message_id AND x.resolved_at IS NULL
+                  AND (x.code, x.attribute, x.position) IS NOT DISTINCT FROM (g.code, g.attribute, g.position))
+            -- the worst of those that are the same
+            ORDER BY g.code, g.attribute, g.position, CASE g.severity WHEN 'error' THEN 1 WHEN 'info' THEN 3 ELSE 2 END
+            RETURNING d.referral_id, d.code, d.severity, d.attribute, d.position, d.detail
+        LOOP
+            noted := noted + 1;
+            IF referral.finding_needs_person(f.code, f.severity, f.attribute) AND concat_ws(' ', f.code, f.referral_id) <> ALL (told) THEN
+                told := told || concat_ws(' ', f.code, f.referral_id);
+                PERFORM referral.open_exception(note_findings.org_id, referral.finding_category(f.code),
+                    CASE WHEN f.referral_id IS NULL THEN 'inbox_message' ELSE 'referral' END,
+                    coalesce(f.referral_id, note_findings.message_id), f.referral_id, f.code,
+                    concat_ws('; ', f.attribute, f.position, f.detail, 'message ' || note_findings.message_id),
+                    CASE f.severity WHEN 'error' THEN 'high' ELSE 'medium' END);
+            END IF;
+        END LOOP;
     END IF;
-    INSERT INTO referral.data_quality_finding (org_id, message_id, referral_id, patient_id, code, severity, attribute, value, position, detail)
-    SELECT DISTINCT ON (g.code, g.attribute, g.position)
-           note_findings.org_id, note_findings.message_id, g.referral_id, g.patient_id, coalesce(g.code, 'invalid_value'),
-           CASE WHEN g.severity IN ('info', 'warning', 'error') THEN g.severity ELSE 'warning' END, g.attribute,
-           left(g.value, 1000), g.position, g.detail
-    FROM jsonb_to_recordset(findings) g (code text, severity text, attribute text, value text, position text, detail text,
-                                         referral_id bigint, patient_id bigint)
-    WHERE NOT again OR NOT EXISTS (
-        SELECT FROM referral.data_quality_finding d
-        WHERE d.org_id = note_findings.org_id AND d.message_id = note_findings.message_id AND d.resolved_at IS NULL
-          AND (d.code, d.attribute, d.position) IS NOT DISTINCT FROM (g.code, g.attribute, g.position));
-    GET DIAGNOSTICS noted = ROW_COUNT;
-    FOR f IN SELECT DISTINCT ON (g.code, g.referral_id) g.* FROM jsonb_to_recordset(findings)
-                 g (code text, severity text, attribute text, position text, detail text, referral_id bigint)
-             WHERE referral.finding_needs_person(g.code, g.severity, g.attribute) ORDER BY g.code, g.referral_id, g.severity
-    LOOP
-        PERFORM referral.open_exception(note_findings.org_id, referral.finding_category(f.code),
-            CASE WHEN f.referral_id IS NULL THEN 'inbox_message' ELSE 'referral' END, coalesce(f.referral_id, note_findings.message_id),
-            f.referral_id, f.code, concat_ws('; ', f.attribute, f.position, f.detail, 'message ' || note_findings.message_id),
-            CASE f.severity WHEN 'error' THEN 'high' ELSE 'medium' END);
-    END LOOP;
+    IF again THEN
+        noted := (SELECT count(*) FROM referral.data_quality_finding x
+                  WHERE x.org_id = note_findings.org_id AND x.message_id = note_findings.message_id AND x.resolved_at IS NULL);
+    END IF;
     RETURN noted;
 END $$;
 COMMENT ON FUNCTION referral.note_findings(bigint, bigint, boolean, jsonb) IS
-'Keeps what was found about a message in data_quality_finding, and opens exceptions for what needs a person; returns how many are new. again: the message was worked on before: what is not found any more is settled, what was found before is not written twice.';
+'Keeps what was found about a message in data_quality_finding, and opens exceptions for what needs a person; returns how many there are. again: the message was worked on before: what is not found any more is settled, what was found before is neither written nor opened again.';
 
 CREATE FUNCTION referral.settle_findings(org_id bigint, message_id bigint, findings jsonb) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -233,55 +244,96 @@ COMMENT ON FUNCTION referral.settle_findings(bigint, bigint, jsonb) IS
 
 -- ---------- One message ----------
 
+CREATE TYPE referral.intake_message AS (org_id bigint, message_id bigint, channel text, source text, content_type text, mapping text,
+    zone text, selves text[]);
+COMMENT ON TYPE referral.intake_message IS
+'A message that is worked on: its head, and what source_system says of its source: the mapping, the zone of times without one, and the names that are our own.';
 CREATE TYPE referral.intake_result AS (outcome text, wrote boolean, results jsonb, findings jsonb, referral_id bigint, patient_id bigint,
     patient_match text, message_type text, control_id text, mapping_version bigint);
 COMMENT ON TYPE referral.intake_result IS
 'What has become of a message so far: the outcome of its cases (mixed when they differ), whether any wrote something, all rows and findings, and the ids that the last case told.';
 
-CREATE FUNCTION referral.apply_intake(org_id bigint, message_id bigint, channel text, source text, intake jsonb, INOUT done referral.intake_result)
+CREATE FUNCTION referral.message_from(org_id bigint, source text, channel text, content_type text, is_new boolean) RETURNS referral.intake_message
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    m referral.intake_message;
+    s record;
+BEGIN
+    IF coalesce(source !~ '[^[:space:]]', true) THEN
+        RAISE EXCEPTION 'a message needs a source' USING ERRCODE = 'RF020',
+            DETAIL = 'The source is the system that sends; dedup keys are unique within it.', HINT = 'Name the system in source.';
+    END IF;
+    m.org_id := message_from.org_id;
+    m.source := message_from.source;
+    m.channel := message_from.channel;
+    m.content_type := message_from.content_type;
+    m.zone := 'UTC';
+    FOR s IN SELECT x.source = message_from.source AS is_sender, x.is_self, x.source, x.active, x.logins, x.default_mapping, x.zone
+             FROM referral.source_system x WHERE x.org_id = message_from.org_id AND (x.source = message_from.source OR x.is_self) LOOP
+        IF s.is_self THEN
+            m.selves := m.selves || s.source;
+        END IF;
+        IF s.is_sender THEN
+            IF is_new AND NOT (s.active AND coalesce(referral.acting_login() = ANY (s.logins), true)) THEN
+                RAISE EXCEPTION 'this login may not receive messages of this source' USING ERRCODE = 'RF003',
+                    DETAIL = CASE WHEN s.active THEN 'Messages of the source come by other logins.' ELSE 'The source is not active.' END,
+                    HINT = 'See logins and active in referral.source_system.';
+            END IF;
+            m.mapping := s.default_mapping;
+            m.zone := s.zone;
+        END IF;
+    END LOOP;
+    m.mapping := coalesce(substring(content_type FROM '(?i);\s*mapping\s*=\s*"?([^;"\s]+)'), m.mapping);
+    RETURN m;
+END $$;
+COMMENT ON FUNCTION referral.message_from(bigint, text, text, text, boolean) IS
+'The head of a message of a source, with what source_system says of it (a source without a row there: no mapping, UTC). is_new: may this session receive its messages? RF003 when source_system says that it may not. RF020 without a source.';
+
+CREATE FUNCTION referral.apply_intake(m referral.intake_message, intake jsonb, INOUT done referral.intake_result)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     head jsonb := intake -> 'message';
     written jsonb;
     became text;
+    found jsonb;
 BEGIN
     IF head IS NOT NULL THEN
         done.message_type := coalesce(done.message_type, head ->> 'type');
         done.control_id := coalesce(done.control_id, head ->> 'control_id');
         done.mapping_version := coalesce(done.mapping_version, (head ->> 'mapping_version')::bigint);
-        IF head ->> 'control_id' <> '' THEN
-            PERFORM set_config('referral.correlation_id', head ->> 'control_id', true);
-        END IF;
-        IF EXISTS (SELECT FROM referral.source_system s
-                   WHERE s.org_id = apply_intake.org_id AND s.source IN (head ->> 'originator', head ->> 'sender') AND s.is_self) THEN
+        -- in effect until the next one; an assignment costs less than PERFORM
+        became := set_config('referral.correlation_id', coalesce(nullif(head ->> 'control_id', ''), 'message ' || m.message_id), true);
+        IF head ->> 'originator' = ANY (m.selves) OR head ->> 'sender' = ANY (m.selves) THEN
             done.outcome := CASE WHEN done.outcome <> 'echo' THEN 'mixed' ELSE 'echo' END;
             RETURN;
         END IF;
     END IF;
     IF intake ->> 'kind' = 'none' THEN
-        written := jsonb_build_object('findings', coalesce(intake -> 'findings', '[]'));
         became := 'none';
     ELSE
-        written := referral.apply_case(apply_intake.org_id, apply_intake.message_id, source, channel, intake);
+        written := referral.apply_case(m.org_id, m.message_id, m.source, m.channel, intake);
         became := referral.case_outcome(intake ->> 'kind', (written ->> 'referral_id')::bigint, written -> 'results');
         done.wrote := true;
         done.results := done.results || coalesce(written -> 'results', '[]');
+        IF became IN ('referral_created', 'referral_updated') THEN
+            PERFORM referral.check_referral(m.org_id, (written ->> 'referral_id')::bigint);
+        END IF;
     END IF;
     done.outcome := CASE WHEN done.outcome <> became THEN 'mixed' ELSE became END;
-    IF written -> 'findings' <> '[]' THEN
+    found := coalesce(intake -> 'findings', '[]') || coalesce(written -> 'findings', '[]');
+    IF found <> '[]' THEN
         done.findings := done.findings || (
             SELECT jsonb_agg(f || jsonb_strip_nulls(jsonb_build_object('referral_id', written -> 'referral_id', 'patient_id', written -> 'patient_id')))
-            FROM jsonb_array_elements(written -> 'findings') f);
+            FROM jsonb_array_elements(found) f);
     END IF;
     done.referral_id := coalesce((written ->> 'referral_id')::bigint, done.referral_id);
     done.patient_id := coalesce((written ->> 'patient_id')::bigint, done.patient_id);
     done.patient_match := coalesce(written ->> 'patient_match', done.patient_match);
 END $$;
-COMMENT ON FUNCTION referral.apply_intake(bigint, bigint, text, text, jsonb, referral.intake_result) IS
+COMMENT ON FUNCTION referral.apply_intake(referral.intake_message, jsonb, referral.intake_result) IS
 'Writes one case of a message with apply_case(), unless it is an echo of our own change or there is nothing to do, and adds what became of it to the result.';
 
-CREATE FUNCTION referral.apply_document(org_id bigint, message_id bigint, channel text, source text, content_type text, payload text,
-    INOUT done referral.intake_result)
+CREATE FUNCTION referral.apply_document(m referral.intake_message, payload text, INOUT done referral.intake_result)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     id bigint;
@@ -289,15 +341,15 @@ DECLARE
     filed text := 'unchanged';
 BEGIN
     SELECT d.document_id INTO id FROM referral.document d
-    WHERE d.org_id = apply_document.org_id AND d.inbox_message_id = apply_document.message_id AND d.type = 'unindexed';
+    WHERE d.org_id = m.org_id AND d.inbox_message_id = m.message_id
+    ORDER BY d.document_id LIMIT 1;
     IF FOUND THEN
-        told := referral.extracted_case(apply_document.org_id, id);
+        told := referral.extracted_case(m.org_id, id);
     ELSE
         INSERT INTO referral.document (org_id, type, source, content_type, content_hash, url, inbox_message_id)
-        VALUES (apply_document.org_id, 'unindexed', apply_document.source, apply_document.content_type,
-                sha256(convert_to(payload, 'UTF8')),
+        VALUES (m.org_id, 'unindexed', m.source, m.content_type, sha256(convert_to(payload, 'UTF8')),
                 -- a reference instead of the content
-                CASE WHEN length(payload) <= 2000 AND payload ~ '^[a-z][a-z0-9+.-]*:[^\s]+$' THEN payload END, apply_document.message_id)
+                CASE WHEN length(payload) <= 2000 AND payload ~ '^[a-z][a-z0-9+.-]*:[^\s]+$' THEN payload END, m.message_id)
         RETURNING document_id INTO id;
         filed := 'created';
     END IF;
@@ -307,46 +359,47 @@ BEGIN
         done.results := done.results || jsonb_build_object('entity', 'document', 'id', id, 'action', filed);
         done.findings := done.findings || '{"code": "content_not_indexed", "severity": "error"}'::jsonb;
     ELSE
-        done := referral.apply_intake(apply_document.org_id, apply_document.message_id, channel, source, told, done);
+        done := referral.apply_intake(m, told, done);
         UPDATE referral.document d SET referral_id = done.referral_id, patient_id = done.patient_id
-        WHERE d.org_id = apply_document.org_id AND d.document_id = id
+        WHERE d.org_id = m.org_id AND d.document_id = id
           AND (d.referral_id, d.patient_id) IS DISTINCT FROM (done.referral_id, done.patient_id);
     END IF;
 END $$;
-COMMENT ON FUNCTION referral.apply_document(bigint, bigint, text, text, text, text, referral.intake_result) IS
+COMMENT ON FUNCTION referral.apply_document(referral.intake_message, text, referral.intake_result) IS
 'Keeps a payload without structure as a document of type unindexed, once. When extracted_case() has a case of it by now, that is written, and the document belongs to its referral and patient; until then there is a finding, and so an exception.';
 
-CREATE FUNCTION referral.apply_part(org_id bigint, message_id bigint, channel text, source text, content_type text, kind text, part text,
-    mapping text, INOUT done referral.intake_result)
+CREATE FUNCTION referral.apply_part(m referral.intake_message, kind text, part text, number integer, INOUT done referral.intake_result)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     intake jsonb;
+    n integer := 0;
 BEGIN
     IF kind = 'document' THEN
-        done := referral.apply_document(apply_part.org_id, apply_part.message_id, channel, source, content_type, part, done);
+        done := referral.apply_document(m, part, done);
         RETURN;
     END IF;
-    FOR intake IN SELECT c FROM referral.part_cases(kind, part, source, mapping, current_setting('TimeZone')) c LOOP
-        done := referral.apply_intake(apply_part.org_id, apply_part.message_id, channel, source, intake, done);
+    FOREACH intake IN ARRAY referral.part_cases(kind, part, m.source, m.mapping, m.zone) LOOP
+        n := n + 1;
+        -- what has no number of its own is known by its place
+        IF number IS NOT NULL OR n > 1 THEN
+            intake := jsonb_set(intake, '{message}', coalesce(intake -> 'message', '{}')
+                || jsonb_build_object('part', concat_ws('.', number, coalesce(intake #>> '{message,part}', n::text))));
+        END IF;
+        done := referral.apply_intake(m, intake, done);
     END LOOP;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'the message tells nothing that is known' USING ERRCODE = 'RF014', DETAIL = 'whole message',
-            HINT = 'Is the content type right? Does the mapping take records of this form?';
-    END IF;
 END $$;
-COMMENT ON FUNCTION referral.apply_part(bigint, bigint, text, text, text, text, text, text, referral.intake_result) IS
-'Reads and maps one part of a message, writes its cases, and adds what became of them to the result. RF014 when it cannot be read or tells nothing.';
+COMMENT ON FUNCTION referral.apply_part(referral.intake_message, text, text, integer, referral.intake_result) IS
+'Reads and maps one part of a message, writes its cases, and adds what became of them to the result. number: which part, where there are several. RF014 when it cannot be read or tells nothing.';
 
-CREATE FUNCTION referral.work_on_message(org_id bigint, message_id bigint, channel text, source text, content_type text, payload text,
-    again boolean, key_reused boolean, OUT status referral.inbox_status, OUT outcome text, OUT referral_id bigint, OUT patient_id bigint,
-    OUT findings integer, OUT error text)
+CREATE FUNCTION referral.work_on_message(m referral.intake_message, payload text, again boolean, key_reused boolean,
+    OUT status referral.inbox_status, OUT outcome text, OUT referral_id bigint, OUT patient_id bigint, OUT findings integer, OUT error text)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    kind text := referral.payload_kind(content_type, payload);
-    former text[] := ARRAY[current_setting('referral.origin', true), current_setting('referral.correlation_id', true),
-                           current_setting('TimeZone')];
-    own_mapping text := substring(content_type FROM '(?i);\s*mapping\s*=\s*"?([^;"\s]+)');
-    sender record;
+    kind text := referral.payload_kind(m.content_type, payload);
+    -- of the session, given back at the end
+    origin text := current_setting('referral.origin', true);
+    correlation_id text := current_setting('referral.correlation_id', true);
+    zone text := current_setting('TimeZone');
     done referral.intake_result := ROW(NULL, false, '[]', '[]', NULL, NULL, NULL, NULL, NULL, NULL);
     parts text[];
     part integer := 0;
@@ -355,13 +408,11 @@ DECLARE
     place text;
     context text;
 BEGIN
-    SELECT s.default_mapping, s.zone INTO sender FROM referral.source_system s
-    WHERE s.org_id = work_on_message.org_id AND s.source = work_on_message.source;
-    PERFORM set_config('referral.origin', source, true);
-    PERFORM set_config('referral.correlation_id', 'message ' || work_on_message.message_id, true);
+    context := set_config('referral.origin', m.source, true);
+    context := set_config('referral.correlation_id', 'message ' || m.message_id, true);
     -- times without a zone are the sender's, and never the session's
-    IF coalesce(sender.zone, 'UTC') <> former[3] THEN
-        PERFORM set_config('TimeZone', coalesce(sender.zone, 'UTC'), true);
+    IF m.zone <> zone THEN
+        context := set_config('TimeZone', m.zone, true);
     END IF;
     LOOP
         BEGIN
@@ -369,8 +420,7 @@ BEGIN
                 parts := referral.payload_parts(kind, payload);
             END IF;
             part := part + 1;
-            done := referral.apply_part(work_on_message.org_id, work_on_message.message_id, channel, source, content_type, kind,
-                parts[part], coalesce(own_mapping, sender.default_mapping), done);
+            done := referral.apply_part(m, kind, parts[part], CASE WHEN cardinality(parts) > 1 THEN part END, done);
         EXCEPTION WHEN OTHERS THEN
             IF referral.is_passing_error(SQLSTATE) THEN
                 RAISE;
@@ -395,62 +445,45 @@ BEGIN
     outcome := done.outcome;
     referral_id := done.referral_id;
     patient_id := done.patient_id;
-    UPDATE referral.inbox_message m
+    UPDATE referral.inbox_message x
     SET status = work_on_message.status, outcome = work_on_message.outcome, message_type = done.message_type, control_id = done.control_id,
         results = done.results, referral_id = done.referral_id, patient_id = done.patient_id, patient_match = done.patient_match,
         mapping_version = done.mapping_version, error_code = code, error = work_on_message.error, error_position = place,
-        attempts = m.attempts + 1, processed_at = clock_timestamp()
-    WHERE m.org_id = work_on_message.org_id AND m.message_id = work_on_message.message_id;
-    findings := referral.note_findings(work_on_message.org_id, work_on_message.message_id, again AND failed = 0, done.findings);
+        attempts = x.attempts + 1, processed_at = clock_timestamp()
+    WHERE x.org_id = m.org_id AND x.message_id = m.message_id;
+    findings := 0;
+    IF again OR done.findings <> '[]' THEN
+        findings := referral.note_findings(m.org_id, m.message_id, again AND failed = 0, done.findings);
+    END IF;
     IF failed > 0 THEN
-        PERFORM referral.open_exception(work_on_message.org_id, 'integration', 'inbox_message', work_on_message.message_id, done.referral_id,
-            'not_processed', concat_ws('; ', error, place), 'high');
+        PERFORM referral.open_exception(m.org_id, 'integration', 'inbox_message', m.message_id, done.referral_id, 'not_processed',
+                                        concat_ws('; ', error, place), 'high');
     ELSIF again THEN
         PERFORM referral.close_exception(e.org_id, e.exception_id, 'the message was processed')
         FROM referral.exception_item e
-        WHERE e.org_id = work_on_message.org_id AND e.entity = 'inbox_message' AND e.entity_id = work_on_message.message_id
+        WHERE e.org_id = m.org_id AND e.entity = 'inbox_message' AND e.entity_id = m.message_id
           AND e.category = 'integration' AND e.code = 'not_processed' AND e.status NOT IN ('resolved', 'dismissed');
     END IF;
-    PERFORM set_config('referral.origin', coalesce(former[1], ''), true);
-    PERFORM set_config('referral.correlation_id', coalesce(former[2], ''), true);
-    IF coalesce(sender.zone, 'UTC') <> former[3] THEN
-        PERFORM set_config('TimeZone', former[3], true);
+    context := set_config('referral.origin', coalesce(origin, ''), true);
+    context := set_config('referral.correlation_id', coalesce(correlation_id, ''), true);
+    IF m.zone <> zone THEN
+        context := set_config('TimeZone', zone, true);
     END IF;
 END $$;
-COMMENT ON FUNCTION referral.work_on_message(bigint, bigint, text, text, text, text, boolean, boolean) IS
+COMMENT ON FUNCTION referral.work_on_message(referral.intake_message, text, boolean, boolean) IS
 'Reads a stored message, writes what it tells, and notes on it what became of it. Each part of it is undone alone when it fails, and the message then has the status error, with the error, and an exception. again: it was worked on before. Raises only errors of the moment: the caller has to repeat then.';
-
-CREATE FUNCTION referral.check_sender(org_id bigint, source text) RETURNS void
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    s record;
-BEGIN
-    IF coalesce(source !~ '[^[:space:]]', true) THEN
-        RAISE EXCEPTION 'a message needs a source' USING ERRCODE = 'RF020',
-            DETAIL = 'The source is the system that sends; dedup keys are unique within it.', HINT = 'Name the system in source.';
-    END IF;
-    SELECT x.active, x.logins INTO s FROM referral.source_system x WHERE x.org_id = check_sender.org_id AND x.source = check_sender.source;
-    IF FOUND AND NOT (s.active AND coalesce(referral.acting_login() = ANY (s.logins), true)) THEN
-        RAISE EXCEPTION 'this login may not receive messages of this source' USING ERRCODE = 'RF003',
-            DETAIL = CASE WHEN s.active THEN 'Messages of the source come by other logins.' ELSE 'The source is not active.' END,
-            HINT = 'See logins and active in referral.source_system.';
-    END IF;
-END $$;
-COMMENT ON FUNCTION referral.check_sender(bigint, text) IS
-'May this session receive messages of the source? RF003 when source_system says that it may not, RF020 without a source. A source without a row there is free to all.';
 
 CREATE FUNCTION referral.receive(channel referral.intake_channel, source text, content_type text DEFAULT NULL, payload text DEFAULT NULL,
     dedup_key text DEFAULT NULL, OUT message_id bigint, OUT status referral.inbox_status, OUT outcome text, OUT referral_id bigint,
     OUT patient_id bigint, OUT repeated boolean, OUT findings integer, OUT error text)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    org bigint := referral.current_org();
+    m referral.intake_message := referral.message_from(referral.current_org(), source, channel::text, content_type, true);
     hash bytea := sha256(convert_to(payload, 'UTF8'));
     key text := coalesce(nullif(dedup_key, ''), encode(hash, 'hex'));
     reused boolean := false;
-    first record;
+    w record;
 BEGIN
-    PERFORM referral.check_sender(org, source);
     IF payload IS NULL OR channel IS NULL THEN
         RAISE EXCEPTION 'a message needs a channel and a payload' USING ERRCODE = 'RF020',
             DETAIL = 'There is nothing to keep.', HINT = 'Pass the message as text, what is binary as base64.';
@@ -458,23 +491,23 @@ BEGIN
     repeated := false;
     LOOP
         INSERT INTO referral.inbox_message (org_id, channel, source, content_type, dedup_key, payload, payload_hash)
-        VALUES (org, receive.channel, receive.source, receive.content_type, key, receive.payload, hash)
+        VALUES (m.org_id, receive.channel, receive.source, receive.content_type, key, receive.payload, hash)
         ON CONFLICT ON CONSTRAINT inbox_message_key DO NOTHING
         RETURNING inbox_message.message_id INTO message_id;
         EXIT WHEN FOUND;
-        UPDATE referral.inbox_message m SET repeat_count = m.repeat_count + 1, last_repeat_at = clock_timestamp()
-        WHERE m.org_id = org AND m.source = receive.source AND m.dedup_key = key AND m.payload_hash = hash
-        RETURNING m.message_id, m.status, m.outcome, m.referral_id, m.patient_id, m.error INTO first;
+        UPDATE referral.inbox_message x SET repeat_count = x.repeat_count + 1, last_repeat_at = clock_timestamp()
+        WHERE x.org_id = m.org_id AND x.source = receive.source AND x.dedup_key = key AND x.payload_hash = hash
+        RETURNING x.message_id, x.status, x.outcome, x.referral_id, x.patient_id, x.error INTO w;
         IF FOUND THEN
-            message_id := first.message_id;
-            status := first.status;
-            outcome := first.outcome;
-            referral_id := first.referral_id;
-            patient_id := first.patient_id;
+            message_id := w.message_id;
+            status := w.status;
+            outcome := w.outcome;
+            referral_id := w.referral_id;
+            patient_id := w.patient_id;
+            error := w.error;
             repeated := true;
             findings := (SELECT count(*) FROM referral.data_quality_finding f
-                         WHERE f.org_id = org AND f.message_id = first.message_id AND f.resolved_at IS NULL);
-            error := first.error;
+                         WHERE f.org_id = m.org_id AND f.message_id = w.message_id AND f.resolved_at IS NULL);
             RETURN;
         END IF;
         -- senders do use a key again for another message: it is kept under a key of its own
@@ -482,17 +515,24 @@ BEGIN
         reused := true;
         key := key || '#' || left(encode(hash, 'hex'), 16);
     END LOOP;
-    SELECT w.* INTO status, outcome, referral_id, patient_id, findings, error
-    FROM referral.work_on_message(org, message_id, channel::text, source, content_type, payload, false, reused) w;
+    m.message_id := message_id;
+    w := referral.work_on_message(m, payload, false, reused);
+    status := w.status;
+    outcome := w.outcome;
+    referral_id := w.referral_id;
+    patient_id := w.patient_id;
+    findings := w.findings;
+    error := w.error;
 END $$;
 COMMENT ON FUNCTION referral.receive(referral.intake_channel, text, text, text, text) IS
-'Takes in a message of a source (the system that sends): stores it in inbox_message, then reads it, maps it to the canonical model and writes that. Returns one row: the message''s id, what became of it, and how many findings there are. What the payload holds never raises an error: it is kept in status error with the reason, and an exception is opened. content_type: application/hl7-v2, application/fhir+json, application/json and text/csv (with ; mapping=name), others become documents; null: told by the first characters. dedup_key: default the SHA-256 of the payload; the same key and payload again are answered with the first result (repeated) and counted, the same key with another payload is a message of its own, with a finding. RF003 when the source is not for this login, RF020 without source or payload. An error of the moment, such as a deadlock, passes through: nothing is stored, send it again.';
+'Takes in a message of a source (the system that sends): stores it in inbox_message, then reads it, maps it to the canonical model and writes that. Returns one row: the message''s id, what became of it, and how many findings there are. What the payload holds never raises an error: it is kept in status error with the reason, and an exception is opened. content_type: application/hl7-v2, application/fhir+json, application/json and text/csv (with ; mapping=name), others become documents; null: told by the first characters. dedup_key: default the SHA-256 of the payload; the same key and payload again are answered with the first result (repeated) and counted, the same key with another payload is a message of its own, with a finding. RF003 when the source is not for this login, RF020 without source, channel or payload. An error of the moment, such as a deadlock, passes through: nothing is stored, send it again.';
 
 CREATE FUNCTION referral.reprocess(org_id bigint, message_id bigint, OUT status referral.inbox_status, OUT outcome text,
     OUT referral_id bigint, OUT patient_id bigint, OUT findings integer, OUT error text)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     m record;
+    head referral.intake_message;
 BEGIN
     SELECT x.channel, x.source, x.content_type, x.payload, x.attempts,
            starts_with(reverse(x.dedup_key), reverse('#' || left(encode(x.payload_hash, 'hex'), 16))) AS key_reused
@@ -502,9 +542,10 @@ BEGIN
         RAISE EXCEPTION 'there is no message %', message_id USING ERRCODE = 'RF019',
             DETAIL = 'It is not there, or another organisation''s.', HINT = 'SELECT message_id FROM referral.inbox_message.';
     END IF;
+    head := referral.message_from(reprocess.org_id, m.source, m.channel::text, m.content_type, false);
+    head.message_id := reprocess.message_id;
     SELECT w.* INTO status, outcome, referral_id, patient_id, findings, error
-    FROM referral.work_on_message(reprocess.org_id, reprocess.message_id, m.channel::text, m.source, m.content_type, m.payload,
-                                  m.attempts > 0, m.key_reused) w;
+    FROM referral.work_on_message(head, m.payload, m.attempts > 0, m.key_reused) w;
 END $$;
 COMMENT ON FUNCTION referral.reprocess(bigint, bigint) IS
 'Reads a stored message again and writes what it tells, for instance after its mapping was mended or a document was read; returns what became of it. What it wrote before is brought up to date, not written twice. When it succeeds, its exception is closed, and findings that are not found any more are resolved. RF019 when there is no such message.';
@@ -531,10 +572,10 @@ END $$;
 COMMENT ON FUNCTION referral.reprocess_errors(text, integer) IS
 'reprocess() of up to max messages of the organisation in status error, those tried least often first; of one source, or of all when it is null. Returns how many went well and how many failed again.';
 REVOKE ALL ON FUNCTION referral.note_findings(bigint, bigint, boolean, jsonb), referral.settle_findings(bigint, bigint, jsonb),
-    referral.apply_intake(bigint, bigint, text, text, jsonb, referral.intake_result),
-    referral.apply_document(bigint, bigint, text, text, text, text, referral.intake_result),
-    referral.apply_part(bigint, bigint, text, text, text, text, text, text, referral.intake_result),
-    referral.work_on_message(bigint, bigint, text, text, text, text, boolean, boolean), referral.check_sender(bigint, text),
+    referral.message_from(bigint, text, text, text, boolean), referral.apply_intake(referral.intake_message, jsonb, referral.intake_result),
+    referral.apply_document(referral.intake_message, text, referral.intake_result),
+    referral.apply_part(referral.intake_message, text, text, integer, referral.intake_result),
+    referral.work_on_message(referral.intake_message, text, boolean, boolean),
     referral.receive(referral.intake_channel, text, text, text, text), referral.reprocess(bigint, bigint),
     referral.reprocess_errors(text, integer) FROM PUBLIC;
 

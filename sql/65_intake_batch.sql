@@ -4,14 +4,13 @@ CREATE FUNCTION referral.receive_chunk(channel referral.intake_channel, source t
     OUT processed bigint, OUT repeated bigint, OUT failed bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    org bigint := referral.current_org();
+    head referral.intake_message := referral.message_from(referral.current_org(), source, channel::text, content_type, true);
     m record;
     w record;
 BEGIN
     processed := 0;
     repeated := 0;
     failed := 0;
-    PERFORM referral.check_sender(org, source);
     FOR m IN
         WITH sent AS (
             SELECT p.n, p.payload, h.hash, coalesce(nullif(p.given, ''), encode(h.hash, 'hex')) AS key
@@ -21,7 +20,7 @@ BEGIN
         numbered AS (SELECT s.*, row_number() OVER (PARTITION BY s.key ORDER BY s.n) = 1 AS is_first FROM sent s),
         stored AS (
             INSERT INTO referral.inbox_message (org_id, channel, source, content_type, dedup_key, payload, payload_hash)
-            SELECT org, receive_chunk.channel, receive_chunk.source, receive_chunk.content_type, s.key, s.payload, s.hash
+            SELECT head.org_id, receive_chunk.channel, receive_chunk.source, receive_chunk.content_type, s.key, s.payload, s.hash
             FROM numbered s WHERE s.is_first ORDER BY s.n
             ON CONFLICT ON CONSTRAINT inbox_message_key DO NOTHING
             RETURNING message_id, dedup_key)
@@ -32,8 +31,8 @@ BEGIN
             SELECT r.status, r.repeated INTO w FROM referral.receive(channel, source, content_type, m.payload, m.key) r;
             repeated := repeated + w.repeated::int;
         ELSE
-            SELECT r.status, false AS repeated INTO w
-            FROM referral.work_on_message(org, m.message_id, channel::text, source, content_type, m.payload, false, false) r;
+            head.message_id := m.message_id;
+            SELECT r.status, false AS repeated INTO w FROM referral.work_on_message(head, m.payload, false, false) r;
         END IF;
         failed := failed + (w.status = 'error' AND NOT w.repeated)::int;
         processed := processed + (w.status <> 'error' AND NOT w.repeated)::int;
@@ -132,7 +131,7 @@ BEGIN
     processed := 0;
     repeated := 0;
     failed := 0;
-    PERFORM referral.check_sender(referral.current_org(), source);
+    PERFORM referral.message_from(referral.current_org(), source, channel::text, content_type, true);
     SELECT * INTO plan FROM referral.staging_plan(staging, content_type);
     -- the first COMMIT puts aside what is left of the rows: they are read once, as they are now
     FOR r IN EXECUTE plan.query LOOP

@@ -9,6 +9,7 @@ CREATE TYPE referral.intake_work AS (
     message_key text,           -- names this case where it brings no number of its own
     sent_at timestamptz,
     fill_only boolean,          -- only what is not known yet may be written
+    new_identifiers boolean,    -- does the case tell identifiers of the patient that are not kept yet?
     id bigint,                  -- what the step that was taken last has found or made; null when nothing
     patient_id bigint,
     patient_match text,
@@ -44,14 +45,11 @@ RETURN (SELECT array_agg(DISTINCT btrim(x)) FROM jsonb_array_elements_text(CASE 
 COMMENT ON FUNCTION referral.intake_texts(jsonb) IS
 'The texts of a JSON array, each once. Null when there are none, or it is no array.';
 
-CREATE FUNCTION referral.intake_list(list jsonb) RETURNS SETOF jsonb
-LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 3
-BEGIN ATOMIC
-    SELECT x.value FROM jsonb_array_elements(CASE jsonb_typeof(list) WHEN 'array' THEN list WHEN 'object' THEN jsonb_build_array(list) END) x
-    WHERE jsonb_typeof(x.value) = 'object';
-END;
-COMMENT ON FUNCTION referral.intake_list(jsonb) IS
-'The objects of a JSON array, in their order; of a single object, that one. No rows for anything else.';
+CREATE FUNCTION referral.intake_count(list jsonb) RETURNS integer
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE jsonb_typeof(list) WHEN 'array' THEN jsonb_array_length(list) ELSE 0 END;
+COMMENT ON FUNCTION referral.intake_count(jsonb) IS
+'How many elements a list of a case has; 0 for what is no list, and for null.';
 
 CREATE FUNCTION referral.intake_result(entity text, id bigint, action text) RETURNS jsonb
 LANGUAGE sql STABLE PARALLEL SAFE
@@ -76,17 +74,6 @@ RETURN CASE WHEN identifier ->> 'type' = 'NPI' OR identifier ->> 'system' IN ('N
 COMMENT ON FUNCTION referral.intake_system(jsonb, text) IS
 'Whose number an identifier is: the system it names, else the source; numbers of a whole country have one name, whoever sends them.';
 
-CREATE FUNCTION referral.intake_identifiers(list jsonb, source text)
-RETURNS TABLE (system text, value text, type text, assigner text)
-LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 3
-BEGIN ATOMIC
-    SELECT DISTINCT ON (1, 2) referral.intake_system(x, source), referral.intake_text(x, 'value'),
-           referral.intake_text(x, 'type'), referral.intake_text(x, 'assigner')
-    FROM referral.intake_list(list) x WHERE referral.intake_text(x, 'value') IS NOT NULL;
-END;
-COMMENT ON FUNCTION referral.intake_identifiers(jsonb, text) IS
-'The identifiers of a list in a case, each once, with the system that they are kept under: see intake_system().';
-
 CREATE FUNCTION referral.intake_lock(org_id bigint, what text) RETURNS void
 LANGUAGE sql VOLATILE
 RETURN pg_advisory_xact_lock(hashtextextended(what, org_id));
@@ -96,17 +83,25 @@ COMMENT ON FUNCTION referral.intake_lock(bigint, text) IS
 CREATE FUNCTION referral.intake_keep_identifiers(org_id bigint, list jsonb, source text, patient_id bigint DEFAULT NULL,
     practitioner_id bigint DEFAULT NULL, provider_organization_id bigint DEFAULT NULL, referral_id bigint DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-#variable_conflict use_variable
+DECLARE
+    number text;
+    of_system text;
 BEGIN
-    INSERT INTO referral.identifier AS t (org_id, patient_id, practitioner_id, provider_organization_id, referral_id, system, value, type, assigner)
-    SELECT org_id, patient_id, practitioner_id, provider_organization_id, referral_id, x.system, x.value, x.type, x.assigner
-    FROM referral.intake_identifiers(list, source) x
-    WHERE NOT EXISTS (SELECT FROM referral.identifier i
-                      WHERE i.org_id = intake_keep_identifiers.org_id AND i.value = x.value AND i.system = x.system
-                        AND (i.patient_id = intake_keep_identifiers.patient_id
-                             OR i.practitioner_id = intake_keep_identifiers.practitioner_id
-                             OR i.provider_organization_id = intake_keep_identifiers.provider_organization_id
-                             OR i.referral_id = intake_keep_identifiers.referral_id));
+    FOR i IN 0 .. referral.intake_count(list) - 1 LOOP
+        number := referral.intake_text(list -> i, 'value');
+        of_system := referral.intake_system(list -> i, source);
+        CONTINUE WHEN number IS NULL OR EXISTS (
+            SELECT FROM referral.identifier t
+            WHERE t.org_id = intake_keep_identifiers.org_id AND t.value = number AND t.system = of_system
+              AND (t.patient_id = intake_keep_identifiers.patient_id
+                   OR t.practitioner_id = intake_keep_identifiers.practitioner_id
+                   OR t.provider_organization_id = intake_keep_identifiers.provider_organization_id
+                   OR t.referral_id = intake_keep_identifiers.referral_id));
+        INSERT INTO referral.identifier (org_id, patient_id, practitioner_id, provider_organization_id, referral_id, system, value, type, assigner)
+        VALUES (intake_keep_identifiers.org_id, intake_keep_identifiers.patient_id, intake_keep_identifiers.practitioner_id,
+                intake_keep_identifiers.provider_organization_id, intake_keep_identifiers.referral_id, of_system, number,
+                referral.intake_text(list -> i, 'type'), referral.intake_text(list -> i, 'assigner'));
+    END LOOP;
 END $$;
 COMMENT ON FUNCTION referral.intake_keep_identifiers(bigint, jsonb, text, bigint, bigint, bigint, bigint) IS
 'Writes the identifiers of a list that a patient, practitioner, provider organisation or referral does not have yet. Exactly one of the four is given.';
@@ -117,7 +112,8 @@ CREATE FUNCTION referral.apply_case(org_id bigint, message_id bigint, source tex
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     w referral.intake_work;
-    r jsonb := intake -> 'referral';
+    r jsonb := CASE jsonb_typeof(intake -> 'referral') WHEN 'object' THEN intake -> 'referral' END;
+    p jsonb := CASE jsonb_typeof(intake -> 'patient') WHEN 'object' THEN intake -> 'patient' END;
     candidates bigint[];
     known bigint;
     x jsonb;
@@ -142,24 +138,35 @@ BEGIN
         -- the referral comes first: it may tell who the patient is
         IF w.kind <> 'directory' AND w.kind <> 'patient' THEN
             candidates := referral.intake_find_referral(w, r);
+            IF candidates IS NULL AND w.kind = 'appointment' THEN
+                candidates := referral.intake_find_referral(w, (intake #> '{appointments,0}') - 'identifiers');
+            END IF;
             IF array_length(candidates, 1) = 1 THEN
                 SELECT t.patient_id INTO known FROM referral.referral t WHERE t.org_id = w.org_id AND t.referral_id = candidates[1];
             END IF;
         END IF;
         IF w.kind <> 'directory' THEN
-            w := referral.intake_patient(w, intake -> 'patient', known);
+            w := referral.intake_patient(w, p, known);
         END IF;
         IF w.patient_id IS NOT NULL THEN
-            FOR x IN SELECT c FROM referral.intake_list(intake -> 'coverages') c ORDER BY referral.try_integer(c ->> 'priority') LOOP
-                w := referral.intake_coverage(w, x);
-            END LOOP;
-            FOR x IN SELECT e FROM referral.intake_list(intake -> 'encounters') e LOOP
-                w := referral.intake_encounter(w, x);
+            IF referral.intake_count(intake -> 'coverages') = 1 THEN
+                w := referral.intake_coverage(w, intake #> '{coverages,0}');
+            ELSIF intake ? 'coverages' THEN
+                FOR x IN SELECT c FROM jsonb_array_elements(CASE jsonb_typeof(intake -> 'coverages') WHEN 'array' THEN intake -> 'coverages' END) c
+                         ORDER BY referral.try_integer(c ->> 'priority') LOOP
+                    w := referral.intake_coverage(w, x);
+                END LOOP;
+            END IF;
+            FOR i IN 0 .. referral.intake_count(intake -> 'encounters') - 1 LOOP
+                w := referral.intake_encounter(w, intake #> '{encounters}' -> i);
             END LOOP;
         END IF;
         IF w.kind <> 'directory' AND w.kind <> 'patient' THEN
             w := referral.intake_referral(w, r, candidates);
             w := referral.intake_events(w, intake);
+        END IF;
+        IF w.patient_id IS NULL THEN
+            w := referral.intake_patient_of(w);
         END IF;
     END IF;
 

@@ -7,19 +7,28 @@ CREATE FUNCTION referral.intake_find_practitioner(org_id bigint, ids jsonb, sour
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     found_id bigint;
+    number text;
+    of_system text;
+    numbered boolean := false;
 BEGIN
-    SELECT coalesce((SELECT i.practitioner_id FROM referral.identifier i
-                     WHERE i.org_id = intake_find_practitioner.org_id AND i.value = x.value AND i.system = x.system
-                       AND i.practitioner_id IS NOT NULL LIMIT 1),
-                    (SELECT p.practitioner_id FROM referral.practitioner p
-                     WHERE p.org_id = intake_find_practitioner.org_id AND p.identifier = x.value
-                       AND coalesce(p.identifier_system, x.system) = x.system LIMIT 1))
-    INTO found_id FROM referral.intake_identifiers(ids, source) x
-    ORDER BY 1 LIMIT 1;    -- null comes last
+    FOR i IN 0 .. referral.intake_count(ids) - 1 LOOP
+        number := referral.intake_text(ids -> i, 'value');
+        CONTINUE WHEN number IS NULL;
+        numbered := true;
+        of_system := referral.intake_system(ids -> i, source);
+        SELECT t.practitioner_id INTO found_id FROM referral.identifier t
+        WHERE t.org_id = intake_find_practitioner.org_id AND t.value = number AND t.system = of_system AND t.practitioner_id IS NOT NULL LIMIT 1;
+        IF found_id IS NULL THEN
+            SELECT p.practitioner_id INTO found_id FROM referral.practitioner p
+            WHERE p.org_id = intake_find_practitioner.org_id AND p.identifier = number
+              AND (p.identifier_system = of_system OR p.identifier_system IS NULL) LIMIT 1;
+        END IF;
+        EXIT WHEN found_id IS NOT NULL;
+    END LOOP;
     IF found_id IS NULL AND name IS NOT NULL THEN
         -- one of the name whose number nobody knows yet, or the only one of the name where the message has no number
         SELECT CASE WHEN count(*) FILTER (WHERE p.identifier IS NULL) > 0 THEN min(p.practitioner_id) FILTER (WHERE p.identifier IS NULL)
-                    WHEN count(*) = 1 AND NOT EXISTS (SELECT FROM referral.intake_identifiers(ids, source)) THEN min(p.practitioner_id) END
+                    WHEN count(*) = 1 AND NOT numbered THEN min(p.practitioner_id) END
         INTO found_id FROM referral.practitioner p
         WHERE p.org_id = intake_find_practitioner.org_id AND lower(p.name) = lower(intake_find_practitioner.name) AND p.active
           AND (organization IS NULL OR p.organization_name IS NULL OR lower(p.organization_name) = lower(organization));
@@ -37,7 +46,8 @@ DECLARE
     shown text := coalesce(referral.intake_text(p, 'name'),
                            left(nullif(concat_ws(' ', referral.intake_text(p, 'given'), referral.intake_text(p, 'family')), ''), 500));
     organization text := referral.intake_text(p -> 'organization', 'name');
-    changed bigint;
+    o record;
+    n record;
 BEGIN
     w.id := NULL;
     IF number IS NULL AND shown IS NULL THEN
@@ -58,28 +68,31 @@ BEGIN
         RETURN w;
     END IF;
     -- senders write names in many ways: only a feed of the directory corrects what is there
-    UPDATE referral.practitioner t
-    SET name = n.name, specialty = n.specialty, organization_name = n.organization_name,
-        identifier = n.identifier, identifier_system = n.identifier_system, active = n.active
-    FROM (SELECT o.practitioner_id,
-                 CASE WHEN replace OR o.name = o.identifier THEN coalesce(shown, o.name) ELSE o.name END AS name,
-                 CASE WHEN replace THEN coalesce(referral.intake_text(p, 'specialty'), o.specialty)
-                      ELSE coalesce(o.specialty, referral.intake_text(p, 'specialty')) END AS specialty,
-                 CASE WHEN replace THEN coalesce(organization, o.organization_name)
-                      ELSE coalesce(o.organization_name, organization) END AS organization_name,
-                 coalesce(o.identifier, number) AS identifier,
-                 CASE WHEN o.identifier IS NULL AND number IS NOT NULL THEN referral.intake_system(ids -> 0, w.source)
-                      ELSE o.identifier_system END AS identifier_system,
-                 CASE WHEN replace THEN coalesce(referral.try_boolean(p ->> 'active'), o.active) ELSE o.active END AS active
-          FROM referral.practitioner o WHERE o.org_id = w.org_id AND o.practitioner_id = w.id) n
-    WHERE t.org_id = w.org_id AND t.practitioner_id = n.practitioner_id
-      AND (t.name, t.specialty, t.organization_name, t.identifier, t.identifier_system, t.active)
-          IS DISTINCT FROM (n.name, n.specialty, n.organization_name, n.identifier, n.identifier_system, n.active);
-    GET DIAGNOSTICS changed = ROW_COUNT;
-    IF changed > 0 THEN
+    SELECT t.name, t.specialty, t.organization_name, t.identifier, t.identifier_system, t.active INTO o
+    FROM referral.practitioner t WHERE t.org_id = w.org_id AND t.practitioner_id = w.id;
+    n := o;
+    IF replace OR o.name = o.identifier THEN
+        n.name := coalesce(shown, o.name);
+    END IF;
+    n.specialty := coalesce(CASE WHEN replace THEN referral.intake_text(p, 'specialty') END, o.specialty, referral.intake_text(p, 'specialty'));
+    n.organization_name := coalesce(CASE WHEN replace THEN organization END, o.organization_name, organization);
+    IF o.identifier IS NULL AND number IS NOT NULL THEN
+        n.identifier := number;
+        n.identifier_system := referral.intake_system(ids -> 0, w.source);
+    END IF;
+    IF replace THEN
+        n.active := coalesce(referral.try_boolean(p ->> 'active'), o.active);
+    END IF;
+    IF n IS DISTINCT FROM o THEN
+        UPDATE referral.practitioner t
+        SET name = n.name, specialty = n.specialty, organization_name = n.organization_name, identifier = n.identifier,
+            identifier_system = n.identifier_system, active = n.active
+        WHERE t.org_id = w.org_id AND t.practitioner_id = w.id;
         w.results := w.results || referral.intake_result('practitioner', w.id, 'updated');
     END IF;
-    PERFORM referral.intake_keep_identifiers(w.org_id, ids, w.source, practitioner_id => w.id);
+    IF replace OR o.identifier IS DISTINCT FROM number OR referral.intake_count(ids) > 1 THEN
+        PERFORM referral.intake_keep_identifiers(w.org_id, ids, w.source, practitioner_id => w.id);
+    END IF;
     RETURN w;
 END $$;
 COMMENT ON FUNCTION referral.intake_practitioner(referral.intake_work, jsonb, boolean) IS
@@ -89,18 +102,27 @@ CREATE FUNCTION referral.intake_find_organization(org_id bigint, ids jsonb, sour
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     found_id bigint;
+    number text;
+    of_system text;
+    numbered boolean := false;
 BEGIN
-    SELECT coalesce((SELECT i.provider_organization_id FROM referral.identifier i
-                     WHERE i.org_id = intake_find_organization.org_id AND i.value = x.value AND i.system = x.system
-                       AND i.provider_organization_id IS NOT NULL LIMIT 1),
-                    (SELECT p.provider_organization_id FROM referral.provider_organization p
-                     WHERE p.org_id = intake_find_organization.org_id AND p.identifier = x.value
-                       AND coalesce(p.identifier_system, x.system) = x.system LIMIT 1))
-    INTO found_id FROM referral.intake_identifiers(ids, source) x
-    ORDER BY 1 LIMIT 1;
+    FOR i IN 0 .. referral.intake_count(ids) - 1 LOOP
+        number := referral.intake_text(ids -> i, 'value');
+        CONTINUE WHEN number IS NULL;
+        numbered := true;
+        of_system := referral.intake_system(ids -> i, source);
+        SELECT t.provider_organization_id INTO found_id FROM referral.identifier t
+        WHERE t.org_id = intake_find_organization.org_id AND t.value = number AND t.system = of_system AND t.provider_organization_id IS NOT NULL LIMIT 1;
+        IF found_id IS NULL THEN
+            SELECT p.provider_organization_id INTO found_id FROM referral.provider_organization p
+            WHERE p.org_id = intake_find_organization.org_id AND p.identifier = number
+              AND (p.identifier_system = of_system OR p.identifier_system IS NULL) LIMIT 1;
+        END IF;
+        EXIT WHEN found_id IS NOT NULL;
+    END LOOP;
     IF found_id IS NULL AND name IS NOT NULL THEN
         SELECT CASE WHEN count(*) FILTER (WHERE p.identifier IS NULL) > 0 THEN min(p.provider_organization_id) FILTER (WHERE p.identifier IS NULL)
-                    WHEN count(*) = 1 AND NOT EXISTS (SELECT FROM referral.intake_identifiers(ids, source)) THEN min(p.provider_organization_id) END
+                    WHEN count(*) = 1 AND NOT numbered THEN min(p.provider_organization_id) END
         INTO found_id FROM referral.provider_organization p
         WHERE p.org_id = intake_find_organization.org_id AND lower(p.name) = lower(intake_find_organization.name) AND p.active;
     END IF;
@@ -166,13 +188,20 @@ COMMENT ON FUNCTION referral.intake_organization(referral.intake_work, jsonb, bo
 
 CREATE FUNCTION referral.intake_find_payer(org_id bigint, identifier text, name text) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    found_id bigint;
 BEGIN
-    RETURN coalesce(
-        (SELECT min(p.payer_id) FROM referral.payer p WHERE p.org_id = intake_find_payer.org_id AND p.identifier = intake_find_payer.identifier),
-        (SELECT min(p.payer_id) FROM referral.payer p
-         WHERE p.org_id = intake_find_payer.org_id AND lower(p.name) = lower(intake_find_payer.name)
-           -- a number of its own makes it another payer of the same name
-           AND (p.identifier IS NULL OR intake_find_payer.identifier IS NULL)));
+    IF identifier IS NOT NULL THEN
+        SELECT p.payer_id INTO found_id FROM referral.payer p
+        WHERE p.org_id = intake_find_payer.org_id AND p.identifier = intake_find_payer.identifier LIMIT 1;
+    END IF;
+    IF found_id IS NULL AND name IS NOT NULL THEN
+        SELECT min(p.payer_id) INTO found_id FROM referral.payer p
+        WHERE p.org_id = intake_find_payer.org_id AND lower(p.name) = lower(intake_find_payer.name)
+          -- a number of its own makes it another payer of the same name
+          AND (p.identifier IS NULL OR intake_find_payer.identifier IS NULL);
+    END IF;
+    RETURN found_id;
 END $$;
 COMMENT ON FUNCTION referral.intake_find_payer(bigint, text, text) IS
 'The payer of that identifier, else of that name. Null when there is none.';
@@ -189,7 +218,7 @@ BEGIN
     END IF;
     w.id := referral.intake_find_payer(w.org_id, number, shown);
     IF w.id IS NOT NULL THEN
-        IF number IS NOT NULL THEN
+        IF feed AND number IS NOT NULL THEN
             UPDATE referral.payer t SET identifier = number WHERE t.org_id = w.org_id AND t.payer_id = w.id AND t.identifier IS NULL;
         END IF;
         RETURN w;
@@ -217,11 +246,11 @@ COMMENT ON FUNCTION referral.intake_payer(referral.intake_work, jsonb, boolean) 
 CREATE FUNCTION referral.intake_find_plan(org_id bigint, payer_id bigint, identifier text, name text) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    RETURN coalesce(
-        (SELECT min(p.plan_id) FROM referral.plan p WHERE p.org_id = intake_find_plan.org_id AND p.payer_id = intake_find_plan.payer_id
-            AND p.identifier = intake_find_plan.identifier),
-        (SELECT min(p.plan_id) FROM referral.plan p WHERE p.org_id = intake_find_plan.org_id AND p.payer_id = intake_find_plan.payer_id
-            AND lower(p.name) = lower(intake_find_plan.name) AND (p.identifier IS NULL OR intake_find_plan.identifier IS NULL)));
+    RETURN (SELECT p.plan_id FROM referral.plan p
+            WHERE p.org_id = intake_find_plan.org_id AND p.payer_id = intake_find_plan.payer_id
+              AND (p.identifier = intake_find_plan.identifier
+                   OR lower(p.name) = lower(intake_find_plan.name) AND (p.identifier IS NULL OR intake_find_plan.identifier IS NULL))
+            ORDER BY p.identifier = intake_find_plan.identifier DESC NULLS LAST, p.plan_id LIMIT 1);
 END $$;
 COMMENT ON FUNCTION referral.intake_find_plan(bigint, bigint, text, text) IS
 'The plan of a payer by identifier, else by name. Null when there is none.';
@@ -360,33 +389,31 @@ COMMENT ON FUNCTION referral.intake_role(referral.intake_work, jsonb) IS
 
 CREATE FUNCTION referral.intake_directory(w referral.intake_work, d jsonb) RETURNS referral.intake_work
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    x jsonb;
 BEGIN
-    FOR x IN SELECT e FROM referral.intake_list(d -> 'organizations') e LOOP
-        w := referral.intake_organization(w, x, true);
+    FOR i IN 0 .. referral.intake_count(d -> 'organizations') - 1 LOOP
+        w := referral.intake_organization(w, d -> 'organizations' -> i, true);
     END LOOP;
-    FOR x IN SELECT e FROM referral.intake_list(d -> 'practitioners') e LOOP
-        w := referral.intake_practitioner(w, x, true);
+    FOR i IN 0 .. referral.intake_count(d -> 'practitioners') - 1 LOOP
+        w := referral.intake_practitioner(w, d -> 'practitioners' -> i, true);
     END LOOP;
-    FOR x IN SELECT e FROM referral.intake_list(d -> 'roles') e LOOP
-        w := referral.intake_role(w, x);
+    FOR i IN 0 .. referral.intake_count(d -> 'roles') - 1 LOOP
+        w := referral.intake_role(w, d -> 'roles' -> i);
     END LOOP;
-    FOR x IN SELECT e FROM referral.intake_list(d -> 'sites') e LOOP
-        w := referral.intake_site(w, x);
+    FOR i IN 0 .. referral.intake_count(d -> 'sites') - 1 LOOP
+        w := referral.intake_site(w, d -> 'sites' -> i);
     END LOOP;
-    FOR x IN SELECT e FROM referral.intake_list(d -> 'services') e LOOP
-        w := referral.intake_service(w, x);
+    FOR i IN 0 .. referral.intake_count(d -> 'services') - 1 LOOP
+        w := referral.intake_service(w, d -> 'services' -> i);
     END LOOP;
-    FOR x IN SELECT e FROM referral.intake_list(d -> 'payers') e LOOP
-        w := referral.intake_payer(w, x, true);
+    FOR i IN 0 .. referral.intake_count(d -> 'payers') - 1 LOOP
+        w := referral.intake_payer(w, d -> 'payers' -> i, true);
     END LOOP;
-    FOR x IN SELECT e FROM referral.intake_list(d -> 'plans') e LOOP
-        w := referral.intake_payer(w, x -> 'payer', true);
-        w := referral.intake_plan(w, x, w.id);
+    FOR i IN 0 .. referral.intake_count(d -> 'plans') - 1 LOOP
+        w := referral.intake_payer(w, d -> 'plans' -> i -> 'payer', true);
+        w := referral.intake_plan(w, d -> 'plans' -> i, w.id);
     END LOOP;
-    FOR x IN SELECT e FROM referral.intake_list(d -> 'value_sets') e LOOP
-        PERFORM referral.load_value_set(w.org_id, x);
+    FOR i IN 0 .. referral.intake_count(d -> 'value_sets') - 1 LOOP
+        PERFORM referral.load_value_set(w.org_id, d -> 'value_sets' -> i);
     END LOOP;
     w.id := NULL;
     RETURN w;

@@ -415,10 +415,18 @@ COMMENT ON FUNCTION referral.intake_authorization_item(referral.intake_work, big
 'Writes an item of a prior authorization, by its number in the request (place where it has none): what is told in place of what is there.';
 
 CREATE FUNCTION referral.intake_find_authorization(w referral.intake_work, list jsonb) RETURNS bigint
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT max(t.prior_authorization_id) FROM referral.intake_identifiers(list, w.source) x
-    JOIN referral.prior_authorization t ON t.org_id = w.org_id AND t.identifier = x.value AND t.identifier_system = x.system
-$$;
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    found_id bigint;
+BEGIN
+    FOR i IN 0 .. referral.intake_count(list) - 1 LOOP
+        SELECT max(t.prior_authorization_id) INTO found_id FROM referral.prior_authorization t
+        WHERE t.org_id = w.org_id AND t.identifier = referral.intake_text(list -> i, 'value')
+          AND t.identifier_system = referral.intake_system(list -> i, w.source);
+        EXIT WHEN found_id IS NOT NULL;
+    END LOOP;
+    RETURN found_id;
+END $$;
 COMMENT ON FUNCTION referral.intake_find_authorization(referral.intake_work, jsonb) IS
 'The newest prior authorization that one of the identifiers names. Null when there is none.';
 
@@ -557,23 +565,24 @@ COMMENT ON FUNCTION referral.intake_communication(referral.intake_work, jsonb) I
 
 CREATE FUNCTION referral.intake_events(w referral.intake_work, intake jsonb) RETURNS referral.intake_work
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    x jsonb;
 BEGIN
-    FOR x IN SELECT e FROM referral.intake_list(intake -> 'appointments') e LOOP
-        w := referral.intake_appointment(w, x);
+    IF NOT intake ?| '{appointments,documents,reports,authorizations,communications}' THEN
+        RETURN w;
+    END IF;
+    FOR i IN 0 .. referral.intake_count(intake -> 'appointments') - 1 LOOP
+        w := referral.intake_appointment(w, intake -> 'appointments' -> i);
     END LOOP;
-    FOR x IN SELECT e FROM referral.intake_list(intake -> 'documents') e LOOP
-        w := referral.intake_document(w, x);
+    FOR i IN 0 .. referral.intake_count(intake -> 'documents') - 1 LOOP
+        w := referral.intake_document(w, intake -> 'documents' -> i);
     END LOOP;
-    FOR x IN SELECT e FROM referral.intake_list(intake -> 'reports') e LOOP
-        w := referral.intake_report(w, x);
+    FOR i IN 0 .. referral.intake_count(intake -> 'reports') - 1 LOOP
+        w := referral.intake_report(w, intake -> 'reports' -> i);
     END LOOP;
-    FOR x IN SELECT e FROM referral.intake_list(intake -> 'authorizations') e LOOP
-        w := referral.intake_authorization(w, x);
+    FOR i IN 0 .. referral.intake_count(intake -> 'authorizations') - 1 LOOP
+        w := referral.intake_authorization(w, intake -> 'authorizations' -> i);
     END LOOP;
-    FOR x IN SELECT e FROM referral.intake_list(intake -> 'communications') e LOOP
-        w := referral.intake_communication(w, x);
+    FOR i IN 0 .. referral.intake_count(intake -> 'communications') - 1 LOOP
+        w := referral.intake_communication(w, intake -> 'communications' -> i);
     END LOOP;
     RETURN w;
 END $$;

@@ -69,11 +69,17 @@ COMMENT ON FUNCTION referral.intake_union(text[], text[]) IS
 'a and what b has besides.';
 
 CREATE FUNCTION referral.intake_demographics(n referral.intake_person, p jsonb, source text) RETURNS referral.demographics
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT referral.patient_demographics(n.family, n.given, n.middle, n.suffix, n.alias, n.previous_family, n.mother_maiden_name,
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    numbers text[];
+BEGIN
+    FOR i IN 0 .. referral.intake_count(p -> 'identifiers') - 1 LOOP
+        numbers := numbers || (referral.intake_system(p -> 'identifiers' -> i, source) || '|' || referral.intake_text(p -> 'identifiers' -> i, 'value'));
+    END LOOP;
+    RETURN referral.patient_demographics(n.family, n.given, n.middle, n.suffix, n.alias, n.previous_family, n.mother_maiden_name,
         n.birth_date, n.sex, n.multiple_birth, n.birth_order, n.phone, n.email, n.other_phones, n.address, n.city, n.state, n.postal_code,
-        NULL, NULL, (SELECT array_agg(x.system || '|' || x.value) FROM referral.intake_identifiers(p -> 'identifiers', source) x))
-$$;
+        NULL, NULL, numbers);
+END $$;
 COMMENT ON FUNCTION referral.intake_demographics(referral.intake_person, jsonb, text) IS
 'What a case tells a patient by: the row n and the identifiers of p.';
 
@@ -95,38 +101,79 @@ END $$;
 COMMENT ON FUNCTION referral.intake_contradicts(referral.intake_person, referral.demographics, referral.intake_person) IS
 'Do names, birth date and so on of n say that it is not o, whose demographics are known, even though an identifier says that it is?';
 
+-- Whoever gives out numbers of a kind, and has given them two, says that they are two people; it may be wrong, which a person decides.
+CREATE FUNCTION referral.intake_told_apart(org_id bigint, identifiers jsonb, source text, patient_id bigint) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    x jsonb;
+BEGIN
+    FOR i IN 0 .. referral.intake_count(identifiers) - 1 LOOP
+        x := identifiers -> i;
+        IF x ->> 'value' <> '' AND (x ->> 'type' IS NULL OR x ->> 'type' NOT IN ('AN', 'VN')) AND x ->> 'system' IS DISTINCT FROM 'inbox_message'
+           AND EXISTS (SELECT FROM referral.identifier t
+                       WHERE t.org_id = intake_told_apart.org_id AND t.patient_id = intake_told_apart.patient_id
+                         AND t.system = referral.intake_system(x, source) AND t.type IS NOT DISTINCT FROM referral.intake_text(x, 'type')
+                         AND t.value <> referral.intake_text(x, 'value')) THEN
+            RETURN true;
+        END IF;
+    END LOOP;
+    RETURN false;
+END $$;
+COMMENT ON FUNCTION referral.intake_told_apart(bigint, jsonb, text, bigint) IS
+'Has the patient an identifier of the same system and type as one of those that were sent, with another value?';
+
 -- Who has one of the identifiers, or is known otherwise, and is not contradicted by the rest?  One number may be shared by
 -- two records of a sender that have other numbers of their own; then the names are to say that it is one person.
 CREATE FUNCTION referral.intake_find_patient(w INOUT referral.intake_work, p jsonb, n referral.intake_person, known bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    candidates bigint[];
+    candidates bigint[] := '{}';
+    candidate bigint;
+    owners bigint[];
+    number text;
+    of_system text;
     o referral.intake_person;
     hit record;
     refused integer := 0;
-    same bigint[];
+    same bigint[] := '{}';
 BEGIN
-    -- an account or a visit is not a person
-    SELECT array_agg(DISTINCT CASE WHEN t.merged_into IS NULL THEN t.patient_id ELSE referral.survivor_of(t.org_id, t.patient_id) END)
-    INTO candidates
-    FROM referral.intake_identifiers(p -> 'identifiers', w.source) x
-    CROSS JOIN LATERAL (
-        (SELECT i.patient_id FROM referral.identifier i
-         WHERE i.org_id = w.org_id AND i.value = x.value AND i.system = x.system AND i.patient_id IS NOT NULL LIMIT 20)
-        UNION ALL
-        (SELECT q.patient_id FROM referral.patient q
-         WHERE q.org_id = w.org_id AND q.identifier = x.value AND coalesce(q.identifier_system, x.system) = x.system LIMIT 20)) f
-    JOIN referral.patient t ON t.org_id = w.org_id AND t.patient_id = f.patient_id
-    WHERE x.type IS NULL OR x.type NOT IN ('AN', 'VN');
+    w.new_identifiers := false;
+    FOR i IN 0 .. referral.intake_count(p -> 'identifiers') - 1 LOOP
+        number := referral.intake_text(p -> 'identifiers' -> i, 'value');
+        CONTINUE WHEN number IS NULL;
+        IF p -> 'identifiers' -> i ->> 'type' IN ('AN', 'VN') THEN
+            w.new_identifiers := true;    -- an account or a visit is not a person, but it is kept
+            CONTINUE;
+        END IF;
+        of_system := referral.intake_system(p -> 'identifiers' -> i, w.source);
+        SELECT array_agg(t.patient_id) INTO owners FROM referral.identifier t
+        WHERE t.org_id = w.org_id AND t.value = number AND t.system = of_system AND t.patient_id IS NOT NULL;
+        IF owners IS NULL THEN
+            w.new_identifiers := true;
+            SELECT array_agg(q.patient_id) INTO owners FROM referral.patient q
+            WHERE q.org_id = w.org_id AND q.identifier = number AND (q.identifier_system = of_system OR q.identifier_system IS NULL);
+        END IF;
+        IF NOT candidates @> owners THEN
+            candidates := candidates || owners;
+        END IF;
+    END LOOP;
+    -- of several owners it is not known here who has which
+    w.new_identifiers := w.new_identifiers OR array_length(candidates, 1) > 1;
     IF known IS NOT NULL THEN
-        candidates := candidates || referral.survivor_of(w.org_id, known);
+        IF NOT known = ANY (candidates) THEN
+            candidates := candidates || known;
+            w.new_identifiers := true;
+        END IF;
     END IF;
     w.patient_id := NULL;
-    IF candidates IS NULL THEN
-        RETURN;
-    END IF;
-    FOR hit IN SELECT q.patient_id, q.family, q.given, q.birth_date, q.demographics FROM referral.patient q
-             WHERE q.org_id = w.org_id AND q.patient_id = ANY (candidates) ORDER BY array_position(candidates, q.patient_id) LOOP
+    FOREACH candidate IN ARRAY candidates LOOP
+        SELECT q.patient_id, q.merged_into, q.family, q.given, q.birth_date, q.demographics INTO hit
+        FROM referral.patient q WHERE q.org_id = w.org_id AND q.patient_id = candidate;
+        IF hit.merged_into IS NOT NULL THEN
+            SELECT q.patient_id, q.merged_into, q.family, q.given, q.birth_date, q.demographics INTO hit
+            FROM referral.patient q WHERE q.org_id = w.org_id AND q.patient_id = referral.survivor_of(w.org_id, candidate);
+        END IF;
+        CONTINUE WHEN hit.patient_id IS NULL OR hit.patient_id = ANY (same);
         o.family := hit.family;
         o.given := hit.given;
         o.birth_date := hit.birth_date;
@@ -140,7 +187,7 @@ BEGIN
             same := same || hit.patient_id;
         END IF;
     END LOOP;
-    IF same IS NOT NULL THEN
+    IF same <> '{}' THEN
         w.patient_id := same[1];
         w.patient_match := 'identifier';
         IF array_length(same, 1) > 1 THEN
@@ -154,17 +201,6 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION referral.intake_find_patient(referral.intake_work, jsonb, referral.intake_person, bigint) IS
 'Finds the patient of a case by identifiers, or known, the one its referral has; in patient_id of the answer. Nobody whose demographics contradict.';
-
--- Whoever gives out numbers of a kind, and has given them two, says that they are two people; it may be wrong, which a person decides.
-CREATE FUNCTION referral.intake_told_apart(org_id bigint, identifiers jsonb, source text, patient_id bigint) RETURNS boolean
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT EXISTS (SELECT FROM referral.intake_identifiers(identifiers, source) x
-                   JOIN referral.identifier i ON i.org_id = intake_told_apart.org_id AND i.patient_id = intake_told_apart.patient_id
-                   WHERE i.system = x.system AND i.type IS NOT DISTINCT FROM x.type AND i.value <> x.value
-                     AND (x.type IS NULL OR x.type NOT IN ('AN', 'VN')) AND x.system <> 'inbox_message')
-$$;
-COMMENT ON FUNCTION referral.intake_told_apart(bigint, jsonb, text, bigint) IS
-'Has the patient an identifier of the same system and type as one of those that were sent, with another value?';
 
 CREATE FUNCTION referral.intake_update_patient(w INOUT referral.intake_work, p jsonb)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -231,13 +267,8 @@ BEGIN
         IF known IS NOT NULL THEN
             w.patient_id := referral.survivor_of(w.org_id, known);
             w.patient_match := 'identifier';
-        ELSIF w.kind NOT IN ('referral_status', 'referral_cancel', 'status_request', 'communication') THEN
-            w.findings := w.findings || referral.intake_finding('patient_missing', 'error', 'patient', 'nothing says who the patient is');
         END IF;
         RETURN w;
-    END IF;
-    IF w.kind IN ('referral', 'patient', 'appointment') AND n.family IS NULL AND n.given IS NULL THEN
-        w.findings := w.findings || referral.intake_finding('patient_unnamed', 'warning', 'patient.family', 'the patient has no name');
     END IF;
 
     -- the first message of a case that brings no identifier left its own, so that it can be applied again
@@ -278,8 +309,10 @@ BEGIN
         SELECT w.org_id, n.family, n.given, n.middle, n.suffix, n.birth_date, n.sex, n.phone, n.email, n.address, n.city, n.state, n.postal_code,
             n.language, n.mother_maiden_name, n.multiple_birth, n.birth_order, n.alias, n.previous_family, n.other_phones,
             n.identifier_system, n.identifier,
-            (SELECT array_agg(x.system || '|' || x.value) FROM referral.intake_identifiers(p -> 'identifiers', w.source) x
-             WHERE x.value IS DISTINCT FROM n.identifier AND x.system <> 'inbox_message' AND x.type IS DISTINCT FROM 'AN' AND x.type IS DISTINCT FROM 'VN')
+            -- beside the first one; an account or a visit is not the person's
+            (SELECT array_agg(referral.intake_system(x, w.source) || '|' || referral.intake_text(x, 'value'))
+             FROM jsonb_array_elements(CASE WHEN referral.intake_count(p -> 'identifiers') > 1 THEN (p -> 'identifiers') - 0 END) x
+             WHERE coalesce(x ->> 'type', '') NOT IN ('AN', 'VN'))
         RETURNING patient_id INTO w.patient_id;
         w.results := w.results || referral.intake_result('patient', w.patient_id, 'created');
         w.patient_match := 'new';
@@ -288,11 +321,35 @@ BEGIN
             w.findings := w.findings || referral.intake_finding('possible_duplicate', 'warning', 'patient', 'somebody who may be the same person is known');
         END IF;
     END IF;
-    PERFORM referral.intake_keep_identifiers(w.org_id, p -> 'identifiers', w.source, patient_id => w.patient_id);
+    IF w.new_identifiers THEN
+        PERFORM referral.intake_keep_identifiers(w.org_id, p -> 'identifiers', w.source, patient_id => w.patient_id);
+    END IF;
+    -- who is only referred to by a number may be known by name
+    IF n.family IS NULL AND n.given IS NULL AND EXISTS (
+        SELECT FROM referral.patient t
+        WHERE t.org_id = w.org_id AND t.patient_id = w.patient_id AND t.family IS NULL AND t.given IS NULL) THEN
+        w.findings := w.findings || referral.intake_finding('patient_unnamed', 'warning', 'patient.family', 'the patient has no name');
+    END IF;
     RETURN w;
 END $$;
 COMMENT ON FUNCTION referral.intake_patient(referral.intake_work, jsonb, bigint) IS
 'Finds or makes the patient of a case and brings him up to date; patient_id and patient_match of the answer. known: the patient whom the referral of the case has. Nobody, with a finding, when nothing is told.';
+
+CREATE FUNCTION referral.intake_patient_of(w INOUT referral.intake_work)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    w.patient_id := coalesce(
+        (SELECT t.patient_id FROM referral.referral t WHERE t.org_id = w.org_id AND t.referral_id = w.referral_id),
+        (SELECT t.patient_id FROM referral.appointment t WHERE t.org_id = w.org_id AND t.appointment_id = w.appointment_id));
+    IF w.patient_id IS NOT NULL THEN
+        w.patient_id := referral.survivor_of(w.org_id, w.patient_id);
+        w.patient_match := 'identifier';
+    ELSIF w.kind IN ('referral', 'patient', 'appointment', 'report') THEN
+        w.findings := w.findings || referral.intake_finding('patient_missing', 'error', 'patient', 'nothing says who the patient is');
+    END IF;
+END $$;
+COMMENT ON FUNCTION referral.intake_patient_of(referral.intake_work) IS
+'The patient of a case that does not tell him, by its referral or appointment; a finding when he is not known there either.';
 
 -- ---------- coverage ----------
 
@@ -345,13 +402,13 @@ DECLARE
     told integer := referral.try_integer(c ->> 'priority');
     first_day date := referral.try_date(c ->> 'start');
     last_day date := referral.try_date(c ->> 'end');
-    k text;
 BEGIN
-    FOREACH k IN ARRAY ARRAY['start', 'end'] LOOP
-        IF referral.intake_text(c, k) IS NOT NULL AND referral.try_date(c ->> k) IS NULL THEN
-            w.findings := w.findings || referral.intake_finding('invalid_date', 'warning', 'coverage.' || k, 'no such date', c ->> k);
-        END IF;
-    END LOOP;
+    IF first_day IS NULL AND referral.intake_text(c, 'start') IS NOT NULL THEN
+        w.findings := w.findings || referral.intake_finding('invalid_date', 'warning', 'coverage.start', 'no such date', c ->> 'start');
+    END IF;
+    IF last_day IS NULL AND referral.intake_text(c, 'end') IS NOT NULL THEN
+        w.findings := w.findings || referral.intake_finding('invalid_date', 'warning', 'coverage.end', 'no such date', c ->> 'end');
+    END IF;
     IF last_day < first_day THEN
         w.findings := w.findings || referral.intake_finding('invalid_date', 'warning', 'coverage.end', 'before the first day', c ->> 'end');
         last_day := NULL;
@@ -381,19 +438,23 @@ BEGIN
     END IF;
     n.period := daterange(first_day, last_day + 1);
 
-    IF w.patient_match <> 'new' THEN
-        PERFORM referral.intake_lock(w.org_id, 'coverage ' || w.patient_id);
-    END IF;
-    SELECT t.coverage_id, t.patient_id, t.payer_id, t.plan_id, t.priority, t.stated_priority, t.subscriber_id, t.group_number,
-           t.relationship, t.period, t.status
-    INTO old_id, o.patient_id, o.payer_id, o.plan_id, o.priority, o.stated_priority, o.subscriber_id, o.group_number,
-         o.relationship, o.period, o.status
-    FROM referral.coverage t
-    WHERE t.org_id = w.org_id AND t.patient_id = w.patient_id AND t.payer_id IS NOT DISTINCT FROM n.payer_id
-      AND (t.subscriber_id = n.subscriber_id OR n.subscriber_id IS NULL OR t.subscriber_id IS NULL)
-      AND (told IS NULL OR told IN (t.priority, t.stated_priority))
-      AND (t.period && n.period) AND t.status <> 'entered-in-error'
-    ORDER BY t.subscriber_id IS NOT DISTINCT FROM n.subscriber_id DESC, lower(t.period) = first_day DESC NULLS LAST, t.coverage_id DESC LIMIT 1;
+    FOR attempt IN 1 .. CASE WHEN w.patient_match IN ('new', 'review') THEN 0 ELSE 2 END LOOP
+        IF attempt = 2 THEN
+            -- another message may be making it right now
+            PERFORM referral.intake_lock(w.org_id, 'coverage ' || w.patient_id);
+        END IF;
+        SELECT t.coverage_id, t.patient_id, t.payer_id, t.plan_id, t.priority, t.stated_priority, t.subscriber_id, t.group_number,
+               t.relationship, t.period, t.status
+        INTO old_id, o.patient_id, o.payer_id, o.plan_id, o.priority, o.stated_priority, o.subscriber_id, o.group_number,
+             o.relationship, o.period, o.status
+        FROM referral.coverage t
+        WHERE t.org_id = w.org_id AND t.patient_id = w.patient_id AND t.payer_id IS NOT DISTINCT FROM n.payer_id
+          AND (t.subscriber_id = n.subscriber_id OR n.subscriber_id IS NULL OR t.subscriber_id IS NULL)
+          AND (told IS NULL OR told IN (t.priority, t.stated_priority))
+          AND (t.period && n.period) AND t.status <> 'entered-in-error'
+        ORDER BY t.subscriber_id IS NOT DISTINCT FROM n.subscriber_id DESC, lower(t.period) = first_day DESC NULLS LAST, t.coverage_id DESC LIMIT 1;
+        EXIT WHEN old_id IS NOT NULL;
+    END LOOP;
     IF old_id IS NULL THEN
         IF n.status = 'active' THEN
             v := referral.intake_place_coverage(w, n);

@@ -9,10 +9,12 @@ DECLARE
     filler_system text := referral.intake_text(r, 'filler_order_system');
     candidates bigint[];
 BEGIN
-    SELECT array_agg(DISTINCT i.referral_id) INTO candidates
-    FROM referral.intake_identifiers(r -> 'identifiers', w.source) x
-    CROSS JOIN LATERAL (SELECT t.referral_id FROM referral.identifier t
-                        WHERE t.org_id = w.org_id AND t.value = x.value AND t.system = x.system AND t.referral_id IS NOT NULL LIMIT 20) i;
+    FOR i IN 0 .. referral.intake_count(r -> 'identifiers') - 1 LOOP
+        SELECT array_agg(DISTINCT t.referral_id) INTO candidates FROM referral.identifier t
+        WHERE t.org_id = w.org_id AND t.value = referral.intake_text(r -> 'identifiers' -> i, 'value')
+          AND t.system = referral.intake_system(r -> 'identifiers' -> i, w.source) AND t.referral_id IS NOT NULL;
+        EXIT WHEN candidates IS NOT NULL;
+    END LOOP;
     -- a number belongs to the system that gave it; one that was sent without a system belongs to the sender
     IF candidates IS NULL AND placer IS NOT NULL THEN
         SELECT array_agg(t.referral_id) INTO candidates FROM referral.referral t
@@ -28,14 +30,14 @@ BEGIN
           -- requests with other numbers of their own are other requests
           AND (w.kind <> 'referral' OR placer IS NULL OR t.placer_order_number IS NULL);
     END IF;
-    IF candidates IS NULL AND w.kind <> 'referral' THEN
+    IF candidates IS NULL AND w.kind <> 'referral' AND coalesce(placer, filler) IS NOT NULL THEN
         -- the other side answers with our number, often without saying whose it is
         SELECT array_agg(DISTINCT t.referral_id) INTO candidates FROM (
             SELECT u.referral_id FROM referral.referral u WHERE u.org_id = w.org_id AND u.placer_order_number = placer
             UNION ALL
             SELECT u.referral_id FROM referral.referral u WHERE u.org_id = w.org_id AND u.filler_order_number = filler) t;
     END IF;
-    IF candidates IS NULL AND w.kind = 'referral' AND w.message_key <> '' THEN
+    IF candidates IS NULL AND w.kind = 'referral' AND w.message_key <> '' AND coalesce(placer, filler) IS NULL THEN
         SELECT array_agg(t.referral_id) INTO candidates FROM referral.identifier t
         WHERE t.org_id = w.org_id AND t.value = w.message_key AND t.system = 'inbox_message' AND t.referral_id IS NOT NULL;
     END IF;
@@ -49,16 +51,25 @@ CREATE FUNCTION referral.intake_choose_referral(w INOUT referral.intake_work, ca
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     fitting bigint[];
+    patient bigint;
 BEGIN
     w.referral_id := NULL;
     IF candidates IS NULL THEN
         RETURN;
     END IF;
+    IF array_length(candidates, 1) = 1 THEN
+        SELECT t.patient_id INTO patient FROM referral.referral t WHERE t.org_id = w.org_id AND t.referral_id = candidates[1];
+        IF w.patient_id IS NULL OR patient IS NULL OR patient = w.patient_id THEN
+            w.referral_id := candidates[1];
+            RETURN;
+        END IF;
+    END IF;
     SELECT array_agg(t.referral_id ORDER BY t.patient_id IS NULL, referral.intake_is_over(t.state), t.referral_id DESC) INTO fitting
-    FROM referral.referral t
-    WHERE t.org_id = w.org_id AND t.referral_id = ANY (candidates)
-      AND (w.patient_id IS NULL OR t.patient_id IS NULL OR t.patient_id = w.patient_id
-           OR referral.survivor_of(t.org_id, t.patient_id) = w.patient_id);
+    FROM unnest(candidates) c (id)
+    CROSS JOIN LATERAL (SELECT u.referral_id, u.patient_id, u.state FROM referral.referral u
+                        WHERE u.org_id = w.org_id AND u.referral_id = c.id LIMIT 1) t
+    WHERE w.patient_id IS NULL OR t.patient_id IS NULL OR t.patient_id = w.patient_id
+       OR referral.survivor_of(w.org_id, t.patient_id) = w.patient_id;
     IF fitting IS NULL THEN
         w.findings := w.findings || referral.intake_finding('ambiguous_referral', 'error', 'referral.placer_order_number',
             'the number is that of a referral of another patient');
@@ -117,7 +128,25 @@ CREATE FUNCTION referral.intake_codes(w INOUT referral.intake_work, r jsonb)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     changed boolean;
+    same integer := 0;
+    o record;
+    x jsonb;
 BEGIN
+    -- mostly nothing has changed, which is soon seen
+    FOR o IN SELECT t.kind, t.sequence, t.system, t.code, t.display FROM referral.referral_code t
+             WHERE t.org_id = w.org_id AND t.referral_id = w.referral_id AND t.active LOOP
+        CONTINUE WHEN NOT r ? CASE o.kind WHEN 'diagnosis' THEN 'diagnoses' ELSE 'procedures' END;
+        x := CASE o.kind WHEN 'diagnosis' THEN r -> 'diagnoses' ELSE r -> 'procedures' END -> (o.sequence - 1);
+        IF (o.system, o.code, o.display) IS DISTINCT FROM
+           (referral.intake_text(x, 'system'), referral.intake_text(x, 'code'), referral.intake_text(x, 'display')) THEN
+            same := -1;
+            EXIT;
+        END IF;
+        same := same + 1;
+    END LOOP;
+    IF same = referral.intake_count(r -> 'diagnoses') + referral.intake_count(r -> 'procedures') THEN
+        RETURN;
+    END IF;
     WITH told AS (
         SELECT k.kind, row_number() OVER (PARTITION BY k.kind ORDER BY c.place)::integer AS sequence,
                referral.intake_text(c.code, 'system') AS system, referral.intake_text(c.code, 'code') AS code,
@@ -128,21 +157,21 @@ BEGIN
           AND (referral.intake_text(c.code, 'code') IS NOT NULL OR referral.intake_text(c.code, 'display') IS NOT NULL)
     ), mended AS (
         UPDATE referral.referral_code t SET system = n.system, code = n.code, display = n.display, active = n.active
-        FROM (SELECT o.referral_code_id, n.sequence IS NOT NULL AS active,
-                     CASE WHEN n.sequence IS NULL THEN o.system ELSE n.system END AS system,
-                     CASE WHEN n.sequence IS NULL THEN o.code ELSE n.code END AS code,
-                     CASE WHEN n.sequence IS NULL THEN o.display ELSE n.display END AS display
-              FROM referral.referral_code o LEFT JOIN told n USING (kind, sequence)
-              WHERE o.org_id = w.org_id AND o.referral_id = w.referral_id
-                AND r ? CASE o.kind WHEN 'diagnosis' THEN 'diagnoses' ELSE 'procedures' END) n
+        FROM (SELECT c.referral_code_id, n.sequence IS NOT NULL AS active,
+                     CASE WHEN n.sequence IS NULL THEN c.system ELSE n.system END AS system,
+                     CASE WHEN n.sequence IS NULL THEN c.code ELSE n.code END AS code,
+                     CASE WHEN n.sequence IS NULL THEN c.display ELSE n.display END AS display
+              FROM referral.referral_code c LEFT JOIN told n USING (kind, sequence)
+              WHERE c.org_id = w.org_id AND c.referral_id = w.referral_id
+                AND r ? CASE kind WHEN 'diagnosis' THEN 'diagnoses' ELSE 'procedures' END) n
         WHERE t.org_id = w.org_id AND t.referral_code_id = n.referral_code_id
           AND (t.system, t.code, t.display, t.active) IS DISTINCT FROM (n.system, n.code, n.display, n.active)
         RETURNING 1
     ), added AS (
         INSERT INTO referral.referral_code (org_id, referral_id, kind, sequence, system, code, display)
         SELECT w.org_id, w.referral_id, n.kind, n.sequence, n.system, n.code, n.display FROM told n
-        WHERE NOT EXISTS (SELECT FROM referral.referral_code o
-                          WHERE o.org_id = w.org_id AND o.referral_id = w.referral_id AND o.kind = n.kind AND o.sequence = n.sequence)
+        WHERE NOT EXISTS (SELECT FROM referral.referral_code c
+                          WHERE c.org_id = w.org_id AND c.referral_id = w.referral_id AND c.kind = n.kind AND c.sequence = n.sequence)
         RETURNING 1
     )
     SELECT EXISTS (SELECT FROM mended) OR EXISTS (SELECT FROM added) INTO changed;
@@ -159,36 +188,49 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     k text;
     v text;
-    fits boolean;
     known text;
+    unusable text[] := '{}';
 BEGIN
-    FOREACH k IN ARRAY ARRAY['urgency', 'intent', 'state', 'decision', 'authored_at', 'received_at', 'expires_on',
-                             'authorization_required', 'expected_value'] LOOP
-        CONTINUE WHEN NOT r ? k;
-        v := referral.intake_text(r, k);
-        fits := CASE k WHEN 'urgency' THEN v = ANY (enum_range(NULL::referral.urgency)::text[])
-                       WHEN 'intent' THEN v = ANY (enum_range(NULL::referral.intent)::text[])
-                       WHEN 'state' THEN v = ANY (enum_range(NULL::referral.state)::text[])
-                       WHEN 'decision' THEN v = ANY (enum_range(NULL::referral.decision)::text[])
-                       WHEN 'expires_on' THEN referral.try_date(v) IS NOT NULL
-                       WHEN 'authorization_required' THEN referral.try_boolean(v) IS NOT NULL
-                       WHEN 'expected_value' THEN abs(referral.try_numeric(v)) < 1e10
-                       ELSE referral.try_timestamp(v) IS NOT NULL END;
-        IF fits IS NOT TRUE THEN
-            r := r - k;
-            IF v IS NOT NULL THEN
-                w.findings := w.findings || referral.intake_finding(
-                    CASE WHEN k = 'expires_on' THEN 'invalid_date' WHEN k LIKE '%\_at' THEN 'invalid_time'
-                         WHEN k IN ('authorization_required', 'expected_value') THEN 'invalid_value' ELSE 'invalid_code' END,
-                    'warning', 'referral.' || k, 'cannot be used', v);
-            END IF;
+    IF referral.intake_text(r, 'urgency') NOT IN ('routine', 'urgent', 'asap', 'stat') THEN
+        unusable := array_append(unusable, 'urgency');
+    END IF;
+    IF NOT r ->> 'intent' = ANY (enum_range(NULL::referral.intent)::text[]) THEN
+        unusable := array_append(unusable, 'intent');
+    END IF;
+    IF NOT r ->> 'state' = ANY (enum_range(NULL::referral.state)::text[]) THEN
+        unusable := array_append(unusable, 'state');
+    END IF;
+    IF NOT r ->> 'decision' = ANY (enum_range(NULL::referral.decision)::text[]) THEN
+        unusable := array_append(unusable, 'decision');
+    END IF;
+    IF r ->> 'authored_at' <> '' AND referral.try_timestamp(r ->> 'authored_at') IS NULL THEN
+        unusable := array_append(unusable, 'authored_at');
+    END IF;
+    IF r ->> 'received_at' <> '' AND referral.try_timestamp(r ->> 'received_at') IS NULL THEN
+        unusable := array_append(unusable, 'received_at');
+    END IF;
+    IF r ->> 'expires_on' <> '' AND referral.try_date(r ->> 'expires_on') IS NULL THEN
+        unusable := array_append(unusable, 'expires_on');
+    END IF;
+    IF r ->> 'authorization_required' <> '' AND referral.try_boolean(r ->> 'authorization_required') IS NULL THEN
+        unusable := array_append(unusable, 'authorization_required');
+    END IF;
+    IF r ->> 'expected_value' <> '' AND coalesce(abs(referral.try_numeric(r ->> 'expected_value')) >= 1e10, true) THEN
+        unusable := array_append(unusable, 'expected_value');
+    END IF;
+    FOREACH k IN ARRAY unusable LOOP
+        IF r ->> k <> '' THEN
+            w.findings := w.findings || referral.intake_finding(
+                CASE WHEN k = 'expires_on' THEN 'invalid_date' WHEN k LIKE '%\_at' THEN 'invalid_time'
+                     WHEN k IN ('authorization_required', 'expected_value') THEN 'invalid_value' ELSE 'invalid_code' END,
+                'warning', 'referral.' || k, 'cannot be used', r ->> k);
         END IF;
+        r := r - k;
     END LOOP;
     v := referral.intake_text(r, 'specialty');
-    IF v IS NOT NULL THEN
+    IF v IS NOT NULL AND NOT EXISTS (SELECT FROM referral.specialty s WHERE s.org_id = w.org_id AND s.code = v) THEN
         SELECT s.code INTO known FROM referral.specialty s
-        WHERE s.org_id = w.org_id AND (s.code = v OR lower(s.title) = lower(v) OR lower(s.code) = lower(v))
-        ORDER BY s.code = v DESC, s.active DESC LIMIT 1;
+        WHERE s.org_id = w.org_id AND (lower(s.title) = lower(v) OR lower(s.code) = lower(v)) ORDER BY s.active DESC LIMIT 1;
         IF known IS NOT NULL THEN
             r := jsonb_set(r, '{specialty}', to_jsonb(known));
         ELSIF EXISTS (SELECT FROM referral.specialty s WHERE s.org_id = w.org_id) THEN
@@ -205,8 +247,10 @@ DECLARE
     x record;
     related bigint;
 BEGIN
-    FOR x IN SELECT k.kind, i.* FROM (VALUES ('based_on', r -> 'based_on'), ('replaces', r -> 'replaces')) k (kind, list)
-             CROSS JOIN LATERAL referral.intake_identifiers(k.list, w.source) i LOOP
+    FOR x IN SELECT k.kind, referral.intake_system(i, w.source) AS system, referral.intake_text(i, 'value') AS value
+             FROM (VALUES ('based_on', r -> 'based_on'), ('replaces', r -> 'replaces')) k (kind, list)
+             CROSS JOIN LATERAL jsonb_array_elements(CASE jsonb_typeof(k.list) WHEN 'array' THEN k.list END) i
+             WHERE referral.intake_text(i, 'value') IS NOT NULL LOOP
         SELECT coalesce((SELECT t.referral_id FROM referral.identifier t
                          WHERE t.org_id = w.org_id AND t.value = x.value AND t.system = x.system AND t.referral_id IS NOT NULL LIMIT 1),
                         (SELECT t.referral_id FROM referral.referral t
@@ -241,7 +285,7 @@ DECLARE
     r jsonb := intake;
     diagnosis jsonb := r #> '{diagnoses,0}';
     procedure jsonb := r #> '{procedures,0}';
-    had_payer bigint := n.payer_id;
+    before referral.intake_request := n;
 BEGIN
     n.urgency := coalesce((r ->> 'urgency')::referral.urgency, n.urgency, 'routine');
     n.intent := coalesce((r ->> 'intent')::referral.intent, n.intent, 'order');
@@ -315,7 +359,8 @@ BEGIN
         SELECT c.coverage_id, c.payer_id, c.plan_id INTO n.coverage_id, n.payer_id, n.plan_id
         FROM referral.coverage_on(w.org_id, n.patient_id) c LIMIT 1;
     END IF;
-    IF n.payer_id IS NOT NULL AND num_nonnulls(n.performer_id, n.performing_organization_id) > 0 THEN
+    IF (n.payer_id, n.plan_id, n.performer_id, n.performing_organization_id)
+       IS DISTINCT FROM (before.payer_id, before.plan_id, before.performer_id, before.performing_organization_id) THEN
         n.network_status := referral.network_status_of(w.org_id, n.payer_id, n.plan_id, n.performer_id, n.performing_organization_id, NULL);
     ELSE
         n.network_status := coalesce(n.network_status, 'unknown');
@@ -380,11 +425,13 @@ BEGIN
            t.service_code, t.service_text, t.authored_at, t.expires_on, t.authorization_required, t.authorization_number, t.expected_value,
            t.requesting_organization_id, t.performing_organization_id, t.network_status
     INTO o FROM referral.referral t WHERE t.org_id = w.org_id AND t.referral_id = w.referral_id;
-    SELECT t.state INTO state_now FROM referral.referral t WHERE t.org_id = w.org_id AND t.referral_id = w.referral_id;
     v := referral.intake_request_values(w, r, o);
     w := v.w;
     n := v.n;
     before := jsonb_array_length(w.results);
+    IF n IS DISTINCT FROM o THEN
+        SELECT t.state INTO state_now FROM referral.referral t WHERE t.org_id = w.org_id AND t.referral_id = w.referral_id;
+    END IF;
     IF referral.intake_is_over(state_now) THEN
         IF n IS DISTINCT FROM o THEN
             w.findings := w.findings || referral.intake_finding('transition_refused', 'error', 'referral',
@@ -533,7 +580,7 @@ BEGIN
         -- an answer may bring the performer's number, and who that is
         w := referral.intake_answer(w, r);
     END IF;
-    IF w.kind IN ('referral', 'referral_cancel', 'referral_status') THEN
+    IF w.kind IN ('referral_cancel', 'referral_status') OR w.kind = 'referral' AND r ?| '{state,decision}' THEN
         w := referral.intake_progress(w, r);
     END IF;
     RETURN w;
@@ -593,7 +640,7 @@ REVOKE ALL ON FUNCTION
     referral.intake_authorization(referral.intake_work, jsonb), referral.intake_communication(referral.intake_work, jsonb),
     referral.intake_events(referral.intake_work, jsonb), referral.intake_patient_values(referral.intake_work, jsonb, referral.intake_person),
     referral.intake_find_patient(referral.intake_work, jsonb, referral.intake_person, bigint),
-    referral.intake_update_patient(referral.intake_work, jsonb), referral.intake_patient(referral.intake_work, jsonb, bigint),
+    referral.intake_update_patient(referral.intake_work, jsonb), referral.intake_patient(referral.intake_work, jsonb, bigint), referral.intake_patient_of(referral.intake_work),
     referral.intake_place_coverage(referral.intake_work, referral.intake_cover), referral.intake_coverage(referral.intake_work, jsonb),
     referral.intake_update_coverage(referral.intake_work, referral.intake_cover, referral.intake_cover, jsonb),
     referral.intake_encounter(referral.intake_work, jsonb), referral.intake_find_referral(referral.intake_work, jsonb),

@@ -24,6 +24,11 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN nullif(value, '[]'::jsonb);
 COMMENT ON FUNCTION referral.fhir_some(jsonb) IS 'An array that has elements; null for an empty one and for null.';
 
+CREATE FUNCTION referral.fhir_array(value jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN value IS NULL THEN '[]'::jsonb ELSE jsonb_build_array(value) END;
+COMMENT ON FUNCTION referral.fhir_array(jsonb) IS 'A value as an array of one; an empty array for null.';
+
 CREATE FUNCTION referral.fhir_boolean(value jsonb) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE value #>> '{}' WHEN 'true' THEN true WHEN 'false' THEN false END;
@@ -83,3 +88,8 @@ CREATE FUNCTION referral.fhir_identifiers(resource jsonb, source text) RETURNS j
 LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'fhir_identifiers';
 COMMENT ON FUNCTION referral.fhir_identifiers(jsonb, text) IS
 'What a resource is known by: its identifiers but those that are old (at most 50), and its id, whose system is the source and the type of the resource. Null when it has none.';
+
+CREATE FUNCTION referral.fhir_id(resource jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN left(resource ->> 'id', 1) <> '#' THEN referral.fhir_text(resource -> 'id') END;
+COMMENT ON FUNCTION referral.fhir_id(jsonb) IS 'The id of a resource; null for one that is contained in another, whose id means nothing elsewhere, and when there is none.';

@@ -44,7 +44,7 @@ DECLARE
 BEGIN
     FOR i IN 0 .. least(jsonb_array_length(list), 20) - 1 LOOP
         -- of the types that a referral has; a reference may not tell
-        IF coalesce(substring(list -> i ->> 'reference' FROM '(?:^|/)([A-Z][A-Za-z]+)/[^/]+$'), list -> i ->> 'type', 'ServiceRequest')
+        IF coalesce(referral.fhir_reference_type(list -> i), 'ServiceRequest')
            IN ('ServiceRequest', 'ReferralRequest') THEN
             ids := ids || coalesce(referral.fhir_reference_ids(list -> i, source, 'ServiceRequest'), '[]');
         END IF;
@@ -150,7 +150,7 @@ BEGIN
                       UNION ALL
                       -- not expanded: the codes that it is composed of
                       SELECT jsonb_build_object('system', i.value -> 'system') || c.value, row_number() OVER ()
-                      FROM jsonb_path_query(value_set, '$.compose.include') i (value)
+                      FROM jsonb_path_query(value_set, '$.compose.include[*]') i (value)
                       CROSS JOIN LATERAL jsonb_array_elements(referral.fhir_list(i.value -> 'concept')) c (value)
                       WHERE NOT value_set ? 'expansion' AND jsonb_typeof(c.value) = 'object') c (value, sort)
                   WHERE referral.fhir_coding(c.value) ? 'code')));
@@ -182,7 +182,7 @@ BEGIN
     IF type = 'Claim' AND NOT facts ? 'requester' THEN
         facts := facts || jsonb_strip_nulls(jsonb_build_object(
             'requester', referral.fhir_person_of(keys, resources, source, head -> 'provider', root),
-            'requesting_organization', referral.fhir_organization_of(keys, resources, source, head -> 'provider', root)));
+            'requesting_organization', referral.fhir_organization_who(keys, resources, source, head -> 'provider', root)));
     END IF;
     FOREACH task IN ARRAY coalesce(tasks, '{}') LOOP
         answer := answer || referral.fhir_answer(task, task ? 'output');
@@ -191,7 +191,7 @@ BEGIN
             facts := facts || jsonb_strip_nulls(jsonb_build_object(
                 'performer', referral.fhir_person_of(keys, resources, source, task -> 'owner', root),
                 'performing_organization', coalesce(facts -> 'performing_organization',
-                                                    referral.fhir_organization_of(keys, resources, source, task -> 'owner', root))));
+                                                    referral.fhir_organization_who(keys, resources, source, task -> 'owner', root))));
         END IF;
     END LOOP;
     IF diagnoses IS NOT NULL THEN
@@ -287,7 +287,7 @@ BEGIN
                         documents := documents || jsonb_strip_nulls(jsonb_build_object(
                             'type', coalesce(referral.fhir_concept_name(part -> 'code'), referral.fhir_concept_name(part -> 'type'), 'report'),
                             'title', coalesce(referral.fhir_text(part -> 'title'), referral.fhir_text(part #> '{code,text}')),
-                            'identifier', referral.fhir_text(part -> 'id'), 'status', 'current'))
+                            'identifier', referral.fhir_id(part), 'status', 'current'))
                             || coalesce(referral.fhir_attachment(referral.fhir_first(part -> 'presentedForm')), '[]');
                     END IF;
                 END IF;
@@ -343,7 +343,8 @@ BEGIN
                                                   'the message does not have what is referred to',
                                                   coalesce(r.value #> '{reference,reference}', r.value #> '{reference,identifier,value}'))
                 FROM unnest(unresolved) WITH ORDINALITY u (list, n) CROSS JOIN LATERAL jsonb_array_elements(u.list) r
-                WHERE is_bundle OR r.value #>> '{reference,reference}' LIKE '#%'
+                WHERE (is_bundle AND (r.value -> 'reference' ? 'reference' OR r.value -> 'reference' ? 'identifier'))
+                   OR r.value #>> '{reference,reference}' LIKE '#%'
             ) s (n, finding)
             GROUP BY 1) f);
 END $$;

@@ -24,7 +24,10 @@ BEGIN
         WHERE b.depth < 4
     ), entry AS (
         SELECT row_number() OVER ()::integer AS n, b.path, b.full_url,
-               CASE jsonb_typeof(b.body) WHEN 'object' THEN b.body ELSE '{}' END AS body
+               -- what has only a UUID for this message is known by that
+               CASE WHEN b.full_url LIKE 'urn:uuid:_%' AND jsonb_typeof(b.body) = 'object'
+                    THEN jsonb_build_object('id', substr(b.full_url, 10)) ELSE '{}' END
+               || CASE jsonb_typeof(b.body) WHEN 'object' THEN b.body ELSE '{}' END AS body
         FROM bundle b
         WHERE b.body ->> 'resourceType' IS DISTINCT FROM 'Bundle' AND b.body ->> 'resourceType' IS DISTINCT FROM 'Parameters'
            OR b.depth = 4
@@ -32,18 +35,24 @@ BEGIN
     SELECT a.n, a.type, a.path, a.full_url, a.body FROM (
         SELECT e.n, referral.fhir_text(e.body -> 'resourceType'), e.path, e.full_url, e.body, 0 FROM entry e
         UNION ALL
-        SELECT e.n, referral.fhir_text(c.value -> 'resourceType'), e.path || '/contained/' || (c.ordinality - 1), NULL, c.value, c.ordinality
+        SELECT e.n, referral.fhir_text(c.value -> 'resourceType'), e.path || '/contained/' || (c.ordinality - 1), NULL,
+               c.value || jsonb_build_object('id', '#' || ltrim(referral.fhir_text(c.value -> 'id'), '#')), c.ordinality
         FROM entry e CROSS JOIN LATERAL jsonb_array_elements(referral.fhir_list(e.body -> 'contained')) WITH ORDINALITY c
         WHERE jsonb_typeof(c.value) = 'object') a (n, type, path, full_url, body, sort)
     ORDER BY a.sort <> 0, a.n, a.sort;
 END $$;
 COMMENT ON FUNCTION referral.fhir_entries(jsonb) IS
-'The resources of a message: itself, or those of a Bundle or Parameters, also of bundles within (to a depth of 4), then those contained in them. root: the number, from 1, of the row whose references to contained resources mean this one; type: null for what is no resource; position: a JSON pointer. No rows for an empty bundle.';
+'The resources of a message: itself, or those of a Bundle or Parameters, also of bundles within (to a depth of 4), then those contained in them. root: the number, from 1, of the row whose references to contained resources mean this one; type: null for what is no resource; position: a JSON pointer. The id of a contained one begins with #. No rows for an empty bundle.';
 
 CREATE FUNCTION referral.fhir_reference_key(reference text) RETURNS text
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'fhir_reference_key';
 COMMENT ON FUNCTION referral.fhir_reference_key(text) IS
 'What a FHIR reference is looked up by: Type/id of a relative or an absolute URL, without the version; any other text as it is. Null for null.';
+
+CREATE FUNCTION referral.fhir_reference_type(reference jsonb) RETURNS text
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'fhir_reference_type';
+COMMENT ON FUNCTION referral.fhir_reference_type(jsonb) IS
+'The type of resource that a FHIR Reference says it refers to. Null for null and when it does not say.';
 
 CREATE FUNCTION referral.fhir_keys(roots integer[], types text[], full_urls text[], resources jsonb[]) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
@@ -165,9 +174,14 @@ BEGIN
                                    r.reference #>> '{identifier,value}')
               FROM reference r LEFT JOIN entry t ON t.n = r.target
               WHERE r.role = 'patient' AND coalesce(t.type, 'Patient') = 'Patient'
-                 OR r.role = 'actor' AND (t.type = 'Patient' OR r.reference ->> 'reference' LIKE 'Patient/%')
+                 OR r.role = 'actor' AND coalesce(t.type, referral.fhir_reference_type(r.reference)) = 'Patient'
               UNION ALL
-              SELECT e.n, e.n::text FROM entry e WHERE e.type = 'Patient') s (n, who)
+              SELECT e.n, e.n::text FROM entry e WHERE e.type = 'Patient'
+              UNION ALL
+              -- who else, when the message has one patient
+              SELECT e.n, (SELECT min(p.n)::text FROM entry p WHERE p.type = 'Patient') FROM entry e
+              WHERE 1 = (SELECT count(*) FROM entry p WHERE p.type = 'Patient')
+                AND NOT EXISTS (SELECT FROM reference r WHERE r.n = e.n AND r.role = 'patient')) s (n, who)
         ORDER BY s.n, s.who
     ), case_of AS (
         SELECT s.who, min(l.head) AS head, min(l.head) FILTER (WHERE e.rank = 1) AS request,
@@ -187,10 +201,10 @@ BEGIN
            CASE WHEN s.head IS NOT NULL THEN s.head
                 WHEN s.type IN ('Organization', 'Practitioner', 'PractitionerRole', 'Location', 'HealthcareService') THEN
                     CASE WHEN NOT EXISTS (SELECT FROM reference r WHERE r.target = s.n AND r.role IN ('use', 'actor'))
-                              -- what only the directory uses is of the directory
+                              -- what a place or a patient names is not told with the case
                               OR NOT EXISTS (SELECT FROM reference r JOIN entry u ON u.n = r.n
                                              WHERE r.target = s.n AND r.role IN ('use', 'actor')
-                                               AND u.type NOT IN ('PractitionerRole', 'Location', 'HealthcareService', 'Patient'))
+                                               AND u.type NOT IN ('Location', 'Patient'))
                          THEN 0 END
                 WHEN s.type = 'ValueSet' THEN 0
                 WHEN s.type IN ('Patient', 'Coverage', 'Encounter', 'Procedure') THEN

@@ -138,7 +138,7 @@ BEGIN
     IF reference IS NULL THEN
         RETURN NULL;
     ELSIF found IS NULL THEN
-        of := split_part(referral.fhir_reference_key(reference ->> 'reference'), '/', 1);
+        of := referral.fhir_reference_type(reference);
         IF of IN ('Practitioner', 'PractitionerRole', 'Patient', 'RelatedPerson', 'Device') THEN
             RETURN NULL;
         END IF;
@@ -162,6 +162,16 @@ END $$;
 COMMENT ON FUNCTION referral.fhir_organization_of(jsonb, jsonb[], text, jsonb, integer) IS
 'The organisation that a reference means: itself, or that of a role, a place or a service. One that the message does not have is what the reference says. Null for references to persons and for null.';
 
+CREATE FUNCTION referral.fhir_organization_who(keys jsonb, resources jsonb[], source text, reference jsonb, root integer) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- who acts is a person, unless the message says otherwise
+    RETURN CASE WHEN referral.fhir_target(keys, reference, root) IS NOT NULL OR referral.fhir_reference_type(reference) IS NOT NULL
+                THEN referral.fhir_organization_of(keys, resources, source, reference, root) END;
+END $$;
+COMMENT ON FUNCTION referral.fhir_organization_who(jsonb, jsonb[], text, jsonb, integer) IS
+'fhir_organization_of() for a reference that may mean a person as well. Null when the message does not say that it is an organisation.';
+
 CREATE FUNCTION referral.fhir_person_of(keys jsonb, resources jsonb[], source text, reference jsonb, root integer) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -181,9 +191,7 @@ BEGIN
     IF found ->> 'resourceType' = 'Practitioner' THEN
         person := referral.fhir_practitioner(found, source);
     ELSIF found IS NULL AND reference IS NOT NULL
-          AND split_part(referral.fhir_reference_key(reference ->> 'reference'), '/', 1)
-              NOT IN ('Organization', 'Location', 'HealthcareService', 'Patient', 'RelatedPerson', 'Device', 'CareTeam')
-              IS DISTINCT FROM false THEN
+          AND coalesce(referral.fhir_reference_type(reference), 'Practitioner') LIKE 'Practitioner%' THEN
         person := referral.fhir_strip(jsonb_build_object(
             'name', regexp_replace(referral.fhir_text(reference -> 'display'), '^(Dr|Prof)\.?\s+', ''),
             'identifiers', referral.fhir_reference_ids(reference, source, 'Practitioner')));
@@ -235,7 +243,7 @@ LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp A
 DECLARE
     organization jsonb := referral.fhir_organization_of(keys, resources, source, reference, root);
 BEGIN
-    IF organization IS NULL AND referral.fhir_text(reference -> 'reference') ~ '^(.*/)?(Patient|RelatedPerson)/' THEN
+    IF organization IS NULL AND referral.fhir_reference_type(reference) IN ('Patient', 'RelatedPerson') THEN
         RETURN '{"name": "self-pay"}';
     END IF;
     RETURN referral.fhir_payer(organization);

@@ -30,11 +30,12 @@ DECLARE
     organization jsonb;
     place jsonb := referral.fhir_first(request -> 'locationReference');
     requester jsonb := referral.fhir_person_of(keys, resources, source, request -> 'requester', root);
+    asking jsonb := referral.fhir_organization_who(keys, resources, source, request -> 'requester', root);
     procedures jsonb := referral.fhir_concept_codes(request -> 'orderDetail');
 BEGIN
     FOR i IN 0 .. least(jsonb_array_length(performers), 5) - 1 LOOP
         performer := coalesce(performer, referral.fhir_person_of(keys, resources, source, performers -> i, root));
-        organization := coalesce(organization, referral.fhir_organization_of(keys, resources, source, performers -> i, root));
+        organization := coalesce(organization, referral.fhir_organization_who(keys, resources, source, performers -> i, root));
     END LOOP;
     RETURN jsonb_strip_nulls(jsonb_build_object(
         'identifiers', referral.fhir_identifiers(request, source),
@@ -46,16 +47,15 @@ BEGIN
         'specialty', referral.fhir_concept_name(request -> 'performerType'),
         'service_code', service -> 'code', 'service_code_system', service -> 'system', 'service_text', service -> 'display',
         'authored_at', referral.fhir_time(referral.fhir_text(request -> 'authoredOn')),
-        'procedures', referral.fhir_some(coalesce(jsonb_build_array(service) - 'null', '[]') || coalesce(procedures, '[]')),
+        'procedures', referral.fhir_some(referral.fhir_array(service) || coalesce(procedures, '[]')),
         'requester', requester, 'performer', performer,
-        'requesting_organization', coalesce(referral.fhir_organization_of(keys, resources, source, request -> 'requester', root),
-                                            requester -> 'organization'),
+        'requesting_organization', coalesce(asking, requester -> 'organization'),
         'performing_organization', coalesce(organization, performer -> 'organization'),
         'site', coalesce(referral.fhir_text(resources[referral.fhir_target(keys, place, root)] -> 'name'), referral.fhir_text(place -> 'display')),
         'encounter', referral.fhir_encounter_ref(request -> 'encounter', source),
         'based_on', referral.fhir_ids(request -> 'basedOn', source, 'ServiceRequest'),
         'replaces', referral.fhir_ids(request -> 'replaces', source, 'ServiceRequest'),
-        'comment', referral.fhir_text(request #> '{note,0,text}')));
+        'comment', coalesce(referral.fhir_text(request #> '{note,0,text}'), referral.fhir_text(request -> 'note'))));
 END $$;
 COMMENT ON FUNCTION referral.fhir_facts(jsonb, jsonb[], text, jsonb, integer) IS
 'The facts of a referral that a FHIR request tells: a ServiceRequest, or the DeviceRequest or MedicationRequest that stands for one. Its status and diagnoses are read by fhir_case(). Never null.';
@@ -181,7 +181,7 @@ BEGIN
     END IF;
     RETURN jsonb_strip_nulls(jsonb_build_object(
         'status', status,
-        'identifier', coalesce(type || '/' || referral.fhir_text(resource -> 'id'),
+        'identifier', coalesce(type || '/' || referral.fhir_id(resource),
                                referral.fhir_text(referral.fhir_first(resource -> 'identifier') -> 'value')),
         'code', code -> 'code', 'code_system', code -> 'system',
         'started_at', referral.fhir_time(referral.fhir_text(period -> 'start')),
@@ -218,7 +218,7 @@ DECLARE
                      ELSE coalesce(referral.fhir_concept_name(resource -> 'type'), referral.fhir_concept_name(resource -> 'category'), 'document') END,
         'title', coalesce(referral.fhir_text(resource -> 'description'), referral.fhir_text(resource #> '{type,text}'),
                           referral.fhir_text(resource #> '{type,coding,0,display}'), referral.fhir_text(resource -> 'questionnaire')),
-        'identifier', coalesce(referral.fhir_text(resource #> '{masterIdentifier,value}'), referral.fhir_text(resource -> 'id'),
+        'identifier', coalesce(referral.fhir_text(resource #> '{masterIdentifier,value}'), referral.fhir_id(resource),
                                referral.fhir_text(referral.fhir_first(resource -> 'identifier') -> 'value')),
         'status', CASE resource ->> 'status' WHEN 'superseded' THEN 'superseded' WHEN 'entered-in-error' THEN 'entered-in-error' ELSE 'current' END));
     documents jsonb := '[]';
@@ -253,17 +253,17 @@ BEGIN
     FOR i IN 0 .. least(jsonb_array_length(actors), 20) - 1 LOOP
         actor := actors -> i -> 'actor';
         found := resources[referral.fhir_target(keys, actor, root)];
-        IF found ->> 'resourceType' = 'Location' OR found IS NULL AND actor ->> 'reference' ~ '(^|/)Location/' THEN
+        IF found ->> 'resourceType' = 'Location' OR found IS NULL AND referral.fhir_reference_type(actor) = 'Location' THEN
             location := coalesce(location, referral.fhir_text(found -> 'name'), referral.fhir_text(actor -> 'display'),
                                  referral.fhir_reference_key(referral.fhir_text(actor -> 'reference')));
-        ELSIF found ->> 'resourceType' LIKE 'Practitioner%' OR found IS NULL AND actor ->> 'reference' ~ '(^|/)Practitioner(Role)?/' THEN
+        ELSIF found ->> 'resourceType' LIKE 'Practitioner%' OR found IS NULL AND referral.fhir_reference_type(actor) LIKE 'Practitioner%' THEN
             practitioner := coalesce(practitioner, referral.fhir_person_of(keys, resources, source, actor, root));
         END IF;
     END LOOP;
     RETURN jsonb_strip_nulls(jsonb_build_object(
         'identifiers', referral.fhir_identifiers(appointment, source),
         'placer_appointment_id', referral.fhir_text(placer -> 'value'),
-        'filler_appointment_id', coalesce(referral.fhir_text(filler -> 'value'), referral.fhir_text(appointment -> 'id')),
+        'filler_appointment_id', coalesce(referral.fhir_text(filler -> 'value'), referral.fhir_id(appointment)),
         'status', CASE WHEN appointment ->> 'status' IN ('proposed', 'pending', 'booked', 'arrived', 'fulfilled', 'cancelled', 'noshow',
                                                          'entered-in-error', 'checked-in', 'waitlist') THEN appointment ->> 'status' END,
         'starts_at', referral.fhir_time(referral.fhir_text(appointment -> 'start')),
@@ -282,10 +282,10 @@ LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp A
 DECLARE
     medium text := lower(concat_ws(' ', referral.fhir_concept_name(communication -> 'medium'),
                                    referral.fhir_first(communication -> 'medium') #>> '{coding,0,display}'));
-    recipient text := split_part(referral.fhir_reference_key(referral.fhir_first(communication -> 'recipient') ->> 'reference'), '/', 1);
+    recipient text := referral.fhir_reference_type(referral.fhir_first(communication -> 'recipient'));
 BEGIN
     RETURN jsonb_strip_nulls(jsonb_build_object(
-        'identifier', coalesce(referral.fhir_text(communication -> 'id'),
+        'identifier', coalesce(referral.fhir_id(communication),
                                referral.fhir_text(referral.fhir_first(communication -> 'identifier') -> 'value')),
         'medium', CASE WHEN medium ~ 'phone|voice' THEN 'phone' WHEN medium ~ 'sms|text' THEN 'sms' WHEN medium ~ 'mail(writ|$)|letter|postal'
                        AND medium !~ 'e-?mail' THEN 'letter' WHEN medium ~ 'e-?mail' THEN 'email' WHEN medium ~ 'fax' THEN 'fax'
@@ -315,8 +315,8 @@ BEGIN
         'status', coalesce(referral.fhir_text(resource -> 'status'), 'unknown'),
         'class', coalesce(referral.fhir_text(resource #> '{class,code}'), referral.fhir_concept_name(resource -> 'class')),
         'code', code -> 'code', 'code_system', code -> 'system', 'display', code -> 'display',
-        'identifier', coalesce(referral.fhir_text(resource -> 'id'), referral.fhir_text(referral.fhir_first(resource -> 'identifier') -> 'value')),
-        'identifier_system', CASE WHEN referral.fhir_text(resource -> 'id') IS NOT NULL THEN source || '/' || (resource ->> 'resourceType')
+        'identifier', coalesce(referral.fhir_id(resource), referral.fhir_text(referral.fhir_first(resource -> 'identifier') -> 'value')),
+        'identifier_system', CASE WHEN referral.fhir_id(resource) IS NOT NULL THEN source || '/' || (resource ->> 'resourceType')
                                   ELSE referral.fhir_text(referral.fhir_first(resource -> 'identifier') -> 'system') END,
         'started_at', referral.fhir_time(referral.fhir_text(coalesce(period -> 'start', moment))),
         'ended_at', referral.fhir_time(referral.fhir_text(coalesce(period -> 'end', moment)))));

@@ -23,7 +23,7 @@ DECLARE
     problem text;
     hint text := 'SELECT * FROM referral.canonical_attribute() lists what a mapping can name.';
 BEGIN
-    IF TG_TABLE_NAME = 'source_mapping' THEN
+    IF TG_ARGV[0] = 'source_mapping' THEN
         IF NOT EXISTS (SELECT FROM pg_timezone_names z WHERE z.name = NEW.zone) THEN
             problem := 'The zone is no IANA name.';
             hint := 'Give a name such as America/Chicago.';
@@ -49,5 +49,5 @@ BEGIN
     RETURN NEW;
 END $$;
 COMMENT ON FUNCTION referral.source_mapping_check() IS
-'BEFORE row trigger of source mappings and their fields (RF011): attributes, formats, constants and zones that there are.';
+'source_mapping_check(table): BEFORE row trigger of source mappings and their fields (RF011): attributes, formats, constants and zones that there are.';
 REVOKE ALL ON FUNCTION referral.source_mapping_check() FROM PUBLIC;

@@ -395,7 +395,8 @@ BEGIN
         SELECT c.communication_id, c.body, c.approved_by INTO draft FROM referral.communication c
         WHERE c.org_id = draft_outreach.org_id AND c.referral_id = draft_outreach.referral_id
           AND c.template = w.name AND c.status = 'preparation'
-        ORDER BY c.communication_id DESC LIMIT 1;
+        -- + 0: else the primary key, which has that order, might be read from its end
+        ORDER BY c.communication_id + 0 DESC LIMIT 1;
         IF FOUND THEN
             UPDATE referral.communication c
             SET subject = referral.fill_placeholders(w.subject, w.facts), body = referral.fill_placeholders(w.body, w.facts),

@@ -29,7 +29,7 @@ BEGIN ATOMIC
         WHEN c.type = 'date' AND NOT referral.is_iso_date($2) THEN 'it is no date as 2026-11-02'
         WHEN c.type = 'timestamptz'
              AND NOT (referral.is_iso_date(substr($2, 1, 10))
-                      AND substr($2, 11) ~ '^T([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]+)?)?(Z|[+-](0[0-9]|1[0-4]):?[0-5][0-9])$')
+                      AND substr($2, 11) ~ '^T([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,9})?)?(Z|[+-](0[0-9]|1[0-4]):?[0-5][0-9])$')
         THEN 'it is no time as 2026-11-02T14:30:00Z'
         WHEN c.type = 'integer' AND $2 !~ '^-?[0-9]{1,9}$' THEN 'it is no integer'
         WHEN c.type = 'numeric' AND $2 !~ '^-?[0-9]{1,30}(\.[0-9]{1,30})?$' THEN 'it is no number'

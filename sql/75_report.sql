@@ -9,15 +9,15 @@ COMMENT ON FUNCTION referral.value_set_key(text) IS
 CREATE FUNCTION referral.load_value_set(org_id bigint, value_set jsonb) RETURNS integer
 LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+    codes jsonb := CASE jsonb_typeof(value_set -> 'codes') WHEN 'array' THEN value_set -> 'codes' ELSE '[]' END;
     written integer;
 BEGIN
-    IF coalesce(value_set ->> 'name', '') = '' THEN
+    IF coalesce(value_set ->> 'name', '') = '' OR codes = '[]' THEN
         RETURN 0;
     END IF;
     INSERT INTO referral.value_set AS v (org_id, name, identifier, system, code, display)
     SELECT load_value_set.org_id, value_set ->> 'name', value_set ->> 'identifier', c.system, c.code, max(c.display)
-    FROM jsonb_to_recordset(CASE jsonb_typeof(value_set -> 'codes') WHEN 'array' THEN value_set -> 'codes' ELSE '[]' END)
-         AS c (system text, code text, display text)
+    FROM jsonb_to_recordset(codes) AS c (system text, code text, display text)
     WHERE c.code <> ''
     GROUP BY c.system, c.code
     ON CONFLICT ON CONSTRAINT value_set_code DO UPDATE SET active = true, display = coalesce(excluded.display, v.display)
@@ -26,13 +26,12 @@ BEGIN
     -- it is sent as a whole: what is not in it any more does not count any more
     UPDATE referral.value_set v SET active = false
     WHERE v.org_id = load_value_set.org_id AND v.name = value_set ->> 'name' AND v.active
-      AND NOT EXISTS (SELECT FROM jsonb_to_recordset(value_set -> 'codes') AS c (system text, code text)
-                      WHERE c.code = v.code AND c.system IS NOT DISTINCT FROM v.system)
-      AND jsonb_array_length(CASE jsonb_typeof(value_set -> 'codes') WHEN 'array' THEN value_set -> 'codes' ELSE '[]' END) > 0;
+      AND NOT EXISTS (SELECT FROM jsonb_to_recordset(codes) AS c (system text, code text)
+                      WHERE c.code = v.code AND c.system IS NOT DISTINCT FROM v.system);
     RETURN written;
 END $$;
 COMMENT ON FUNCTION referral.load_value_set(bigint, jsonb) IS
-'Writes a value set {"name", "identifier", "codes": [{"system", "code", "display"}]}, as messages bring it, into referral.value_set; codes that it does not list any more become inactive, but one without any codes changes nothing. Returns how many codes were new or changed; 0 for one without a name. Null for null.';
+'Writes a value set {"name", "identifier", "codes": [{"system", "code", "display"}]}, as messages bring it, into referral.value_set; codes that it does not list any more become inactive, but one without any codes, or without a name, changes nothing. Returns how many codes were new or changed. Null for null.';
 REVOKE ALL ON FUNCTION referral.load_value_set(bigint, jsonb) FROM PUBLIC;
 
 CREATE FUNCTION referral.cms50(org_id bigint, from_date date, to_date date, zone text DEFAULT 'UTC')

@@ -50,6 +50,7 @@ PG_FUNCTION_INFO_V1(fhir_concept_name);
 PG_FUNCTION_INFO_V1(fhir_identifier);
 PG_FUNCTION_INFO_V1(fhir_identifiers);
 PG_FUNCTION_INFO_V1(fhir_reference_key);
+PG_FUNCTION_INFO_V1(fhir_reference_type);
 PG_FUNCTION_INFO_V1(fhir_reference_ids);
 PG_FUNCTION_INFO_V1(fhir_target);
 
@@ -367,7 +368,8 @@ end_of_time(Piece piece)
 		{
 			for (i++; i < piece.length && IS_DIGIT(text[i]); i++)
 				 /* sub-second digits */ ;
-			if (i == 20 || i > 32)
+			/* a leap second has no parts */
+			if (i == 20 || i > 32 || two_digits(text + 17) == 60)
 				return -1;
 		}
 	}
@@ -390,13 +392,14 @@ fhir_time(PG_FUNCTION_ARGS)
 		PG_RETURN_NULL();
 	zone = piece.text + end;
 	if (piece.length == end)
-		PG_RETURN_TEXT_P(cstring_to_text(psprintf("%.*sZ", piece.length, piece.text)));
-	if (piece.length == end + 1 && zone[0] == 'Z')
-		return piece_datum(fcinfo, piece);
-	if (piece.length != end + 6 || (zone[0] != '+' && zone[0] != '-') || zone[3] != ':' ||
-		two_digits(zone + 1) < 0 || two_digits(zone + 1) > 14 || two_digits(zone + 4) < 0 || two_digits(zone + 4) > 59)
+		zone = "Z";
+	else if (piece.length == end + 1 && zone[0] == 'Z')
+		 /* UTC */ ;
+	else if (piece.length != end + 6 || (zone[0] != '+' && zone[0] != '-') || zone[3] != ':' ||
+			 two_digits(zone + 1) < 0 || two_digits(zone + 1) > 14 || two_digits(zone + 4) < 0 || two_digits(zone + 4) > 59)
 		PG_RETURN_NULL();
-	return piece_datum(fcinfo, piece);
+	PG_RETURN_TEXT_P(cstring_to_text(psprintf("%.10sT%.*s%.*s", piece.text, end - 11, piece.text + 11,
+											  piece.length > end ? piece.length - end : 1, zone)));
 }
 
 /* ---------- codes ---------- */
@@ -447,7 +450,7 @@ static JsonbValue *
 chosen_coding(const JsonbValue *concept)
 {
 	JsonbValue *codings = member(concept, "coding");
-	JsonbValue *first = element(codings, 0);
+	JsonbValue *first = codings == NULL ? NULL : element(codings, 0);
 
 	for (uint32 i = 0; is_array(codings) && i < Min(JsonContainerSize(codings->val.binary.data), MAX_IDENTIFIERS); i++)
 	{
@@ -476,8 +479,10 @@ fhir_concept(PG_FUNCTION_ARGS)
 {
 	JsonbValue	concept;
 
+	/* a text where a concept belongs is its text */
 	value_of(PG_GETARG_JSONB_P(0), &concept);
-	return coding_datum(fcinfo, chosen_coding(&concept), text_member(&concept, "text"));
+	return coding_datum(fcinfo, chosen_coding(&concept),
+						is_object(&concept) ? text_member(&concept, "text") : text_of(&concept));
 }
 
 Datum
@@ -495,7 +500,7 @@ fhir_concept_name(PG_FUNCTION_ARGS)
 	if (name.text == NULL)
 		name = text_member(coding, "display");
 	if (name.text == NULL)
-		name = text_member(concept, "text");
+		name = is_object(concept) ? text_member(concept, "text") : text_of(concept);
 	return piece_datum(fcinfo, name);
 }
 
@@ -603,8 +608,9 @@ fhir_identifiers(PG_FUNCTION_ARGS)
 		if (!is_text(text_member(identifier, "use"), "old"))
 			put_identifier(&state, &ignored, identifier);
 	}
+	/* the id of a contained resource, which fhir_entries() marks, means nothing elsewhere */
 	id = text_member(&resource, "id");
-	if (id.text != NULL)
+	if (id.text != NULL && id.text[0] != '#')
 		put_id(&state, id_system(argument_text(fcinfo, 1), text_member(&resource, "resourceType")), id);
 	return array_datum(fcinfo, &state);
 }
@@ -676,6 +682,22 @@ fhir_reference_key(PG_FUNCTION_ARGS)
 	return piece_datum(fcinfo, reference_key(argument_text(fcinfo, 0)));
 }
 
+Datum
+fhir_reference_type(PG_FUNCTION_ARGS)
+{
+	JsonbValue	reference;
+	Piece		type = no_piece;
+	Piece		name;
+
+	value_of(PG_GETARG_JSONB_P(0), &reference);
+	name = reference_name(&reference);
+	if (name.text != NULL)
+		type = key_type(reference_key(name));
+	if (type.text == NULL)
+		type = text_member(&reference, "type");
+	return piece_datum(fcinfo, type);
+}
+
 /* What "Claim?identifier=system|value" searches for. */
 static void
 put_searched(JsonbParseState **state, Piece name)
@@ -745,6 +767,14 @@ fhir_reference_ids(PG_FUNCTION_ARGS)
 		name.text += type.length + 1;
 		name.length -= type.length + 1;
 		put_id(&state, id_system(source, type), name);
+	}
+	else if (starts_with(name, "urn:uuid:"))
+	{
+		/* fhir_entries() gives the resource this id when it has none */
+		type = text_member(&reference, "type");
+		name.text += strlen("urn:uuid:");
+		name.length -= strlen("urn:uuid:");
+		put_id(&state, id_system(source, type.text != NULL ? type : argument_text(fcinfo, 2)), name);
 	}
 	else if (starts_with(name, "urn:"))
 	{

@@ -29,7 +29,8 @@
 #define HL7_MLLP_END		'\x1C'
 
 #define HL7_HEADER_HINT \
-	"A message starts with MSH, a field separator, and the four or five other separators, as in MSH|^~\\&|."
+	"A message starts with MSH, a field separator, and the four or five other separators, " \
+	"as in MSH|^~\\&|."
 
 /* In the order in which MSH-1 and MSH-2 declare them. */
 typedef struct Hl7Separators

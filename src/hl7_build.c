@@ -33,6 +33,14 @@ typedef struct Builder
 /* Writes the value of one number, if there is anything in it. */
 typedef void (*WritePart) (Builder *builder, const JsonbValue *value);
 
+/* Parts in a row, with separators between them. */
+typedef struct Row
+{
+	char		separator;
+	int			at;				/* the number that is next without another separator */
+	int			written;		/* up to the end of the last part that is not empty */
+} Row;
+
 PG_FUNCTION_INFO_V1(hl7_build);
 
 pg_noreturn static void
@@ -170,42 +178,54 @@ read_number(const Builder *builder, const JsonbValue *key)
 	return number;
 }
 
-/*
- * Separators are due before a value that is there; those in front of empty ones at
- * the end are taken back.
- */
 static void
-write_due(Builder *builder, int *due, int number, char separator)
+begin_row(const Builder *builder, Row *row, char separator, int first)
 {
-	for (; *due < number; (*due)++)
-		appendStringInfoChar(builder->out, separator);
+	row->separator = separator;
+	row->at = first;
+	row->written = builder->out->len;
+}
+
+static void
+write_part(Builder *builder, Row *row, int number, const JsonbValue *value, WritePart write)
+{
+	int			start;
+
+	for (; row->at < number; row->at++)
+		appendStringInfoChar(builder->out, row->separator);
+	start = builder->out->len;
+	write(builder, value);
+	if (builder->out->len > start)
+		row->written = builder->out->len;
+}
+
+/* Takes back the separators in front of empty parts at the end. */
+static void
+end_row(Builder *builder, const Row *row)
+{
+	builder->out->len = row->written;
+	builder->out->data[row->written] = '\0';
 }
 
 /* Keys come in the order of their numbers: shorter ones first. */
 static void
-write_parts(Builder *builder, JsonbContainer *object, char separator, WritePart write)
+write_object(Builder *builder, JsonbContainer *object, char separator, WritePart write)
 {
 	JsonbIterator *iterator = JsonbIteratorInit(object);
 	JsonbIteratorToken token;
 	JsonbValue	value;
-	int			written = builder->out->len;
-	int			due = 1;
+	Row			row;
+	int			number = 0;
 
+	begin_row(builder, &row, separator, 1);
 	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
 	{
-		int			start;
-
 		if (token == WJB_KEY)
-			write_due(builder, &due, read_number(builder, &value), separator);
-		if (token != WJB_VALUE)
-			continue;
-		start = builder->out->len;
-		write(builder, &value);
-		if (builder->out->len > start)
-			written = builder->out->len;
+			number = read_number(builder, &value);
+		else if (token == WJB_VALUE)
+			write_part(builder, &row, number, &value, write);
 	}
-	builder->out->len = written;
-	builder->out->data[written] = '\0';
+	end_row(builder, &row);
 }
 
 static bool
@@ -233,8 +253,8 @@ static void
 write_component(Builder *builder, const JsonbValue *value)
 {
 	if (is_object(value))
-		write_parts(builder, value->val.binary.data, builder->separators.subcomponent,
-					write_subcomponent);
+		write_object(builder, value->val.binary.data, builder->separators.subcomponent,
+					 write_subcomponent);
 	else
 		write_subcomponent(builder, value);
 }
@@ -243,8 +263,8 @@ static void
 write_repetition(Builder *builder, const JsonbValue *value)
 {
 	if (is_object(value))
-		write_parts(builder, value->val.binary.data, builder->separators.component,
-					write_component);
+		write_object(builder, value->val.binary.data, builder->separators.component,
+					 write_component);
 	else
 		write_subcomponent(builder, value);
 }
@@ -255,30 +275,22 @@ write_field(Builder *builder, const JsonbValue *value)
 	JsonbIterator *iterator;
 	JsonbIteratorToken token;
 	JsonbValue	repetition;
-	int			written = builder->out->len;
+	Row			row;
 	int			number = 0;
-	int			due = 1;
 
 	CHECK_FOR_INTERRUPTS();
 	if (value->type == jbvNull)
 		return;
 	if (!is_array(value))
 		refuse(builder, "a field is not an array of its repetitions");
+	begin_row(builder, &row, builder->separators.repetition, 1);
 	iterator = JsonbIteratorInit(value->val.binary.data);
 	while ((token = JsonbIteratorNext(&iterator, &repetition, true)) != WJB_DONE)
 	{
-		int			start;
-
-		if (token != WJB_ELEM)
-			continue;
-		write_due(builder, &due, ++number, builder->separators.repetition);
-		start = builder->out->len;
-		write_repetition(builder, &repetition);
-		if (builder->out->len > start)
-			written = builder->out->len;
+		if (token == WJB_ELEM)
+			write_part(builder, &row, ++number, &repetition, write_repetition);
 	}
-	builder->out->len = written;
-	builder->out->data[written] = '\0';
+	end_row(builder, &row);
 }
 
 /* ---------- segments ---------- */
@@ -304,39 +316,31 @@ check_header(Builder *builder, JsonbContainer *object, int field)
 		refuse(builder, "MSH-1 or MSH-2 is not what \"separators\" says");
 }
 
+/* A separator goes before the first field, too; MSH-2 is followed by MSH-3. */
 static void
 write_fields(Builder *builder, JsonbContainer *object, bool is_header)
 {
 	JsonbIterator *iterator = JsonbIteratorInit(object);
 	JsonbIteratorToken token;
 	JsonbValue	value;
-	int			written = builder->out->len;
-	int			due = is_header ? 2 : 0;
-	bool		skip = false;
+	Row			row;
+	bool		is_name = false;
 
+	begin_row(builder, &row, builder->separators.field, is_header ? 2 : 0);
 	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
 	{
-		int			start;
-
 		if (token == WJB_KEY)
 		{
-			skip = value.val.string.len == 7 && memcmp(value.val.string.val, "segment", 7) == 0;
-			if (skip)
-				continue;
-			builder->place.field = read_number(builder, &value);
-			skip = is_header && builder->place.field <= 2;
-			if (!skip)
-				write_due(builder, &due, builder->place.field, builder->separators.field);
+			is_name = value.val.string.len == 7 &&
+				memcmp(value.val.string.val, "segment", 7) == 0;
+			if (!is_name)
+				builder->place.field = read_number(builder, &value);
 		}
-		if (token != WJB_VALUE || skip)
-			continue;
-		start = builder->out->len;
-		write_field(builder, &value);
-		if (builder->out->len > start)
-			written = builder->out->len;
+		else if (token == WJB_VALUE && !is_name &&
+				 !(is_header && builder->place.field <= 2))
+			write_part(builder, &row, builder->place.field, &value, write_field);
 	}
-	builder->out->len = written;
-	builder->out->data[written] = '\0';
+	end_row(builder, &row);
 	builder->place.field = 0;
 }
 
@@ -354,11 +358,13 @@ write_segment(Builder *builder, const JsonbValue *segment)
 	if (!is_object(segment) ||
 		getKeyJsonValueFromContainer(segment->val.binary.data, "segment", 7, &name) == NULL ||
 		name.type != jbvString || !hl7_is_name(name.val.string.val, name.val.string.len))
-		refuse(builder, "a segment is not an object whose \"segment\" is three capital letters or digits");
+		refuse(builder,
+			   "a segment is not an object whose \"segment\" is three capital letters or digits");
 	is_header = memcmp(name.val.string.val, "MSH", HL7_NAME_LENGTH) == 0;
 	if (is_header != (builder->place.segment == 1) ||
 		hl7_is_envelope(name.val.string.val, name.val.string.val + name.val.string.len))
-		refuse(builder, "the first segment, and no other, is MSH, and none is FHS, BHS, BTS or FTS");
+		refuse(builder,
+			   "the first segment, and no other, is MSH, and none is FHS, BHS, BTS or FTS");
 	appendBinaryStringInfo(builder->out, name.val.string.val, HL7_NAME_LENGTH);
 	if (is_header)
 	{

@@ -114,11 +114,12 @@ lay_out(const Hl7Items *list, int n, bool is_array, JsonbContainer *container)
 
 /* Makes the first n items of a list one item of another, and leaves it empty. */
 void
-hl7_items_close(Hl7Items *list, int n, bool is_array, Hl7Items *into, const char *key, int key_length)
+hl7_items_close(Hl7Items *list, int n, bool is_array, Hl7Items *into, const char *key,
+				int key_length)
 {
 	void	   *place = reserve(into, most_room(list, n, is_array));
 	int			length = lay_out(list, n, is_array, place);
-	Hl7Item   *item = items_add(into, key, key_length, length);
+	Hl7Item    *item = items_add(into, key, key_length, length);
 
 	item->text = NULL;
 	item->start = into->size;

@@ -33,7 +33,7 @@ typedef struct Hl7Item
 /* All zero is an empty list. */
 typedef struct Hl7Items
 {
-	Hl7Item   *items;
+	Hl7Item    *items;
 	int			n;
 	int			allocated;
 	char	   *bytes;			/* of the items that are objects or arrays */
@@ -44,13 +44,13 @@ typedef struct Hl7Items
 
 extern void hl7_items_grow(Hl7Items *list);
 extern void hl7_items_close(Hl7Items *list, int n, bool is_array, Hl7Items *into, const char *key,
-					   int key_length);
+							int key_length);
 extern Jsonb *hl7_items_to_jsonb(Hl7Items *list);
 
 static inline Hl7Item *
 items_add(Hl7Items *list, const char *key, int key_length, int length)
 {
-	Hl7Item   *item;
+	Hl7Item    *item;
 
 	if (list->n == list->allocated)
 		hl7_items_grow(list);

@@ -179,6 +179,7 @@ end_component(Parser *parser, const char *at)
 	end_level(&parser->subcomponents, &parser->components.items, number);
 }
 
+/* An empty one counts as a value, unless it may be all that there is of the field. */
 static void
 end_repetition(Parser *parser, const char *at)
 {
@@ -186,7 +187,8 @@ end_repetition(Parser *parser, const char *at)
 		parser->filled = parser->repetitions.n;
 	else
 	{
-		count_value(parser, at);
+		if (parser->repetitions.n > 0)
+			count_value(parser, at);
 		items_add_text(&parser->repetitions, NULL, 0, "", 0);
 	}
 }
@@ -221,8 +223,8 @@ end_segment(Parser *parser, const char *name)
 }
 
 /*
- * Reads values up to the end of the line, or of the text, and returns where that is.
- * The values that end there are closed up to the given rank.
+ * Reads values up to the end of the line, or of the text, and returns where that
+ * is.  Nothing above the given rank is closed.
  */
 static const char *
 read_values(Parser *parser, const char *at, const char *end, Rank last)
@@ -313,7 +315,8 @@ read_line(Parser *parser, const char *at)
 		(end - at > HL7_NAME_LENGTH && at[HL7_NAME_LENGTH] != parser->separators.field &&
 		 parser->ranks[(unsigned char) at[HL7_NAME_LENGTH]] != RANK_SEGMENT))
 		refuse(parser, at, "the line does not start with a segment's name and a field separator",
-			   "A segment's name is three capital letters or digits. Line ends within a field are written \\.br\\.");
+			   "A segment's name is three capital letters or digits. "
+			   "Line ends within a field are written \\.br\\.");
 	if (memcmp(at, "MSH", HL7_NAME_LENGTH) == 0)
 		refuse(parser, at, "another message starts here",
 			   "Take a batch apart with referral.hl7_split().");
@@ -327,7 +330,7 @@ read_line(Parser *parser, const char *at)
 	return at;
 }
 
-/* The message is the first and only one of what may be a batch; blank lines are none. */
+/* The only message of what may be an envelope; blank lines are skipped. */
 static void
 read_message(Parser *parser)
 {

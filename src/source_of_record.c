@@ -22,6 +22,7 @@
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -81,18 +82,26 @@ struct SourceRules
 typedef struct SourceRules SourceRules;
 
 static bool setting_override = false;
+static Oid	override_by = InvalidOid;	/* who set it */
 
-/*
- * Only our own functions mean it: see is_override().  Whoever else sets it
- * changes nothing.
- */
+static void
+note_who_overrides(bool newval, void *extra)
+{
+	int			sec_context;
+
+	if (newval)
+		GetUserIdAndSecContext(&override_by, &sec_context);
+}
+
+/* Only our own functions mean it: see is_override().  In a session it says nothing. */
 void
 source_of_record_init(void)
 {
 	DefineCustomBoolVariable("referral.source_override",
-							 "Set by functions of the extension that change what other systems keep.",
+							 "Set by our own functions that change what other systems keep.",
 							 "Without effect anywhere else.", &setting_override, false,
-							 PGC_USERSET, GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+							 PGC_USERSET, GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE,
+							 NULL, note_who_overrides, NULL);
 }
 
 /* ---------- The rules of a table ---------- */
@@ -120,7 +129,8 @@ rule_names(SourceRule *rule, TrackedRel *rel, Form_pg_attribute att)
 }
 
 static void
-find_owned_columns(MemoryContext context, TrackedRel *rel, OwnedRel *owned, SourceRule *rules, int nrules)
+find_owned_columns(MemoryContext context, TrackedRel *rel, OwnedRel *owned,
+				   SourceRule *rules, int nrules)
 {
 	owned->columns = MemoryContextAllocZero(context, sizeof(OwnedColumn) * rel->desc->natts);
 	for (int i = 0; i < rel->desc->natts; i++)
@@ -141,7 +151,10 @@ find_owned_columns(MemoryContext context, TrackedRel *rel, OwnedRel *owned, Sour
 	}
 }
 
-/* Those of one's own organisation count before those of all, those of a column before those of the rest. */
+/*
+ * Those of one's own organisation count before those of all, those of a column
+ * before those of the rest.
+ */
 static void
 load_rules(RuleCache *cache, TrackedRel *rel, OwnedRel *owned)
 {
@@ -150,8 +163,10 @@ load_rules(RuleCache *cache, TrackedRel *rel, OwnedRel *owned)
 	int			nrules;
 
 	security_begin_read(&scope, cache->owner);
-	security_read("SELECT s.attribute, s.owner_system, s.policy = 'quarantine', s.scope_org_id, s.rule_version_id"
-				  " FROM referral.source_of_record s JOIN referral.rule_version v USING (rule_version_id)"
+	security_read("SELECT s.attribute, s.owner_system, s.policy = 'quarantine', s.scope_org_id,"
+				  "  s.rule_version_id"
+				  " FROM referral.source_of_record s"
+				  " JOIN referral.rule_version v USING (rule_version_id)"
 				  " WHERE s.entity = $1 AND v.status = 'active'"
 				  " ORDER BY s.scope_org_id IS NULL, s.attribute IS NULL, s.rule_version_id",
 				  TEXTOID, CStringGetTextDatum(rel->entity));
@@ -223,10 +238,12 @@ load_bound_sources(RuleCache *cache, SourceRules *rules, const char *login)
 	if (OidIsValid(get_relname_relid("source_system", cache->namespace_id)))
 	{
 		security_begin_read(&scope, cache->owner);
-		security_read("SELECT s.org_id, s.source, $1 = ANY (s.logins) FROM referral.source_system s"
+		security_read("SELECT s.org_id, s.source, $1 = ANY (s.logins)"
+					  " FROM referral.source_system s"
 					  " WHERE s.active AND s.logins IS NOT NULL",
 					  TEXTOID, CStringGetTextDatum(login));
-		rules->bound = MemoryContextAlloc(cache->context, sizeof(BoundSource) * Max(SPI_processed, 1));
+		rules->bound = MemoryContextAlloc(cache->context,
+										  sizeof(BoundSource) * Max(SPI_processed, 1));
 		for (uint64 i = 0; i < SPI_processed; i++)
 		{
 			rules->bound[i].org_id = rule_read_int64(i, 1);
@@ -279,29 +296,34 @@ origin_or_local(void)
 }
 
 /*
- * A function of the owner of the table, one that runs with his rights, says so
- * in its SET clause.  In a session it says nothing.
+ * A function that runs with the rights of the owner of the model says so in its
+ * SET clause.  What others have set, in a session or in functions of theirs,
+ * is not believed.
  */
 static bool
-is_override(Relation relation)
+is_override(RuleCache *cache, Relation relation)
 {
-	return setting_override && InLocalUserIdChange() && GetUserId() == relation->rd_rel->relowner;
+	return setting_override && InLocalUserIdChange() &&
+		has_privs_of_role(override_by, cache->owner) &&
+		has_privs_of_role(GetUserId(), relation->rd_rel->relowner);
 }
 
 /* ---------- What becomes of it ---------- */
 
 static void
-refuse(TrackedRel *rel, int64 id, const char *column, SourceRule *rule)
+refuse(TriggerData *trigdata, TrackedRel *rel, int64 id, const char *column, SourceRule *rule)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_RF_SOURCE),
 			 errmsg("%s of %s " INT64_FORMAT " is kept by another system", column, rel->entity, id),
 			 strcmp(origin_or_local(), rule->owner) == 0
-			 ? errdetail("Attribute %s.%s belongs to \"%s\", whose changes come by other logins (source_system.logins).",
-						 rel->entity, column, rule->owner)
+			 ? errdetail("Attribute %s.%s belongs to \"%s\", whose changes come by other logins"
+							 " (source_system.logins).",
+							 rel->entity, column, rule->owner)
 			 : errdetail("Attribute %s.%s belongs to \"%s\"; the change comes from \"%s\".",
 						 rel->entity, column, rule->owner, origin_or_local()),
-			 errhint("Have it changed in \"%s\", or leave the attribute out.", rule->owner)));
+			 errhint("Have it changed in \"%s\", or leave the attribute out.", rule->owner),
+			 errtablecolname(trigdata->tg_relation, column)));
 }
 
 static void
@@ -309,15 +331,18 @@ note_rejected(RuleCache *cache, TriggerData *trigdata, TrackedRel *rel, int64 or
 			  const char *column, SourceRule *rule)
 {
 	TupleDesc	desc = RelationGetDescr(trigdata->tg_relation);
-	Oid			argtypes[] = {INT8OID, TEXTOID, INT8OID, TEXTOID, desc->tdtypeid, TEXTOID, TEXTOID, INT8OID};
-	Datum		args[] = {Int64GetDatum(org_id), CStringGetTextDatum(rel->entity), Int64GetDatum(id),
-		CStringGetTextDatum(column), heap_copy_tuple_as_datum(trigdata->tg_newtuple, desc),
+	Oid			argtypes[] = {INT8OID, TEXTOID, INT8OID, TEXTOID, desc->tdtypeid,
+		TEXTOID, TEXTOID, INT8OID};
+	Datum		args[] = {Int64GetDatum(org_id), CStringGetTextDatum(rel->entity),
+		Int64GetDatum(id), CStringGetTextDatum(column),
+		heap_copy_tuple_as_datum(trigdata->tg_newtuple, desc),
 		CStringGetTextDatum(origin_or_local()), CStringGetTextDatum(rule->owner),
 	Int64GetDatum(rule->rule_version_id)};
 	OwnerScope	scope;
 
 	security_begin_read(&scope, cache->owner);
-	if (SPI_execute_with_args("SELECT referral.note_rejected_write($1, $2, $3, $4, pg_catalog.to_jsonb($5) -> $4, $6, $7, $8)",
+	if (SPI_execute_with_args("SELECT referral.note_rejected_write($1, $2, $3, $4,"
+							  "  pg_catalog.to_jsonb($5) -> $4, $6, $7, $8)",
 							  lengthof(args), argtypes, args, NULL, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not note a rejected write");
 	security_end_read(&scope);
@@ -359,7 +384,7 @@ keep_owned(TriggerData *trigdata, RuleCache *cache, TrackedRel *rel, OwnedRel *o
 		if (rule == NULL || writes_for(cache, org_id, rule->owner))
 			continue;
 		if (!rule->quarantine || attno == rel->state || rel->org_id == 0)
-			refuse(rel, id, name, rule);
+			refuse(trigdata, rel, id, name, rule);
 		note_rejected(cache, trigdata, rel, org_id, id, name, rule);
 		attnos[nkept] = attno;
 		values[nkept] = oldslot->tts_values[attno - 1];
@@ -396,8 +421,9 @@ source_guard(PG_FUNCTION_ARGS)
 	PG_TRY();
 	{
 		owned = owned_relation(cache, rel);
-		result = owned->ncolumns == 0 || is_override(trigdata->tg_relation) ? trigdata->tg_newtuple :
-			keep_owned(trigdata, cache, rel, owned);
+		result = trigdata->tg_newtuple;
+		if (owned->ncolumns > 0 && !is_override(cache, trigdata->tg_relation))
+			result = keep_owned(trigdata, cache, rel, owned);
 	}
 	PG_FINALLY();
 	{

@@ -48,7 +48,7 @@ CREATE TABLE IF NOT EXISTS referral.code_translation (
 COMMENT ON TABLE referral.code_translation IS
 'What a sender''s codes mean here. source_code is compared without regard to case and to spaces around it; * stands for every other one. An empty target_code says: leave the attribute out.';
 
-SELECT referral.lay_trigger('referral.' || t, 'source_mapping_check', 'BEFORE INSERT OR UPDATE', 'ROW', 'referral.source_mapping_check()')
+SELECT referral.lay_trigger('referral.' || t, 'source_mapping_check', 'BEFORE INSERT OR UPDATE', 'ROW', format('referral.source_mapping_check(%L)', t))
 FROM unnest(ARRAY['source_mapping', 'source_mapping_field']) t;
 SELECT referral.govern_table('referral.source_mapping', 'source_mapping_id');
 SELECT referral.govern_table('referral.source_mapping_field', 'source_mapping_field_id');

@@ -131,7 +131,7 @@ CREATE OR REPLACE VIEW referral.inbox_outcome WITH (security_invoker = true) AS
 SELECT m.org_id, m.message_id, m.source, m.channel, m.dedup_key, m.message_type, m.control_id, m.received_at, m.status, m.outcome,
        m.referral_id, m.patient_id, m.patient_match,
        (SELECT array_agg((x ->> 'id')::bigint ORDER BY (x ->> 'id')::bigint) FROM jsonb_array_elements(m.results) x WHERE x ->> 'entity' = 'appointment') AS appointments,
-       (SELECT array_agg(f.code ORDER BY f.finding_id) FROM referral.data_quality_finding f
+       (SELECT array_agg(f.code ORDER BY f.code) FROM referral.data_quality_finding f
         WHERE f.org_id = m.org_id AND f.message_id = m.message_id AND f.resolved_at IS NULL) AS findings,
        (SELECT array_agg(DISTINCT format('%s/%s', e.category, e.code)) FROM referral.exception_item e
         WHERE e.org_id = m.org_id AND e.status IN ('open', 'in_progress')
@@ -153,10 +153,10 @@ GRANT INSERT (org_id, channel, source, content_type, dedup_key, payload, payload
 GRANT INSERT (org_id, message_id, referral_id, patient_id, code, severity, attribute, value, position, detail), UPDATE (resolved_at)
     ON referral.data_quality_finding TO referral_integration, referral_coordinator, referral_clinician;
 GRANT EXECUTE ON FUNCTION referral.note_findings(bigint, bigint, boolean, jsonb), referral.settle_findings(bigint, bigint, jsonb),
-    referral.apply_intake(bigint, bigint, text, text, jsonb, referral.intake_result),
-    referral.apply_document(bigint, bigint, text, text, text, text, referral.intake_result),
-    referral.apply_part(bigint, bigint, text, text, text, text, text, text, referral.intake_result),
-    referral.work_on_message(bigint, bigint, text, text, text, text, boolean, boolean), referral.check_sender(bigint, text),
+    referral.message_from(bigint, text, text, text, boolean), referral.apply_intake(referral.intake_message, jsonb, referral.intake_result),
+    referral.apply_document(referral.intake_message, text, referral.intake_result),
+    referral.apply_part(referral.intake_message, text, text, integer, referral.intake_result),
+    referral.work_on_message(referral.intake_message, text, boolean, boolean),
     referral.receive(referral.intake_channel, text, text, text, text), referral.reprocess(bigint, bigint),
     referral.reprocess_errors(text, integer),
     referral.receive_chunk(referral.intake_channel, text, text, text[], text[]), referral.staging_plan(regclass, text),

@@ -79,10 +79,10 @@ CREATE TABLE IF NOT EXISTS referral.validation_result (
     findings jsonb NOT NULL,
     rule_versions bigint[] NOT NULL,
     version bigint NOT NULL,
-    PRIMARY KEY (org_id, validation_result_id),
+    -- the referral before the number: without statistics no other index is taken to find its last result
+    PRIMARY KEY (org_id, referral_id, validation_result_id),
     FOREIGN KEY (org_id, referral_id) REFERENCES referral.referral
 );
-CREATE INDEX IF NOT EXISTS validation_result_referral ON referral.validation_result (org_id, referral_id, validation_result_id);
 CREATE UNIQUE INDEX IF NOT EXISTS validation_result_first_pass ON referral.validation_result (org_id, referral_id) WHERE is_first_pass;
 COMMENT ON TABLE referral.validation_result IS
 'What check_referral() found, whenever it was another result than the one before; findings as validate() returns them, without content of the referral. is_first_pass: the first check of the referral. rule_versions: the versions that it was judged by; none when the referral had come to its end.';

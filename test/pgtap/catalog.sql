@@ -10,6 +10,8 @@ INSERT INTO public.shared_table VALUES
     ('business_calendar'), ('entity'), ('event_type'), ('heartbeat'), ('journal_column'), ('journal_epoch'), ('journal_key'), ('merge_rule'), ('reason_code'), ('rule_function'), ('rule_set'), ('rule_version'), ('sla_level'), ('sla_policy'), ('stall_threshold'),
     ('workflow'), ('workflow_guard'), ('workflow_step'), ('workflow_transition');
 INSERT INTO public.shared_table VALUES ('match_fit'), ('match_fit_round'), ('match_frequency'), ('match_level'), ('match_model'), ('match_nickname'), ('match_placeholder');
+INSERT INTO public.shared_table VALUES ('code_translation'), ('confidence_threshold'), ('document_requirement'), ('outreach_template'), ('required_field_rule'),
+    ('source_mapping'), ('source_mapping_field'), ('source_of_record');
 
 -- Exceptions, each with its reason.
 CREATE TABLE public.exception (rule text, object text, reason text NOT NULL, PRIMARY KEY (rule, object));
@@ -37,6 +39,9 @@ INSERT INTO public.exception VALUES
     ('has a guard', 'match_candidate', 'follows the two patients'),
     ('is journaled', 'match_candidate', 'follows from the journal of the two patients and of decisions'),
     ('SQL and PL/pgSQL functions pin search_path', 'referral.process_match_queue(integer)', 'a procedure that commits can have no SET clause');
+INSERT INTO public.exception
+SELECT 'SQL and PL/pgSQL functions pin search_path', p.oid::regprocedure::text, 'a procedure that commits can have no SET clause'
+FROM pg_proc p WHERE p.pronamespace = 'referral'::regnamespace AND p.proname IN ('receive_batch', 'receive_rows') AND p.prokind = 'p';
 
 CREATE VIEW public.relation AS
 SELECT c.*, EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'org_id'
@@ -67,7 +72,7 @@ WHERE p.pronamespace = 'referral'::regnamespace;
 CREATE FUNCTION public.violation() RETURNS TABLE (rule text, object text) LANGUAGE sql AS $$
     WITH v (rule, object) AS (
     -- 1. org_id
-        SELECT 'belongs to an organisation or is listed as shared', r.relname
+        SELECT 'belongs to an organisation or is listed as shared', r.relname::text
         FROM public.relation r
         WHERE r.relkind IN ('r', 'p') AND r.per_org = (r.relname IN (SELECT name FROM public.shared_table))
         UNION ALL
@@ -148,7 +153,7 @@ CREATE FUNCTION public.violation() RETURNS TABLE (rule text, object text) LANGUA
         UNION ALL
         SELECT 'only triggers that write nothing are ENABLE ALWAYS', t.relname || ' ' || t.tgname
         FROM public.user_trigger t
-        WHERE t.tgenabled IN ('A', 'R') AND t.function NOT IN ('referral.rules_changed()', 'referral.append_only()')
+        WHERE t.tgenabled IN ('A', 'R') AND t.function NOT IN ('referral.rules_changed()', 'referral.append_only()', 'referral.inbox_guard()')
         UNION ALL
         SELECT 'statement triggers only invalidate or refuse', t.relname || ' ' || t.tgname
         FROM public.user_trigger t
@@ -214,7 +219,8 @@ CREATE FUNCTION public.violation() RETURNS TABLE (rule text, object text) LANGUA
     -- 6. functions
         UNION ALL
         SELECT 'SQL and PL/pgSQL functions pin search_path', f.signature FROM public.function f
-        WHERE f.lanname IN ('sql', 'plpgsql') AND f.search_path <> 'search_path=pg_catalog, pg_temp'
+        -- of a body that is no string the names are looked up when the function is made
+        WHERE f.lanname IN ('sql', 'plpgsql') AND f.prosqlbody IS NULL AND f.search_path <> 'search_path=pg_catalog, pg_temp'
         UNION ALL
         SELECT 'SECURITY DEFINER functions pin search_path', f.signature FROM public.function f
         WHERE f.prosecdef AND f.search_path <> 'search_path=pg_catalog, pg_temp'

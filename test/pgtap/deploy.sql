@@ -162,18 +162,18 @@ SELECT is((SELECT relrowsecurity FROM pg_class WHERE oid = 'referral.patient'::r
 SELECT ok(has_table_privilege('referral_clinician', 'referral.patient', 'SELECT'), 'a revoked privilege is granted again');
 SELECT ok(has_function_privilege('referral_admin', 'referral.detach(regclass)', 'EXECUTE'), 'that on a function, too');
 -- a table with all that hangs on it
-DROP TABLE referral.consult_report;
+DROP TABLE referral.contact_attempt;
 TRUNCATE public.answer;
 INSERT INTO public.answer SELECT * FROM referral.deploy();
 SELECT set_eq($$SELECT kind || ' ' || name FROM public.answer WHERE action = 'created' AND kind NOT IN ('constraint', 'index', 'sequence')$$,
-              ARRAY['table consult_report', 'trigger consult_report.journal', 'trigger consult_report.no_truncate', 'trigger consult_report.zz_guard',
-                    'policy consult_report.organisation'], 'a dropped table comes back with triggers and policy');
-SELECT lives_ok($$INSERT INTO referral.consult_report (referral_id, status) SELECT referral_id, 'final' FROM referral.referral LIMIT 1$$,
+              ARRAY['table contact_attempt', 'trigger contact_attempt.journal', 'trigger contact_attempt.no_truncate', 'trigger contact_attempt.zz_guard',
+                    'policy contact_attempt.organisation'], 'a dropped table comes back with triggers and policy');
+SELECT lives_ok($$INSERT INTO referral.contact_attempt (referral_id, medium, outcome) SELECT referral_id, 'phone', 'reached' FROM referral.referral LIMIT 1$$,
                 'and works');
-SELECT is((SELECT count(*) FROM referral.journal WHERE entity = 'consult_report' AND action = 'insert'), 1::bigint, 'journaled under the same entity');
-SELECT is((SELECT e.relation FROM referral.entity e WHERE e.entity = 'consult_report'), 'referral.consult_report'::regclass, 'which is the new table');
-SELECT ok(has_table_privilege('referral_coordinator', 'referral.consult_report', 'INSERT')
-          AND NOT has_table_privilege('referral_analyst', 'referral.consult_report', 'SELECT'), 'with its privileges');
+SELECT is((SELECT count(*) FROM referral.journal WHERE entity = 'contact_attempt' AND action = 'insert'), 1::bigint, 'journaled under the same entity');
+SELECT is((SELECT e.relation FROM referral.entity e WHERE e.entity = 'contact_attempt'), 'referral.contact_attempt'::regclass, 'which is the new table');
+SELECT ok(has_table_privilege('referral_coordinator', 'referral.contact_attempt', 'INSERT')
+          AND NOT has_table_privilege('referral_analyst', 'referral.contact_attempt', 'SELECT'), 'with its privileges');
 -- a column that an older table lacks
 ALTER TABLE referral.practitioner DROP COLUMN organization_name;
 SELECT lives_ok('SELECT referral.deploy()', 'a canonical table that lost a column is no obstacle');

@@ -272,7 +272,8 @@ DECLARE
 BEGIN
     FOR t IN SELECT tgrelid FROM pg_trigger WHERE tgfoid = 'referral.rule_row_guard()'::regprocedure LOOP
         RETURN QUERY EXECUTE format($q$
-            SELECT '%s ' || (to_jsonb(r) - '{rule_version_id,workflow_id,transition_id,guard_id,step_id,reason_code_id,business_calendar_id,sla_policy_id,sla_level_id,stall_threshold_id,merge_rule_id,match_level_id,match_nickname_id,match_placeholder_id,match_fit_round_id}'::text[])::text
+            SELECT '%s ' || (to_jsonb(r) - '{rule_version_id,workflow_id,transition_id,sla_policy_id}'::text[]
+                             - (SELECT coalesce(array_agg(a.attname::text), '{}') FROM pg_attribute a WHERE a.attrelid = r.tableoid AND a.attidentity <> ''))::text
                    || coalesce((SELECT ' of ' || t.transition || ' ' || t.from_step || ' ' || t.to_step
                        FROM referral.workflow_transition t
                                 WHERE t.transition_id = (to_jsonb(r) ->> 'transition_id')::bigint), '')
@@ -316,10 +317,21 @@ VALUES (:everything, 'Full', -9, 20, 10, 1, 4, 15, 0.3, true);
 INSERT INTO referral.match_level (rule_version_id, field, level, m, u) VALUES (:everything, 'sex', 'same', 0.9, 0.4);
 INSERT INTO referral.match_nickname (rule_version_id, name, nicknames) VALUES (:everything, 'full', '{fully,fullness}');
 INSERT INTO referral.match_placeholder (rule_version_id, kind, value) VALUES (:everything, 'family', 'full');
+INSERT INTO referral.source_mapping (rule_version_id, mapping, title, kind, zone) VALUES (:everything, 'full', 'Full', 'patient', 'America/Chicago');
+INSERT INTO referral.source_mapping_field (rule_version_id, mapping, attribute, column_name, constant, format, translation, sort)
+VALUES (:everything, 'full', 'patient.birth_date', 'born', '01/02/2003', 'MM/DD/YYYY', 'full', 3);
+INSERT INTO referral.code_translation (rule_version_id, translation, source_code, target_code) VALUES (:everything, 'full', 'x', 'y');
+INSERT INTO referral.required_field_rule (rule_version_id, name, field, applies_when, condition, severity, message, how_to_fix, template, scope_org_id, scope_specialty, scope_referral_type, scope_payer_id)
+VALUES (:everything, 'full', 'region', 'urgency = ''stat''', 'region <> ''x''', 'warning', 'no region', 'Set it.', 'full', 1, 'cardiology', 'x', 1);
+INSERT INTO referral.document_requirement (rule_version_id, name, document_type, applies_when, severity, message, how_to_fix, template, scope_org_id, scope_specialty, scope_referral_type, scope_payer_id)
+VALUES (:everything, 'full', 'letter', 'urgency = ''stat''', 'warning', 'no letter', 'File it.', 'full', 1, 'cardiology', 'x', 1);
+INSERT INTO referral.outreach_template (rule_version_id, name, language, recipient, medium, subject, body) VALUES (:everything, 'full', 'es', 'requester', 'fax', 'Subject', 'Body');
+INSERT INTO referral.confidence_threshold (rule_version_id, document_type, field, minimum, note) VALUES (:everything, 'letter', 'patient.family', 0.5, 'Full');
+INSERT INTO referral.source_of_record (rule_version_id, entity, attribute, owner_system, policy, scope_org_id, note) VALUES (:everything, 'patient', 'family', 'ehr', 'quarantine', 1, 'Full');
 SELECT referral.copy_rule_version(:everything, 'copy') AS everything_copy \gset
 SELECT set_eq(format('SELECT rules_of(%s)', :everything_copy), format('SELECT rules_of(%s)', :everything),
     'a copy has every rule with every column');
-SELECT cmp_ok((SELECT count(*) FROM rules_of(:everything_copy)), '=', 18::bigint, 'each once');
+SELECT cmp_ok((SELECT count(*) FROM rules_of(:everything_copy)), '=', 26::bigint, 'each once');
 CREATE TABLE sum_of AS SELECT referral.rule_checksum(:everything) AS checksum;
 SET extra_float_digits = -10;
 SET intervalstyle = 'iso_8601';

@@ -430,8 +430,8 @@ SELECT bag_eq($$SELECT relation::text, org_column::text, patient_column::text, k
     $$VALUES ('visit', 'org_id', 'person', '{day,room}'), ('visit', 'org_id', 'guarantor', '{day,room}'), ('bed', 'org_id', 'patient_id', '{bed_id,ward}'),
              ('referral.referral', 'org_id', 'patient_id', '{referral_id}'), ('referral.patient', 'org_id', 'mother_id', '{patient_id}')
       UNION ALL
-      SELECT 'referral.' || t, 'org_id', 'patient_id', format('{%s_id}', t)
-      FROM unnest('{appointment,communication,coverage,document,encounter,identifier,prior_authorization}'::text[]) t$$, 'all columns that refer to patients are found');
+      SELECT 'referral.' || t, 'org_id', 'patient_id', format('{%s_id}', CASE t WHEN 'inbox_message' THEN 'message' WHEN 'data_quality_finding' THEN 'finding' ELSE t END)
+      FROM unnest('{appointment,communication,coverage,data_quality_finding,document,eligibility_check,encounter,identifier,inbox_message,prior_authorization}'::text[]) t$$, 'all columns that refer to patients are found');
 SELECT referral.merge_patient(1, 300, 301, 'x') AS own \gset
 SELECT is(public_rows(), '300:300,300:300,302:300 300,300,302 300', 'they point to the survivor');
 INSERT INTO visit VALUES (1, '2026-01-04', 1, 300, NULL);

@@ -1,5 +1,5 @@
 -- What models read counts only when it is sure enough, or when a person has looked at it; nothing passes unseen.
-SELECT plan(125);
+SELECT plan(138);
 \ir ../lib/refused.sql
 
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
@@ -49,6 +49,17 @@ FROM (VALUES ('patient.birth_date', '1976-12-25', NULL), ('patient.birth_date', 
              ('referral.expected_value', '12.50', NULL), ('referral.expected_value', '1e5', 'it is no number'),
              ('patient.multiple_birth', 'true', NULL), ('patient.multiple_birth', 'Y', 'it is neither true nor false'),
              ('patient.shoe_size', '43', 'it is no canonical attribute')) t (attribute, value, fault);
+
+SELECT is((SELECT count(*) FROM referral.canonical_attribute() c
+           CROSS JOIN unnest(ARRAY['', ' ', 'x', repeat('9', 100), '2026-11-02', '9999-99-99', E'\\x01', '٢٠٢٦-١١-٠٢', '-', '1.', '2026-11-02T25:00:00Z', 'NaN', 'null', '{}']) v
+           WHERE length(referral.canonical_fault(c.attribute, v)) > 0), 
+          (SELECT count(*) FROM referral.canonical_attribute() c
+           CROSS JOIN unnest(ARRAY['', ' ', 'x', repeat('9', 100), '2026-11-02', '9999-99-99', E'\\x01', '٢٠٢٦-١١-٠٢', '-', '1.', '2026-11-02T25:00:00Z', 'NaN', 'null', '{}']) v
+           WHERE v !~ '[^ ]' OR (c.type <> 'text' AND NOT (c.type = 'date' AND v = '2026-11-02'))), 'nothing else is taken for a value, and nothing fails');
+SELECT lives_ok($$SELECT v::date, (v || 'T12:00:00.123456789-14:59')::timestamptz
+    FROM generate_series(1, 3000) n CROSS JOIN LATERAL (SELECT format('%s-%s-%s', lpad((n * 7 % 10000)::text, 4, '0'), lpad((n % 14)::text, 2, '0'), lpad((n * 3 % 33)::text, 2, '0')) AS v) d
+    WHERE referral.canonical_fault('patient.birth_date', v) IS NULL AND referral.canonical_fault('appointment.starts_at', v || 'T12:00:00.123456789-14:59') IS NULL$$,
+    'what has no fault can be read');
 
 -- 2. Who passes
 
@@ -284,5 +295,32 @@ SELECT is(public.code($$UPDATE referral.referral SET state = 'validated' WHERE r
 SET SESSION AUTHORIZATION review_jane;
 SELECT is(public.code($$UPDATE referral.referral SET state = 'declined' WHERE referral_type = 'review'$$), 'done', 'a person may');
 RESET SESSION AUTHORIZATION;
+
+-- 10. From the fax to the referral
+
+SELECT setval(pg_get_serial_sequence('referral.document', 'document_id'), 100) \g /dev/null
+UPDATE referral.rule_version SET status = 'active' WHERE rule_version_id = :draft;
+SET SESSION AUTHORIZATION review_feed;
+SELECT r.message_id AS fax, r.outcome FROM referral.receive('fax', 'fax-7', 'application/pdf', 'JVBERi0xLjQK', 'page-1') r \gset
+SELECT is(:'outcome'::text, 'document_created', 'a fax is a document');
+SELECT document_id AS doc FROM referral.document WHERE inbox_message_id = :fax \gset
+SELECT is((SELECT string_agg(public.read(:doc, f, v, c), ', ') FROM (VALUES ('patient.family', 'Achebe', 0.999), ('patient.given', 'Nnedi', 0.8), ('patient.birth_date', '1990-05-06', 0.999), ('referral.specialty', 'cardiology', 0.97)) x (f, v, c)),
+    'auto_accepted, in_review below_threshold, auto_accepted, auto_accepted', 'a model reads it');
+SELECT is((SELECT outcome FROM referral.reprocess(1, :fax)), 'document_unchanged', 'that makes no referral while something is in review');
+SELECT is((SELECT count(*) FROM referral.patient WHERE family = 'Achebe'), 0::bigint, 'and no patient');
+SET SESSION AUTHORIZATION review_jane;
+SELECT referral.review_extraction(1, entity_id, 'correct', 'Nnedimma') FROM referral.extraction_review_queue WHERE document_id = :doc \g /dev/null
+SET SESSION AUTHORIZATION review_feed;
+SELECT is((SELECT outcome FROM referral.reprocess(1, :fax)), 'referral_created', 'then it does');
+RESET SESSION AUTHORIZATION;
+SELECT results_eq(format('SELECT p.family, p.given, p.birth_date, r.specialty, d.patient_id = p.patient_id FROM referral.document d JOIN referral.referral r USING (referral_id) JOIN referral.patient p ON p.patient_id = r.patient_id WHERE d.document_id = %s', :doc),
+    $$VALUES ('Achebe', 'Nnedimma', '1990-05-06'::date, 'cardiology', true)$$, 'with what passed and what a person said, and the document belongs to it');
+SELECT is((SELECT count(*) FROM referral.exception_item x JOIN referral.extraction e ON e.extraction_id = x.entity_id WHERE x.entity = 'extraction' AND e.document_id = :doc AND x.status = 'open'), 0::bigint,
+    'nothing is left open');
+SELECT outcome FROM referral.reprocess(1, :fax) \g /dev/null
+SELECT is((SELECT count(*) FROM referral.referral WHERE patient_id = (SELECT patient_id FROM referral.patient WHERE family = 'Achebe')), 1::bigint, 'the same again makes no other one');
+SELECT is_empty('SELECT * FROM referral.silent_pass', 'nothing has passed unseen');
+
+SELECT is_empty(format('SELECT * FROM referral.verify_coverage(%L, 1, NULL)', e), 'the journal tells all of ' || e) FROM unnest(ARRAY['extraction', 'document_classification']) e;
 
 SELECT * FROM finish();
