@@ -270,9 +270,6 @@ BEGIN
         END IF;
         RETURN w;
     END IF;
-    IF w.kind IN ('referral', 'patient', 'appointment') AND n.family IS NULL AND n.given IS NULL THEN
-        w.findings := w.findings || referral.intake_finding('patient_unnamed', 'warning', 'patient.family', 'the patient has no name');
-    END IF;
 
     -- the first message of a case that brings no identifier left its own, so that it can be applied again
     IF p #>> '{identifiers,0,value}' IS NULL AND w.message_key <> '' THEN
@@ -326,6 +323,12 @@ BEGIN
     END IF;
     IF w.new_identifiers THEN
         PERFORM referral.intake_keep_identifiers(w.org_id, p -> 'identifiers', w.source, patient_id => w.patient_id);
+    END IF;
+    -- who is only referred to by a number may be known by name
+    IF n.family IS NULL AND n.given IS NULL AND EXISTS (
+        SELECT FROM referral.patient t
+        WHERE t.org_id = w.org_id AND t.patient_id = w.patient_id AND t.family IS NULL AND t.given IS NULL) THEN
+        w.findings := w.findings || referral.intake_finding('patient_unnamed', 'warning', 'patient.family', 'the patient has no name');
     END IF;
     RETURN w;
 END $$;

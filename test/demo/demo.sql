@@ -24,37 +24,7 @@ VALUES (1, 'demo_intake', 'system'), (1, 'demo_jane', 'user'), (1, 'demo_dr_lind
 \echo '== 2. An HL7 v2 message REF^I12 arrives, and the interface makes a referral of it'
 \set message `cat test/data/ref_i12.hl7`
 SET SESSION AUTHORIZATION demo_intake;
-SELECT set_config('demo.message', replace(:'message', E'\r', E'\n'), false) AS ignore \gset
-BEGIN;
-SET LOCAL referral.origin = 'LAKESIDE_EHR';
-SET LOCAL referral.correlation_id = 'LKS000417';
--- field n of a segment, and component c of it
-CREATE FUNCTION pg_temp.hl7(segment text, field int, component int DEFAULT 1) RETURNS text LANGUAGE sql AS $$
-    SELECT nullif(split_part(split_part(line, '|', field + 1), '^', component), '')
-    FROM regexp_split_to_table(current_setting('demo.message'), E'\n') line
-    WHERE line LIKE segment || '%' LIMIT 1
-$$;
-WITH patient AS (
-    INSERT INTO referral.patient (identifier_system, identifier, family, given, birth_date, sex, address, city, postal_code)
-    VALUES (pg_temp.hl7('PID', 3, 4), pg_temp.hl7('PID', 3), initcap(pg_temp.hl7('PID', 5)), initcap(pg_temp.hl7('PID', 5, 2)),
-            to_date(pg_temp.hl7('PID', 7), 'YYYYMMDD'),
-            CASE pg_temp.hl7('PID', 8) WHEN 'F' THEN 'female' WHEN 'M' THEN 'male' ELSE 'unknown' END,
-            pg_temp.hl7('PID', 11), pg_temp.hl7('PID', 11, 3), pg_temp.hl7('PID', 11, 5))
-    RETURNING patient_id
-), requester AS (
-    INSERT INTO referral.practitioner (identifier_system, identifier, name, organization_name)
-    VALUES (pg_temp.hl7('PRD|RP', 7, 2), pg_temp.hl7('PRD|RP', 7),
-            initcap(pg_temp.hl7('PRD|RP', 2, 2) || ' ' || pg_temp.hl7('PRD|RP', 2)), pg_temp.hl7('MSH', 3))
-    RETURNING practitioner_id
-)
-INSERT INTO referral.referral (patient_id, requester_id, placer_order_number, urgency, specialty, reason_code_system,
-                               reason_code, reason_text, service_code, channel, authorization_required, expires_on)
-SELECT patient_id, practitioner_id, pg_temp.hl7('RF1', 6),
-       CASE pg_temp.hl7('RF1', 2) WHEN 'S' THEN 'stat' WHEN 'A' THEN 'asap' WHEN 'U' THEN 'urgent' ELSE 'routine' END::referral.urgency,
-       lower(pg_temp.hl7('RF1', 3, 2)), pg_temp.hl7('DG1', 3, 3), pg_temp.hl7('DG1', 3), pg_temp.hl7('DG1', 3, 2),
-       pg_temp.hl7('PR1', 3), 'hl7v2', true, to_date(pg_temp.hl7('RF1', 8), 'YYYYMMDD')
-FROM patient, requester;
-COMMIT;
+SELECT 1 FROM referral.receive('hl7v2', 'LAKESIDE_EHR', NULL, :'message', NULL) \g /dev/null
 \set QUIET off
 SELECT referral_id, step, urgency, specialty, reason_code, reason_text, placer_order_number FROM referral.referral;
 \set QUIET on
@@ -68,8 +38,8 @@ FROM referral.next_transitions('referral', 1, 1);
 \set ON_ERROR_STOP off
 UPDATE referral.referral SET state = 'scheduled' WHERE referral_id = 1;
 \echo
-\echo '== 5. She validates it, then wants to schedule although the payer requires an authorization: refused, with what would help'
-UPDATE referral.referral SET state = 'validated' WHERE referral_id = 1;
+\echo '== 5. She validates it and notes what the payer says, then wants to schedule although the payer requires an authorization: refused, with what would help'
+UPDATE referral.referral SET state = 'validated', authorization_required = true WHERE referral_id = 1;
 UPDATE referral.referral SET state = 'ready_to_schedule' WHERE referral_id = 1;
 \set ON_ERROR_STOP on
 
@@ -244,3 +214,5 @@ SELECT referral.unmerge_patient(1, :merge, 'Two cousins') AS to_be_decided;
 SELECT referral_id, patient_id FROM referral.referral WHERE patient_id IN (:katherine, :kate);
 SELECT patient_id, merged_into, family, given FROM referral.patient WHERE patient_id IN (:katherine, :kate) ORDER BY 1;
 RESET SESSION AUTHORIZATION;
+
+\ir intake.sql
