@@ -48,25 +48,7 @@ DECLARE
     item record;
     id bigint;
 BEGIN
-    -- at most twice: what another session has just opened, it has opened by then
     LOOP
-        SELECT e.exception_id, e.status, e.detail, e.severity, e.blocking, e.referral_id INTO item FROM referral.exception_item e
-        WHERE e.org_id = open_exception.org_id AND e.entity = open_exception.entity AND e.entity_id = open_exception.entity_id
-          AND e.category = open_exception.category AND e.code = open_exception.code;
-        IF FOUND THEN
-            -- written only when there is news
-            IF item.status IN ('resolved', 'dismissed')
-               OR (coalesce(open_exception.detail, item.detail), open_exception.severity, open_exception.blocking,
-                   coalesce(open_exception.referral_id, item.referral_id))
-                  IS DISTINCT FROM (item.detail, item.severity, item.blocking, item.referral_id) THEN
-                UPDATE referral.exception_item e
-                SET status = CASE WHEN e.status IN ('resolved', 'dismissed') THEN 'open' ELSE e.status END,
-                    detail = coalesce(open_exception.detail, e.detail), severity = open_exception.severity,
-                    blocking = open_exception.blocking, referral_id = coalesce(open_exception.referral_id, e.referral_id)
-                WHERE e.org_id = open_exception.org_id AND e.exception_id = item.exception_id;
-            END IF;
-            RETURN item.exception_id;
-        END IF;
         INSERT INTO referral.exception_item (org_id, category, entity, entity_id, referral_id, code, detail, severity, blocking)
         VALUES (open_exception.org_id, open_exception.category, open_exception.entity, open_exception.entity_id,
                 open_exception.referral_id, open_exception.code, open_exception.detail, open_exception.severity, open_exception.blocking)
@@ -75,7 +57,23 @@ BEGIN
         IF FOUND THEN
             RETURN id;
         END IF;
+        SELECT e.exception_id, e.status, e.detail, e.severity, e.blocking, e.referral_id INTO item FROM referral.exception_item e
+        WHERE e.org_id = open_exception.org_id AND e.entity = open_exception.entity AND e.entity_id = open_exception.entity_id
+          AND e.category = open_exception.category AND e.code = open_exception.code;
+        EXIT WHEN FOUND;
     END LOOP;
+    -- written only when there is news
+    IF item.status IN ('resolved', 'dismissed')
+       OR (coalesce(open_exception.detail, item.detail), open_exception.severity, open_exception.blocking,
+           coalesce(open_exception.referral_id, item.referral_id))
+          IS DISTINCT FROM (item.detail, item.severity, item.blocking, item.referral_id) THEN
+        UPDATE referral.exception_item e
+        SET status = CASE WHEN e.status IN ('resolved', 'dismissed') THEN 'open' ELSE e.status END,
+            detail = coalesce(open_exception.detail, e.detail), severity = open_exception.severity,
+            blocking = open_exception.blocking, referral_id = coalesce(open_exception.referral_id, e.referral_id)
+        WHERE e.org_id = open_exception.org_id AND e.exception_id = item.exception_id;
+    END IF;
+    RETURN item.exception_id;
 END $$;
 COMMENT ON FUNCTION referral.open_exception(bigint, referral.exception_category, text, bigint, bigint, text, text, text, boolean) IS
 'Opens an exception about a row, and returns its exception_id. The same one (row, category and code) that is open already is returned, with detail, severity and blocking brought up to date; one that was closed is opened again, which reopen_count counts. detail: where and why, without what the row holds. severity: low, medium, high, critical. Writes with the caller''s rights.';

@@ -281,3 +281,9 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION referral.hl7_response(bigint, bigint, text, text, text) IS
 'A new message RRI that tells the one who referred how a referral stands (RF1-1: P pending, A accepted, R declined, E expired; event I14 when it is cancelled), with its final report when there is one. answered: the control id of the message that it answers. The receiver is the system that sent the referral, unless given. Read with the caller''s rights; nothing is written or sent. Null for null ids; RF019 when there is no such referral to be seen.';
+
+REVOKE ALL ON FUNCTION referral.hl7_body(bigint, bigint), referral.hl7_header(bigint, text, text, text, text), referral.hl7_in1(bigint, bigint, date),
+    referral.hl7_known_ids(bigint, bigint, bigint, bigint, text, text), referral.hl7_own_name(bigint), referral.hl7_pid(bigint, bigint),
+    referral.hl7_prd(bigint, text, bigint, bigint), referral.hl7_referral(bigint, bigint, text, text, text),
+    referral.hl7_report_segments(bigint, bigint), referral.hl7_response(bigint, bigint, text, text, text),
+    referral.hl7_rf1(bigint, bigint, text, text) FROM PUBLIC;

@@ -71,6 +71,14 @@ BEGIN
 END $do$;
 ALTER TABLE referral.site ADD COLUMN IF NOT EXISTS cost_centre text;
 ALTER TABLE referral.site ADD COLUMN IF NOT EXISTS identifier text;
+DO $do$
+BEGIN
+    -- what is computed with it would fail, far from whoever wrote it
+    IF NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = 'referral.site'::regclass AND conname = 'site_timezone_known') THEN
+        ALTER TABLE referral.site ADD CONSTRAINT site_timezone_known
+            CHECK (referral.try_timestamp('2000-01-01', timezone) IS NOT NULL) NOT VALID;
+    END IF;
+END $do$;
 COMMENT ON TABLE referral.site IS 'Places where an organisation works (FHIR Location); timezone is an IANA name; cost_centre is the account that work done there is charged to.';
 
 CREATE TABLE IF NOT EXISTS referral.provider_organization (

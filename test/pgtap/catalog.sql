@@ -40,7 +40,7 @@ INSERT INTO public.exception VALUES
     ('is journaled', 'match_candidate', 'follows from the journal of the two patients and of decisions'),
     ('SQL and PL/pgSQL functions pin search_path', 'referral.process_match_queue(integer)', 'a procedure that commits can have no SET clause');
 INSERT INTO public.exception
-SELECT 'SQL and PL/pgSQL functions pin search_path', left(p.oid::regprocedure::text, 63), 'a procedure that commits can have no SET clause'
+SELECT 'SQL and PL/pgSQL functions pin search_path', p.oid::regprocedure::text, 'a procedure that commits can have no SET clause'
 FROM pg_proc p WHERE p.pronamespace = 'referral'::regnamespace AND p.proname IN ('receive_batch', 'receive_rows') AND p.prokind = 'p';
 
 CREATE VIEW public.relation AS
@@ -72,7 +72,7 @@ WHERE p.pronamespace = 'referral'::regnamespace;
 CREATE FUNCTION public.violation() RETURNS TABLE (rule text, object text) LANGUAGE sql AS $$
     WITH v (rule, object) AS (
     -- 1. org_id
-        SELECT 'belongs to an organisation or is listed as shared', r.relname
+        SELECT 'belongs to an organisation or is listed as shared', r.relname::text
         FROM public.relation r
         WHERE r.relkind IN ('r', 'p') AND r.per_org = (r.relname IN (SELECT name FROM public.shared_table))
         UNION ALL

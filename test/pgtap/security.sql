@@ -301,8 +301,9 @@ WHERE a.attidentity <> '' \g /dev/null
 SELECT public.fill(2, 1001) \g /dev/null
 CREATE TABLE public.reference AS
 SELECT c.conname::text, c.conrelid::regclass AS relation, a.attname AS referring, public.other_id(c.confrelid, f.attname) AS foreign_id,
-       -- where one of several columns has a value, the others have none; and one coverage at a time
-       CASE c.conrelid WHEN 'referral.coverage'::regclass THEN '{"priority": 99}' ELSE '{}'::jsonb END
+       -- where one of several columns has a value, the others have none; and what is unique stays so
+       CASE c.conrelid WHEN 'referral.coverage'::regclass THEN '{"priority": 99}' WHEN 'referral.exception_item'::regclass THEN '{"code": "another"}'
+            WHEN 'referral.inbox_message'::regclass THEN '{"dedup_key": "another"}' ELSE '{}'::jsonb END
        || coalesce((SELECT jsonb_object_agg(o.attname, NULL) FROM pg_constraint x JOIN pg_attribute o ON o.attrelid = x.conrelid AND o.attnum = ANY (x.conkey)
                     WHERE x.conrelid = c.conrelid AND x.contype = 'c' AND pg_get_constraintdef(x.oid) ~ 'num_nonnulls' AND c.conkey[2] = ANY (x.conkey)), '{}') AS others
 FROM pg_constraint c
@@ -495,8 +496,8 @@ FROM unnest(ARRAY['cost_centre', 'healthcare_service', 'network_contract', 'paye
     'specialty']) t
 UNION ALL
 SELECT t, p, r
-FROM (VALUES ('admin', ARRAY['cost_centre', 'healthcare_service', 'network_contract', 'region', 'service_line', 'site', 'specialty']),
-             ('admin integration', ARRAY['payer', 'plan']),
+FROM (VALUES ('admin', ARRAY['cost_centre', 'network_contract', 'region', 'service_line', 'specialty']),
+             ('admin integration', ARRAY['healthcare_service', 'payer', 'plan', 'site']),
              ('admin coordinator clinician integration', ARRAY['practitioner', 'practitioner_role', 'provider_organization']),
              ('coordinator clinician integration', ARRAY['consult_report', 'encounter', 'identifier', 'referral_code', 'referral_relation']),
              ('coordinator clinician authorizer integration', ARRAY['coverage']),
@@ -508,7 +509,9 @@ INSERT INTO public.expected
 SELECT t, p, CASE p WHEN 'SELECT' THEN 'admin coordinator clinician scheduler authorizer approver rule_author rule_approver auditor analyst integration application'
                     ELSE 'rule_author' END
 FROM unnest(ARRAY['workflow', 'workflow_step', 'workflow_transition', 'workflow_guard', 'reason_code', 'stall_threshold', 'business_calendar',
-                  'sla_policy', 'sla_level', 'merge_rule', 'match_model', 'match_level', 'match_nickname', 'match_placeholder']) t,
+                  'sla_policy', 'sla_level', 'merge_rule', 'match_model', 'match_level', 'match_nickname', 'match_placeholder',
+                  'source_mapping', 'source_mapping_field', 'code_translation', 'required_field_rule', 'document_requirement', 'outreach_template',
+                  'confidence_threshold', 'source_of_record']) t,
      unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) p;
 INSERT INTO public.expected
 SELECT v, 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor analyst integration'
@@ -527,6 +530,33 @@ SELECT 'match_queue', 'SELECT', 'admin auditor';
 INSERT INTO public.expected
 SELECT t, p, CASE p WHEN 'SELECT' THEN 'admin rule_author rule_approver auditor' ELSE 'rule_author' END
 FROM unnest(ARRAY['match_fit', 'match_fit_round']) t, unnest(ARRAY['SELECT', 'INSERT', 'DELETE']) p;
+-- what comes in, what stands in its way, what models read of it
+INSERT INTO public.expected
+SELECT t, 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor integration'
+FROM unnest(ARRAY['data_quality_finding', 'document_classification', 'eligibility_check', 'eligibility_to_check', 'exception_item', 'exception_queue', 'extraction',
+    'extraction_review_queue', 'inbox_message', 'inbox_outcome', 'missing_document', 'outreach_to_send', 'referral_case', 'source_system']) t
+UNION ALL
+SELECT t, 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor analyst integration' FROM unnest(ARRAY['first_pass', 'validation_result', 'value_set']) t
+UNION ALL
+SELECT t || '.' || c, p, r
+FROM (VALUES ('inbox_message', 'INSERT', 'coordinator clinician integration', '{channel,content_type,dedup_key,org_id,payload,payload_hash,source}'::text[]),
+             ('inbox_message', 'UPDATE', 'coordinator clinician integration', '{attempts,control_id,error,error_code,error_position,last_repeat_at,mapping_version,message_type,outcome,patient_id,patient_match,processed_at,referral_id,repeat_count,results,status}'),
+             ('data_quality_finding', 'INSERT', 'coordinator clinician integration', '{attribute,code,detail,message_id,org_id,patient_id,position,referral_id,severity,value}'),
+             ('data_quality_finding', 'UPDATE', 'coordinator clinician integration', '{resolved_at}'),
+             ('document_classification', 'INSERT', 'coordinator integration', '{confidence,document_id,document_type,model,model_version,org_id,produced_at}'),
+             ('document_classification', 'SELECT', 'analyst', '{confidence,document_classification_id,document_id,document_type,model,model_version,org_id,produced_at,reason,reviewed_at,reviewed_type,rule_version,status,threshold}'),
+             ('document_classification', 'UPDATE', 'admin authorizer clinician coordinator', '{reviewed_type,status,version}'),
+             ('extraction', 'INSERT', 'coordinator integration', '{confidence,document_id,field,model,model_version,org_id,produced_at,value}'),
+             ('extraction', 'SELECT', 'analyst', '{confidence,document_id,extraction_id,field,model,model_version,org_id,produced_at,reason,reviewed_at,rule_version,status,threshold}'),
+             ('extraction', 'UPDATE', 'admin authorizer clinician coordinator', '{reviewed_value,status,version}'),
+             ('eligibility_check', 'SELECT', 'analyst', '{answered_at,attempt,coverage_id,covered,eligibility_check_id,mode,org_id,pa_needed,referral_id,requested_at,status,version}')) g (t, p, r, columns),
+     unnest(columns) c;
+INSERT INTO public.expected VALUES
+    ('eligibility_check', 'INSERT', 'authorizer coordinator integration'), ('eligibility_check', 'UPDATE', 'authorizer coordinator integration'),
+    ('exception_item', 'INSERT', 'admin authorizer clinician coordinator integration scheduler'), ('exception_item', 'UPDATE', 'admin authorizer clinician coordinator integration scheduler'),
+    ('source_system', 'INSERT', 'admin'), ('source_system', 'UPDATE', 'admin'), ('validation_result', 'INSERT', 'authorizer clinician coordinator integration scheduler'),
+    ('value_set', 'INSERT', 'admin integration'), ('value_set', 'UPDATE', 'admin integration'), ('rejected_write', 'SELECT', 'admin auditor clinician coordinator integration'),
+    ('silent_pass', 'SELECT', 'admin auditor'), ('extraction_accuracy', 'SELECT', 'admin analyst auditor authorizer clinician coordinator integration');
 -- what an analyst sees of a referral: the operation, not the patient
 INSERT INTO public.expected
 SELECT 'referral.' || c, 'SELECT', 'analyst'
@@ -627,8 +657,67 @@ SELECT f, 'PUBLIC' FROM unnest(ARRAY['calendar_in', 'calendar_out', 'calendar_re
     'transition_name', 'may_change_org']) f;
 -- what the model tells, and what a message is made of
 INSERT INTO public.expected_function
-SELECT f, 'PUBLIC' FROM unnest(ARRAY['canonical_attribute', 'coverage_on', 'has_final_report', 'hl7_build', 'hl7_count', 'hl7_date', 'hl7_get',
-    'hl7_get', 'hl7_parse', 'hl7_segments', 'hl7_timestamp', 'network_status']) f;
+SELECT f, 'PUBLIC' FROM unnest(ARRAY['canonical_attribute', 'coverage_on', 'has_final_report', 'network_status', 'network_status_of']) f;
+-- mappers only compute
+INSERT INTO public.expected_function
+SELECT p.proname, 'PUBLIC' FROM pg_proc p
+WHERE p.pronamespace = 'referral'::regnamespace AND p.proname ~ '^(fhir|hl7|map)_' AND p.provolatile = 'i' AND NOT p.prosecdef;
+INSERT INTO public.expected_function
+SELECT f, 'referral_clinician referral_coordinator referral_integration'
+FROM unnest(ARRAY['analyze_first_rows', 'apply_case', 'apply_document', 'apply_intake', 'apply_part', 'intake_answer', 'intake_appointment',
+    'intake_appointment_referral', 'intake_authorization', 'intake_authorization_item', 'intake_check_request', 'intake_choose_referral',
+    'intake_codes', 'intake_communication', 'intake_coverage', 'intake_create_referral', 'intake_directory', 'intake_document', 'intake_encounter',
+    'intake_events', 'intake_find_appointment', 'intake_find_authorization', 'intake_find_organization', 'intake_find_patient', 'intake_find_payer',
+    'intake_find_plan', 'intake_find_practitioner', 'intake_find_referral', 'intake_follow_appointment', 'intake_hash', 'intake_keep_identifiers',
+    'intake_lock', 'intake_move', 'intake_move_appointment', 'intake_organization', 'intake_patient', 'intake_patient_values', 'intake_payer',
+    'intake_place_coverage', 'intake_plan', 'intake_practitioner', 'intake_progress', 'intake_referral', 'intake_relations', 'intake_report',
+    'intake_request_values', 'intake_role', 'intake_service', 'intake_site', 'intake_update_coverage', 'intake_update_patient',
+    'intake_update_referral', 'intake_valid', 'message_from', 'note_findings', 'receive', 'receive_batch', 'receive_chunk', 'receive_rows',
+    'reprocess', 'reprocess_errors', 'settle_findings', 'staging_plan', 'work_on_message']) f;
+INSERT INTO public.expected_function
+SELECT f, 'PUBLIC'
+FROM unnest(ARRAY['canonical_case', 'canonical_fault', 'care_date', 'case_actions', 'case_outcome', 'check_validation_version', 'cms50', 'csv_records',
+    'eligibility_confirmed', 'eligibility_in_force', 'fill_placeholders', 'finding_category', 'finding_needs_person', 'map_record', 'intake_contradicts', 'intake_demographics', 'intake_error', 'intake_finding', 'intake_identifiers', 'intake_is_over',
+    'intake_list', 'intake_prose', 'intake_reason', 'intake_result', 'intake_system', 'intake_text', 'intake_texts', 'intake_told_apart',
+    'intake_union', 'is_canonical_attribute', 'is_complete', 'is_iso_date', 'is_passing_error', 'missing_documents', 'number_to_array',
+    'outreach_facts', 'outreach_placeholders', 'part_cases', 'payload_json', 'payload_kind', 'payload_parts', 'put_canonical', 'referral_coverage',
+    'required_field_condition', 'required_field_relation', 'review_status', 'reviewed_as', 'source_format_problem', 'try_boolean', 'try_date',
+    'try_integer', 'try_numeric', 'try_timestamp', 'validate', 'validation_category', 'validation_expressions', 'value_set_key']) f;
+INSERT INTO public.expected_function
+SELECT f, 'referral_admin referral_approver referral_auditor referral_authorizer referral_clinician referral_coordinator referral_integration referral_scheduler'
+FROM unnest(ARRAY['fhir_contained_actor', 'fhir_out_coverage', 'fhir_out_identifiers', 'fhir_out_organization', 'fhir_out_patient', 'fhir_out_practitioner',
+    'fhir_patient_match', 'fhir_received', 'fhir_service_request', 'fhir_task', 'hl7_body', 'hl7_header', 'hl7_in1', 'hl7_known_ids', 'hl7_own_name',
+    'hl7_pid', 'hl7_prd', 'hl7_referral', 'hl7_report_segments', 'hl7_response', 'hl7_rf1']) f;
+INSERT INTO public.expected_function
+SELECT f, 'referral_admin'
+FROM unnest(ARRAY['accept_rejected_write', 'discard_rejected_write', 'guard_sources', 'source_guard']) f;
+INSERT INTO public.expected_function
+SELECT f, 'referral_authorizer referral_clinician referral_coordinator referral_integration referral_scheduler'
+FROM unnest(ARRAY['check_referral', 'draft_outreach', 'end_validation', 'settle_validation']) f;
+INSERT INTO public.expected_function
+SELECT f, 'referral_authorizer referral_coordinator referral_integration'
+FROM unnest(ARRAY['answer_eligibility', 'close_eligibility_exception', 'request_eligibility']) f;
+INSERT INTO public.expected_function
+SELECT f, 'referral_admin referral_authorizer referral_clinician referral_coordinator referral_integration referral_scheduler'
+FROM unnest(ARRAY['close_exception', 'open_exception']) f;
+INSERT INTO public.expected_function
+SELECT f, 'referral_admin referral_authorizer referral_clinician referral_coordinator'
+FROM unnest(ARRAY['review_classification', 'review_extraction']) f;
+INSERT INTO public.expected_function
+SELECT f, 'referral_admin referral_auditor referral_authorizer referral_clinician referral_coordinator referral_integration referral_rule_approver referral_rule_author'
+FROM unnest(ARRAY['confidence_threshold_for']) f;
+INSERT INTO public.expected_function
+SELECT f, 'referral_rule_author'
+FROM unnest(ARRAY['copy_rules']) f;
+INSERT INTO public.expected_function
+SELECT f, 'referral_admin referral_auditor referral_authorizer referral_clinician referral_coordinator referral_integration'
+FROM unnest(ARRAY['extracted_case']) f;
+INSERT INTO public.expected_function
+SELECT f, 'referral_admin referral_auditor referral_authorizer referral_clinician referral_coordinator referral_integration referral_scheduler'
+FROM unnest(ARRAY['foreign_attributes']) f;
+INSERT INTO public.expected_function
+SELECT f, 'referral_admin referral_integration'
+FROM unnest(ARRAY['load_value_set']) f;
 -- people, as values
 INSERT INTO public.expected_function
 SELECT f, 'PUBLIC' FROM unnest(ARRAY['demographics', 'demographics', 'demographics', 'demographics_eq', 'demographics_hash', 'demographics_hash_extended',
@@ -906,7 +995,7 @@ BEGIN
     RETURN public.code(statement);
 END $$;
 BEGIN;
-SELECT is(pg_temp.under('referral_integration', format('UPDATE referral.site SET name = ''x'' WHERE org_id = 1')), '42501',
+SELECT is(pg_temp.under('referral_integration', 'UPDATE referral.region SET title = ''x'' WHERE org_id = 1'), '42501',
           'SET ROLE leaves only the rights of the role');
 SELECT is(referral.current_actor(), 'security_everything', 'but the actor stays');
 ROLLBACK;
