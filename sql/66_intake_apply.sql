@@ -112,7 +112,8 @@ CREATE FUNCTION referral.apply_case(org_id bigint, message_id bigint, source tex
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     w referral.intake_work;
-    r jsonb := intake -> 'referral';
+    r jsonb := CASE jsonb_typeof(intake -> 'referral') WHEN 'object' THEN intake -> 'referral' END;
+    p jsonb := CASE jsonb_typeof(intake -> 'patient') WHEN 'object' THEN intake -> 'patient' END;
     candidates bigint[];
     known bigint;
     x jsonb;
@@ -145,7 +146,7 @@ BEGIN
             END IF;
         END IF;
         IF w.kind <> 'directory' THEN
-            w := referral.intake_patient(w, intake -> 'patient', known);
+            w := referral.intake_patient(w, p, known);
         END IF;
         IF w.patient_id IS NOT NULL THEN
             IF referral.intake_count(intake -> 'coverages') = 1 THEN

@@ -1,9 +1,16 @@
 -- HL7 v2 messages as cases of intake: what all types share, referrals, authorizations, appointments, patients
 
-CREATE TYPE referral.hl7_content AS (patient jsonb, coverages jsonb, request jsonb, encounter jsonb, appointments jsonb,
+CREATE TYPE referral.hl7_content AS (message jsonb, patient jsonb, coverages jsonb, request jsonb, encounter jsonb, appointments jsonb,
     reports jsonb, documents jsonb, authorizations jsonb, comment text, findings jsonb, extra jsonb);
 COMMENT ON TYPE referral.hl7_content IS
 'What a message of HL7 v2 says, in the parts of a case of intake; request is its referral, comment that of the referral or appointment.';
+
+CREATE FUNCTION referral.hl7_head(message jsonb, zone text DEFAULT 'UTC') RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN referral.hl7_fill(message, '{"message": {"type": "MSH-9:event", "control_id": "MSH-10", "sent_at": "MSH-7:time",
+    "sender": "MSH-3|MSH-4", "facility": "MSH-4", "originator": "MSH-3"}}', zone);
+COMMENT ON FUNCTION referral.hl7_head(jsonb, text) IS
+'What a parsed message says about itself: {"message": {"type", "control_id", "sent_at", "sender", "facility", "originator"}, "findings": [...]}.';
 
 CREATE FUNCTION referral.hl7_parts(message jsonb, results boolean, zone text) RETURNS referral.hl7_content
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -25,12 +32,14 @@ DECLARE
     patients integer := 0;
     findings jsonb;
 BEGIN
+    part := referral.hl7_head(message, zone);
+    parts.message := part -> 'message';
+    findings := coalesce(part -> 'findings', '[]');
     part := referral.hl7_fill(message, '{
-        "message": {"sent_at": "MSH-7:time"},
         "encounter": {"kind": "=encounter", "class": "PV1-2:class", "identifier": "PV1-19",
                       "identifier_system": "PV1-19.4|PV1-19.4.2|PV1-19.6", "started_at": "PV1-44:time", "ended_at": "PV1-45:time"}}', zone);
     parts.encounter := part -> 'encounter' || jsonb_build_object('status', CASE WHEN part -> 'encounter' ? 'ended_at' THEN 'finished' ELSE 'in-progress' END);
-    findings := coalesce(part -> 'findings', '[]');
+    findings := findings || coalesce(part -> 'findings', '[]');
     part := referral.hl7_patient(message);
     parts.patient := part -> 'patient';
     parts.request := '{}';
@@ -129,7 +138,7 @@ BEGIN
     IF parts.request <> '{}' THEN
         parts.request := parts.request || jsonb_build_object('comment', comment, 'encounter', parts.encounter);
     END IF;
-    RETURN jsonb_strip_nulls(jsonb_build_object('kind', kind, 'patient', parts.patient, 'coverages', parts.coverages,
+    RETURN jsonb_strip_nulls(jsonb_build_object('kind', kind, 'message', parts.message, 'patient', parts.patient, 'coverages', parts.coverages,
         'referral', nullif(parts.request, '{}'), 'appointments', parts.appointments, 'reports', parts.reports, 'documents', parts.documents,
         'authorizations', parts.authorizations, 'findings', parts.findings, 'extra', nullif(parts.extra, '{}'),
         'encounters', CASE WHEN parts.encounter IS NOT NULL THEN jsonb_build_array(parts.encounter) END));
@@ -353,7 +362,7 @@ END $$;
 COMMENT ON FUNCTION referral.hl7_appointment_case(jsonb, text, text) IS
 'The case of a parsed SIU about one appointment. Cancelled, deleted and no-show are told by the event, other states by SCH-25; the service, place and person are those of the first AIS, AIL and AIP, all of them are in extra.';
 
--- patients: ADT; answers: ACK
+-- patients: ADT; what asks for nothing
 
 CREATE FUNCTION referral.hl7_patient_case(message jsonb, zone text) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -371,37 +380,39 @@ END $$;
 COMMENT ON FUNCTION referral.hl7_patient_case(jsonb, text) IS
 'The case of a parsed ADT: the patient, coverages and encounter. A merge (MRG) becomes the finding possible_duplicate, for a person to decide.';
 
-CREATE FUNCTION referral.hl7_acknowledgement(message jsonb) RETURNS jsonb
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    answer text := upper(referral.hl7_text(message, 'MSA-1'));
-    findings jsonb := '[]';
-BEGIN
-    IF answer IN ('AE', 'AR', 'CE', 'CR') THEN
-        findings := referral.hl7_finding('message_refused', 'error', 'message', answer, 'MSA-1', 'the other side could not use our message');
-    END IF;
-    RETURN jsonb_build_object('kind', 'none', 'reason', 'an acknowledgement', 'findings', findings,
-        'extra', referral.hl7_fill(message, '{"acknowledges": "MSA-2", "acknowledgement": "MSA-1"}'));
-END $$;
-COMMENT ON FUNCTION referral.hl7_acknowledgement(jsonb) IS
-'The case of a parsed ACK: of kind none, with the finding message_refused when the other side refused our message.';
+CREATE FUNCTION referral.hl7_nothing(message jsonb, reason text, findings jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN referral.hl7_head(message) || jsonb_build_object('kind', 'none', 'reason', reason, 'findings', findings);
+COMMENT ON FUNCTION referral.hl7_nothing(jsonb, text, jsonb) IS
+'The case of a parsed message that asks for nothing, and why.';
 
 -- the mapper
 
-CREATE FUNCTION referral.hl7_cases(message jsonb, type text, event text, zone text) RETURNS SETOF jsonb
+CREATE FUNCTION referral.map_hl7v2(message jsonb, source text, zone text DEFAULT 'UTC') RETURNS SETOF jsonb
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE ROWS 1 SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    type text := upper(referral.hl7_text(message, 'MSH-9.1'));
+    event text := upper(referral.hl7_text(message, 'MSH-9.2'));
+    answer text;
 BEGIN
+    IF message IS NULL THEN
+        RETURN;
+    END IF;
+    IF type IS NULL THEN
+        RAISE EXCEPTION 'message has no type' USING ERRCODE = 'RF014', DETAIL = 'MSH-9 is empty.',
+            HINT = 'Have the sender fill in MSH-9, or write a mapping that says what the message is.';
+    END IF;
     CASE
         WHEN type IN ('REF', 'RRI') AND event IN ('I12', 'I13', 'I14', 'I15') THEN
             RETURN NEXT referral.hl7_referral_case(message, type, event, zone);
         WHEN type = 'SIU' AND event IN ('S12', 'S13', 'S14', 'S15', 'S16', 'S17', 'S18', 'S19', 'S20', 'S21', 'S22', 'S26', 'S27') THEN
             RETURN NEXT referral.hl7_appointment_case(message, event, zone);
         WHEN type = 'SIU' AND event IN ('S23', 'S24') THEN
-            RETURN NEXT '{"kind": "none", "reason": "a schedule was blocked or opened", "findings": []}'::jsonb;
+            RETURN NEXT referral.hl7_nothing(message, 'a schedule was blocked or opened', '[]');
         WHEN type IN ('ORM', 'OMG', 'ORU') THEN
             RETURN QUERY SELECT c FROM referral.hl7_order_cases(message, type, zone) AS c;
             IF NOT FOUND THEN
-                RETURN NEXT jsonb_build_object('kind', 'none', 'reason', 'no order in the message', 'findings',
+                RETURN NEXT referral.hl7_nothing(message, 'no order in the message',
                     referral.hl7_finding('missing', 'error', 'referral', NULL, 'ORC', 'the message has neither ORC nor OBR'));
             END IF;
         WHEN type = 'MDM' THEN
@@ -411,34 +422,13 @@ BEGIN
         WHEN type = 'ADT' THEN
             RETURN NEXT referral.hl7_patient_case(message, zone);
         WHEN type = 'ACK' THEN
-            RETURN NEXT referral.hl7_acknowledgement(message);
+            answer := upper(referral.hl7_text(message, 'MSA-1'));
+            RETURN NEXT referral.hl7_nothing(message, 'an acknowledgement', CASE WHEN answer IN ('AE', 'AR', 'CE', 'CR')
+                THEN referral.hl7_finding('message_refused', 'error', 'message', answer, 'MSA-1', 'the other side could not use our message') ELSE '[]' END);
         ELSE
-            RETURN NEXT jsonb_build_object('kind', 'none', 'reason', 'no mapping for this type of message', 'findings',
+            RETURN NEXT referral.hl7_nothing(message, 'no mapping for this type of message',
                 referral.hl7_finding('unmapped_type', 'warning', 'message.type', concat_ws('^', type, event), 'MSH-9', 'no mapping for this type'));
     END CASE;
 END $$;
-COMMENT ON FUNCTION referral.hl7_cases(jsonb, text, text, text) IS
-'The cases of a parsed message by its type and event; one of kind none for a type without a mapping.';
-
-CREATE FUNCTION referral.map_hl7v2(message jsonb, source text, zone text DEFAULT 'UTC') RETURNS SETOF jsonb
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE ROWS 1 SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    header jsonb;
-    type text;
-BEGIN
-    IF message IS NULL THEN
-        RETURN;
-    END IF;
-    header := referral.hl7_fill(message, '{"control_id": "MSH-10", "sent_at": "MSH-7:time", "sender": "MSH-3|MSH-4", "facility": "MSH-4",
-        "originator": "MSH-3", "type": "MSH-9.1", "event": "MSH-9.2"}', zone) - 'findings';
-    type := upper(header ->> 'type');
-    IF type IS NULL THEN
-        RAISE EXCEPTION 'message has no type' USING ERRCODE = 'RF014', DETAIL = 'MSH-9 is empty.',
-            HINT = 'Have the sender fill in MSH-9, or write a mapping that says what the message is.';
-    END IF;
-    header := jsonb_build_object('sender', source) || (header - 'event') || jsonb_build_object('type', concat_ws('^', type, upper(header ->> 'event')));
-    RETURN QUERY SELECT c || jsonb_build_object('message', header)
-    FROM referral.hl7_cases(message, type, upper(referral.hl7_text(message, 'MSH-9.2')), zone) AS c;
-END $$;
 COMMENT ON FUNCTION referral.map_hl7v2(jsonb, text, text) IS
-'The cases of intake that a parsed message (hl7_parse()) of HL7 v2 tells of: REF, RRI, SIU, ORM, OMG, ORU, MDM, RQA, RPA, ADT; one of kind none for other types. Times without a zone are in the one given. What cannot be used is left out and named among the findings. None for null; RF014 when MSH-9 is empty, RF020 for an unknown zone. See docs/intake_hl7.md.';
+'The cases of intake that a parsed message (hl7_parse()) of HL7 v2 tells of: REF, RRI, SIU, ORM, OMG, ORU, MDM, RQA, RPA, ADT; one of kind none for other types. source is not used: messages name their sender. Times without a zone are in the one given. What cannot be used is left out and named among the findings. None for null; RF014 when MSH-9 is empty, RF020 for an unknown zone. See docs/intake_hl7.md.';

@@ -39,7 +39,7 @@ typedef struct CsvReader
 	int			starts[MAX_COLUMNS];
 } CsvReader;
 
-static void pg_noreturn
+pg_noreturn static void
 refuse_csv(const char *detail, int line)
 {
 	ereport(ERROR,

@@ -368,7 +368,8 @@ end_of_time(Piece piece)
 		{
 			for (i++; i < piece.length && IS_DIGIT(text[i]); i++)
 				 /* sub-second digits */ ;
-			if (i == 20 || i > 32)
+			/* a leap second has no parts */
+			if (i == 20 || i > 32 || two_digits(text + 17) == 60)
 				return -1;
 		}
 	}

@@ -272,6 +272,16 @@ read_raw(Hl7Source *source, JsonbValue *value)
 	return give(trimmed(out.data, out.len), value);
 }
 
+/* MSG: type of message and event, REF^I12 */
+static bool
+read_event(Hl7Source *source, JsonbValue *value)
+{
+	JsonbValue	field;
+
+	return find_value(source, &field) &&
+		give(joined((Hl7Slice[]) {component(&field, 1, 0), component(&field, 2, 0)}, 2, "^"), value);
+}
+
 /* The texts of all repetitions, as lines */
 static bool
 read_lines(Hl7Source *source, JsonbValue *value)
@@ -872,7 +882,7 @@ static const struct
 	{"boolean", read_boolean}, {"gender", read_gender}, {"urgency", read_urgency},
 	{"relationship", read_relationship}, {"class", read_class}, {"driver", read_driver},
 	{"licences", read_licences}, {"families", read_families}, {"givens", read_givens},
-	{"place", read_place}, {"interpreter", read_interpreter}
+	{"place", read_place}, {"interpreter", read_interpreter}, {"event", read_event}
 };
 
 /* Finds how a type is read; NULL when there is no such type. */

@@ -22,6 +22,7 @@
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -81,18 +82,26 @@ struct SourceRules
 typedef struct SourceRules SourceRules;
 
 static bool setting_override = false;
+static Oid	override_by = InvalidOid;	/* who set it */
 
-/*
- * Only our own functions mean it: see is_override().  Whoever else sets it
- * changes nothing.
- */
+static void
+note_who_overrides(bool newval, void *extra)
+{
+	int			sec_context;
+
+	if (newval)
+		GetUserIdAndSecContext(&override_by, &sec_context);
+}
+
+/* Only our own functions mean it: see is_override().  In a session it says nothing. */
 void
 source_of_record_init(void)
 {
 	DefineCustomBoolVariable("referral.source_override",
 							 "Set by our own functions that change what other systems keep.",
 							 "Without effect anywhere else.", &setting_override, false,
-							 PGC_USERSET, GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+							 PGC_USERSET, GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE,
+							 NULL, note_who_overrides, NULL);
 }
 
 /* ---------- The rules of a table ---------- */
@@ -287,13 +296,16 @@ origin_or_local(void)
 }
 
 /*
- * A function of the owner of the table, one that runs with his rights, says so
- * in its SET clause.  In a session it says nothing.
+ * A function that runs with the rights of the owner of the model says so in its
+ * SET clause.  What others have set, in a session or in functions of theirs,
+ * is not believed.
  */
 static bool
-is_override(Relation relation)
+is_override(RuleCache *cache, Relation relation)
 {
-	return setting_override && InLocalUserIdChange() && GetUserId() == relation->rd_rel->relowner;
+	return setting_override && InLocalUserIdChange() &&
+		has_privs_of_role(override_by, cache->owner) &&
+		has_privs_of_role(GetUserId(), relation->rd_rel->relowner);
 }
 
 /* ---------- What becomes of it ---------- */
@@ -410,7 +422,7 @@ source_guard(PG_FUNCTION_ARGS)
 	{
 		owned = owned_relation(cache, rel);
 		result = trigdata->tg_newtuple;
-		if (owned->ncolumns > 0 && !is_override(trigdata->tg_relation))
+		if (owned->ncolumns > 0 && !is_override(cache, trigdata->tg_relation))
 			result = keep_owned(trigdata, cache, rel, owned);
 	}
 	PG_FINALLY();

@@ -1,6 +1,6 @@
 -- HL7 v2 messages as cases of intake, and messages about referrals: our own samples. What real messages become is in
 -- intake_hl7_conformance.sql; how messages are parsed in hl7.sql.
-SELECT * FROM no_plan();
+SELECT plan(128);
 \ir ../lib/refused.sql
 
 CREATE TABLE public.sample (name text PRIMARY KEY, message text);
@@ -289,7 +289,7 @@ INSERT INTO referral.organization_member (org_id, login, actor_kind) VALUES (1, 
 INSERT INTO referral.source_system (org_id, source, is_self) VALUES (1, 'NORTHSHORE_DB', true);
 SET SESSION AUTHORIZATION intake_hl7_bot;
 SELECT r.outcome, r.referral_id AS id FROM public.sample s, referral.receive('hl7v2', 'LAKESIDE_EHR', NULL, s.message) r WHERE s.name = 'ref_i12' \gset first_
-SELECT is(:'first_outcome', 'referral_created', 'a REF^I12 becomes a referral');
+SELECT is(:'first_outcome'::text, 'referral_created', 'a REF^I12 becomes a referral');
 SELECT r.outcome, r.referral_id AS id FROM public.sample s, referral.receive('hl7v2', 'LAKESIDE_EHR', NULL, s.message) r WHERE s.name = 'ref_i13' \gset second_
 SELECT is(:'second_outcome' || ' ' || (:'second_id' = :'first_id')::text, 'referral_updated true', 'a REF^I13 changes it');
 
@@ -297,7 +297,7 @@ SELECT is(:'second_outcome' || ' ' || (:'second_id' = :'first_id')::text, 'refer
 CREATE FUNCTION pg_temp.back(message text) RETURNS jsonb LANGUAGE sql STABLE AS 'SELECT c FROM referral.map_hl7v2(referral.hl7_parse(message), ''us'') c';
 SELECT referral.hl7_referral(1, :first_id) AS out \gset
 SELECT is(pg_temp.back(:'out') ->> 'kind', 'referral', 'hl7_referral() builds a REF that reads back as a request');
-SELECT is(referral.hl7_build(referral.hl7_parse(:'out')), :'out', 'in the form that hl7_build() gives');
+SELECT is(referral.hl7_build(referral.hl7_parse(:'out')), :'out'::text, 'in the form that hl7_build() gives');
 SELECT is(pg_temp.back(:'out') -> 'message' ->> 'originator', 'NORTHSHORE_DB', 'sent by ourselves');
 SELECT is((SELECT jsonb_object_agg(k, pg_temp.back(:'out') -> 'referral' -> k) FROM unnest(ARRAY['placer_order_number', 'placer_order_system', 'filler_order_number', 'filler_order_system', 'urgency', 'specialty', 'expires_on', 'authored_at',
                'diagnoses', 'reason_code', 'reason_text', 'procedures', 'service_code', 'authorization_number']) k),
@@ -305,11 +305,11 @@ SELECT is((SELECT jsonb_object_agg(k, pg_temp.back(:'out') -> 'referral' -> k) F
                'diagnoses', 'reason_code', 'reason_text', 'procedures', 'service_code', 'authorization_number']) k), 'with the same facts about the request');
 SELECT is((SELECT jsonb_object_agg(k, pg_temp.back(:'out') -> 'patient' -> k) FROM unnest(ARRAY['family', 'given', 'middle', 'previous_family', 'alias', 'birth_date', 'sex', 'phone', 'other_phones', 'email', 'address', 'city', 'state', 'postal_code', 'language', 'mother_maiden_name', 'birth_order']) k),
           (SELECT jsonb_object_agg(k, public.mapped('ref_i13') -> 'patient' -> k) FROM unnest(ARRAY['family', 'given', 'middle', 'previous_family', 'alias', 'birth_date', 'sex', 'phone', 'other_phones', 'email', 'address', 'city', 'state', 'postal_code', 'language', 'mother_maiden_name', 'birth_order']) k), 'about the patient');
-SELECT bag_eq($$SELECT i ->> 'value', i ->> 'system' FROM jsonb_array_elements(pg_temp.back(referral.hl7_referral(1, $$ || :first_id || $$)) #> '{patient,identifiers}') i$$,
-    $$SELECT i ->> 'value', i ->> 'system' FROM jsonb_array_elements(public.mapped('ref_i13') #> '{patient,identifiers}') i$$, 'his identifiers');
+SELECT bag_eq($$SELECT i ->> 'value' AS v, i ->> 'system' AS s FROM jsonb_array_elements(pg_temp.back(referral.hl7_referral(1, $$ || :first_id || $$)) #> '{patient,identifiers}') i$$,
+    $$SELECT i ->> 'value' AS v, i ->> 'system' AS s FROM jsonb_array_elements(public.mapped('ref_i13') #> '{patient,identifiers}') i$$, 'his identifiers');
 SELECT is((SELECT jsonb_agg(c - '{identifiers}'::text[]) FROM jsonb_array_elements(pg_temp.back(:'out') -> 'coverages') c),
           (SELECT jsonb_agg(c) FROM jsonb_array_elements(public.mapped('ref_i13') -> 'coverages') WITH ORDINALITY AS v (c, n) WHERE n = 1), 'his insurance of today');
-SELECT is(pg_temp.back(:'out') #> '{referral,requester}' - 'phone', public.mapped('ref_i13') #> '{referral,requester}' - 'phone', 'who asks');
+SELECT is((pg_temp.back(:'out') #> '{referral,requester}') - 'phone', (public.mapped('ref_i13') #> '{referral,requester}') - 'phone', 'who asks');
 SELECT is(pg_temp.back(:'out') #>> '{referral,performer,name}', 'ERIK LINDQVIST', 'who is asked');
 SELECT is((SELECT array_agg(k || ' ' || (pg_temp.back(referral.hl7_referral(1, :first_id, e, 'RHH', 'RHHFacility')) ->> 'kind') ORDER BY e) FROM (VALUES ('I12', 'a'), ('I13', 'b'), ('I14', 'c')) v (e, k)), '{a referral,b referral,c referral_cancel}', 'the events');
 SELECT is(referral.hl7_get(referral.hl7_referral(1, :first_id, 'I12', 'RHH', 'RHHFacility'), 'MSH-5') || ' ' || referral.hl7_get(referral.hl7_referral(1, :first_id, 'I12', 'RHH', 'RHHFacility'), 'MSH-6'), 'RHH RHHFacility', 'the receiver');
@@ -332,7 +332,7 @@ INSERT INTO referral.consult_report (referral_id, document_id, status, identifie
 VALUES (:first_id, :doc, 'preliminary', 'R-1', 'http://loinc.org', '11488-4', '2026-11-18 20:00+00', '2026-11-18 21:00+00') RETURNING consult_report_id AS report \gset
 SELECT is(pg_temp.back(referral.hl7_response(1, :first_id)) -> 'reports', NULL, 'an interim note is not sent as the report');
 UPDATE referral.consult_report SET status = 'final' WHERE consult_report_id = :report;
-SELECT is(pg_temp.back(referral.hl7_response(1, :first_id)) #> '{reports,0}' - 'sent_at', '{"status": "final", "identifier": "R-1/11488-4", "code": "11488-4", "code_system": "http://loinc.org", "started_at": "2026-11-18T20:00:00+00:00", "ended_at": "2026-11-18T21:00:00+00:00",
+SELECT is((pg_temp.back(referral.hl7_response(1, :first_id)) #> '{reports,0}') - 'sent_at', '{"status": "final", "identifier": "R-1/11488-4", "code": "11488-4", "code_system": "http://loinc.org", "started_at": "2026-11-18T20:00:00+00:00", "ended_at": "2026-11-18T21:00:00+00:00",
     "document": {"type": "consult_report", "title": "Consult note", "status": "current", "url": "https://docs.example.org/9?a=1&b=2", "content_type": "application/pdf"}}', 'the final one is, by where it lies');
 INSERT INTO referral.patient (family, given, birth_date) VALUES ('O|Neil^~', 'A\B&C', '1970-01-02') RETURNING patient_id AS odd \gset
 INSERT INTO referral.referral (patient_id, specialty, reason_text) VALUES (:odd, 'x', E'a|b^c&d~e\\f') RETURNING referral_id AS odd \gset
