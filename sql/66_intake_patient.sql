@@ -225,6 +225,11 @@ BEGIN
         n.identifier := number;
         n.identifier_system := referral.intake_system(p #> '{identifiers,0}', w.source);
     END IF;
+    IF n IS DISTINCT FROM o AND NOT w.fill_only AND referral.intake_is_outdated(w, 'patient', w.patient_id) THEN
+        n := jsonb_populate_record(n, jsonb_strip_nulls(to_jsonb(o)));
+        w.findings := w.findings || referral.intake_finding('out_of_order', 'info', 'patient',
+            'a message that was sent later has been applied; only what was not known is written');
+    END IF;
     -- a source of record may refuse single values: the others are written without them
     FOR attempt IN 1 .. 25 LOOP
         EXIT WHEN n IS NOT DISTINCT FROM o;

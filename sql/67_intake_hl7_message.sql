@@ -398,6 +398,7 @@ BEGIN
     IF message IS NULL THEN
         RETURN;
     END IF;
+    zone := coalesce(zone, 'UTC');
     IF type IS NULL THEN
         RAISE EXCEPTION 'message has no type' USING ERRCODE = 'RF014', DETAIL = 'MSH-9 is empty.',
             HINT = 'Have the sender fill in MSH-9, or write a mapping that says what the message is.';

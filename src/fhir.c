@@ -15,6 +15,7 @@
 #include "postgres.h"
 
 #include "fmgr.h"
+#include "lib/stringinfo.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/numeric.h"
@@ -23,6 +24,9 @@
 
 /* More identifiers than this of one resource are not read. */
 #define MAX_IDENTIFIERS		50
+
+/* More given names, address lines or contact points than this are not read. */
+#define MAX_TEXTS			50
 
 /* Letters of the types and of the ids of resources. */
 #define IS_LETTER(c)	(((c) >= 'a' && (c) <= 'z') || ((c) >= 'A' && (c) <= 'Z'))
@@ -41,6 +45,8 @@ static const Piece no_piece = {NULL, 0};
 PG_FUNCTION_INFO_V1(fhir_text);
 PG_FUNCTION_INFO_V1(fhir_list);
 PG_FUNCTION_INFO_V1(fhir_first);
+PG_FUNCTION_INFO_V1(fhir_join);
+PG_FUNCTION_INFO_V1(fhir_telecom);
 PG_FUNCTION_INFO_V1(fhir_number);
 PG_FUNCTION_INFO_V1(fhir_date);
 PG_FUNCTION_INFO_V1(fhir_time);
@@ -268,6 +274,33 @@ fhir_first(PG_FUNCTION_ARGS)
 	if (first == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_JSONB_P(JsonbValueToJsonb(first));
+}
+
+Datum
+fhir_join(PG_FUNCTION_ARGS)
+{
+	JsonbValue	list;
+	Piece		separator = argument_text(fcinfo, 1);
+	StringInfoData joined;
+
+	value_of(PG_GETARG_JSONB_P(0), &list);
+	initStringInfo(&joined);
+	for (uint32 i = 0; i < MAX_TEXTS; i++)
+	{
+		JsonbValue *value = element(&list, i);
+		Piece		piece = text_of(value);
+
+		if (value == NULL)
+			break;
+		if (piece.text == NULL)
+			continue;
+		if (joined.len > 0)
+			appendBinaryStringInfo(&joined, separator.text, separator.length);
+		appendBinaryStringInfo(&joined, piece.text, piece.length);
+	}
+	if (joined.len == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text_with_len(joined.data, joined.len));
 }
 
 /* Is it digits, at most so many before and after the point? */
@@ -612,6 +645,40 @@ fhir_identifiers(PG_FUNCTION_ARGS)
 	id = text_member(&resource, "id");
 	if (id.text != NULL && id.text[0] != '#')
 		put_id(&state, id_system(argument_text(fcinfo, 1), text_member(&resource, "resourceType")), id);
+	return array_datum(fcinfo, &state);
+}
+
+/* ---------- contact points ---------- */
+
+Datum
+fhir_telecom(PG_FUNCTION_ARGS)
+{
+	JsonbParseState *state = NULL;
+	JsonbValue	list;
+	Piece		wanted = argument_text(fcinfo, 1);
+
+	value_of(PG_GETARG_JSONB_P(0), &list);
+	pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
+	for (uint32 i = 0; i < MAX_TEXTS; i++)
+	{
+		JsonbValue *point = element(&list, i);
+		Piece		system = text_member(point, "system");
+		Piece		piece = text_member(point, "value");
+		JsonbValue	value;
+
+		if (point == NULL)
+			break;
+		/* who can be texted can be called */
+		if (is_text(system, "sms"))
+			system = constant("phone");
+		if (piece.text == NULL || system.length != wanted.length ||
+			memcmp(system.text, wanted.text, wanted.length) != 0 || is_text(text_member(point, "use"), "old"))
+			continue;
+		value.type = jbvString;
+		value.val.string.val = unconstify(char *, piece.text);
+		value.val.string.len = piece.length;
+		pushJsonbValue(&state, WJB_ELEM, &value);
+	}
 	return array_datum(fcinfo, &state);
 }
 
