@@ -106,6 +106,26 @@ END $$;
 COMMENT ON FUNCTION referral.intake_keep_identifiers(bigint, jsonb, text, bigint, bigint, bigint, bigint) IS
 'Writes the identifiers of a list that a patient, practitioner, provider organisation or referral does not have yet. Exactly one of the four is given.';
 
+CREATE FUNCTION referral.intake_is_outdated(w referral.intake_work, entity text, id bigint) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF w.sent_at IS NULL THEN
+        RETURN false;
+    END IF;
+    RETURN EXISTS (
+        SELECT FROM referral.inbox_message m CROSS JOIN LATERAL jsonb_array_elements(m.results) x
+        WHERE m.org_id = w.org_id AND m.referral_id = w.referral_id AND m.message_id IS DISTINCT FROM w.message_id
+          AND x ->> 'entity' = intake_is_outdated.entity AND x ->> 'id' = intake_is_outdated.id::text
+          AND referral.try_timestamp(x ->> 'sent_at') > w.sent_at)
+    OR entity = 'patient' AND EXISTS (
+        SELECT FROM referral.inbox_message m CROSS JOIN LATERAL jsonb_array_elements(m.results) x
+        WHERE m.org_id = w.org_id AND m.patient_id = w.patient_id AND m.message_id IS DISTINCT FROM w.message_id
+          AND x ->> 'entity' = 'patient' AND x ->> 'id' = intake_is_outdated.id::text
+          AND referral.try_timestamp(x ->> 'sent_at') > w.sent_at);
+END $$;
+COMMENT ON FUNCTION referral.intake_is_outdated(referral.intake_work, text, bigint) IS
+'Has another message, sent later than the one that is being applied, told of the row already? By the results that inbox_message keeps; false when the message does not say when it was sent.';
+
 -- ---------- the case ----------
 
 CREATE FUNCTION referral.apply_case(org_id bigint, message_id bigint, source text, channel text, intake jsonb) RETURNS jsonb
@@ -170,8 +190,13 @@ BEGIN
         END IF;
     END IF;
 
+    IF w.sent_at IS NOT NULL AND w.results <> '[]' THEN
+        -- a message that was sent before this one and is applied later is known by that: intake_is_outdated()
+        w.results := (SELECT jsonb_agg(t || jsonb_build_object('sent_at', w.sent_at) ORDER BY o)
+                      FROM jsonb_array_elements(w.results) WITH ORDINALITY x (t, o));
+    END IF;
     RETURN jsonb_strip_nulls(jsonb_build_object('referral_id', w.referral_id, 'patient_id', w.patient_id, 'appointment_id', w.appointment_id))
         || jsonb_build_object('patient_match', w.patient_match, 'results', w.results, 'findings', w.findings);
 END $$;
 COMMENT ON FUNCTION referral.apply_case(bigint, bigint, text, text, jsonb) IS
-'Writes one case of a message (docs/intake_apply.md) into the model with the caller''s rights: finds or makes its patient, coverage, people, referral, appointments, reports and so on. Returns {"referral_id","patient_id","appointment_id","patient_match","results":[{"entity","id","action"}…],"findings":[…]}. What cannot be used becomes a finding; moves that the guard refuses do, too. Applying the same case again changes nothing. message_id may be null: it is then no row of inbox_message. Errors are those of the tables, such as 42501.';
+'Writes one case of a message (docs/intake_apply.md) into the model with the caller''s rights: finds or makes its patient, coverage, people, referral, appointments, reports and so on. Returns {"referral_id","patient_id","appointment_id","patient_match","results":[{"entity","id","action","sent_at"}…],"findings":[…]}. What cannot be used becomes a finding; moves that the guard refuses do, too. Applying the same case again changes nothing; one that was sent before another that has been applied only adds what is not known. message_id may be null: it is then no row of inbox_message. Errors are those of the tables, such as 42501.';

@@ -195,6 +195,11 @@ BEGIN
             refused := referral.intake_move_appointment(w, status, NULL, NULL, NULL);
         END IF;
         w.results := w.results || referral.intake_result('appointment', w.appointment_id, 'created');
+    ELSIF referral.intake_is_outdated(w, 'appointment', w.appointment_id) THEN
+        w.results := w.results || referral.intake_result('appointment', w.appointment_id, 'unchanged');
+        w.findings := w.findings || referral.intake_finding('out_of_order', 'info', 'appointment',
+            'a message that was sent later has been applied; the appointment stays as it is');
+        RETURN w;
     ELSE
         SELECT t.step, t.starts_at, t.version INTO old_step, old_starts, before
         FROM referral.appointment t WHERE t.org_id = w.org_id AND t.appointment_id = w.appointment_id;

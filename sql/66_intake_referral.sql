@@ -440,6 +440,12 @@ BEGIN
         w.results := w.results || referral.intake_result('referral', w.referral_id, 'unchanged');
         RETURN;
     END IF;
+    IF n IS DISTINCT FROM o AND referral.intake_is_outdated(w, 'referral', w.referral_id) THEN
+        w.fill_only := true;
+        n := jsonb_populate_record(n, jsonb_strip_nulls(to_jsonb(o)));
+        w.findings := w.findings || referral.intake_finding('out_of_order', 'info', 'referral',
+            'a message that was sent later has been applied; only what was not known is written');
+    END IF;
     FOR attempt IN 1 .. 40 LOOP
         EXIT WHEN n IS NOT DISTINCT FROM o;
         BEGIN
@@ -466,7 +472,7 @@ BEGIN
         EXIT WHEN coalesce(refused, '') = '';
         n := jsonb_populate_record(n, jsonb_build_object(refused, to_jsonb(o) -> refused));
     END LOOP;
-    IF r ?| '{diagnoses,procedures}' THEN
+    IF r ?| '{diagnoses,procedures}' AND NOT w.fill_only THEN
         w := referral.intake_codes(w, r);
     END IF;
     IF r ? 'identifiers' THEN
@@ -491,6 +497,11 @@ DECLARE
     now_in referral.state;
     refused text;
 BEGIN
+    IF referral.intake_is_outdated(w, 'referral', w.referral_id) THEN
+        w.findings := w.findings || referral.intake_finding('out_of_order', 'info', 'referral.state',
+            'a message that was sent later has been applied; the referral stays where it is');
+        RETURN;
+    END IF;
     SELECT t.state INTO now_in FROM referral.referral t WHERE t.org_id = w.org_id AND t.referral_id = w.referral_id;
     IF told IS NOT NULL AND (NOT referral.intake_is_over(now_in) OR now_in = 'declined') THEN
         UPDATE referral.referral t SET decision = told, decision_at = coalesce(w.sent_at, now())
@@ -580,7 +591,7 @@ BEGIN
         -- an answer may bring the performer's number, and who that is
         w := referral.intake_answer(w, r);
     END IF;
-    IF w.kind IN ('referral_cancel', 'referral_status') OR w.kind = 'referral' AND r ?| '{state,decision}' THEN
+    IF w.kind IN ('referral_cancel', 'referral_status') OR w.kind = 'referral' AND r ?| '{state,decision}' AND NOT w.fill_only THEN
         w := referral.intake_progress(w, r);
     END IF;
     RETURN w;
@@ -640,7 +651,8 @@ REVOKE ALL ON FUNCTION
     referral.intake_authorization(referral.intake_work, jsonb), referral.intake_communication(referral.intake_work, jsonb),
     referral.intake_events(referral.intake_work, jsonb), referral.intake_patient_values(referral.intake_work, jsonb, referral.intake_person),
     referral.intake_find_patient(referral.intake_work, jsonb, referral.intake_person, bigint),
-    referral.intake_update_patient(referral.intake_work, jsonb), referral.intake_patient(referral.intake_work, jsonb, bigint), referral.intake_patient_of(referral.intake_work),
+    referral.intake_update_patient(referral.intake_work, jsonb), referral.intake_patient(referral.intake_work, jsonb, bigint),
+    referral.intake_patient_of(referral.intake_work), referral.intake_is_outdated(referral.intake_work, text, bigint),
     referral.intake_place_coverage(referral.intake_work, referral.intake_cover), referral.intake_coverage(referral.intake_work, jsonb),
     referral.intake_update_coverage(referral.intake_work, referral.intake_cover, referral.intake_cover, jsonb),
     referral.intake_encounter(referral.intake_work, jsonb), referral.intake_find_referral(referral.intake_work, jsonb),

@@ -1,5 +1,5 @@
 -- Cases of messages are written into the model: who and what is found again, what is overwritten, what becomes a finding.
-SELECT plan(139);
+SELECT plan(147);
 \ir ../lib/refused.sql
 SET timezone = 'UTC';
 
@@ -269,7 +269,33 @@ SELECT is(public.codes(public.auth('{"request":[{"value":"Q9"}],"status":"decide
 SELECT is(public.done(public.apply('{"kind":"communication","referral":{"placer_order_number":"S1"},"communications":[{"identifier":"M1","medium":"pigeon","status":"active","body":"please send"}]}')), 'communication created', 'a message');
 SELECT is(public.done(public.apply('{"kind":"communication","referral":{"placer_order_number":"S1"},"communications":[{"identifier":"M1","status":"completed"}]}')), 'communication updated', 'is done');
 
--- 9. Source of record: what another system keeps is left out, the rest is written
+-- 9. Messages that come late
+
+RESET SESSION AUTHORIZATION;
+CREATE FUNCTION public.sent(at text, intake jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+    m bigint;
+    a jsonb;
+BEGIN
+    INSERT INTO referral.inbox_message (channel, source, dedup_key, payload, payload_hash) VALUES ('hl7v2', 'hub', gen_random_uuid(), at, '') RETURNING message_id INTO m;
+    a := referral.apply_case(1, m, 'hub', 'hl7v2', intake || jsonb_build_object('message', jsonb_build_object('sent_at', at)));
+    UPDATE referral.inbox_message SET status = 'processed', results = a -> 'results', referral_id = (a ->> 'referral_id')::bigint, patient_id = (a ->> 'patient_id')::bigint WHERE message_id = m;
+    RETURN a;
+END $$;
+CREATE FUNCTION public.late(more jsonb) RETURNS jsonb LANGUAGE sql AS $$SELECT '{"identifiers":[{"value":"L1"}],"given":"Lee","family":"Late"}' || more$$;
+SELECT public.sent('2026-05-02T00:00:00Z', public.ref('L1', '{"urgency":"stat","diagnoses":[{"code":"B"}]}', public.late('{"city":"Troy"}'))) ->> 'referral_id' AS l1 \gset
+CREATE TEMP TABLE older AS SELECT public.sent('2026-05-01T00:00:00Z', public.ref('L1', '{"urgency":"routine","region":"north","state":"validated","diagnoses":[{"code":"A"}]}', public.late('{"city":"Rome","phone":"2175559999"}'))) AS a;
+SELECT is(public.codes(a), 'out_of_order info, out_of_order info', 'a message that was sent before one that has been applied') FROM older;
+SELECT results_eq(format('SELECT r.urgency::text, r.region, r.state::text, p.city, p.phone, c.code FROM referral.referral r JOIN referral.patient p USING (patient_id) JOIN referral.referral_code c USING (referral_id) WHERE referral_id = %s', :l1),
+    $$VALUES ('stat', 'north', 'received', 'Troy', '2175559999', 'B')$$, 'adds what was not known, and changes nothing');
+SELECT is(public.codes(public.sent('2026-05-03T00:00:00Z', public.ref('L1', '{"urgency":"asap"}', public.late('{"city":"Ulm"}')))), '', 'a later one does');
+SELECT is(public.codes(public.sent('2026-05-02T12:00:00Z', '{"kind":"referral_cancel","referral":{"placer_order_number":"L1"}}')), 'out_of_order info', 'nor does it move the referral');
+SELECT is(public.state(:l1), 'received', 'which stays where it is');
+SELECT is(public.done(public.sent('2026-05-05T00:00:00Z', '{"kind":"appointment","appointments":[{"placer_order_number":"L1","filler_appointment_id":"LA","status":"cancelled"}]}')), 'appointment created', 'cancelled');
+SELECT is(public.codes(public.sent('2026-05-04T00:00:00Z', '{"kind":"appointment","appointments":[{"placer_order_number":"L1","filler_appointment_id":"LA","status":"booked","starts_at":"2026-06-01T00:00:00Z"}]}')), 'out_of_order info', 'booked comes late');
+SELECT is((SELECT step FROM referral.appointment WHERE filler_appointment_id = 'LA'), 'cancelled', 'and is over');
+
+-- 10. Source of record: what another system keeps is left out, the rest is written
 
 RESET SESSION AUTHORIZATION;
 INSERT INTO referral.rule_set (name, kind) VALUES ('source_of_record/standard', 'source_of_record') ON CONFLICT (name) DO NOTHING;
@@ -284,7 +310,7 @@ SELECT results_eq(format('SELECT p.family, p.phone, p.city, r.urgency::text, r.r
     $$VALUES ('Newname', '2175550202', 'Joliet', 'stat', 'new')$$, 'the rest is written');
 RESET referral.origin;
 
--- 10. Who may
+-- 11. Who may
 
 SET SESSION AUTHORIZATION intake_apply_jane;
 SELECT is(public.codes(public.apply(public.ref('J1', '{}', '{"identifiers":[{"value":"J1"}],"given":"Jo"}') || '{"coverages":[{"payer":{"name":"Nobody knows"},"subscriber_id":"1"}]}')), 'unknown_payer warning', 'a coordinator does not make payers; the rest is kept');
