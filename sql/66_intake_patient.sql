@@ -379,7 +379,12 @@ BEGIN
             END IF;
             n.period := daterange(coalesce(w.sent_at::date, current_date), upper(n.period));
         END IF;
-        EXIT WHEN NOT upper_inf(o.period) OR lower(o.period) >= lower(n.period);
+        -- some give as its last day the day on which the next one begins
+        IF upper(n.period) = lower(o.period) + 1 AND lower(n.period) < lower(o.period) THEN
+            n.period := daterange(lower(n.period), lower(o.period));
+            CONTINUE;
+        END IF;
+        EXIT WHEN lower(o.period) >= lower(n.period) OR (NOT upper_inf(o.period) AND upper(o.period) > lower(n.period) + 1);
         UPDATE referral.coverage c SET period = daterange(lower(o.period), lower(n.period))
         WHERE c.org_id = w.org_id AND c.coverage_id = o.coverage_id;
         w.results := w.results || referral.intake_result('coverage', o.coverage_id, 'updated');
@@ -461,6 +466,9 @@ BEGIN
           AND (t.subscriber_id = n.subscriber_id OR n.subscriber_id IS NULL OR t.subscriber_id IS NULL)
           AND (told IS NULL OR told IN (t.priority, t.stated_priority))
           AND (t.period && n.period) IS TRUE AND t.status <> 'entered-in-error'    -- the index of the constraint is not for this
+          -- not the one before or after it, where one day is told as the last and the first
+          AND ((lower(t.period) < first_day AND upper(t.period) = first_day + 1)
+               OR (first_day < lower(t.period) AND lower(t.period) = last_day)) IS NOT TRUE
         ORDER BY t.subscriber_id IS NOT DISTINCT FROM n.subscriber_id DESC, lower(t.period) = first_day DESC NULLS LAST, t.coverage_id DESC LIMIT 1;
         EXIT WHEN old_id IS NOT NULL;
     END LOOP;

@@ -93,10 +93,6 @@ BEGIN
         'alias', nullif((patient -> 'alias') - coalesce(patient ->> 'given', ''), '[]'),
         'other_phones', nullif((patient -> 'other_phones') - (patient ->> 'phone'), '[]'),
         'deceased', CASE WHEN patient ? 'died' THEN true END));
-    IF NOT patient ?| '{family,given}' THEN
-        parts := parts || jsonb_build_object('findings', coalesce(parts -> 'findings', '[]')
-            || referral.hl7_finding('patient_unnamed', 'warning', 'patient.family', NULL, 'PID-5', 'the patient has no name'));
-    END IF;
     RETURN parts || jsonb_build_object('patient', patient);
 END $$;
 COMMENT ON FUNCTION referral.hl7_patient(jsonb) IS

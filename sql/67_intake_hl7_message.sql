@@ -26,9 +26,10 @@ DECLARE
     authorizations jsonb := '[]';
     diagnoses jsonb := '[]';
     procedures jsonb := '[]';
-    documents jsonb := '[]';
-    observations jsonb := '[]';
-    notes jsonb := '[]';
+    -- there may be many of these: an array of jsonb grows in place
+    documents jsonb[] := '{}';
+    observations jsonb[] := '{}';
+    notes jsonb[] := '{}';
     patients integer := 0;
     findings jsonb;
 BEGIN
@@ -117,10 +118,10 @@ BEGIN
             'authorization_number', authorizations -> 0 -> 'authorization_number')) || parts.request;
     END IF;
     parts.coverages := nullif(coverages, '[]');
-    parts.documents := nullif(documents, '[]');
+    parts.documents := to_jsonb(nullif(documents, '{}'));
     parts.authorizations := nullif(authorizations, '[]');
     parts.findings := findings;
-    parts.extra := jsonb_strip_nulls(jsonb_build_object('observations', nullif(observations, '[]'), 'notes', nullif(notes, '[]')));
+    parts.extra := jsonb_strip_nulls(jsonb_build_object('observations', nullif(observations, '{}'), 'notes', nullif(notes, '{}')));
     RETURN parts;
 END $$;
 COMMENT ON FUNCTION referral.hl7_parts(jsonb, boolean, text) IS
@@ -131,10 +132,6 @@ LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp A
 DECLARE
     comment text := nullif(concat_ws(E'\n', parts.request ->> 'comment', parts.comment), '');
 BEGIN
-    IF parts.patient IS NULL THEN
-        parts.findings := parts.findings || referral.hl7_finding('patient_missing',
-            CASE WHEN kind IN ('referral', 'appointment') THEN 'error' ELSE 'info' END, 'patient', NULL, 'PID', 'the message names no patient');
-    END IF;
     IF parts.request <> '{}' THEN
         parts.request := parts.request || jsonb_build_object('comment', comment, 'encounter', parts.encounter);
     END IF;
@@ -398,6 +395,7 @@ BEGIN
     IF message IS NULL THEN
         RETURN;
     END IF;
+    zone := coalesce(zone, 'UTC');
     IF type IS NULL THEN
         RAISE EXCEPTION 'message has no type' USING ERRCODE = 'RF014', DETAIL = 'MSH-9 is empty.',
             HINT = 'Have the sender fill in MSH-9, or write a mapping that says what the message is.';

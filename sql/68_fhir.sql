@@ -14,6 +14,15 @@ CREATE FUNCTION referral.fhir_list(value jsonb) RETURNS jsonb
 LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'fhir_list';
 COMMENT ON FUNCTION referral.fhir_list(jsonb) IS 'An array as it is, an object or a text as an array of one, anything else as an empty array; never null.';
 
+CREATE FUNCTION referral.fhir_join(list jsonb, separator text) RETURNS text
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'fhir_join';
+COMMENT ON FUNCTION referral.fhir_join(jsonb, text) IS 'The texts of an array (at most 50), or the only one, with a separator in between. Null when there is none, and for null.';
+
+CREATE FUNCTION referral.fhir_telecom(telecom jsonb, system text) RETURNS jsonb
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'fhir_telecom';
+COMMENT ON FUNCTION referral.fhir_telecom(jsonb, text) IS
+'The values of a ContactPoint list (of its first 50) that are of a system and not old, as an array; sms is a phone. Null when there is none, and for null.';
+
 CREATE FUNCTION referral.fhir_strip(value jsonb) RETURNS jsonb
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN nullif(jsonb_strip_nulls(value), '{}'::jsonb);

@@ -142,13 +142,29 @@ RETURN CASE type WHEN 'ServiceRequest' THEN 1 WHEN 'Claim' THEN 2 WHEN 'ClaimRes
 COMMENT ON FUNCTION referral.fhir_rank(text) IS
 'Which type of resource makes a case: of those that belong together the one with the lowest number. Null for types that make none.';
 
+CREATE FUNCTION referral.fhir_group(type text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN type IN ('Patient', 'Coverage', 'Encounter', 'Procedure') THEN 'patient'
+            WHEN type IN ('Condition', 'Observation', 'DeviceRequest', 'MedicationRequest') THEN 'detail'
+            WHEN type IN ('DocumentReference', 'QuestionnaireResponse') THEN 'document'
+            WHEN type IN ('Organization', 'Practitioner', 'PractitionerRole', 'Location', 'HealthcareService', 'ValueSet') THEN 'directory' END;
+COMMENT ON FUNCTION referral.fhir_group(text) IS
+'What a type of resource is that makes no case by its rank: patient, of a patient; detail, of a patient and never alone; document; directory. Null for others.';
+
 CREATE FUNCTION referral.fhir_heads(keys jsonb, roots integer[], types text[], resources jsonb[])
 RETURNS TABLE (n integer, head integer, who text, unresolved jsonb)
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
+    IF cardinality(types) = 1 THEN
+        n := 1;
+        head := CASE WHEN referral.fhir_rank(types[1]) IS NOT NULL OR referral.fhir_group(types[1]) IN ('patient', 'document') THEN 1
+                     WHEN referral.fhir_group(types[1]) = 'directory' THEN 0 ELSE -1 END;
+        RETURN NEXT;
+        RETURN;
+    END IF;
     RETURN QUERY
     WITH RECURSIVE entry AS (
-        SELECT e.n::integer, e.type, referral.fhir_rank(e.type) AS rank
+        SELECT e.n::integer, e.type, referral.fhir_rank(e.type) AS rank, referral.fhir_group(e.type) AS kind
         FROM unnest(types) WITH ORDINALITY e (type, n)
     ), reference AS MATERIALIZED (
         SELECT * FROM referral.fhir_references(keys, roots, types, resources)
@@ -189,33 +205,28 @@ BEGIN
         FROM subject s JOIN linked l ON l.head = s.n AND l.n = s.n JOIN entry e ON e.n = l.head
         GROUP BY s.who
     ), settled AS (
-        SELECT e.n, s.who, e.type,
+        SELECT e.n, s.who, e.kind,
                CASE WHEN l.head IS NOT NULL AND e.type NOT IN ('Patient', 'Coverage') THEN l.head
-                    WHEN e.type IN ('Patient', 'Coverage', 'Encounter', 'Procedure', 'Condition', 'Observation', 'DeviceRequest',
-                                    'MedicationRequest') THEN c.head
+                    WHEN e.kind IN ('patient', 'detail') THEN c.head
                     -- what comes along with the only request for a patient is about it
-                    WHEN e.type IN ('DocumentReference', 'QuestionnaireResponse') AND c.requests = 1 THEN c.request END AS head
+                    WHEN e.kind = 'document' AND c.requests = 1 THEN c.request END AS head
         FROM entry e LEFT JOIN linked l ON l.n = e.n LEFT JOIN subject s ON s.n = e.n LEFT JOIN case_of c ON c.who = s.who
     )
     SELECT s.n,
            CASE WHEN s.head IS NOT NULL THEN s.head
-                WHEN s.type IN ('Organization', 'Practitioner', 'PractitionerRole', 'Location', 'HealthcareService') THEN
-                    CASE WHEN NOT EXISTS (SELECT FROM reference r WHERE r.target = s.n AND r.role IN ('use', 'actor'))
-                              -- what a place or a patient names is not told with the case
-                              OR NOT EXISTS (SELECT FROM reference r JOIN entry u ON u.n = r.n
-                                             WHERE r.target = s.n AND r.role IN ('use', 'actor')
-                                               AND u.type NOT IN ('Location', 'Patient'))
-                         THEN 0 END
-                WHEN s.type = 'ValueSet' THEN 0
-                WHEN s.type IN ('Patient', 'Coverage', 'Encounter', 'Procedure') THEN
-                    min(s.n) FILTER (WHERE s.head IS NULL AND s.type IN ('Patient', 'Coverage', 'Encounter', 'Procedure'))
-                        OVER (PARTITION BY s.who)
-                WHEN s.type IN ('DocumentReference', 'QuestionnaireResponse') THEN s.n
+                WHEN s.kind = 'directory' THEN
+                    CASE WHEN u.n IS NULL THEN 0 END
+                WHEN s.kind = 'patient' THEN min(s.n) FILTER (WHERE s.head IS NULL AND s.kind = 'patient') OVER (PARTITION BY s.who)
+                WHEN s.kind = 'document' THEN s.n
                 ELSE -1 END,
-           s.who,
-           (SELECT jsonb_agg(jsonb_build_object('path', r.path, 'role', r.role, 'reference', r.reference))
-            FROM reference r WHERE r.n = s.n AND r.target IS NULL)
-    FROM settled s ORDER BY s.n;
+           s.who, m.list
+    FROM settled s
+    LEFT JOIN (SELECT DISTINCT r.target AS n FROM reference r JOIN entry e ON e.n = r.n
+               -- what only a place or a patient names is not told with the case
+               WHERE r.role IN ('use', 'actor') AND e.type NOT IN ('Location', 'Patient')) u ON u.n = s.n
+    LEFT JOIN (SELECT r.n, jsonb_agg(jsonb_build_object('path', r.path, 'role', r.role, 'reference', r.reference)) AS list
+               FROM reference r WHERE r.target IS NULL GROUP BY r.n) m ON m.n = s.n
+    ORDER BY s.n;
 END $$;
 COMMENT ON FUNCTION referral.fhir_heads(jsonb, integer[], text[], jsonb[]) IS
 'Which resources of a message make one case: head is the number of the one that leads it; 0 for the directory, -1 for what belongs to nothing, null for a person or a place that cases only name. who tells the patients apart that they are about; unresolved holds the references to what the message does not have. Arguments as fhir_entries() and fhir_keys() give them.';

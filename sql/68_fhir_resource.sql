@@ -14,8 +14,7 @@ BEGIN
         jsonb_path_query_first(list, '$[*] ? (!exists(@.use))'),
         jsonb_path_query_first(list, '$[*] ? (@.use != "old" && @.use != "maiden" && @.use != "nickname")'), list -> 0) END;
     family := referral.fhir_text(chosen -> 'family');
-    given := (SELECT string_agg(referral.fhir_text(g.value), ' ' ORDER BY g.ordinality)
-              FROM jsonb_array_elements(referral.fhir_list(chosen -> 'given')) WITH ORDINALITY g);
+    given := referral.fhir_join(chosen -> 'given', ' ');
     shown := coalesce(referral.fhir_text(chosen -> 'text'), referral.fhir_text(chosen));
     IF family IS NULL AND given IS NULL AND shown IS NOT NULL THEN
         -- "Oyelaran, Miriam" or "Miriam Oyelaran"
@@ -29,19 +28,6 @@ END $$;
 COMMENT ON FUNCTION referral.fhir_human_name(jsonb) IS
 'One of the names of a person (official, usual, then the others but old ones): family, given, suffix, and name as it is shown. A name of one text is split. Null when there is none.';
 
-CREATE FUNCTION referral.fhir_telecom(telecom jsonb, system text) RETURNS jsonb
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    IF jsonb_typeof(telecom) NOT IN ('array', 'object') THEN
-        RETURN NULL;
-    END IF;
-    RETURN (SELECT jsonb_agg(DISTINCT referral.fhir_text(t.value -> 'value'))
-            FROM jsonb_array_elements(referral.fhir_list(telecom)) t
-            WHERE (t.value ->> 'system' = system OR system = 'phone' AND t.value ->> 'system' = 'sms')
-              AND t.value ->> 'use' IS DISTINCT FROM 'old' AND referral.fhir_text(t.value -> 'value') IS NOT NULL);
-END $$;
-COMMENT ON FUNCTION referral.fhir_telecom(jsonb, text) IS 'The values of a ContactPoint list that are of a system (phone or email) and not old, as an array. Null when there is none.';
-
 CREATE FUNCTION referral.fhir_address(addresses jsonb) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -54,8 +40,7 @@ BEGIN
         chosen := coalesce(jsonb_path_query_first(addresses, '$[*] ? (@.use == "home")'),
                            jsonb_path_query_first(addresses, '$[*] ? (@.use != "old" && @.use != "temp")'), chosen);
     END IF;
-    lines := (SELECT string_agg(referral.fhir_text(l.value), ', ' ORDER BY l.ordinality)
-              FROM jsonb_array_elements(referral.fhir_list(chosen -> 'line')) WITH ORDINALITY l);
+    lines := referral.fhir_join(chosen -> 'line', ', ');
     RETURN referral.fhir_strip(jsonb_build_object(
         'address', coalesce(lines, referral.fhir_text(chosen -> 'text'), referral.fhir_text(chosen)),
         'city', referral.fhir_text(chosen -> 'city'), 'state', referral.fhir_text(chosen -> 'state'),

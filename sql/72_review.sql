@@ -3,39 +3,12 @@
 -- ---------- What a value must look like ----------
 
 CREATE FUNCTION referral.is_canonical_attribute(attribute text) RETURNS boolean
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-RETURN EXISTS (SELECT FROM referral.canonical_attribute() c WHERE c.attribute = $1);
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'is_canonical_attribute';
 COMMENT ON FUNCTION referral.is_canonical_attribute(text) IS
 'Is there such a canonical attribute (canonical_attribute())? Null for null.';
 
-CREATE FUNCTION referral.is_iso_date(value text) RETURNS boolean
-LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    part text[] := regexp_match(value, '^([0-9]{4})-(0[1-9]|1[0-2])-([0-9]{2})$');
-BEGIN
-    RETURN part IS NOT NULL AND part[1] <> '0000' AND part[3]::integer BETWEEN 1 AND
-        extract(day FROM make_date(part[1]::integer, part[2]::integer, 1) + interval '1 month' - interval '1 day');
-END $$;
-COMMENT ON FUNCTION referral.is_iso_date(text) IS
-'Is the text a day that there is, as 2026-11-02? Never fails. Null for null.';
-
 CREATE FUNCTION referral.canonical_fault(attribute text, value text) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-    SELECT CASE
-        WHEN c.attribute IS NULL THEN 'it is no canonical attribute'
-        WHEN coalesce($2 !~ '[^[:space:]]', true) THEN 'it is empty'
-        WHEN c.type = 'code' AND $2 <> ALL (c.codes) THEN 'it is none of the codes allowed'
-        WHEN c.type = 'date' AND NOT referral.is_iso_date($2) THEN 'it is no date as 2026-11-02'
-        WHEN c.type = 'timestamptz'
-             AND NOT (referral.is_iso_date(substr($2, 1, 10))
-                      AND substr($2, 11) ~ '^T([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,9})?)?(Z|[+-](0[0-9]|1[0-4]):?[0-5][0-9])$')
-        THEN 'it is no time as 2026-11-02T14:30:00Z'
-        WHEN c.type = 'integer' AND $2 !~ '^-?[0-9]{1,9}$' THEN 'it is no integer'
-        WHEN c.type = 'numeric' AND $2 !~ '^-?[0-9]{1,30}(\.[0-9]{1,30})?$' THEN 'it is no number'
-        WHEN c.type = 'boolean' AND $2 <> ALL ('{true,false}') THEN 'it is neither true nor false' END
-    FROM (SELECT) one LEFT JOIN referral.canonical_attribute() c ON c.attribute = $1;
-END;
+LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'canonical_fault';
 COMMENT ON FUNCTION referral.canonical_fault(text, text) IS
 'What is wrong with a value of a canonical attribute, in words without the value; null when nothing is. Dates and times as ISO 8601 writes them, times with zone; booleans true or false. Never fails.';
 
@@ -43,15 +16,17 @@ COMMENT ON FUNCTION referral.canonical_fault(text, text) IS
 
 CREATE FUNCTION referral.confidence_threshold_for(
     document_type text, field text, OUT confidence_threshold_id bigint, OUT minimum float8, OUT rule_version bigint)
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
     SELECT t.confidence_threshold_id, t.minimum, t.rule_version_id
+    INTO confidence_threshold_for.confidence_threshold_id, confidence_threshold_for.minimum, confidence_threshold_for.rule_version
     FROM referral.confidence_threshold t JOIN referral.rule_version v USING (rule_version_id)
     WHERE v.status = 'active'
       AND (t.document_type IS NULL OR t.document_type = confidence_threshold_for.document_type)
       AND (t.field IS NULL OR t.field = confidence_threshold_for.field)
     -- of two rule sets the stricter one
-    ORDER BY (t.field IS NOT NULL) DESC, (t.document_type IS NOT NULL) DESC, t.minimum DESC, t.confidence_threshold_id LIMIT 1
-$$;
+    ORDER BY (t.field IS NOT NULL) DESC, (t.document_type IS NOT NULL) DESC, t.minimum DESC, t.confidence_threshold_id LIMIT 1;
+END $$;
 COMMENT ON FUNCTION referral.confidence_threshold_for(text, text) IS
 'The threshold in force for a field of a document of a type: that of field and type, else of the field, else of the type, else the general one. Nulls when there is none.';
 

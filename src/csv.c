@@ -153,6 +153,27 @@ trimmed(JsonbValue *value, char *text, int length)
 	return value;
 }
 
+/* Is there a column of that name among the first n? */
+static bool
+is_taken(const JsonbValue *names, int n, const char *name, int length)
+{
+	for (int i = 0; i < n; i++)
+		if (names[i].val.string.len == length && memcmp(names[i].val.string.val, name, length) == 0)
+			return true;
+	return false;
+}
+
+/* A name that no column has: the given one, else with the column's number behind it. */
+static char *
+free_name(const JsonbValue *names, int n, const char *name, int length, int column)
+{
+	char	   *result = psprintf("%.*s_%d", length, name, column);
+
+	while (is_taken(names, n, result, strlen(result)))
+		result = psprintf("%s_%d", result, column);
+	return result;
+}
+
 /* Names of the columns; a name that comes again, or is empty, gets its number. */
 static JsonbValue *
 read_header(CsvReader *reader, int *n)
@@ -164,14 +185,17 @@ read_header(CsvReader *reader, int *n)
 	*n = reader->n;
 	for (int i = 0; i < reader->n; i++)
 	{
-		bool		again = trimmed(&names[i], reader->values[i], reader->lengths[i])->val.string.len == 0;
+		trimmed(&names[i], reader->values[i], reader->lengths[i]);
+		names[i].val.string.val = pnstrdup(names[i].val.string.val, names[i].val.string.len);
+	}
+	for (int i = 0; i < reader->n; i++)
+	{
+		char	   *name = names[i].val.string.val;
+		int			length = names[i].val.string.len;
 
-		for (int j = 0; j < i && !again; j++)
-			again = names[j].val.string.len == names[i].val.string.len &&
-				memcmp(names[j].val.string.val, names[i].val.string.val, names[i].val.string.len) == 0;
-		names[i].val.string.val = again ?
-			psprintf("%.*s_%d", names[i].val.string.len, names[i].val.string.val, i + 1) :
-			pnstrdup(names[i].val.string.val, names[i].val.string.len);
+		if (length > 0 && !is_taken(names, i, name, length))
+			continue;
+		names[i].val.string.val = free_name(names, reader->n, name, length, i + 1);
 		names[i].val.string.len = strlen(names[i].val.string.val);
 	}
 	return names;
@@ -196,7 +220,7 @@ record_of(CsvReader *reader, JsonbValue *names, int n)
 		else
 		{
 			JsonbValue	surplus;
-			char	   *name = psprintf("_%d", i + 1);
+			char	   *name = free_name(names, n, "", 0, i + 1);
 
 			pushJsonbValue(&state, WJB_KEY, trimmed(&surplus, name, strlen(name)));
 		}

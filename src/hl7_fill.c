@@ -148,7 +148,8 @@ refuse_template(const char *problem)
 			(errcode(ERRCODE_RF_INVALID_ARGUMENT),
 			 errmsg("invalid template for an HL7 message"),
 			 errdetail("%s", problem),
-			 errhint("Write values as PID-5.1, PID-3(2).4:date or PID-3:ids|PID-2:ids, constants as =MR.")));
+			 errhint("Write values as PID-5.1, PID-7:date or PID-3:ids|PID-2:ids, "
+					 "constants as =MR.")));
 }
 
 /* A number after a mark; 0 when the mark is not there */
@@ -162,7 +163,7 @@ read_after(const char **at, const char *end, char mark)
 	for ((*at)++; *at < end && **at >= '0' && **at <= '9' && number <= HL7_MAX_NUMBER; (*at)++)
 		number = number * 10 + (**at - '0');
 	if (number == 0 || number > HL7_MAX_NUMBER)
-		refuse_template("A path has no number, or one that is too great, after \"-\", \".\" or \"(\".");
+		refuse_template("A path has no number, or too great a one, after \"-\", \".\" or \"(\".");
 	return number;
 }
 

@@ -45,15 +45,16 @@ typedef struct Mapping
 } Mapping;
 
 static const Mapping genders[] = {
-	{"M", "male"}, {"F", "female"}, {"U", "unknown"}, {"O", "other"}, {"A", "other"}, {"N", "other"},
-	{"X", "other"}, {"MALE", "male"}, {"FEMALE", "female"}, {"OTHER", "other"}, {"UNKNOWN", "unknown"},
-	{NULL, NULL}
+	{"M", "male"}, {"F", "female"}, {"U", "unknown"}, {"O", "other"}, {"A", "other"},
+	{"N", "other"}, {"X", "other"}, {"MALE", "male"}, {"FEMALE", "female"}, {"OTHER", "other"},
+	{"UNKNOWN", "unknown"}, {NULL, NULL}
 };
 
 /* tables 0280 and 0485 */
 static const Mapping urgencies[] = {
-	{"R", "routine"}, {"S", "stat"}, {"A", "asap"}, {"U", "urgent"}, {"UR", "urgent"}, {"T", "urgent"},
-	{"E", "stat"}, {"N", "routine"}, {"ROUTINE", "routine"}, {"STAT", "stat"}, {"ASAP", "asap"},
+	{"R", "routine"}, {"S", "stat"}, {"A", "asap"}, {"U", "urgent"}, {"UR", "urgent"},
+	{"T", "urgent"}, {"E", "stat"}, {"N", "routine"}, {"ROUTINE", "routine"}, {"STAT", "stat"},
+	{"ASAP", "asap"},
 	{"URGENT", "urgent"}, {NULL, NULL}
 };
 
@@ -73,10 +74,12 @@ static const Mapping visit_classes[] = {
 static const Mapping code_systems[] = {
 	{"I10", "http://hl7.org/fhir/sid/icd-10-cm"}, {"I10C", "http://hl7.org/fhir/sid/icd-10-cm"},
 	{"ICD10", "http://hl7.org/fhir/sid/icd-10-cm"}, {"ICD-10", "http://hl7.org/fhir/sid/icd-10-cm"},
-	{"ICD10CM", "http://hl7.org/fhir/sid/icd-10-cm"}, {"ICD-10-CM", "http://hl7.org/fhir/sid/icd-10-cm"},
+	{"ICD10CM", "http://hl7.org/fhir/sid/icd-10-cm"},
+	{"ICD-10-CM", "http://hl7.org/fhir/sid/icd-10-cm"},
 	{"I9", "http://hl7.org/fhir/sid/icd-9-cm"}, {"I9C", "http://hl7.org/fhir/sid/icd-9-cm"},
 	{"I9CDX", "http://hl7.org/fhir/sid/icd-9-cm"}, {"ICD9", "http://hl7.org/fhir/sid/icd-9-cm"},
-	{"ICD9CM", "http://hl7.org/fhir/sid/icd-9-cm"}, {"ICD-9-CM", "http://hl7.org/fhir/sid/icd-9-cm"},
+	{"ICD9CM", "http://hl7.org/fhir/sid/icd-9-cm"},
+	{"ICD-9-CM", "http://hl7.org/fhir/sid/icd-9-cm"},
 	{"SCT", "http://snomed.info/sct"}, {"SNOMED", "http://snomed.info/sct"},
 	{"SNOMEDCT", "http://snomed.info/sct"}, {"SNOMED-CT", "http://snomed.info/sct"},
 	{"LN", "http://loinc.org"}, {"LOINC", "http://loinc.org"},
@@ -149,12 +152,16 @@ static bool
 find_part(JsonbValue *value, int number)
 {
 	JsonbValue	part;
+	JsonbContainer *object;
 	char		key[12];
 
 	if (value->type == jbvString)
 		return number == 1;
-	if (value->type != jbvBinary || !JsonContainerIsObject(value->val.binary.data) ||
-		getKeyJsonValueFromContainer(value->val.binary.data, key, pg_ltoa(number, key), &part) == NULL)
+	if (value->type != jbvBinary)
+		return false;
+	object = value->val.binary.data;
+	if (!JsonContainerIsObject(object) ||
+		getKeyJsonValueFromContainer(object, key, pg_ltoa(number, key), &part) == NULL)
 		return false;
 	*value = part;
 	return true;
@@ -226,6 +233,14 @@ joined(const Hl7Slice *slices, int n, const char *separator)
 	return whole.len > 0 ? (Hl7Slice) {whole.data, whole.len} : none;
 }
 
+/* Two components, as far as they are there */
+static Hl7Slice
+pair(const JsonbValue *field, int first, int second, const char *separator)
+{
+	return joined((Hl7Slice[]) {component(field, first, 0), component(field, second, 0)}, 2,
+				  separator);
+}
+
 /* There is something that is no value of the type. */
 static bool
 not_a(Hl7Source *source, const char *problem, Hl7Slice sent)
@@ -278,8 +293,7 @@ read_event(Hl7Source *source, JsonbValue *value)
 {
 	JsonbValue	field;
 
-	return find_value(source, &field) &&
-		give(joined((Hl7Slice[]) {component(&field, 1, 0), component(&field, 2, 0)}, 2, "^"), value);
+	return find_value(source, &field) && give(pair(&field, 1, 2, "^"), value);
 }
 
 /* The texts of all repetitions, as lines */
@@ -372,15 +386,17 @@ static bool
 give_number(Hl7Source *source, int fraction_digits, JsonbValue *value)
 {
 	Hl7Slice	text = source_text(source);
+	Datum		number;
 
 	if (text.text == NULL)
 		return false;
 	if (!is_number(text, fraction_digits))
 		return not_a(source, "invalid_value", text);
+	number = CStringGetDatum(pnstrdup(text.text, text.length));
+	number = DirectFunctionCall3(numeric_in, number, ObjectIdGetDatum(InvalidOid),
+								 Int32GetDatum(-1));
 	value->type = jbvNumeric;
-	value->val.numeric = DatumGetNumeric(DirectFunctionCall3(numeric_in,
-															 CStringGetDatum(pnstrdup(text.text, text.length)),
-															 ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+	value->val.numeric = DatumGetNumeric(number);
 	return true;
 }
 
@@ -492,7 +508,8 @@ read_code(Hl7Source *source, JsonbValue *value)
 		return false;
 	hl7_new_object(value);
 	hl7_add_slice(value, "code", code);
-	hl7_add_slice(value, "system", code.text == NULL ? none : code_system(component(&field, first + 2, 0)));
+	if (code.text != NULL)
+		hl7_add_slice(value, "system", code_system(component(&field, first + 2, 0)));
 	hl7_add_slice(value, "display", display);
 	return true;
 }
@@ -513,7 +530,8 @@ identifier_system(Hl7Slice space, Hl7Slice universal, Hl7Slice universal_type, H
 }
 
 static void
-make_identifier(JsonbValue *value, Hl7Slice number, Hl7Slice system, Hl7Slice type, Hl7Slice assigner)
+make_identifier(JsonbValue *value, Hl7Slice number, Hl7Slice system, Hl7Slice type,
+				Hl7Slice assigner)
 {
 	hl7_new_object(value);
 	hl7_add_slice(value, "type", type);
@@ -557,7 +575,8 @@ identifier(const JsonbValue *field, JsonbValue *value)
 		space = facility;
 	if (type.text == NULL && is(space, "USSSA"))
 		type = constant("SS");
-	make_identifier(value, number, identifier_system(space, universal, component(field, 4, 3), type), type,
+	make_identifier(value, number,
+					identifier_system(space, universal, component(field, 4, 3), type), type,
 					facility.text == NULL ? space : facility);
 	return true;
 }
@@ -579,7 +598,8 @@ licence(const JsonbValue *field, JsonbValue *value)
 
 	if (number.text == NULL)
 		return false;
-	make_identifier(value, number, identifier_system(none, none, none, type), type, component(field, 3, 0));
+	make_identifier(value, number, identifier_system(none, none, none, type), type,
+					component(field, 3, 0));
 	return true;
 }
 
@@ -664,8 +684,12 @@ read_person(Hl7Source *source, JsonbValue *value)
 		number = none;
 	}
 	if (number.text != NULL)
-		make_identifier(&id, number, identifier_system(space, component(&field, 9, 2),
-													   component(&field, 9, 3), type), type, space);
+	{
+		Hl7Slice	system = identifier_system(space, component(&field, 9, 2),
+											   component(&field, 9, 3), type);
+
+		make_identifier(&id, number, system, type, space);
+	}
 	return make_person(value, number.text == NULL ? NULL : &id, family, component(&field, 3, 0));
 }
 
@@ -692,8 +716,7 @@ read_name(Hl7Source *source, JsonbValue *value)
 {
 	JsonbValue	field;
 
-	return find_value(source, &field) &&
-		give(joined((Hl7Slice[]) {component(&field, 2, 0), component(&field, 1, 0)}, 2, " "), value);
+	return find_value(source, &field) && give(pair(&field, 2, 1, " "), value);
 }
 
 static bool
@@ -708,7 +731,10 @@ given_name(const JsonbValue *field, JsonbValue *value)
 	return give(component(field, 2, 0), value);
 }
 
-/* XON: name, type of name, number; authority in the sixth, type in the seventh, number again in the tenth */
+/*
+ * XON: name, type of name, number; authority in the sixth, type in the seventh,
+ * number again in the tenth
+ */
 static bool
 read_organization(Hl7Source *source, JsonbValue *value)
 {
@@ -717,6 +743,8 @@ read_organization(Hl7Source *source, JsonbValue *value)
 	JsonbValue	identifiers;
 	Hl7Slice	name;
 	Hl7Slice	number;
+	Hl7Slice	space;
+	Hl7Slice	system;
 	Hl7Slice	type;
 
 	if (!find_value(source, &field))
@@ -733,8 +761,9 @@ read_organization(Hl7Source *source, JsonbValue *value)
 	if (number.text != NULL)
 	{
 		hl7_new_array(&identifiers);
-		make_identifier(&id, number, identifier_system(component(&field, 6, 1), component(&field, 6, 2),
-													   component(&field, 6, 3), type), type, component(&field, 6, 1));
+		space = component(&field, 6, 1);
+		system = identifier_system(space, component(&field, 6, 2), component(&field, 6, 3), type);
+		make_identifier(&id, number, system, type, space);
 		hl7_append(&identifiers, &id);
 		hl7_add(value, "identifiers", 11, &identifiers);
 	}
@@ -743,7 +772,7 @@ read_organization(Hl7Source *source, JsonbValue *value)
 
 /* ---------- telephones and places ---------- */
 
-/* XTN: the number as one text in the first, as parts from the sixth, or as one again in the twelfth */
+/* XTN: the number as one text in the first or twelfth, or as parts from the sixth on */
 static bool
 telephone(const JsonbValue *field, JsonbValue *value)
 {
@@ -753,10 +782,11 @@ telephone(const JsonbValue *field, JsonbValue *value)
 	if (is(equipment, "FX") || is(equipment, "BP") || is(equipment, "MD"))
 		return false;
 	if (number.text == NULL)
-		number = joined((Hl7Slice[]) {component(field, 6, 0), component(field, 7, 0)}, 2, "-");
+		number = pair(field, 6, 7, "-");
 	if (number.text == NULL)
 		number = component(field, 12, 0);
-	return has_digit(number) && memchr(number.text, '@', number.length) == NULL && give(number, value);
+	return has_digit(number) && memchr(number.text, '@', number.length) == NULL &&
+		give(number, value);
 }
 
 static bool
@@ -779,10 +809,14 @@ static bool
 read_street(Hl7Source *source, JsonbValue *value)
 {
 	JsonbValue	field;
+	Hl7Slice	parts[4];
 
-	return find_value(source, &field) &&
-		give(joined((Hl7Slice[]) {component(&field, 1, 1), component(&field, 1, 2),
-								  component(&field, 1, 3), component(&field, 2, 0)}, 4, " "), value);
+	if (!find_value(source, &field))
+		return false;
+	for (int i = 0; i < 3; i++)
+		parts[i] = component(&field, 1, i + 1);
+	parts[3] = component(&field, 2, 0);
+	return give(joined(parts, 4, " "), value);
 }
 
 /* PL: point of care, room, bed, facility; description in the ninth */
@@ -790,10 +824,14 @@ static bool
 read_place(Hl7Source *source, JsonbValue *value)
 {
 	JsonbValue	field;
+	const int	order[] = {4, 1, 2, 3, 9};
+	Hl7Slice	parts[lengthof(order)];
 
-	return find_value(source, &field) &&
-		give(joined((Hl7Slice[]) {component(&field, 4, 0), component(&field, 1, 0), component(&field, 2, 0),
-								  component(&field, 3, 0), component(&field, 9, 0)}, 5, ", "), value);
+	if (!find_value(source, &field))
+		return false;
+	for (size_t i = 0; i < lengthof(order); i++)
+		parts[i] = component(&field, order[i], 0);
+	return give(joined(parts, lengthof(order), ", "), value);
 }
 
 /* ---------- all repetitions ---------- */
@@ -874,8 +912,9 @@ static const struct
 	const char *name;
 	Hl7Reader	reader;
 }			readers[] = {
-	{"text", read_text}, {"date", read_date}, {"time", read_time}, {"code", read_code}, {"id", read_id},
-	{"ids", read_ids}, {"person", read_person}, {"organization", read_organization},
+	{"text", read_text}, {"date", read_date}, {"time", read_time}, {"code", read_code},
+	{"id", read_id}, {"ids", read_ids}, {"person", read_person},
+	{"organization", read_organization},
 	{"authority", read_authority}, {"integer", read_integer}, {"number", read_number},
 	{"phone", read_phone}, {"phones", read_phones}, {"email", read_email}, {"name", read_name},
 	{"street", read_street}, {"raw", read_raw}, {"lines", read_lines}, {"lower", read_lower},

@@ -317,7 +317,8 @@ try_boolean(PG_FUNCTION_ARGS)
 	Cursor		c = trimmed(PG_GETARG_TEXT_PP(0));
 	bool		value;
 
-	if (!parse_bool_with_len(c.at, c.end - c.at, &value))
+	/* which looks at the first character before it looks at the length */
+	if (c.at == c.end || !parse_bool_with_len(c.at, c.end - c.at, &value))
 		PG_RETURN_NULL();
 	PG_RETURN_BOOL(value);
 }

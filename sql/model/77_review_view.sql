@@ -7,7 +7,7 @@ FROM (SELECT e.org_id, 'extraction' AS entity, e.extraction_id AS entity_id, e.d
              e.reason, referral.canonical_fault(e.field, e.value) AS detail, e.model, e.model_version, e.produced_at
       FROM referral.extraction e WHERE e.status = 'in_review'
       UNION ALL
-      SELECT c.org_id, 'document_classification', c.document_classification_id, c.document_id, 'document.type', c.document_type, c.confidence,
+      SELECT c.org_id, 'document_classification' AS entity, c.document_classification_id, c.document_id, 'document.type' AS field, c.document_type, c.confidence,
              c.threshold, c.reason, referral.canonical_fault('document.type', c.document_type), c.model, c.model_version, c.produced_at
       FROM referral.document_classification c WHERE c.status = 'in_review') r
 JOIN referral.document d ON d.org_id = r.org_id AND d.document_id = r.document_id;
@@ -20,7 +20,7 @@ FROM (SELECT e.org_id, 'extraction' AS entity, e.extraction_id AS entity_id, e.d
              e.confidence_threshold_id, e.threshold, e.rule_version, e.status, e.reviewed_by, e.reviewed_at
       FROM referral.extraction e WHERE e.status <> 'in_review'
       UNION ALL
-      SELECT c.org_id, 'document_classification', c.document_classification_id, c.document_id, 'document.type', c.confidence,
+      SELECT c.org_id, 'document_classification' AS entity, c.document_classification_id, c.document_id, 'document.type' AS field, c.confidence,
              c.confidence_threshold_id, c.threshold, c.rule_version, c.status, c.reviewed_by, c.reviewed_at
       FROM referral.document_classification c WHERE c.status <> 'in_review') r
 LEFT JOIN referral.confidence_threshold t ON t.confidence_threshold_id = r.confidence_threshold_id
@@ -37,7 +37,7 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM referral.journal_purge p WHERE p.org_id = r.org_id) AS was_purged) p
 CROSS JOIN LATERAL (
     SELECT CASE
-        WHEN r.status = 'auto_accepted' AND (r.confidence BETWEEN 0 AND 1 AND r.confidence >= r.threshold) IS NOT TRUE
+        WHEN r.status = 'auto_accepted' AND (r.confidence >= 0 AND r.confidence <= 1 AND r.confidence >= r.threshold) IS NOT TRUE
         THEN 'accepted below its threshold'
         WHEN r.status = 'auto_accepted' AND (t.minimum = r.threshold AND t.rule_version_id = r.rule_version AND NOT isempty(v.valid_during)
                                              AND coalesce(t.field, r.field) = r.field) IS NOT TRUE
@@ -59,7 +59,7 @@ SELECT r.org_id, r.model, r.model_version, r.field, date_trunc('month', r.produc
            / nullif(count(*) FILTER (WHERE r.status IN ('accepted', 'corrected', 'rejected')), 0) AS accuracy
 FROM (SELECT e.org_id, e.model, e.model_version, e.field, e.produced_at, e.confidence, e.status FROM referral.extraction e
       UNION ALL
-      SELECT c.org_id, c.model, c.model_version, 'document.type', c.produced_at, c.confidence, c.status FROM referral.document_classification c) r
+      SELECT c.org_id, c.model, c.model_version, 'document.type' AS field, c.produced_at, c.confidence, c.status FROM referral.document_classification c) r
 GROUP BY r.org_id, r.model, r.model_version, r.field, month;
 COMMENT ON VIEW referral.extraction_accuracy IS
 'How good models are, by version, field and month (UTC) in which they read: how many values passed, wait, and were accepted, corrected and rejected by people. accuracy: accepted of those reviewed, 0 to 1; null when none was. Values that passed count only when somebody has looked at them all the same.';

@@ -1,6 +1,6 @@
 -- FHIR in and out, over our own samples: what becomes of each element, of what is wrong with it, and that what goes out
 -- says what came in.
-SELECT plan(141);
+SELECT plan(145);
 \ir ../lib/refused.sql
 SET search_path = referral, public;
 
@@ -84,7 +84,7 @@ SELECT is(c -> 'referral' -> k, v::jsonb, 'the referral: ' || k)
 FROM public.mapped, (VALUES
     ('placer_order_number', '"OG-20417"'), ('placer_order_system', '"https://oakgrove.example/orders"'), ('urgency', '"urgent"'), ('intent', '"order"'),
     ('service_code', '"183519002"'), ('service_code_system', '"http://snomed.info/sct"'), ('authored_at', '"2026-11-02T09:10:00-06:00"'),
-    ('reason_code', '"R00.2"'), ('comment', '"Please see within two weeks."'), ('state', NULL),
+    ('reason_code', '"R00.2"'), ('specialty', '"207RC0000X"'), ('comment', '"Please see within two weeks."'), ('state', NULL),
     ('diagnoses', '[{"system": "http://hl7.org/fhir/sid/icd-10-cm", "code": "R00.2", "display": "Palpitations"},
                     {"system": "http://hl7.org/fhir/sid/icd-10-cm", "code": "I48.91", "display": "Unspecified atrial fibrillation"}]')) e (k, v);
 SELECT is((c #> '{referral,requester}') #- '{organization,identifiers}', '{"name": "Aksel Lindqvist", "family": "Lindqvist", "given": "Aksel", "specialty": "207Q00000X",
@@ -233,6 +233,17 @@ SELECT is(bool_and((t ? 'statusReason') AND t #>> '{statusReason,text}' <> '' AN
 FROM unnest(enum_range(NULL::referral.state)) s, LATERAL (SELECT jsonb_build_object('status', (referral.fhir_out_task_status(s)).status, 'statusReason', jsonb_build_object('text', s))) x (t);
 SELECT is(referral.fhir_service_request(1, -1), NULL::jsonb, 'no such referral');
 SELECT is(referral.fhir_task(2, :referral_id), NULL::jsonb, 'not of that organisation');
+
+-- the other side answers with the id that it has for the request, or with the number of who asked
+SELECT outcome FROM referral.receive('fhir', 'ehr', NULL, '{"resourceType": "Task", "id": "t", "status": "accepted", "intent": "order",
+    "focus": {"reference": "ServiceRequest/5a1c0f8e-0000-4000-8000-000000000001"}}') \gset
+SELECT is((SELECT r.state || ' ' || r.decision FROM referral.referral r WHERE r.referral_id = :referral_id), 'validated accepted', 'a Task moves the referral that it is about');
+SELECT outcome FROM referral.receive('fhir', 'specialist', NULL, '{"resourceType": "Task", "id": "r", "status": "completed", "intent": "order",
+    "code": {"coding": [{"system": "http://loinc.org", "code": "11488-4"}]}, "executionPeriod": {"start": "2026-11-20T10:00:00Z", "end": "2026-11-20T10:30:00Z"},
+    "basedOn": [{"type": "ServiceRequest", "identifier": {"system": "https://oakgrove.example/orders", "value": "OG-20417"}}]}') \gset
+SELECT is((SELECT array_agg(x.referral_id || ' ' || x.status || ' ' || x.ended_at::date) FROM referral.consult_report x WHERE x.ended_at IS NOT NULL), ARRAY[:referral_id || ' final 2026-11-20'], 'a report by the number of the request');
+SELECT outcome FROM referral.receive('fhir', 'ehr', NULL, '{"resourceType": "ServiceRequest", "status": "revoked", "intent": "order", "identifier": [{"system": "https://oakgrove.example/referrals", "value": "REF-88"}]}') \gset
+SELECT matches((SELECT r.state::text FROM referral.referral r WHERE r.referral_id = :referral_id), '^(cancelled|cancellation_requested)$', 'who asked takes it back');
 
 SELECT referral.fhir_patient_match('{"resourceType": "Patient", "identifier": [{"type": {"coding": [{"code": "MR"}]}, "system": "https://oakgrove.example/mrn", "value": "771-204"}],
     "name": [{"family": "Oyelaran", "given": ["Miriam"]}], "birthDate": "1961-02-28", "gender": "female", "telecom": [{"system": "phone", "value": "+1 555 010 2030"}]}') AS found \gset

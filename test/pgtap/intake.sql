@@ -1,5 +1,5 @@
 -- Messages in: stored first, read, written; what fails stays, what comes again is counted, nothing is lost.
-SELECT plan(143);
+SELECT plan(144);
 \ir ../lib/refused.sql
 -- what a referral lacks is another test's matter (validation.sql)
 SET client_min_messages = error;
@@ -129,6 +129,9 @@ INSERT INTO got SELECT 6, r.* FROM referral.receive('hl7v2', 'nokey', NULL, publ
 INSERT INTO got SELECT 7, r.* FROM referral.receive('ehr', 'nokey', 'text/plain', public.ref('R3', 'Cole', 'M9'), '') r;
 SELECT results_eq('SELECT b.message_id = a.message_id, b.repeated FROM got a, got b WHERE a.n = 6 AND b.n = 7', 'VALUES (true, true)', 'without a key the payload is the key');
 SELECT is((SELECT dedup_key = encode(payload_hash, 'hex') FROM got g, public.row_of(g.message_id) WHERE g.n = 6), true, 'its SHA-256');
+INSERT INTO got SELECT 8, r.* FROM referral.receive('hl7v2', 'nokey', NULL, public.ref('R4', 'Long', 'M10'), repeat('key', 5000)) r;
+INSERT INTO got SELECT 9, r.* FROM referral.receive('hl7v2', 'nokey', NULL, public.ref('R4', 'Long', 'M10'), repeat('key', 5000)) r;
+SELECT results_eq('SELECT b.message_id = a.message_id, b.repeated, length(dedup_key) FROM got a, got b, public.row_of(a.message_id) WHERE a.n = 8 AND b.n = 9', 'VALUES (true, true, 64)', 'of a very long key the hash is kept');
 
 -- 4. What cannot be read
 

@@ -1,6 +1,6 @@
 -- HL7 v2 messages as cases of intake, and messages about referrals: our own samples. What real messages become is in
 -- intake_hl7_conformance.sql; how messages are parsed in hl7.sql.
-SELECT plan(128);
+SELECT plan(130);
 \ir ../lib/refused.sql
 
 CREATE TABLE public.sample (name text PRIMARY KEY, message text);
@@ -186,7 +186,7 @@ SELECT is((SELECT string_agg(concat_ws(' ', t, s, coalesce(c ->> 'kind', '?'), c
 SELECT is(public.mapped('ref_i14') #>> '{referral,comment}', 'Seen elsewhere', 'why it is taken back');
 SELECT is(public.mapped('rri_declined') #>> '{referral,comment}', 'Capacity is full until March', 'why it is declined');
 SELECT is(public.mapped('rri_accepted') #> '{extra}' ->> 'acknowledges', 'LKS000417', 'which message is answered');
-SELECT is(public.findings('rri_error'), 'message_refused error referral.state MSA-1, patient_missing info patient PID', 'a message of ours that they could not use is for a person to look at');
+SELECT is(public.findings('rri_error'), 'message_refused error referral.state MSA-1', 'a message of ours that they could not use is for a person to look at');
 SELECT is(public.mapped('rri_report') -> 'reports', '[{"status": "final", "identifier": "NS-RPT-9/11488-4", "code": "11488-4", "code_system": "http://loinc.org", "started_at": "2026-11-18T20:00:00+00:00", "ended_at": "2026-11-18T21:00:00+00:00",
     "sent_at": "2026-11-05T16:15:00+00:00", "author": {"name": "ERIK LINDQVIST", "family": "LINDQVIST", "given": "ERIK", "identifiers": [{"value": "4410"}]},
     "document": {"type": "consult_report", "title": "Consult note", "status": "current", "content": "U2V2ZXJlIHN0ZW5vc2lz", "content_type": "text/plain"}}]', 'an answer may carry the report');
@@ -195,13 +195,13 @@ SELECT is(public.mapped('rri_report') -> 'documents', NULL, 'which is no attachm
 -- 4. Dirty data
 
 SELECT is(public.findings('ref_i12_dirty'), 'invalid_date warning coverage.start IN1-12, missing warning coverage.payer IN1-3, invalid_time warning message.sent_at MSH-7, invalid_code warning patient.multiple_birth PID-24, invalid_value warning patient.birth_order PID-25, '
-    'patient_unnamed warning patient.family PID-5, invalid_date warning patient.birth_date PID-7, invalid_code warning patient.sex PID-8, missing warning referral.requester PRD, invalid_code warning referral.urgency RF1-2.1, '
+    'invalid_date warning patient.birth_date PID-7, invalid_code warning patient.sex PID-8, missing warning referral.requester PRD, invalid_code warning referral.urgency RF1-2.1, '
     'missing warning referral.placer_order_number RF1-6, invalid_time warning referral.authored_at RF1-7, invalid_date warning referral.expires_on RF1-8', 'all that is wrong is found');
 SELECT is(public.mapped('ref_i12_dirty') - '{findings,extra,message}'::text[], '{"kind": "referral", "patient": {"identifiers": [{"value": "LK-5520888", "system": "LAKESIDE", "type": "MR", "assigner": "LAKESIDE"}]},
     "referral": {"specialty": "cardiology", "diagnoses": [{"display": "Chest pain on stairs"}], "reason_text": "Chest pain on stairs"}}', 'all that is right is kept');
 SELECT is((SELECT f FROM jsonb_array_elements(public.mapped('ref_i12_dirty') -> 'findings') f WHERE f ->> 'attribute' = 'patient.birth_date'),
     '{"code": "invalid_date", "severity": "warning", "attribute": "patient.birth_date", "value": "19761325", "position": "PID-7", "detail": "not a value of its type"}', 'a finding says what was sent and where it stood');
-SELECT is(public.findings('ref_i12_bare'), 'patient_missing error patient PID, missing warning referral.requester PRD, missing warning referral.placer_order_number RF1-6', 'a referral of nobody by nobody');
+SELECT is(public.findings('ref_i12_bare'), 'missing warning referral.requester PRD, missing warning referral.placer_order_number RF1-6', 'a referral of nobody by nobody');
 SELECT is(public.ref('RF1||||||7', 'PID|1||1||A^B', 'PID|1||2||C^D') #>> '{findings,0,detail}', 'several patients in one message', 'two patients in one message');
 SELECT is(public.ref('RF1||||||7', 'PID|1||1||A^B', 'IN1|1|P|1|Payer||||||||20260201|20260101') -> 'coverages', '[{"priority": 1, "payer": {"identifier": "1", "name": "Payer"}, "plan": {"identifier": "P"}, "start": "2026-02-01"}]', 'an insurance that ends before it starts has no end');
 SELECT is(public.ref('RF1||||||7', 'PID|1||1||A^B', 'AUT||P||20260201|20260101|99||1|0') -> 'authorizations' -> 0 -> 'items', '[{"sequence": 1, "quantity": 1, "authorized_quantity": 0, "valid_from": "2026-02-01", "authorization_number": "99", "review_action": "A3"}]', 'so has an authorization; none of what was asked is denied');
@@ -292,6 +292,11 @@ SELECT r.outcome, r.referral_id AS id FROM public.sample s, referral.receive('hl
 SELECT is(:'first_outcome'::text, 'referral_created', 'a REF^I12 becomes a referral');
 SELECT r.outcome, r.referral_id AS id FROM public.sample s, referral.receive('hl7v2', 'LAKESIDE_EHR', NULL, s.message) r WHERE s.name = 'ref_i13' \gset second_
 SELECT is(:'second_outcome' || ' ' || (:'second_id' = :'first_id')::text, 'referral_updated true', 'a REF^I13 changes it');
+
+SELECT r.message_id AS dirty FROM public.sample s, referral.receive('hl7v2', 'LAKESIDE_EHR', NULL, s.message) r WHERE s.name = 'ref_i12_dirty' \gset
+SELECT r.message_id AS bare FROM public.sample s, referral.receive('hl7v2', 'LAKESIDE_EHR', NULL, s.message) r WHERE s.name = 'ref_i12_bare' \gset
+SELECT is((SELECT array_agg(i.outcome ORDER BY i.message_id) FROM referral.inbox_outcome i WHERE i.message_id IN (:dirty, :bare)), '{referral_created,referral_created}', 'dirty ones become referrals, too');
+SELECT is((SELECT string_agg(f.code, ' ' ORDER BY f.message_id) FROM referral.data_quality_finding f WHERE f.message_id IN (:dirty, :bare) AND f.code LIKE 'patient%'), 'patient_unnamed patient_missing', 'of whom it is said, once each, what is wrong with their patients');
 
 -- what comes back of a message about a referral
 CREATE FUNCTION pg_temp.back(message text) RETURNS jsonb LANGUAGE sql STABLE AS 'SELECT c FROM referral.map_hl7v2(referral.hl7_parse(message), ''us'') c';

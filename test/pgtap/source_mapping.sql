@@ -1,5 +1,5 @@
 -- Source mappings: CSV text as records, records as cases, what is refused when a rule is written, versions.
-SELECT plan(72);
+SELECT plan(74);
 \ir ../lib/refused.sql
 -- detail and hint by their beginning
 CREATE FUNCTION refuses(statement text, code text, message text, detail text, hint text) RETURNS boolean LANGUAGE sql AS $$
@@ -22,6 +22,8 @@ SELECT is(csv(E'a|b\n1|2'), '2 {"a": "1", "b": "2"}', 'a bar');
 SELECT is(csv(E'a,b|c\n1,2|3', '|'), '2 {"c": "3", "a,b": "1,2"}', 'a delimiter that is given counts');
 SELECT is(csv(E' a , b \n  1 ,\n , '), '2 {"a": "1"}' || E'\n3 {}', 'spaces around go, empty values are left out');
 SELECT is(csv(E'a,a,\n1,2,3,4'), '2 {"a": "1", "_3": "3", "_4": "4", "a_2": "2"}', 'names that come again, are empty or missing get their number');
+SELECT is(csv(E'a,a_3,a\n1,2,3'), '2 {"a": "1", "a_3": "2", "a_3_3": "3"}', 'also where another has that name already');
+SELECT is(csv(E'x,_3\n1,2,3'), '2 {"x": "1", "_3": "2", "_3_3": "3"}', 'and beyond the last one');
 SELECT is(csv(E'a,b'), NULL, 'a header alone has no records');
 SELECT is(csv(NULL), NULL, 'null has none');
 SELECT ok(refuses($$SELECT csv(E'a,b\n1,2\n"x,3\n4')$$, 'RF014', 'the text is no list of comma-separated values', 'Line 3:', '%'), 'a quote that is not closed');

@@ -194,6 +194,19 @@ INSERT INTO referral.network_contract (payer_id, practitioner_id) SELECT payer_i
 INSERT INTO referral.network_contract (payer_id, healthcare_service_id) SELECT payer_id, healthcare_service_id FROM referral.payer, referral.healthcare_service;
 INSERT INTO referral.prior_authorization (replaces_id) SELECT prior_authorization_id FROM referral.prior_authorization;
 UPDATE referral.appointment SET step = 'arrived', status_reason = 'x';
+INSERT INTO referral.extraction (document_id, field, value, confidence, model, model_version) SELECT max(document_id), 'patient.family', 'read', 0.1, 'm', '1' FROM referral.document;
+INSERT INTO referral.document_classification (document_id, document_type, confidence, model, model_version) SELECT max(document_id), 'letter', 0.1, 'm', '1' FROM referral.document;
+SET SESSION AUTHORIZATION restore_jane;
+SELECT referral.review_extraction(1, max(extraction_id), 'correct', 'better', 'x') FROM referral.extraction;
+SELECT referral.review_classification(1, max(document_classification_id), 'correct', 'referral', 'x') FROM referral.document_classification;
+SELECT referral.close_exception(1, min(exception_id), 'settled') FROM referral.exception_item;
+RESET SESSION AUTHORIZATION;
+INSERT INTO referral.rule_set (name, kind) VALUES ('mapping/full', 'mapping');
+INSERT INTO referral.rule_version (rule_set_id) SELECT rule_set_id FROM referral.rule_set WHERE name = 'mapping/full';
+INSERT INTO referral.source_mapping (rule_version_id, mapping) SELECT max(rule_version_id), 'full' FROM referral.rule_version;
+INSERT INTO referral.source_mapping_field (rule_version_id, mapping, attribute, column_name) SELECT max(rule_version_id), 'full', 'patient.family', 'Last' FROM referral.rule_version;
+INSERT INTO referral.code_translation (rule_version_id, translation, source_code, target_code) SELECT max(rule_version_id), 'full', 'x', 'y' FROM referral.rule_version;
+INSERT INTO referral.source_of_record (rule_version_id, entity, owner_system) SELECT max(rule_version_id), 'patient', 'ehr' FROM referral.rule_version;
 SQL
 is($origin->safe_psql('origin', <<'SQL'), '', 'every column of the model has a value somewhere');
 SELECT string_agg(x.name, ' ') FROM (
