@@ -135,8 +135,9 @@ COMMENT ON FUNCTION referral.intake_is_outdated(referral.intake_work, text, bigi
 
 -- ---------- the case ----------
 
+-- A session keeps its plans for long: those made while tables are small have to be good when they have grown.
 CREATE FUNCTION referral.apply_case(org_id bigint, message_id bigint, source text, channel text, intake jsonb) RETURNS jsonb
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     w referral.intake_work;
     r jsonb := CASE jsonb_typeof(intake -> 'referral') WHEN 'object' THEN intake -> 'referral' END;

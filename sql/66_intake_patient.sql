@@ -156,14 +156,18 @@ BEGIN
             CONTINUE;
         END IF;
         of_system := referral.intake_system(p -> 'identifiers' -> i, w.source);
-        SELECT array_agg(t.patient_id) INTO owners FROM referral.identifier t
-        WHERE t.org_id = w.org_id AND t.value = number AND t.system = of_system AND t.patient_id IS NOT NULL;
-        IF owners IS NULL THEN
+        owners := ARRAY(SELECT t.patient_id FROM referral.identifier t
+                        WHERE t.org_id = w.org_id AND t.value = number AND t.system = of_system AND t.patient_id IS NOT NULL LIMIT 21);
+        IF owners = '{}' THEN
             w.new_identifiers := true;
-            SELECT array_agg(q.patient_id) INTO owners FROM referral.patient q
-            WHERE q.org_id = w.org_id AND q.identifier = number AND (q.identifier_system = of_system OR q.identifier_system IS NULL);
+            owners := ARRAY(SELECT q.patient_id FROM referral.patient q
+                            WHERE q.org_id = w.org_id AND q.identifier = number
+                              AND (q.identifier_system = of_system OR q.identifier_system IS NULL) LIMIT 21);
         END IF;
-        IF NOT candidates @> owners THEN
+        -- what so many have stands for "not known"
+        IF cardinality(owners) > 20 THEN
+            w.new_identifiers := true;
+        ELSIF NOT candidates @> owners THEN
             candidates := candidates || owners;
         END IF;
     END LOOP;
@@ -377,7 +381,7 @@ DECLARE
 BEGIN
     FOR o IN SELECT c.coverage_id, c.period FROM referral.coverage c
              WHERE c.org_id = w.org_id AND c.patient_id = n.patient_id AND c.priority = n.priority AND c.status = 'active'
-               AND c.period && n.period ORDER BY lower(c.period) NULLS FIRST LOOP
+               AND (c.period && n.period) IS TRUE ORDER BY lower(c.period) NULLS FIRST LOOP
         IF lower_inf(n.period) THEN
             -- a message that tells no beginning speaks of its own day
             IF NOT upper_inf(o.period) OR lower(o.period) >= coalesce(w.sent_at::date, current_date)
@@ -400,12 +404,12 @@ BEGIN
     END LOOP;
     IF EXISTS (SELECT FROM referral.coverage c
                WHERE c.org_id = w.org_id AND c.patient_id = n.patient_id AND c.priority = n.priority AND c.status = 'active'
-                 AND c.period && n.period) THEN
+                 AND (c.period && n.period) IS TRUE) THEN
         n.stated_priority := n.priority;
         SELECT min(g) INTO n.priority FROM generate_series(n.priority + 1, n.priority + 1000) g
         WHERE NOT EXISTS (SELECT FROM referral.coverage c
                           WHERE c.org_id = w.org_id AND c.patient_id = n.patient_id AND c.priority = g AND c.status = 'active'
-                            AND c.period && n.period);
+                            AND (c.period && n.period) IS TRUE);
         w.findings := w.findings || referral.intake_finding('overlapping_coverage', 'warning', 'coverage.period',
             'another coverage of the same priority holds at the same time; this one was put behind it');
     END IF;
@@ -472,7 +476,7 @@ BEGIN
         WHERE t.org_id = w.org_id AND t.patient_id = w.patient_id AND t.payer_id IS NOT DISTINCT FROM n.payer_id
           AND (t.subscriber_id = n.subscriber_id OR n.subscriber_id IS NULL OR t.subscriber_id IS NULL)
           AND (told IS NULL OR told IN (t.priority, t.stated_priority))
-          AND (t.period && n.period) AND t.status <> 'entered-in-error'
+          AND (t.period && n.period) IS TRUE AND t.status <> 'entered-in-error'    -- the index of the constraint is not for this
           -- not the one before or after it, where one day is told as the last and the first
           AND ((lower(t.period) < first_day AND upper(t.period) = first_day + 1)
                OR (first_day < lower(t.period) AND lower(t.period) = last_day)) IS NOT TRUE
@@ -519,7 +523,7 @@ BEGIN
     IF n.status = 'active' AND n.period <> o.period AND EXISTS (
         SELECT FROM referral.coverage t
         WHERE t.org_id = w.org_id AND t.patient_id = o.patient_id AND t.coverage_id <> w.id AND t.priority = o.priority
-          AND t.status = 'active' AND t.period && n.period) THEN
+          AND t.status = 'active' AND (t.period && n.period) IS TRUE) THEN
         w.findings := w.findings || referral.intake_finding('overlapping_coverage', 'warning', 'coverage.period',
             'another coverage of the same priority holds at the same time; the period was not changed', n.period::text);
         n.period := o.period;
