@@ -257,6 +257,18 @@ load_mappings(RuleCache *cache)
 	security_end_read(&scope);
 }
 
+/* It was known where the row was written: a restore or another server may know fewer. */
+pg_noreturn static void
+refuse_zone(const SourceMapping *mapping)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_RF_INVALID_RULE),
+			 errmsg("the time zone of source mapping \"%s\" is not known to this server", mapping->name),
+			 errdetail("Times without a zone of their own cannot be read."),
+			 errhint("Activate a version of its rules with a name of pg_timezone_names, then call"
+					 " referral.reprocess_errors().")));
+}
+
 static const SourceMapping *
 find_mapping(RuleCache *cache, const char *name)
 {
@@ -264,7 +276,11 @@ find_mapping(RuleCache *cache, const char *name)
 		load_mappings(cache);
 	for (SourceMapping *mapping = cache->mappings; mapping != NULL; mapping = mapping->next)
 		if (strcmp(mapping->name, name) == 0)
+		{
+			if (mapping->zone == NULL)
+				refuse_zone(mapping);
 			return mapping;
+		}
 	ereport(ERROR,
 			(errcode(ERRCODE_RF_NO_SUCH_ROW),
 			 errmsg("there is no source mapping \"%s\"", name),

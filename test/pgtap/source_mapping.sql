@@ -1,5 +1,5 @@
 -- Source mappings: CSV text as records, records as cases, what is refused when a rule is written, versions.
-SELECT plan(74);
+SELECT plan(75);
 \ir ../lib/refused.sql
 -- detail and hint by their beginning
 CREATE FUNCTION refuses(statement text, code text, message text, detail text, hint text) RETURNS boolean LANGUAGE sql AS $$
@@ -125,3 +125,10 @@ SELECT results_eq(format('SELECT attribute, column_name, constant, format, trans
                   format('SELECT attribute, column_name, constant, format, translation, sort FROM referral.source_mapping_field WHERE rule_version_id = %s ORDER BY source_mapping_field_id', :v), 'a copy has all fields');
 SELECT is((SELECT count(*)::int FROM referral.code_translation WHERE rule_version_id = :copy), 5, 'and all codes');
 SELECT throws_ok(format($$UPDATE referral.source_mapping_field SET column_name = 'x' WHERE rule_version_id = %s$$, :v), 'RF016', NULL, 'what is in force is not edited');
+-- a restore, or a server with other time zones, brings rows that no trigger has seen
+SET session_replication_role = replica;
+INSERT INTO referral.source_mapping (rule_version_id, mapping, zone) VALUES (:v, 'moved', 'Mars/Olympus');
+INSERT INTO referral.source_mapping_field (rule_version_id, mapping, attribute, column_name) VALUES (:v, 'moved', 'referral.authored_at', 'at');
+SET session_replication_role = origin;
+UPDATE referral.source_mapping SET zone = 'UTC' WHERE rule_version_id = :copy;
+SELECT ok(refuses($$SELECT referral.map_record('{"at": "2026-01-01T00:00:00"}', 'moved')$$, 'RF011', 'the time zone of source mapping "moved" is not known to this server', 'Times', 'Activate'), 'a zone that this server does not know');
