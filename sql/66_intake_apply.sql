@@ -38,13 +38,6 @@ RETURN nullif(btrim(object ->> key), '');
 COMMENT ON FUNCTION referral.intake_prose(jsonb, text) IS
 'A text of a case, of any length, without the space around it. Null when there is none or it is empty.';
 
-CREATE FUNCTION referral.intake_texts(list jsonb) RETURNS text[]
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN (SELECT array_agg(DISTINCT btrim(x)) FROM jsonb_array_elements_text(CASE jsonb_typeof(list) WHEN 'array' THEN list END) x
-        WHERE btrim(x) <> '');
-COMMENT ON FUNCTION referral.intake_texts(jsonb) IS
-'The texts of a JSON array, each once. Null when there are none, or it is no array.';
-
 CREATE FUNCTION referral.intake_count(list jsonb) RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE jsonb_typeof(list) WHEN 'array' THEN jsonb_array_length(list) ELSE 0 END;
@@ -81,30 +74,44 @@ COMMENT ON FUNCTION referral.intake_lock(bigint, text) IS
 'Waits for another transaction that is about to write the same thing for the first time. Held until the end of the transaction.';
 
 CREATE FUNCTION referral.intake_keep_identifiers(org_id bigint, list jsonb, source text, patient_id bigint DEFAULT NULL,
-    practitioner_id bigint DEFAULT NULL, provider_organization_id bigint DEFAULT NULL, referral_id bigint DEFAULT NULL) RETURNS void
+    practitioner_id bigint DEFAULT NULL, provider_organization_id bigint DEFAULT NULL, referral_id bigint DEFAULT NULL,
+    is_new boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+    x jsonb;
     number text;
     of_system text;
+    numbers text[] := '{}';
+    systems text[] := '{}';
+    types text[] := '{}';
+    assigners text[] := '{}';
 BEGIN
     FOR i IN 0 .. referral.intake_count(list) - 1 LOOP
-        number := referral.intake_text(list -> i, 'value');
-        of_system := referral.intake_system(list -> i, source);
-        CONTINUE WHEN number IS NULL OR EXISTS (
+        x := list -> i;
+        number := referral.intake_text(x, 'value');
+        of_system := referral.intake_system(x, source);
+        CONTINUE WHEN number IS NULL OR number = ANY (numbers) AND systems[array_position(numbers, number)] = of_system;
+        CONTINUE WHEN NOT is_new AND EXISTS (
             SELECT FROM referral.identifier t
             WHERE t.org_id = intake_keep_identifiers.org_id AND t.value = number AND t.system = of_system
               AND (t.patient_id = intake_keep_identifiers.patient_id
                    OR t.practitioner_id = intake_keep_identifiers.practitioner_id
                    OR t.provider_organization_id = intake_keep_identifiers.provider_organization_id
                    OR t.referral_id = intake_keep_identifiers.referral_id));
-        INSERT INTO referral.identifier (org_id, patient_id, practitioner_id, provider_organization_id, referral_id, system, value, type, assigner)
-        VALUES (intake_keep_identifiers.org_id, intake_keep_identifiers.patient_id, intake_keep_identifiers.practitioner_id,
-                intake_keep_identifiers.provider_organization_id, intake_keep_identifiers.referral_id, of_system, number,
-                referral.intake_text(list -> i, 'type'), referral.intake_text(list -> i, 'assigner'));
+        numbers := numbers || number;
+        systems := systems || of_system;
+        types := types || referral.intake_text(x, 'type');
+        assigners := assigners || referral.intake_text(x, 'assigner');
     END LOOP;
+    IF numbers <> '{}' THEN
+        INSERT INTO referral.identifier (org_id, patient_id, practitioner_id, provider_organization_id, referral_id, system, value, type, assigner)
+        SELECT intake_keep_identifiers.org_id, intake_keep_identifiers.patient_id, intake_keep_identifiers.practitioner_id,
+               intake_keep_identifiers.provider_organization_id, intake_keep_identifiers.referral_id, n.system, n.number, n.type, n.assigner
+        FROM unnest(numbers, systems, types, assigners) n (number, system, type, assigner);
+    END IF;
 END $$;
-COMMENT ON FUNCTION referral.intake_keep_identifiers(bigint, jsonb, text, bigint, bigint, bigint, bigint) IS
-'Writes the identifiers of a list that a patient, practitioner, provider organisation or referral does not have yet. Exactly one of the four is given.';
+COMMENT ON FUNCTION referral.intake_keep_identifiers(bigint, jsonb, text, bigint, bigint, bigint, bigint, boolean) IS
+'Writes the identifiers of a list that a patient, practitioner, provider organisation or referral does not have yet. Exactly one of the four is given. is_new: it was made just now, so it has none.';
 
 CREATE FUNCTION referral.intake_is_outdated(w referral.intake_work, entity text, id bigint) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$

@@ -50,23 +50,33 @@ BEGIN
     END IF;
     -- several values are collected, not replaced
     IF p ? 'alias' THEN
-        n.alias := referral.intake_union(n.alias, referral.intake_texts(p -> 'alias'));
+        n.alias := referral.intake_union(n.alias, p -> 'alias');
     END IF;
     IF p ? 'previous_family' THEN
-        n.previous_family := referral.intake_union(n.previous_family, referral.intake_texts(p -> 'previous_family'));
+        n.previous_family := referral.intake_union(n.previous_family, p -> 'previous_family');
     END IF;
     IF p ? 'other_phones' THEN
-        n.other_phones := referral.intake_union(n.other_phones, referral.intake_texts(p -> 'other_phones'));
+        n.other_phones := referral.intake_union(n.other_phones, p -> 'other_phones');
     END IF;
 END $$;
 COMMENT ON FUNCTION referral.intake_patient_values(referral.intake_work, jsonb, referral.intake_person) IS
 'The row n with what a case says of the patient in place of what it says; several values are added to those there are. What cannot be used becomes a finding.';
 
-CREATE FUNCTION referral.intake_union(a text[], b text[]) RETURNS text[]
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE WHEN b IS NULL OR a @> b THEN a ELSE a || ARRAY(SELECT x FROM unnest(b) x WHERE a IS NULL OR x <> ALL (a)) END;
-COMMENT ON FUNCTION referral.intake_union(text[], text[]) IS
-'a and what b has besides.';
+CREATE FUNCTION referral.intake_union(known text[], list jsonb) RETURNS text[]
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    told text;
+BEGIN
+    FOR i IN 0 .. referral.intake_count(list) - 1 LOOP
+        told := btrim(list ->> i);
+        IF told <> '' AND NOT coalesce(told = ANY (known), false) THEN
+            known := known || told;
+        END IF;
+    END LOOP;
+    RETURN known;
+END $$;
+COMMENT ON FUNCTION referral.intake_union(text[], jsonb) IS
+'The texts that are known, and those of a JSON array besides, each once. Null when there are none.';
 
 CREATE FUNCTION referral.intake_demographics(n referral.intake_person, p jsonb, source text) RETURNS referral.demographics
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -331,7 +341,8 @@ BEGIN
         END IF;
     END IF;
     IF w.new_identifiers THEN
-        PERFORM referral.intake_keep_identifiers(w.org_id, p -> 'identifiers', w.source, patient_id => w.patient_id);
+        PERFORM referral.intake_keep_identifiers(w.org_id, p -> 'identifiers', w.source, patient_id => w.patient_id,
+                                                 is_new => w.patient_match IN ('new', 'review'));
     END IF;
     -- who is only referred to by a number may be known by name
     IF n.family IS NULL AND n.given IS NULL AND EXISTS (

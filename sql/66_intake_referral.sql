@@ -7,12 +7,21 @@ DECLARE
     placer_system text := referral.intake_text(r, 'placer_order_system');
     filler text := referral.intake_text(r, 'filler_order_number');
     filler_system text := referral.intake_text(r, 'filler_order_system');
+    x jsonb;
+    number text;
+    of_system text;
     candidates bigint[];
 BEGIN
+    IF w.kind = 'referral' AND coalesce(placer, filler, referral.intake_text(r #> '{identifiers,0}', 'value')) IS NOT NULL THEN
+        -- another message may be making it right now
+        PERFORM referral.intake_lock(w.org_id, 'referral ' || coalesce(placer, filler, referral.intake_text(r #> '{identifiers,0}', 'value')));
+    END IF;
     FOR i IN 0 .. referral.intake_count(r -> 'identifiers') - 1 LOOP
+        x := r -> 'identifiers' -> i;
+        number := referral.intake_text(x, 'value');
+        of_system := referral.intake_system(x, w.source);
         SELECT array_agg(DISTINCT t.referral_id) INTO candidates FROM referral.identifier t
-        WHERE t.org_id = w.org_id AND t.value = referral.intake_text(r -> 'identifiers' -> i, 'value')
-          AND t.system = referral.intake_system(r -> 'identifiers' -> i, w.source) AND t.referral_id IS NOT NULL;
+        WHERE t.org_id = w.org_id AND t.value = number AND t.system = of_system AND t.referral_id IS NOT NULL;
         EXIT WHEN candidates IS NOT NULL;
     END LOOP;
     -- a number belongs to the system that gave it; one that was sent without a system belongs to the sender
@@ -44,7 +53,7 @@ BEGIN
     RETURN candidates;
 END $$;
 COMMENT ON FUNCTION referral.intake_find_referral(referral.intake_work, jsonb) IS
-'The referrals that a case may mean: by identifiers, else by the placer''s number, else by the filler''s, else, of a request without any number, the one that this very message made. Null when there is none.';
+'The referrals that a case may mean: by identifiers, else by the placer''s number, else by the filler''s, else, of a request without any number, the one that this very message made. Null when there is none. Waits for another transaction that may be making the same request.';
 
 -- Of several that have the number, the one of the patient; of those, one that is not over, the newest.
 CREATE FUNCTION referral.intake_choose_referral(w INOUT referral.intake_work, candidates bigint[])
@@ -396,7 +405,8 @@ BEGIN
         r := jsonb_set(r, '{identifiers}', jsonb_build_array(jsonb_build_object('system', 'inbox_message', 'value', w.message_key)));
     END IF;
     IF r ? 'identifiers' THEN
-        PERFORM referral.intake_keep_identifiers(w.org_id, r -> 'identifiers', w.source, referral_id => w.referral_id);
+        PERFORM referral.intake_keep_identifiers(w.org_id, r -> 'identifiers', w.source, referral_id => w.referral_id,
+                                                 is_new => true);
     END IF;
     INSERT INTO referral.referral_code (org_id, referral_id, kind, sequence, system, code, display)
     SELECT w.org_id, w.referral_id, k.kind, row_number() OVER (PARTITION BY k.kind ORDER BY c.place), referral.intake_text(c.code, 'system'),
@@ -559,17 +569,6 @@ BEGIN
     w := v.w;
     r := v.r;
     w := referral.intake_choose_referral(w, candidates);
-    IF w.referral_id IS NULL AND w.kind = 'referral' THEN
-        -- another message may be making it right now
-        IF coalesce(referral.intake_text(r, 'placer_order_number'), referral.intake_text(r, 'filler_order_number'),
-                    referral.intake_text(r #> '{identifiers,0}', 'value')) IS NOT NULL THEN
-            PERFORM referral.intake_lock(w.org_id, 'referral ' || coalesce(referral.intake_text(r, 'placer_order_number'),
-                referral.intake_text(r, 'filler_order_number'), referral.intake_text(r #> '{identifiers,0}', 'value')));
-            IF candidates IS NULL THEN
-                w := referral.intake_choose_referral(w, referral.intake_find_referral(w, r));
-            END IF;
-        END IF;
-    END IF;
 
     IF w.kind = 'referral' THEN
         IF w.referral_id IS NULL THEN
@@ -635,7 +634,7 @@ COMMENT ON FUNCTION referral.intake_answer(referral.intake_work, jsonb) IS
 
 -- all of them write or tell of patients; sql/model/59_intake_apply.sql says who may
 REVOKE ALL ON FUNCTION
-    referral.intake_lock(bigint, text), referral.intake_keep_identifiers(bigint, jsonb, text, bigint, bigint, bigint, bigint),
+    referral.intake_lock(bigint, text), referral.intake_keep_identifiers(bigint, jsonb, text, bigint, bigint, bigint, bigint, boolean),
     referral.apply_case(bigint, bigint, text, text, jsonb), referral.intake_find_practitioner(bigint, jsonb, text, text, text),
     referral.intake_practitioner(referral.intake_work, jsonb, boolean), referral.intake_find_organization(bigint, jsonb, text, text),
     referral.intake_organization(referral.intake_work, jsonb, boolean), referral.intake_find_payer(bigint, text, text),

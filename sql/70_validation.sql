@@ -204,11 +204,10 @@ COMMENT ON FUNCTION referral.check_referral(bigint, bigint) IS
 'Runs validate(), records the result in referral.validation_result, opens and closes exception items, drafts outreach. Returns: is nothing missing or invalid? A check that finds the same by the same rules as the last one writes nothing. A referral in a terminal state is not judged any more: what the last check found, null without one. RF019 when the referral does not exist or is not visible. Null for null.';
 
 CREATE FUNCTION referral.validation_category(kind text, field text) RETURNS referral.exception_category
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT (CASE WHEN kind = 'document' THEN 'missing_document'
-                 WHEN split_part(field, '.', 1) = 'coverage' THEN 'eligibility'
-                 ELSE 'policy' END)::referral.exception_category
-$$;
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN (CASE WHEN kind = 'document' THEN 'missing_document'
+             WHEN split_part(field, '.', 1) = 'coverage' THEN 'eligibility'
+             ELSE 'policy' END)::referral.exception_category;
 COMMENT ON FUNCTION referral.validation_category(text, text) IS
 'The category of the exception that a finding of validate() opens, by its kind and field.';
 
@@ -223,16 +222,18 @@ BEGIN
     WHERE NOT EXISTS (SELECT FROM jsonb_to_recordset(former) o (severity text, kind text, code text, field_or_document text)
                       WHERE o.severity <> 'warning' AND o.code = n.code
                         AND referral.validation_category(o.kind, o.field_or_document) = n.category);
-    PERFORM referral.close_exception(e.org_id, e.exception_id, 'A later check found it no more.')
-    FROM (SELECT DISTINCT referral.validation_category(o.kind, o.field_or_document) AS category, o.code
-          FROM jsonb_to_recordset(former) o (severity text, kind text, code text, field_or_document text)
-          WHERE o.severity <> 'warning') g
-    JOIN referral.exception_item e ON e.org_id = settle_validation.org_id AND e.entity = 'referral'
-        AND e.entity_id = settle_validation.referral_id AND e.category = g.category AND e.code = g.code
-        AND e.status IN ('open', 'in_progress')
-    WHERE NOT EXISTS (SELECT FROM jsonb_to_recordset(present) f (severity text, kind text, code text, field_or_document text)
-                      WHERE f.severity <> 'warning' AND f.code = g.code
-                        AND referral.validation_category(f.kind, f.field_or_document) = g.category);
+    IF former <> '[]' THEN
+        PERFORM referral.close_exception(e.org_id, e.exception_id, 'A later check found it no more.')
+        FROM (SELECT DISTINCT referral.validation_category(o.kind, o.field_or_document) AS category, o.code
+              FROM jsonb_to_recordset(former) o (severity text, kind text, code text, field_or_document text)
+              WHERE o.severity <> 'warning') g
+        JOIN referral.exception_item e ON e.org_id = settle_validation.org_id AND e.entity = 'referral'
+            AND e.entity_id = settle_validation.referral_id AND e.category = g.category AND e.code = g.code
+            AND e.status IN ('open', 'in_progress')
+        WHERE NOT EXISTS (SELECT FROM jsonb_to_recordset(present) f (severity text, kind text, code text, field_or_document text)
+                          WHERE f.severity <> 'warning' AND f.code = g.code
+                            AND referral.validation_category(f.kind, f.field_or_document) = g.category);
+    END IF;
     IF jsonb_path_exists(former || present, '$[*].template ? (@ != null)') THEN
         PERFORM referral.draft_outreach(settle_validation.org_id, settle_validation.referral_id, former, present);
     END IF;
@@ -341,8 +342,10 @@ COMMENT ON FUNCTION referral.fill_placeholders(text, jsonb) IS
 'A text of an outreach_template with its {{placeholders}} replaced by facts; a fact that is not known becomes a dash. Null for null.';
 
 CREATE FUNCTION referral.outreach_facts(org_id bigint, referral_id bigint) RETURNS jsonb
-LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
-    SELECT jsonb_build_object(
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- in PL/pgSQL the plan is kept, which costs more than to run it
+    RETURN (SELECT jsonb_build_object(
         'organization', o.name,
         'referral_number', coalesce(r.placer_order_number, r.referral_id::text),
         'received_on', (r.received_at AT TIME ZONE coalesce(s.timezone, 'UTC'))::date,
@@ -364,8 +367,8 @@ LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
     LEFT JOIN referral.provider_organization g ON g.org_id = r.org_id AND g.provider_organization_id = r.requesting_organization_id
     LEFT JOIN referral.specialty y ON y.org_id = r.org_id AND y.code = r.specialty
     LEFT JOIN referral.site s ON s.org_id = r.org_id AND s.site_id = r.site_id
-    WHERE r.org_id = outreach_facts.org_id AND r.referral_id = outreach_facts.referral_id
-$$;
+    WHERE r.org_id = outreach_facts.org_id AND r.referral_id = outreach_facts.referral_id);
+END $$;
 COMMENT ON FUNCTION referral.outreach_facts(bigint, bigint) IS
 'What the placeholders of outreach templates stand for, for one referral, but for missing. Reads with the caller''s rights. Null for null, and for a referral that is not visible.';
 
@@ -412,10 +415,12 @@ BEGIN
             WHERE r.org_id = draft_outreach.org_id AND r.referral_id = draft_outreach.referral_id;
         END IF;
     END LOOP;
-    UPDATE referral.communication c SET status = 'not-done', outcome = 'What was to be asked for is no longer missing.'
-    WHERE c.org_id = draft_outreach.org_id AND c.referral_id = draft_outreach.referral_id AND c.status = 'preparation'
-      AND c.template IN (SELECT o.template FROM jsonb_to_recordset(former) o (template text))
-      AND c.template NOT IN (SELECT f.template FROM jsonb_to_recordset(present) f (template text) WHERE f.template IS NOT NULL);
+    IF former <> '[]' THEN
+        UPDATE referral.communication c SET status = 'not-done', outcome = 'What was to be asked for is no longer missing.'
+        WHERE c.org_id = draft_outreach.org_id AND c.referral_id = draft_outreach.referral_id AND c.status = 'preparation'
+          AND c.template IN (SELECT o.template FROM jsonb_to_recordset(former) o (template text))
+          AND c.template NOT IN (SELECT f.template FROM jsonb_to_recordset(present) f (template text) WHERE f.template IS NOT NULL);
+    END IF;
 END $$;
 COMMENT ON FUNCTION referral.draft_outreach(bigint, bigint, jsonb, jsonb) IS
 'Writes a draft into referral.communication for each template that findings name, when something new is missing: one open draft per referral and template. A draft that nobody has approved follows what is missing, and becomes not-done when nothing is. Called by settle_validation().';

@@ -21,6 +21,7 @@
 #define HL7_MAX_BYTES		(64 * 1024 * 1024)
 #define HL7_MAX_SEGMENTS	100000
 #define HL7_MAX_VALUES		1000000
+#define HL7_MAX_LIST		1000	/* different values of a field that a case takes */
 #define HL7_MAX_NUMBER		9999	/* of a field, component or subcomponent */
 
 #define HL7_NAME_LENGTH		3

@@ -124,12 +124,15 @@ same_string(const JsonbValue *a, const JsonbValue *b)
 		memcmp(a->val.string.val, b->val.string.val, a->val.string.len) == 0;
 }
 
-/* Appends a value to an array, a text only when it is not there yet. */
+/* Appends a value to an array that is not full, a text only when it is not there yet. */
 void
 hl7_append(JsonbValue *array, const JsonbValue *value)
 {
 	int			n = array->val.array.nElems;
 
+	CHECK_FOR_INTERRUPTS();
+	if (n >= HL7_MAX_LIST)
+		return;
 	for (int i = 0; i < n; i++)
 		if (same_string(&array->val.array.elems[i], value))
 			return;

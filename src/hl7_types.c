@@ -17,6 +17,7 @@
 
 #include "catalog/pg_type.h"
 #include "fmgr.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
 #include "utils/datetime.h"
@@ -180,7 +181,10 @@ component(const JsonbValue *repetition, int number, int subcomponent)
 static bool
 find_repetition(const Hl7Source *source, int number, JsonbValue *repetition)
 {
-	JsonbValue *found = getIthJsonbValueFromContainer(source->field, number);
+	JsonbValue *found;
+
+	CHECK_FOR_INTERRUPTS();
+	found = getIthJsonbValueFromContainer(source->field, number);
 
 	if (found != NULL)
 		*repetition = *found;
@@ -846,7 +850,8 @@ give_list(Hl7Source *source, RepetitionReader reader, JsonbValue *value)
 	JsonbValue	item;
 
 	hl7_new_array(value);
-	for (int i = source->repetition; find_repetition(source, i, &field); i++)
+	for (int i = source->repetition;
+		 value->val.array.nElems < HL7_MAX_LIST && find_repetition(source, i, &field); i++)
 		if (reader(&field, &item))
 			hl7_append(value, &item);
 	return value->val.array.nElems > 0;

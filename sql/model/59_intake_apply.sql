@@ -7,7 +7,7 @@ CREATE INDEX IF NOT EXISTS communication_identifier ON referral.communication (o
 GRANT INSERT, UPDATE ON referral.site, referral.healthcare_service TO referral_integration;
 
 GRANT EXECUTE ON FUNCTION
-    referral.intake_lock(bigint, text), referral.intake_keep_identifiers(bigint, jsonb, text, bigint, bigint, bigint, bigint),
+    referral.intake_lock(bigint, text), referral.intake_keep_identifiers(bigint, jsonb, text, bigint, bigint, bigint, bigint, boolean),
     referral.apply_case(bigint, bigint, text, text, jsonb), referral.intake_find_practitioner(bigint, jsonb, text, text, text),
     referral.intake_practitioner(referral.intake_work, jsonb, boolean), referral.intake_find_organization(bigint, jsonb, text, text),
     referral.intake_organization(referral.intake_work, jsonb, boolean), referral.intake_find_payer(bigint, text, text),

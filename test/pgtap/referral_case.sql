@@ -1,11 +1,11 @@
 -- referral_case: one row for each referral, the same for every team, and nothing is computed that nobody asks for.
 SELECT plan(35);
 
-CREATE ROLE referral_case_clerk LOGIN IN ROLE referral_coordinator;
-CREATE ROLE referral_case_anna LOGIN IN ROLE referral_coordinator;
-CREATE ROLE referral_case_analyst LOGIN IN ROLE referral_analyst;
+CREATE ROLE of_case_clerk LOGIN IN ROLE referral_coordinator;
+CREATE ROLE of_case_anna LOGIN IN ROLE referral_coordinator;
+CREATE ROLE of_case_analyst LOGIN IN ROLE referral_analyst;
 INSERT INTO referral.organization (org_id, name) VALUES (2, 'Second');
-INSERT INTO referral.organization_member (org_id, login) VALUES (1, 'referral_case_clerk'), (2, 'referral_case_anna'), (1, 'referral_case_analyst');
+INSERT INTO referral.organization_member (org_id, login) VALUES (1, 'of_case_clerk'), (2, 'of_case_anna'), (1, 'of_case_analyst');
 SET referral.org_id = '1';
 
 INSERT INTO referral.patient (patient_id, family, given) VALUES (1, 'Oyelaran', 'Miriam'), (2, 'Bare', NULL);
@@ -17,7 +17,7 @@ INSERT INTO referral.provider_organization (provider_organization_id, name) VALU
 INSERT INTO referral.healthcare_service (healthcare_service_id, name) VALUES (1, 'Echo lab');
 INSERT INTO referral.referral (referral_id, patient_id, site_id, payer_id, plan_id, requester_id, requesting_organization_id, performer_id, performing_organization_id,
     healthcare_service_id, specialty, urgency, reason_text, owner, expires_on, network_status)
-VALUES (1, 1, 1, 1, 1, 1, 1, 2, 2, 1, 'cardiology', 'urgent', 'murmur', 'referral_case_clerk', '2099-01-01', 'in_network');
+VALUES (1, 1, 1, 1, 1, 1, 1, 2, 2, 1, 'cardiology', 'urgent', 'murmur', 'of_case_clerk', '2099-01-01', 'in_network');
 INSERT INTO referral.referral (referral_id, patient_id, service_text) VALUES (2, 2, 'an X-ray'), (3, NULL, NULL);
 
 -- 1. What it tells
@@ -25,7 +25,7 @@ INSERT INTO referral.referral (referral_id, patient_id, service_text) VALUES (2,
 SELECT is((SELECT count(*) FROM referral.referral_case), 3::bigint, 'a row for each referral');
 SELECT results_eq($$SELECT patient, workflow, state, step, step_title IS NOT NULL, urgency, specialty, service, reason, site, owner, requester, requesting_organization, performer, performing_organization,
                            payer, plan, network_status FROM referral.referral_case WHERE referral_id = 1$$,
-    $$VALUES ('Oyelaran, Miriam', 'standard', 'received', 'received', true, 'urgent', 'cardiology', 'Echo lab', 'murmur', 'Main Street', 'referral_case_clerk', 'Dr Asks', 'Asking Practice', 'Dr Answers',
+    $$VALUES ('Oyelaran, Miriam', 'standard', 'received', 'received', true, 'urgent', 'cardiology', 'Echo lab', 'murmur', 'Main Street', 'of_case_clerk', 'Dr Asks', 'Asking Practice', 'Dr Answers',
               'Answering Hospital', 'First Health', 'Gold', 'in_network')$$, 'who, what, where, whose, from whom, to whom');
 SELECT is((SELECT patient || '/' || service FROM referral.referral_case WHERE referral_id = 2), 'Bare/an X-ray', 'what is not known is left out');
 SELECT is((SELECT concat(patient, requester, payer, service, owner) FROM referral.referral_case WHERE referral_id = 3), '', 'all of it');
@@ -76,22 +76,22 @@ INSERT INTO referral.contact_attempt (referral_id, medium, outcome) VALUES (1, '
 SELECT is((SELECT last_event FROM referral.referral_case WHERE referral_id = 1), 'contact_attempt insert', 'and attempts to reach the patient');
 INSERT INTO referral.prior_authorization (referral_id) VALUES (1);
 SELECT is((SELECT last_event FROM referral.referral_case WHERE referral_id = 1), 'prior_authorization insert', 'and that the payer was asked');
-GRANT ALL ON SCHEMA public TO referral_case_clerk;
-SET SESSION AUTHORIZATION referral_case_clerk;
+GRANT ALL ON SCHEMA public TO of_case_clerk;
+SET SESSION AUTHORIZATION of_case_clerk;
 UPDATE referral.referral SET state = 'validated' WHERE referral_id = 1;
 RESET SESSION AUTHORIZATION;
 SELECT results_eq('SELECT last_event, last_event_by, last_event_at = entered_at FROM referral.referral_case WHERE referral_id = 1',
-    $$VALUES ('validate', 'referral_case_clerk', true)$$, 'what, who and when');
+    $$VALUES ('validate', 'of_case_clerk', true)$$, 'what, who and when');
 
 -- 6. Who sees it, and what it costs
 
-SET SESSION AUTHORIZATION referral_case_clerk;
+SET SESSION AUTHORIZATION of_case_clerk;
 RESET referral.org_id;
 SELECT is((SELECT count(*) FROM referral.referral_case), 3::bigint, 'a coordinator sees those of his organisation');
 SELECT is((SELECT count(next_actions) + count(exceptions) + count(last_event) FROM referral.referral_case), 9::bigint, 'with all there is about them');
-SET SESSION AUTHORIZATION referral_case_anna;
+SET SESSION AUTHORIZATION of_case_anna;
 SELECT is((SELECT count(*) FROM referral.referral_case), 0::bigint, 'one of another organisation sees none');
-SET SESSION AUTHORIZATION referral_case_analyst;
+SET SESSION AUTHORIZATION of_case_analyst;
 SELECT throws_ok('SELECT count(*) FROM referral.referral_case', '42501', NULL, 'an analyst does not, for it names patients');
 RESET SESSION AUTHORIZATION;
 

@@ -677,9 +677,10 @@ FROM unnest(ARRAY['analyze_first_rows', 'apply_case', 'apply_document', 'apply_i
 INSERT INTO public.expected_function
 SELECT f, 'PUBLIC'
 FROM unnest(ARRAY['canonical_case', 'canonical_fault', 'care_date', 'case_actions', 'case_outcome', 'check_validation_version', 'cms50', 'csv_records',
-    'eligibility_confirmed', 'eligibility_in_force', 'fill_placeholders', 'finding_category', 'finding_needs_person', 'map_record', 'intake_contradicts', 'intake_count', 'intake_demographics', 'intake_error', 'intake_finding', 'intake_is_over',
-    'intake_prose', 'intake_reason', 'intake_result', 'intake_system', 'intake_text', 'intake_texts', 'intake_told_apart',
-    'intake_union', 'is_canonical_attribute', 'is_complete', 'is_iso_date', 'is_passing_error', 'missing_documents', 'number_to_array',
+    'eligibility_confirmed', 'eligibility_in_force', 'fill_placeholders', 'finding_category', 'finding_needs_person', 'intake_contradicts',
+    'intake_count', 'intake_demographics', 'intake_error', 'intake_finding', 'intake_is_over', 'intake_prose', 'intake_reason', 'intake_result',
+    'intake_system', 'intake_text', 'intake_told_apart', 'intake_union', 'is_canonical_attribute', 'is_complete', 'is_passing_error',
+    'map_record', 'missing_documents', 'number_to_array',
     'outreach_facts', 'outreach_placeholders', 'part_cases', 'payload_json', 'payload_kind', 'payload_parts', 'put_canonical', 'referral_coverage',
     'required_field_condition', 'required_field_relation', 'review_status', 'reviewed_as', 'source_format_problem', 'try_boolean', 'try_date',
     'try_integer', 'try_numeric', 'try_timestamp', 'validate', 'validation_category', 'validation_expressions', 'value_set_key']) f;
