@@ -33,7 +33,7 @@ SELECT results_eq($$SELECT regexp_replace(path, '^.*/', ''), status, outcome, fi
              ('REF-I14-02.hl7', 'processed', 'referral_unchanged', true),
              ('SIU-S12-01.hl7', 'processed', 'appointment_created', true),
              ('SIU-S12-02.hl7', 'processed', 'appointment_unchanged', true),
-             ('SIU-S13-01.hl7', 'processed', 'appointment_updated', true),
+             ('SIU-S13-01.hl7', 'processed', 'appointment_unchanged', true),
              ('SIU-S14-01.hl7', 'processed', 'appointment_updated', true),
              ('SIU-S15-01.hl7', 'processed', 'appointment_updated', false),
              ('SIU-S17-01.hl7', 'processed', 'appointment_updated', false),
