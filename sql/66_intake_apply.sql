@@ -124,10 +124,10 @@ BEGIN
         WHERE m.org_id = w.org_id AND m.referral_id = w.referral_id AND m.message_id IS DISTINCT FROM w.message_id
           AND x ->> 'entity' = intake_is_outdated.entity AND x ->> 'id' = intake_is_outdated.id::text
           AND referral.try_timestamp(x ->> 'sent_at') > w.sent_at)
-    OR entity = 'patient' AND EXISTS (
+    OR EXISTS (
         SELECT FROM referral.inbox_message m CROSS JOIN LATERAL jsonb_array_elements(m.results) x
         WHERE m.org_id = w.org_id AND m.patient_id = w.patient_id AND m.message_id IS DISTINCT FROM w.message_id
-          AND x ->> 'entity' = 'patient' AND x ->> 'id' = intake_is_outdated.id::text
+          AND x ->> 'entity' = intake_is_outdated.entity AND x ->> 'id' = intake_is_outdated.id::text
           AND referral.try_timestamp(x ->> 'sent_at') > w.sent_at);
 END $$;
 COMMENT ON FUNCTION referral.intake_is_outdated(referral.intake_work, text, bigint) IS
