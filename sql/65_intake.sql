@@ -297,11 +297,13 @@ COMMENT ON FUNCTION referral.message_from(bigint, text, text, text, boolean) IS
 'The head of a message of a source, with what source_system says of it (a source without a row there: no mapping, UTC). is_new: may this session receive its messages? RF003 when source_system says that it may not. RF020 without a source.';
 
 CREATE FUNCTION referral.message_key(given text, hash bytea) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE WHEN coalesce(given, '') = '' THEN encode(hash, 'hex')
-            -- an index takes no long ones
-            WHEN octet_length(given) > 500 THEN encode(sha256(convert_to(given, 'UTF8')), 'hex')
-            ELSE given END;
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN CASE WHEN coalesce(given, '') = '' THEN encode(hash, 'hex')
+                -- an index takes no long ones
+                WHEN octet_length(given) > 500 THEN encode(sha256(convert_to(given, 'UTF8')), 'hex')
+                ELSE given END;
+END $$;
 COMMENT ON FUNCTION referral.message_key(text, bytea) IS
 'The key under which a message is kept: what the sender calls it, the SHA-256 of that when it is longer than 500 bytes, and the hash of the payload when it has no name.';
 
