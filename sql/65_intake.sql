@@ -159,14 +159,14 @@ RETURN CASE WHEN code IN ('unknown_payer', 'payer_changed', 'overlapping_coverag
             WHEN code = 'possible_duplicate' THEN 'duplicate_record'
             WHEN code = 'low_confidence' THEN 'low_confidence'
             WHEN code = 'content_not_indexed' THEN 'clinical_review'
-            WHEN code IN ('transition_refused', 'not_source_of_record') THEN 'policy'
+            WHEN code IN ('transition_refused', 'not_source_of_record', 'out_of_order') THEN 'policy'
             ELSE 'integration' END::referral.exception_category;
 COMMENT ON FUNCTION referral.finding_category(text) IS 'The category of the exception that a finding opens; integration for null.';
 
 CREATE FUNCTION referral.finding_needs_person(code text, severity text, attribute text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN severity = 'error'
-       OR (severity = 'warning' AND (code IN ('patient_unnamed', 'unknown_payer', 'ambiguous_referral', 'transition_refused')
+       OR (severity = 'warning' AND (code IN ('patient_unnamed', 'unknown_payer', 'ambiguous_referral', 'transition_refused', 'out_of_order')
                                      OR (code = 'invalid_date' AND attribute IS NOT DISTINCT FROM 'patient.birth_date')));
 COMMENT ON FUNCTION referral.finding_needs_person(text, text, text) IS
 'Does a finding open an exception? Those of severity error do, and of the warnings those without which the case cannot go on for long.';
@@ -270,6 +270,10 @@ BEGIN
         RAISE EXCEPTION 'a message needs a source' USING ERRCODE = 'RF020',
             DETAIL = 'The source is the system that sends; dedup keys are unique within it.', HINT = 'Name the system in source.';
     END IF;
+    IF octet_length(source) > 500 THEN
+        RAISE EXCEPTION 'the name of a source is too long' USING ERRCODE = 'RF020',
+            DETAIL = 'It is part of the key of its messages, which has room for 500 bytes.', HINT = 'Name the system in source.';
+    END IF;
     m.org_id := message_from.org_id;
     m.source := message_from.source;
     m.channel := message_from.channel;
@@ -294,7 +298,7 @@ BEGIN
     RETURN m;
 END $$;
 COMMENT ON FUNCTION referral.message_from(bigint, text, text, text, boolean) IS
-'The head of a message of a source, with what source_system says of it (a source without a row there: no mapping, UTC). is_new: may this session receive its messages? RF003 when source_system says that it may not. RF020 without a source.';
+'The head of a message of a source, with what source_system says of it (a source without a row there: no mapping, UTC). is_new: may this session receive its messages? RF003 when source_system says that it may not. RF020 without a source, or for one of more than 500 bytes.';
 
 CREATE FUNCTION referral.message_key(given text, hash bytea) RETURNS text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -465,8 +469,15 @@ BEGIN
     referral_id := done.referral_id;
     patient_id := done.patient_id;
     UPDATE referral.inbox_message x
-    SET status = work_on_message.status, outcome = work_on_message.outcome, message_type = done.message_type, control_id = done.control_id,
-        results = done.results, referral_id = done.referral_id, patient_id = done.patient_id, patient_match = done.patient_match,
+    SET status = work_on_message.status,
+        -- what it wrote when it was worked on before is still there
+        outcome = CASE WHEN failed > 0 AND NOT done.wrote THEN x.outcome ELSE done.outcome END,
+        results = CASE WHEN failed > 0 AND NOT done.wrote THEN x.results ELSE done.results END,
+        referral_id = coalesce(done.referral_id, CASE WHEN failed > 0 THEN x.referral_id END),
+        patient_id = coalesce(done.patient_id, CASE WHEN failed > 0 THEN x.patient_id END),
+        patient_match = coalesce(done.patient_match, CASE WHEN failed > 0 THEN x.patient_match END),
+        message_type = coalesce(done.message_type, CASE WHEN failed > 0 THEN x.message_type END),
+        control_id = coalesce(done.control_id, CASE WHEN failed > 0 THEN x.control_id END),
         mapping_version = done.mapping_version, error_code = code, error = work_on_message.error, error_position = place,
         attempts = x.attempts + 1, processed_at = clock_timestamp()
     WHERE x.org_id = m.org_id AND x.message_id = m.message_id;
@@ -615,6 +626,21 @@ END $$;
 COMMENT ON FUNCTION referral.inbox_guard() IS
 'BEFORE row trigger of referral.inbox_message: RF007 when a message is deleted, or anything of it changed but what became of it.';
 
+CREATE FUNCTION referral.inbox_arrival() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM referral.source_system s WHERE s.org_id = NEW.org_id AND s.source = NEW.source
+               AND NOT (s.active AND coalesce(referral.acting_login() = ANY (s.logins), true))) THEN
+        RAISE EXCEPTION 'this login may not receive messages of this source' USING ERRCODE = 'RF003',
+            DETAIL = 'Messages of the source come by other logins, or it is not active.',
+            HINT = 'See logins and active in referral.source_system.';
+    END IF;
+    NEW.payload_hash := sha256(convert_to(NEW.payload, 'UTF8'));
+    RETURN NEW;
+END $$;
+COMMENT ON FUNCTION referral.inbox_arrival() IS
+'BEFORE INSERT row trigger of referral.inbox_message: RF003 when the source is not for this login, by whatever way it writes; the hash is that of the payload.';
+
 CREATE FUNCTION referral.source_system_guard() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -625,4 +651,4 @@ EXCEPTION WHEN invalid_parameter_value THEN
         DETAIL = 'Times that a source sends without a zone are read in its own.', HINT = 'SELECT name FROM pg_timezone_names.';
 END $$;
 COMMENT ON FUNCTION referral.source_system_guard() IS 'BEFORE row trigger of referral.source_system: RF020 for a zone that is none.';
-REVOKE ALL ON FUNCTION referral.inbox_guard(), referral.source_system_guard() FROM PUBLIC;
+REVOKE ALL ON FUNCTION referral.inbox_guard(), referral.inbox_arrival(), referral.source_system_guard() FROM PUBLIC;

@@ -242,7 +242,7 @@ BEGIN
     IF n IS DISTINCT FROM o AND NOT w.fill_only AND referral.intake_is_outdated(w, 'patient', w.patient_id) THEN
         n := jsonb_populate_record(n, jsonb_strip_nulls(to_jsonb(o)));
         w.findings := w.findings || referral.intake_finding('out_of_order', 'info', 'patient',
-            'a message that was sent later has been applied; only what was not known is written');
+            'a newer message has been applied; only what was not known is written');
     END IF;
     -- a source of record may refuse single values: the others are written without them
     FOR attempt IN 1 .. 25 LOOP
@@ -530,6 +530,11 @@ BEGIN
     END IF;
     IF (n.plan_id, n.subscriber_id, n.group_number, n.relationship, n.status, n.period)
        IS NOT DISTINCT FROM (o.plan_id, o.subscriber_id, o.group_number, o.relationship, o.status, o.period) THEN
+        w.results := w.results || referral.intake_result('coverage', w.id, 'unchanged');
+        RETURN w;
+    ELSIF referral.intake_is_outdated(w, 'coverage', w.id) THEN
+        w.findings := w.findings || referral.intake_finding('out_of_order', 'info', 'coverage',
+            'a newer message has been applied; the coverage stays as it is');
         RETURN w;
     END IF;
     BEGIN

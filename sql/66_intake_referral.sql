@@ -454,7 +454,7 @@ BEGIN
         w.fill_only := true;
         n := jsonb_populate_record(n, jsonb_strip_nulls(to_jsonb(o)));
         w.findings := w.findings || referral.intake_finding('out_of_order', 'info', 'referral',
-            'a message that was sent later has been applied; only what was not known is written');
+            'a newer message has been applied; only what was not known is written');
     END IF;
     FOR attempt IN 1 .. 40 LOOP
         EXIT WHEN n IS NOT DISTINCT FROM o;
@@ -506,16 +506,26 @@ DECLARE
     reason text := referral.intake_text(r, 'status_reason');
     now_in referral.state;
     refused text;
+    decided referral.decision;
 BEGIN
+    SELECT t.state, t.decision INTO now_in, decided FROM referral.referral t WHERE t.org_id = w.org_id AND t.referral_id = w.referral_id;
     IF referral.intake_is_outdated(w, 'referral', w.referral_id) THEN
-        w.findings := w.findings || referral.intake_finding('out_of_order', 'info', 'referral.state',
-            'a message that was sent later has been applied; the referral stays where it is');
+        -- somebody does not want it any more, and what came later does not say that it is wanted again
+        w.findings := w.findings || referral.intake_finding('out_of_order',
+            CASE WHEN NOT referral.intake_is_over(now_in)
+                      AND (w.kind = 'referral_cancel' AND now_in <> 'cancellation_requested' OR wanted IN ('declined', 'cancelled')
+                           OR told = 'declined' AND decided IS DISTINCT FROM told) THEN 'warning' ELSE 'info' END,
+            'referral.state', 'a newer message has been applied; the referral stays where it is');
         RETURN;
     END IF;
-    SELECT t.state INTO now_in FROM referral.referral t WHERE t.org_id = w.org_id AND t.referral_id = w.referral_id;
-    IF told IS NOT NULL AND (NOT referral.intake_is_over(now_in) OR now_in = 'declined') THEN
+    IF told IS DISTINCT FROM decided AND told IS NOT NULL AND (NOT referral.intake_is_over(now_in) OR now_in = 'declined') THEN
         UPDATE referral.referral t SET decision = told, decision_at = coalesce(w.sent_at, now())
-        WHERE t.org_id = w.org_id AND t.referral_id = w.referral_id AND t.decision IS DISTINCT FROM told;
+        WHERE t.org_id = w.org_id AND t.referral_id = w.referral_id;
+        IF NOT w.results @> referral.intake_result('referral', w.referral_id, 'updated') THEN
+            w.results := w.results || referral.intake_result('referral', w.referral_id, 'updated');
+        END IF;
+    END IF;
+    IF told IS NOT NULL AND (NOT referral.intake_is_over(now_in) OR now_in = 'declined') THEN
         -- a decision asks for the move that goes with it
         wanted := coalesce(wanted, CASE told WHEN 'accepted' THEN CASE WHEN now_in = 'received' THEN 'validated'::referral.state END
                                              WHEN 'declined' THEN 'declined' END);
@@ -592,6 +602,9 @@ BEGIN
     END IF;
     IF w.kind IN ('referral_cancel', 'referral_status') OR w.kind = 'referral' AND r ?| '{state,decision}' AND NOT w.fill_only THEN
         w := referral.intake_progress(w, r);
+        IF NOT w.results @> jsonb_build_array(jsonb_build_object('entity', 'referral', 'id', w.referral_id)) THEN
+            w.results := w.results || referral.intake_result('referral', w.referral_id, 'unchanged');
+        END IF;
     END IF;
     RETURN w;
 END $$;
@@ -624,6 +637,9 @@ BEGIN
         UPDATE referral.referral t SET authorization_number = referral.intake_text(r, 'authorization_number')
         WHERE t.org_id = w.org_id AND t.referral_id = w.referral_id AND t.authorization_number IS NULL
           AND referral.intake_text(r, 'authorization_number') IS NOT NULL;
+        IF FOUND THEN
+            w.results := w.results || referral.intake_result('referral', w.referral_id, 'updated');
+        END IF;
     END IF;
     IF r ? 'identifiers' THEN
         PERFORM referral.intake_keep_identifiers(w.org_id, r -> 'identifiers', w.source, referral_id => w.referral_id);
@@ -651,7 +667,7 @@ REVOKE ALL ON FUNCTION
     referral.intake_events(referral.intake_work, jsonb), referral.intake_patient_values(referral.intake_work, jsonb, referral.intake_person),
     referral.intake_find_patient(referral.intake_work, jsonb, referral.intake_person, bigint),
     referral.intake_update_patient(referral.intake_work, jsonb), referral.intake_patient(referral.intake_work, jsonb, bigint),
-    referral.intake_patient_of(referral.intake_work), referral.intake_is_outdated(referral.intake_work, text, bigint),
+    referral.intake_patient_of(referral.intake_work), referral.intake_is_outdated(referral.intake_work, text, bigint), referral.intake_note_latest(referral.intake_work),
     referral.intake_place_coverage(referral.intake_work, referral.intake_cover), referral.intake_coverage(referral.intake_work, jsonb),
     referral.intake_update_coverage(referral.intake_work, referral.intake_cover, referral.intake_cover, jsonb),
     referral.intake_encounter(referral.intake_work, jsonb), referral.intake_find_referral(referral.intake_work, jsonb),
