@@ -204,10 +204,12 @@ COMMENT ON FUNCTION referral.check_referral(bigint, bigint) IS
 'Runs validate(), records the result in referral.validation_result, opens and closes exception items, drafts outreach. Returns: is nothing missing or invalid? A check that finds the same by the same rules as the last one writes nothing. A referral in a terminal state is not judged any more: what the last check found, null without one. RF019 when the referral does not exist or is not visible. Null for null.';
 
 CREATE FUNCTION referral.validation_category(kind text, field text) RETURNS referral.exception_category
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN (CASE WHEN kind = 'document' THEN 'missing_document'
-             WHEN split_part(field, '.', 1) = 'coverage' THEN 'eligibility'
-             ELSE 'policy' END)::referral.exception_category;
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN CASE WHEN kind = 'document' THEN 'missing_document'
+                WHEN split_part(field, '.', 1) = 'coverage' THEN 'eligibility'
+                ELSE 'policy' END;
+END $$;
 COMMENT ON FUNCTION referral.validation_category(text, text) IS
 'The category of the exception that a finding of validate() opens, by its kind and field.';
 
