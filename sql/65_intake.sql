@@ -45,7 +45,14 @@ BEGIN
     ELSIF kind = 'lines' THEN
         parts := ARRAY(SELECT p FROM regexp_split_to_table(ltrim(payload, E'\uFEFF'), '[\r\n]+') p WHERE p ~ '\S');
     ELSIF kind = 'csv' THEN
-        parts := ARRAY(SELECT r.record::text FROM referral.csv_records(payload) r);
+        -- map_record() tells by the columns, the line and its fault what is wrong
+        parts := ARRAY(SELECT (r.record || jsonb_strip_nulls(jsonb_build_object('_line', r.line, '_fault', r.fault,
+                                   '_columns', CASE WHEN r.number = 1 THEN to_jsonb(referral.csv_columns(payload)) END)))::text
+                       FROM referral.csv_records(payload) WITH ORDINALITY r (line, record, fault, number) WHERE r.record <> '{}');
+        -- a file of a day without news
+        IF parts = '{}' THEN
+            RETURN parts;
+        END IF;
     ELSIF kind = 'json' AND left(ltrim(payload, E' \t\r\n\uFEFF'), 1) = '[' THEN
         parts := ARRAY(SELECT p::text FROM jsonb_array_elements(referral.payload_json(payload)) p);
     END IF;
@@ -55,7 +62,7 @@ BEGIN
     RETURN parts;
 END $$;
 COMMENT ON FUNCTION referral.payload_parts(text, text) IS
-'The parts of a payload that are worked on one by one, so that a faulty one does not stop the rest: messages of an HL7 batch, lines, elements of a JSON array, rows of a CSV file; the payload itself otherwise. RF014 when it cannot be taken apart, or is empty.';
+'The parts of a payload that are worked on one by one, so that a faulty one does not stop the rest: messages of an HL7 batch, lines, elements of a JSON array, rows of a CSV file that hold something, which may be none; the payload itself otherwise. RF014 when it cannot be taken apart, or is empty.';
 
 CREATE FUNCTION referral.payload_json(payload text) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -427,6 +434,7 @@ BEGIN
         BEGIN
             IF parts IS NULL THEN
                 parts := referral.payload_parts(kind, payload);
+                EXIT WHEN parts = '{}';
             END IF;
             part := part + 1;
             done := referral.apply_part(m, kind, parts[part], CASE WHEN cardinality(parts) > 1 THEN part END, done);

@@ -116,10 +116,10 @@ BEGIN
         WHERE m.org_id = w.org_id AND m.referral_id = w.referral_id AND m.message_id IS DISTINCT FROM w.message_id
           AND x ->> 'entity' = intake_is_outdated.entity AND x ->> 'id' = intake_is_outdated.id::text
           AND referral.try_timestamp(x ->> 'sent_at') > w.sent_at)
-    OR entity = 'patient' AND EXISTS (
+    OR EXISTS (
         SELECT FROM referral.inbox_message m CROSS JOIN LATERAL jsonb_array_elements(m.results) x
         WHERE m.org_id = w.org_id AND m.patient_id = w.patient_id AND m.message_id IS DISTINCT FROM w.message_id
-          AND x ->> 'entity' = 'patient' AND x ->> 'id' = intake_is_outdated.id::text
+          AND x ->> 'entity' = intake_is_outdated.entity AND x ->> 'id' = intake_is_outdated.id::text
           AND referral.try_timestamp(x ->> 'sent_at') > w.sent_at);
 END $$;
 COMMENT ON FUNCTION referral.intake_is_outdated(referral.intake_work, text, bigint) IS
@@ -127,8 +127,9 @@ COMMENT ON FUNCTION referral.intake_is_outdated(referral.intake_work, text, bigi
 
 -- ---------- the case ----------
 
+-- A session keeps its plans for long: those made while tables are small have to be good when they have grown.
 CREATE FUNCTION referral.apply_case(org_id bigint, message_id bigint, source text, channel text, intake jsonb) RETURNS jsonb
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     w referral.intake_work;
     r jsonb := CASE jsonb_typeof(intake -> 'referral') WHEN 'object' THEN intake -> 'referral' END;

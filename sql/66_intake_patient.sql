@@ -137,19 +137,22 @@ DECLARE
 BEGIN
     w.new_identifiers := false;
     IF cardinality(ids.numbers) > 0 THEN
-        -- an account or a visit is not a person, but it is kept
-        SELECT coalesce(array_agg(coalesce(t.patient_id, q.patient_id) ORDER BY s.place)
-                        FILTER (WHERE coalesce(t.patient_id, q.patient_id) IS NOT NULL), '{}'),
-               -- of several owners it is not known here who has which
-               bool_or(t.patient_id IS NULL) OR coalesce(min(t.patient_id) <> max(t.patient_id), false)
+        -- an account or a visit is not a person, but it is kept; what more than 20 have stands for "not known";
+        -- of several owners it is not known here who has which
+        SELECT coalesce(array_agg(y.id ORDER BY s.place) FILTER (WHERE y.id IS NOT NULL), '{}'),
+               bool_or(t.owners IS NULL OR cardinality(t.owners) > 20) OR coalesce(min(y.id) <> max(y.id), false)
         INTO candidates, w.new_identifiers
         FROM unnest(ids.numbers, ids.systems, ids.types) WITH ORDINALITY s (number, system, type, place)
-        LEFT JOIN LATERAL (SELECT i.patient_id FROM referral.identifier i
-                           WHERE i.org_id = w.org_id AND i.value = s.number AND i.system = s.system AND i.patient_id IS NOT NULL
-                             AND (s.type IS NULL OR s.type NOT IN ('AN', 'VN')) OFFSET 0) t ON true
-        LEFT JOIN LATERAL (SELECT u.patient_id FROM referral.patient u
-                           WHERE t.patient_id IS NULL AND (s.type IS NULL OR s.type NOT IN ('AN', 'VN')) AND u.org_id = w.org_id
-                             AND u.identifier = s.number AND (u.identifier_system = s.system OR u.identifier_system IS NULL) OFFSET 0) q ON true;
+        CROSS JOIN LATERAL (SELECT array_agg(i.patient_id) AS owners
+                            FROM (SELECT x.patient_id FROM referral.identifier x
+                                  WHERE x.org_id = w.org_id AND x.value = s.number AND x.system = s.system AND x.patient_id IS NOT NULL
+                                    AND (s.type IS NULL OR s.type NOT IN ('AN', 'VN')) LIMIT 21) i) t
+        CROSS JOIN LATERAL (SELECT array_agg(i.patient_id) AS owners
+                            FROM (SELECT x.patient_id FROM referral.patient x
+                                  WHERE t.owners IS NULL AND (s.type IS NULL OR s.type NOT IN ('AN', 'VN')) AND x.org_id = w.org_id
+                                    AND x.identifier = s.number AND (x.identifier_system = s.system OR x.identifier_system IS NULL)
+                                  LIMIT 21) i) q
+        LEFT JOIN LATERAL unnest(coalesce(t.owners, q.owners)) y (id) ON cardinality(coalesce(t.owners, q.owners)) <= 20;
     END IF;
     IF known IS NOT NULL THEN
         IF NOT known = ANY (candidates) THEN
@@ -359,7 +362,7 @@ DECLARE
 BEGIN
     FOR o IN SELECT c.coverage_id, c.period FROM referral.coverage c
              WHERE c.org_id = w.org_id AND c.patient_id = n.patient_id AND c.priority = n.priority AND c.status = 'active'
-               AND c.period && n.period ORDER BY lower(c.period) NULLS FIRST LOOP
+               AND (c.period && n.period) IS TRUE ORDER BY lower(c.period) NULLS FIRST LOOP
         IF lower_inf(n.period) THEN
             -- a message that tells no beginning speaks of its own day
             IF NOT upper_inf(o.period) OR lower(o.period) >= coalesce(w.sent_at::date, current_date)
@@ -382,12 +385,12 @@ BEGIN
     END LOOP;
     IF EXISTS (SELECT FROM referral.coverage c
                WHERE c.org_id = w.org_id AND c.patient_id = n.patient_id AND c.priority = n.priority AND c.status = 'active'
-                 AND c.period && n.period) THEN
+                 AND (c.period && n.period) IS TRUE) THEN
         n.stated_priority := n.priority;
         SELECT min(g) INTO n.priority FROM generate_series(n.priority + 1, n.priority + 1000) g
         WHERE NOT EXISTS (SELECT FROM referral.coverage c
                           WHERE c.org_id = w.org_id AND c.patient_id = n.patient_id AND c.priority = g AND c.status = 'active'
-                            AND c.period && n.period);
+                            AND (c.period && n.period) IS TRUE);
         w.findings := w.findings || referral.intake_finding('overlapping_coverage', 'warning', 'coverage.period',
             'another coverage of the same priority holds at the same time; this one was put behind it');
     END IF;
@@ -454,7 +457,7 @@ BEGIN
         WHERE t.org_id = w.org_id AND t.patient_id = w.patient_id AND t.payer_id IS NOT DISTINCT FROM n.payer_id
           AND (t.subscriber_id = n.subscriber_id OR n.subscriber_id IS NULL OR t.subscriber_id IS NULL)
           AND (told IS NULL OR told IN (t.priority, t.stated_priority))
-          AND (t.period && n.period) AND t.status <> 'entered-in-error'
+          AND (t.period && n.period) IS TRUE AND t.status <> 'entered-in-error'    -- the index of the constraint is not for this
           -- not the one before or after it, where one day is told as the last and the first
           AND ((lower(t.period) < first_day AND upper(t.period) = first_day + 1)
                OR (first_day < lower(t.period) AND lower(t.period) = last_day)) IS NOT TRUE
@@ -501,7 +504,7 @@ BEGIN
     IF n.status = 'active' AND n.period <> o.period AND EXISTS (
         SELECT FROM referral.coverage t
         WHERE t.org_id = w.org_id AND t.patient_id = o.patient_id AND t.coverage_id <> w.id AND t.priority = o.priority
-          AND t.status = 'active' AND t.period && n.period) THEN
+          AND t.status = 'active' AND (t.period && n.period) IS TRUE) THEN
         w.findings := w.findings || referral.intake_finding('overlapping_coverage', 'warning', 'coverage.period',
             'another coverage of the same priority holds at the same time; the period was not changed', n.period::text);
         n.period := o.period;

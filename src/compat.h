@@ -70,6 +70,13 @@ compat_may_use_schema(Oid schema, Oid roleid)
 	ginScanBeginPostingTree(btree, index, root, snapshot)
 #endif
 
+/* 16 has memory of its own for what a setting keeps beside its value. */
+#if PG_VERSION_NUM >= 160000
+#define compat_guc_malloc(size) guc_malloc(LOG, size)
+#else
+#define compat_guc_malloc(size) malloc(size)
+#endif
+
 /* 18 writes it before the declaration, where C11 wants it. */
 #ifndef pg_noreturn
 #define pg_noreturn __attribute__((noreturn))

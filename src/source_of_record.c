@@ -68,6 +68,7 @@ typedef struct BoundSource
 {
 	int64		org_id;
 	const char *source;
+	bool		is_active;		/* else nothing comes from it, by whomever */
 	bool		is_ours;		/* of the session's login */
 } BoundSource;
 
@@ -84,13 +85,24 @@ typedef struct SourceRules SourceRules;
 static bool setting_override = false;
 static Oid	override_by = InvalidOid;	/* who set it */
 
-static void
-note_who_overrides(bool newval, void *extra)
+/* Who sets a value goes with it: it comes back with the value when a SET clause ends. */
+static bool
+note_who_overrides(bool *newval, void **extra, GucSource source)
 {
+	Oid		   *by = compat_guc_malloc(sizeof(Oid));
 	int			sec_context;
 
-	if (newval)
-		GetUserIdAndSecContext(&override_by, &sec_context);
+	if (by == NULL)
+		return false;
+	GetUserIdAndSecContext(by, &sec_context);
+	*extra = by;
+	return true;
+}
+
+static void
+take_who_overrides(bool newval, void *extra)
+{
+	override_by = *(Oid *) extra;
 }
 
 /* Only our own functions mean it: see is_override().  In a session it says nothing. */
@@ -101,7 +113,7 @@ source_of_record_init(void)
 							 "Set by our own functions that change what other systems keep.",
 							 "Without effect anywhere else.", &setting_override, false,
 							 PGC_USERSET, GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE,
-							 NULL, note_who_overrides, NULL);
+							 note_who_overrides, take_who_overrides, NULL);
 }
 
 /* ---------- The rules of a table ---------- */
@@ -238,9 +250,9 @@ load_bound_sources(RuleCache *cache, SourceRules *rules, const char *login)
 	if (OidIsValid(get_relname_relid("source_system", cache->namespace_id)))
 	{
 		security_begin_read(&scope, cache->owner);
-		security_read("SELECT s.org_id, s.source, $1 = ANY (s.logins)"
+		security_read("SELECT s.org_id, s.source, s.active, coalesce($1 = ANY (s.logins), false)"
 					  " FROM referral.source_system s"
-					  " WHERE s.active AND s.logins IS NOT NULL",
+					  " WHERE s.logins IS NOT NULL OR NOT s.active",
 					  TEXTOID, CStringGetTextDatum(login));
 		rules->bound = MemoryContextAlloc(cache->context,
 										  sizeof(BoundSource) * Max(SPI_processed, 1));
@@ -248,7 +260,8 @@ load_bound_sources(RuleCache *cache, SourceRules *rules, const char *login)
 		{
 			rules->bound[i].org_id = rule_read_int64(i, 1);
 			rules->bound[i].source = rule_read_string(cache, i, 2);
-			rules->bound[i].is_ours = rule_read_bool(i, 3);
+			rules->bound[i].is_active = rule_read_bool(i, 3);
+			rules->bound[i].is_ours = rule_read_bool(i, 4);
 		}
 		rules->nbound = (int) SPI_processed;
 		security_end_read(&scope);
@@ -260,7 +273,7 @@ load_bound_sources(RuleCache *cache, SourceRules *rules, const char *login)
  * Does the session write for the system?  The origin is a setting that anybody
  * may set, so a system with logins of its own is believed to those only, and
  * such a login is never taken for a person here: without an origin it writes
- * for its own systems.
+ * for its own systems.  Nobody writes for a system that is not active.
  */
 static bool
 writes_for(RuleCache *cache, int64 org_id, const char *system)
@@ -283,7 +296,7 @@ writes_for(RuleCache *cache, int64 org_id, const char *system)
 		if (bound->org_id != org_id)
 			continue;
 		if (strcmp(bound->source, system) == 0)
-			return bound->is_ours;
+			return bound->is_active && bound->is_ours;
 		is_bound_login = is_bound_login || bound->is_ours;
 	}
 	return origin != NULL || (!is_bound_login && strcmp(system, LOCAL_SYSTEM) == 0);

@@ -680,7 +680,7 @@ FROM unnest(ARRAY['canonical_case', 'canonical_fault', 'care_date', 'case_action
     'eligibility_confirmed', 'eligibility_in_force', 'fill_placeholders', 'finding_category', 'finding_needs_person', 'intake_contradicts',
     'intake_count', 'intake_demographics', 'intake_error', 'intake_finding', 'intake_is_over', 'intake_prose', 'intake_reason', 'intake_result',
     'intake_system', 'intake_text', 'intake_told_apart', 'intake_union', 'is_canonical_attribute', 'is_complete', 'is_passing_error',
-    'map_record', 'missing_documents', 'number_to_array',
+    'map_record', 'message_key', 'missing_documents', 'number_to_array',
     'outreach_facts', 'outreach_placeholders', 'part_cases', 'payload_json', 'payload_kind', 'payload_parts', 'put_canonical', 'referral_coverage',
     'required_field_condition', 'required_field_relation', 'review_status', 'reviewed_as', 'source_format_problem', 'try_boolean', 'try_date',
     'try_integer', 'try_numeric', 'try_timestamp', 'validate', 'validation_category', 'validation_expressions', 'value_set_key']) f;

@@ -1,5 +1,5 @@
 -- Source mappings: CSV text as records, records as cases, what is refused when a rule is written, versions.
-SELECT plan(74);
+SELECT plan(80);
 \ir ../lib/refused.sql
 -- detail and hint by their beginning
 CREATE FUNCTION refuses(statement text, code text, message text, detail text, hint text) RETURNS boolean LANGUAGE sql AS $$
@@ -118,6 +118,14 @@ SELECT is(mapped('{"Last Name": null}') -> 'patient', NULL, 'null is nothing');
 SELECT ok(refuses($$SELECT referral.map_record('[1]', 'portal')$$, 'RF014', 'a record is a JSON object', '%', '%'), 'an array is no record');
 SELECT is(referral.map_record(NULL, 'portal'), NULL, 'null for null');
 
+-- what is wrong with a file
+SELECT results_eq($$SELECT line, record::text, fault FROM referral.csv_records(E'a,b\n1\n1,2\n1,2,3')$$, $$VALUES (2, '{"a": "1"}', '1 values for 2 columns'), (3, '{"a": "1", "b": "2"}', NULL), (4, '{"a": "1", "b": "2", "_3": "3"}', '3 values for 2 columns')$$, 'lines with fewer and more values');
+SELECT is(referral.csv_columns(E' a ,b,a\n1,2'), '{a,b,a_3}', 'the columns of a file');
+SELECT is(flagged('{"_line": 7, "DOB": "x"}'), 'invalid_date warning patient.birth_date line 7, DOB x', 'a finding says on which line');
+SELECT is(flagged('{"_line": 7, "_fault": "1 values for 2 columns"}'), 'invalid_value warning line 7', 'and what is wrong with it');
+SELECT is(flagged('{"_line": 2, "_columns": ["Last Name", "DOB", "Sex", "MRN", "when", "auth", "value", "order", "home", "clinical.codes.1.code", "written"]}'), 'missing warning referral.specialty line 2, dept',
+          'a column that the mapping names and the file lacks; not where another column, or a constant, gives the attribute');
+
 -- 4. Versions
 
 SELECT referral.copy_rule_version(:v, 'urgent means stat') AS copy \gset
@@ -125,3 +133,10 @@ SELECT results_eq(format('SELECT attribute, column_name, constant, format, trans
                   format('SELECT attribute, column_name, constant, format, translation, sort FROM referral.source_mapping_field WHERE rule_version_id = %s ORDER BY source_mapping_field_id', :v), 'a copy has all fields');
 SELECT is((SELECT count(*)::int FROM referral.code_translation WHERE rule_version_id = :copy), 5, 'and all codes');
 SELECT throws_ok(format($$UPDATE referral.source_mapping_field SET column_name = 'x' WHERE rule_version_id = %s$$, :v), 'RF016', NULL, 'what is in force is not edited');
+-- a restore, or a server with other time zones, brings rows that no trigger has seen
+SET session_replication_role = replica;
+INSERT INTO referral.source_mapping (rule_version_id, mapping, zone) VALUES (:v, 'moved', 'Mars/Olympus');
+INSERT INTO referral.source_mapping_field (rule_version_id, mapping, attribute, column_name) VALUES (:v, 'moved', 'referral.authored_at', 'at');
+SET session_replication_role = origin;
+UPDATE referral.source_mapping SET zone = 'UTC' WHERE rule_version_id = :copy;
+SELECT ok(refuses($$SELECT referral.map_record('{"at": "2026-01-01T00:00:00"}', 'moved')$$, 'RF011', 'the time zone of source mapping "moved" is not known to this server', 'Times', 'Activate'), 'a zone that this server does not know');

@@ -1,5 +1,5 @@
 -- Which system keeps which attribute: what others write is refused or set aside; merging and the engine go on.
-SELECT plan(107);
+SELECT plan(113);
 \ir ../lib/refused.sql
 
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
@@ -190,6 +190,18 @@ RESET SESSION AUTHORIZATION;
 UPDATE referral.source_system SET logins = NULL WHERE source = 'EHR';
 SET referral.origin = 'EHR';
 SELECT is(public.code('UPDATE referral.patient SET family = ''Q'' WHERE patient_id = 1'), 'done', 'logins that change hold at once');
+UPDATE referral.source_system SET logins = '{source_of_record_ehr}', active = false WHERE source = 'EHR';
+SELECT is(public.code('UPDATE referral.patient SET family = ''R'' WHERE patient_id = 1'), 'RF009', 'a system that is switched off is not believed to others');
+SET SESSION AUTHORIZATION source_of_record_ehr;
+SELECT is(public.code('UPDATE referral.patient SET family = ''R'' WHERE patient_id = 1'), 'RF009', 'nor to its own logins');
+SET referral.origin = '';
+SELECT is(public.code('UPDATE referral.patient SET city = ''R'' WHERE patient_id = 1'), 'RF009', 'which do not count as here now');
+RESET SESSION AUTHORIZATION;
+UPDATE referral.source_system SET logins = NULL WHERE source = 'EHR';
+SET referral.origin = 'EHR';
+SELECT is(public.code('UPDATE referral.patient SET family = ''R'' WHERE patient_id = 1'), 'RF009', 'nor without logins to anybody');
+UPDATE referral.source_system SET active = true WHERE source = 'EHR';
+SELECT is(public.code('UPDATE referral.patient SET family = ''Q'' WHERE patient_id = 1'), 'done', 'until it is switched on again');
 RESET referral.origin;
 
 -- 7. Every attribute, one organisation
@@ -226,6 +238,15 @@ SELECT is((SELECT count(*) FROM referral.rejected_write WHERE entity IN ('covera
 SELECT lives_ok(format('SELECT referral.unmerge_patient(1, %s, ''two persons'')', :merge), 'and unmerged');
 SELECT results_eq('SELECT (SELECT patient_id FROM referral.coverage WHERE coverage_id = 1), (SELECT patient_id FROM referral.referral WHERE referral_id = 1)', 'VALUES (2::bigint, 2::bigint)', 'all of it');
 SELECT is(public.code('UPDATE referral.patient SET active = false WHERE patient_id = 1'), 'RF009', 'afterwards it holds again');
+-- the owner's function that has set it leaves nothing of it behind, even where the value stays the same
+ALTER FUNCTION public.as_owner(text) RESET referral.source_override;
+INSERT INTO referral.patient (org_id, patient_id, family) VALUES (1, 91, 'Twice'), (1, 92, 'Twice');
+SET SESSION AUTHORIZATION source_of_record_admin;
+SET referral.source_override = on;
+SELECT referral.merge_patient(1, 91, 92, 'one person') \g /dev/null
+SELECT is(public.as_owner('UPDATE referral.patient SET postal_code = ''55'' WHERE patient_id = 1'), 'RF009', 'a session that has set it before, too');
+RESET referral.source_override;
+RESET SESSION AUTHORIZATION;
 
 -- 9. Rules that cannot be
 
