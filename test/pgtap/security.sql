@@ -679,7 +679,8 @@ INSERT INTO public.expected_function
 SELECT f, 'PUBLIC'
 FROM unnest(ARRAY['canonical_case', 'canonical_fault', 'care_date', 'case_actions', 'case_outcome', 'check_validation_version', 'cms50', 'csv_records',
     'eligibility_confirmed', 'eligibility_in_force', 'fill_placeholders', 'finding_category', 'finding_needs_person', 'intake_contradicts',
-    'intake_count', 'intake_demographics', 'intake_error', 'intake_finding', 'intake_is_over', 'intake_prose', 'intake_reason', 'intake_result',
+    'intake_count', 'intake_demographics', 'intake_error', 'intake_fill', 'intake_finding', 'intake_identifiers',
+    'intake_is_over', 'intake_prose', 'intake_reason', 'intake_result',
     'intake_system', 'intake_text', 'intake_told_apart', 'intake_union', 'is_canonical_attribute', 'is_complete', 'is_passing_error',
     'map_record', 'message_key', 'missing_documents', 'number_to_array',
     'outreach_facts', 'outreach_placeholders', 'part_cases', 'payload_json', 'payload_kind', 'payload_parts', 'put_canonical', 'referral_coverage',
