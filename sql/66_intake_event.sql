@@ -443,13 +443,14 @@ BEGIN
     FOR i IN 0 .. referral.intake_count(list) - 1 LOOP
         SELECT max(t.prior_authorization_id) INTO found_id FROM referral.prior_authorization t
         WHERE t.org_id = w.org_id AND t.identifier = referral.intake_text(list -> i, 'value')
-          AND t.identifier_system = referral.intake_system(list -> i, w.source);
+          AND t.identifier_system = referral.intake_system(list -> i, w.source)
+          AND (w.patient_id IS NULL OR t.patient_id IS NULL OR w.patient_id IN (t.patient_id, referral.survivor_of(w.org_id, t.patient_id)));
         EXIT WHEN found_id IS NOT NULL;
     END LOOP;
     RETURN found_id;
 END $$;
 COMMENT ON FUNCTION referral.intake_find_authorization(referral.intake_work, jsonb) IS
-'The newest prior authorization that one of the identifiers names. Null when there is none.';
+'The newest prior authorization of the patient of the case that one of the identifiers names; of anybody while nobody is known. Null when there is none.';
 
 CREATE FUNCTION referral.intake_authorization(w referral.intake_work, a jsonb) RETURNS referral.intake_work
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -459,6 +460,7 @@ DECLARE
     told text := referral.intake_text(a, 'status');
     found_id bigint := referral.intake_find_authorization(w, ids);
     replaced bigint := referral.intake_find_authorization(w, a -> 'replaces');
+    anybody referral.intake_work := w;
     x record;
     o record;
     changed bigint;
@@ -467,7 +469,11 @@ BEGIN
         w.findings := w.findings || referral.intake_finding('invalid_code', 'warning', 'authorization.status', 'not a status of an authorization', told);
         told := NULL;
     END IF;
-    IF is_answer AND found_id IS NULL THEN
+    anybody.patient_id := NULL;
+    IF found_id IS NULL AND referral.intake_find_authorization(anybody, ids) IS NOT NULL THEN
+        w.findings := w.findings || referral.intake_finding('ambiguous_referral', 'error', 'authorization.request',
+            'the number is that of a request for another patient, which stays as it is');
+    ELSIF is_answer AND found_id IS NULL THEN
         w.findings := w.findings || referral.intake_finding('order_not_found', 'warning', 'authorization.request', 'the request that it answers is not here');
     END IF;
     IF found_id IS NOT NULL AND referral.intake_is_outdated(w, 'prior_authorization', found_id) THEN
@@ -540,8 +546,13 @@ BEGIN
                          WHERE q.org_id = w.org_id AND q.prior_authorization_id = found_id), min(t.authorization_number)) AS number
         INTO o FROM referral.prior_authorization_item t WHERE t.org_id = w.org_id AND t.prior_authorization_id = found_id;
         IF o.granted AND o.number IS NOT NULL THEN
-            UPDATE referral.referral t SET authorization_number = o.number
-            WHERE t.org_id = w.org_id AND t.referral_id = w.referral_id AND t.authorization_number IS NULL;
+            BEGIN
+                UPDATE referral.referral t SET authorization_number = o.number
+                WHERE t.org_id = w.org_id AND t.referral_id = w.referral_id AND t.authorization_number IS NULL;
+            EXCEPTION WHEN SQLSTATE 'RF009' THEN
+                w.findings := w.findings || referral.intake_finding('not_source_of_record', 'warning', 'referral.authorization_number',
+                    'another system owns this attribute', o.number);
+            END;
         END IF;
     END IF;
     RETURN w;

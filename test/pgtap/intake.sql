@@ -1,5 +1,5 @@
 -- Messages in: stored first, read, written; what fails stays, what comes again is counted, nothing is lost.
-SELECT plan(155);
+SELECT plan(160);
 \ir ../lib/refused.sql
 -- what a referral lacks is another test's matter (validation.sql)
 SET client_min_messages = error;
@@ -377,6 +377,19 @@ RESET SESSION AUTHORIZATION;
 SELECT is((SELECT payload_hash FROM referral.inbox_message WHERE source = 'open'), sha256('MSH|'), 'the hash is that of the payload, whatever is said');
 SELECT is(public.code($$SELECT referral.receive('hl7v2', repeat('x', 501), NULL, 'MSH|')$$), 'RF020', 'a source that no index takes');
 SELECT is(public.code($$SELECT referral.receive('hl7v2', repeat('x', 500), NULL, 'MSH|')$$), 'done', 'a long one');
+
+-- a source whose zone this server does not know, since a restore brought it
+SET session_replication_role = replica;
+INSERT INTO referral.source_system (org_id, source, zone, version) VALUES (1, 'mars', 'Mars/Olympus', 1);
+SET session_replication_role = origin;
+SELECT results_eq(format($$SELECT status::text, error ~ '^22023' FROM referral.receive('hl7v2', 'mars', NULL, %L)$$, public.ref('MZ', 'Zone', 'MZ')), $$VALUES ('error', true)$$, 'a message is kept with the error');
+SELECT is(current_setting('TimeZone'), 'UTC', 'and the session''s zone stays');
+-- one part is not another
+SELECT message_id AS parts_id FROM referral.receive('hl7v2', 'parts', NULL, public.ref('PF1', 'One', 'A', '19761325') || E'\r' || public.ref('PF2', 'Two', 'B', '19761326')) \gset
+SELECT is((SELECT array_agg(f.value ORDER BY f.value) FROM referral.data_quality_finding f WHERE f.message_id = :parts_id AND f.code = 'invalid_date'), '{19761325,19761326}', 'each part has findings of its own');
+SELECT is((SELECT count(*) FROM referral.exception_item e JOIN referral.referral r USING (org_id, referral_id) WHERE r.placer_order_number LIKE 'PF_' AND e.code = 'invalid_date'), 2::bigint, 'and an exception');
+SELECT referral.reprocess(1, :parts_id) \g /dev/null
+SELECT is((SELECT array_agg(f.value ORDER BY f.value) FROM referral.data_quality_finding f WHERE f.message_id = :parts_id AND f.code = 'invalid_date'), '{19761325,19761326}', 'not twice when they are processed again');
 
 -- 10. Late messages, and what fails when it is processed again
 
