@@ -58,14 +58,22 @@ COMMENT ON FUNCTION referral.intake_finding(text, text, text, text, text) IS
 'A finding about a case, as an array of one. detail holds no content of the message; value is what was sent.';
 
 CREATE FUNCTION referral.intake_system(identifier jsonb, source text) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE WHEN identifier ->> 'type' = 'NPI' OR identifier ->> 'system' IN ('NPI', 'urn:oid:2.16.840.1.113883.4.6')
-            THEN 'http://hl7.org/fhir/sid/us-npi'
-            WHEN identifier ->> 'type' = 'SS' OR identifier ->> 'system' IN ('SSN', 'urn:oid:2.16.840.1.113883.4.1')
-            THEN 'http://hl7.org/fhir/sid/us-ssn'
-            ELSE coalesce(left(nullif(btrim(identifier ->> 'system'), ''), 500), source) END;
+LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'intake_system';
 COMMENT ON FUNCTION referral.intake_system(jsonb, text) IS
 'Whose number an identifier is: the system it names, else the source; numbers of a whole country have one name, whoever sends them.';
+
+CREATE TYPE referral.intake_identifiers AS (numbers text[], systems text[], types text[], assigners text[]);
+COMMENT ON TYPE referral.intake_identifiers IS 'The identifiers of somebody, one at each place of the four arrays.';
+
+CREATE FUNCTION referral.intake_identifiers(list jsonb, source text) RETURNS referral.intake_identifiers
+LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'intake_identifiers';
+COMMENT ON FUNCTION referral.intake_identifiers(jsonb, text) IS
+'The identifiers of a list of a case that have a value, each once, with the system that intake_system() tells. Empty arrays for what is no list; null for null.';
+
+CREATE FUNCTION referral.intake_fill("row" anyelement, object jsonb) RETURNS anyelement
+LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'intake_fill';
+COMMENT ON FUNCTION referral.intake_fill(anyelement, jsonb) IS
+'The row with what an object of a case says in its text columns, by their names: as intake_text() has it; what it does not say stays. A row of nulls is taken for a null row. The row for a null object.';
 
 CREATE FUNCTION referral.intake_lock(org_id bigint, what text) RETURNS void
 LANGUAGE sql VOLATILE
@@ -78,36 +86,20 @@ CREATE FUNCTION referral.intake_keep_identifiers(org_id bigint, list jsonb, sour
     is_new boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    x jsonb;
-    number text;
-    of_system text;
-    numbers text[] := '{}';
-    systems text[] := '{}';
-    types text[] := '{}';
-    assigners text[] := '{}';
+    ids referral.intake_identifiers := referral.intake_identifiers(list, source);
 BEGIN
-    FOR i IN 0 .. referral.intake_count(list) - 1 LOOP
-        x := list -> i;
-        number := referral.intake_text(x, 'value');
-        of_system := referral.intake_system(x, source);
-        CONTINUE WHEN number IS NULL OR number = ANY (numbers) AND systems[array_position(numbers, number)] = of_system;
-        CONTINUE WHEN NOT is_new AND EXISTS (
+    IF cardinality(ids.numbers) > 0 THEN
+        INSERT INTO referral.identifier (org_id, patient_id, practitioner_id, provider_organization_id, referral_id, system, value, type, assigner)
+        SELECT intake_keep_identifiers.org_id, intake_keep_identifiers.patient_id, intake_keep_identifiers.practitioner_id,
+               intake_keep_identifiers.provider_organization_id, intake_keep_identifiers.referral_id, n.system, n.number, n.type, n.assigner
+        FROM unnest(ids.numbers, ids.systems, ids.types, ids.assigners) n (number, system, type, assigner)
+        WHERE is_new OR NOT EXISTS (
             SELECT FROM referral.identifier t
-            WHERE t.org_id = intake_keep_identifiers.org_id AND t.value = number AND t.system = of_system
+            WHERE t.org_id = intake_keep_identifiers.org_id AND t.value = n.number AND t.system = n.system
               AND (t.patient_id = intake_keep_identifiers.patient_id
                    OR t.practitioner_id = intake_keep_identifiers.practitioner_id
                    OR t.provider_organization_id = intake_keep_identifiers.provider_organization_id
                    OR t.referral_id = intake_keep_identifiers.referral_id));
-        numbers := numbers || number;
-        systems := systems || of_system;
-        types := types || referral.intake_text(x, 'type');
-        assigners := assigners || referral.intake_text(x, 'assigner');
-    END LOOP;
-    IF numbers <> '{}' THEN
-        INSERT INTO referral.identifier (org_id, patient_id, practitioner_id, provider_organization_id, referral_id, system, value, type, assigner)
-        SELECT intake_keep_identifiers.org_id, intake_keep_identifiers.patient_id, intake_keep_identifiers.practitioner_id,
-               intake_keep_identifiers.provider_organization_id, intake_keep_identifiers.referral_id, n.system, n.number, n.type, n.assigner
-        FROM unnest(numbers, systems, types, assigners) n (number, system, type, assigner);
     END IF;
 END $$;
 COMMENT ON FUNCTION referral.intake_keep_identifiers(bigint, jsonb, text, bigint, bigint, bigint, bigint, boolean) IS

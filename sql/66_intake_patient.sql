@@ -18,18 +18,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     given text;
 BEGIN
-    n.family := coalesce(referral.intake_text(p, 'family'), n.family);
-    n.given := coalesce(referral.intake_text(p, 'given'), n.given);
-    n.middle := coalesce(referral.intake_text(p, 'middle'), n.middle);
-    n.suffix := coalesce(referral.intake_text(p, 'suffix'), n.suffix);
-    n.phone := coalesce(referral.intake_text(p, 'phone'), n.phone);
-    n.email := coalesce(referral.intake_text(p, 'email'), n.email);
-    n.address := coalesce(referral.intake_text(p, 'address'), n.address);
-    n.city := coalesce(referral.intake_text(p, 'city'), n.city);
-    n.state := coalesce(referral.intake_text(p, 'state'), n.state);
-    n.postal_code := coalesce(referral.intake_text(p, 'postal_code'), n.postal_code);
-    n.language := coalesce(referral.intake_text(p, 'language'), n.language);
-    n.mother_maiden_name := coalesce(referral.intake_text(p, 'mother_maiden_name'), n.mother_maiden_name);
+    n := referral.intake_fill(n, p - '{sex,identifier,identifier_system}'::text[]);
     n.multiple_birth := coalesce(referral.try_boolean(p ->> 'multiple_birth'), n.multiple_birth);
     n.birth_order := coalesce(referral.try_integer(p ->> 'birth_order'), n.birth_order);
     given := referral.intake_text(p, 'birth_date');
@@ -81,10 +70,11 @@ COMMENT ON FUNCTION referral.intake_union(text[], jsonb) IS
 CREATE FUNCTION referral.intake_demographics(n referral.intake_person, p jsonb, source text) RETURNS referral.demographics
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+    ids referral.intake_identifiers := referral.intake_identifiers(p -> 'identifiers', source);
     numbers text[];
 BEGIN
-    FOR i IN 0 .. referral.intake_count(p -> 'identifiers') - 1 LOOP
-        numbers := numbers || (referral.intake_system(p -> 'identifiers' -> i, source) || '|' || referral.intake_text(p -> 'identifiers' -> i, 'value'));
+    FOR i IN 1 .. coalesce(cardinality(ids.numbers), 0) LOOP
+        numbers := numbers || (ids.systems[i] || '|' || ids.numbers[i]);
     END LOOP;
     RETURN referral.patient_demographics(n.family, n.given, n.middle, n.suffix, n.alias, n.previous_family, n.mother_maiden_name,
         n.birth_date, n.sex, n.multiple_birth, n.birth_order, n.phone, n.email, n.other_phones, n.address, n.city, n.state, n.postal_code,
@@ -139,40 +129,31 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     candidates bigint[] := '{}';
     candidate bigint;
-    owners bigint[];
-    number text;
-    of_system text;
+    ids referral.intake_identifiers := referral.intake_identifiers(p -> 'identifiers', w.source);
     o referral.intake_person;
     hit record;
     refused integer := 0;
     same bigint[] := '{}';
 BEGIN
     w.new_identifiers := false;
-    FOR i IN 0 .. referral.intake_count(p -> 'identifiers') - 1 LOOP
-        number := referral.intake_text(p -> 'identifiers' -> i, 'value');
-        CONTINUE WHEN number IS NULL;
-        IF p -> 'identifiers' -> i ->> 'type' IN ('AN', 'VN') THEN
-            w.new_identifiers := true;    -- an account or a visit is not a person, but it is kept
-            CONTINUE;
-        END IF;
-        of_system := referral.intake_system(p -> 'identifiers' -> i, w.source);
-        owners := ARRAY(SELECT t.patient_id FROM referral.identifier t
-                        WHERE t.org_id = w.org_id AND t.value = number AND t.system = of_system AND t.patient_id IS NOT NULL LIMIT 21);
-        IF owners = '{}' THEN
-            w.new_identifiers := true;
-            owners := ARRAY(SELECT q.patient_id FROM referral.patient q
-                            WHERE q.org_id = w.org_id AND q.identifier = number
-                              AND (q.identifier_system = of_system OR q.identifier_system IS NULL) LIMIT 21);
-        END IF;
-        -- what so many have stands for "not known"
-        IF cardinality(owners) > 20 THEN
-            w.new_identifiers := true;
-        ELSIF NOT candidates @> owners THEN
-            candidates := candidates || owners;
-        END IF;
-    END LOOP;
-    -- of several owners it is not known here who has which
-    w.new_identifiers := w.new_identifiers OR array_length(candidates, 1) > 1;
+    IF cardinality(ids.numbers) > 0 THEN
+        -- an account or a visit is not a person, but it is kept; what more than 20 have stands for "not known";
+        -- of several owners it is not known here who has which
+        SELECT coalesce(array_agg(y.id ORDER BY s.place) FILTER (WHERE y.id IS NOT NULL), '{}'),
+               bool_or(t.owners IS NULL OR cardinality(t.owners) > 20) OR coalesce(min(y.id) <> max(y.id), false)
+        INTO candidates, w.new_identifiers
+        FROM unnest(ids.numbers, ids.systems, ids.types) WITH ORDINALITY s (number, system, type, place)
+        CROSS JOIN LATERAL (SELECT array_agg(i.patient_id) AS owners
+                            FROM (SELECT x.patient_id FROM referral.identifier x
+                                  WHERE x.org_id = w.org_id AND x.value = s.number AND x.system = s.system AND x.patient_id IS NOT NULL
+                                    AND (s.type IS NULL OR s.type NOT IN ('AN', 'VN')) LIMIT 21) i) t
+        CROSS JOIN LATERAL (SELECT array_agg(i.patient_id) AS owners
+                            FROM (SELECT x.patient_id FROM referral.patient x
+                                  WHERE t.owners IS NULL AND (s.type IS NULL OR s.type NOT IN ('AN', 'VN')) AND x.org_id = w.org_id
+                                    AND x.identifier = s.number AND (x.identifier_system = s.system OR x.identifier_system IS NULL)
+                                  LIMIT 21) i) q
+        LEFT JOIN LATERAL unnest(coalesce(t.owners, q.owners)) y (id) ON cardinality(coalesce(t.owners, q.owners)) <= 20;
+    END IF;
     IF known IS NOT NULL THEN
         IF NOT known = ANY (candidates) THEN
             candidates := candidates || known;

@@ -7,23 +7,20 @@ DECLARE
     placer_system text := referral.intake_text(r, 'placer_order_system');
     filler text := referral.intake_text(r, 'filler_order_number');
     filler_system text := referral.intake_text(r, 'filler_order_system');
-    x jsonb;
-    number text;
-    of_system text;
+    ids referral.intake_identifiers := referral.intake_identifiers(r -> 'identifiers', w.source);
     candidates bigint[];
 BEGIN
-    IF w.kind = 'referral' AND coalesce(placer, filler, referral.intake_text(r #> '{identifiers,0}', 'value')) IS NOT NULL THEN
+    IF w.kind = 'referral' AND coalesce(placer, filler, ids.numbers[1]) IS NOT NULL THEN
         -- another message may be making it right now
-        PERFORM referral.intake_lock(w.org_id, 'referral ' || coalesce(placer, filler, referral.intake_text(r #> '{identifiers,0}', 'value')));
+        PERFORM referral.intake_lock(w.org_id, 'referral ' || coalesce(placer, filler, ids.numbers[1]));
     END IF;
-    FOR i IN 0 .. referral.intake_count(r -> 'identifiers') - 1 LOOP
-        x := r -> 'identifiers' -> i;
-        number := referral.intake_text(x, 'value');
-        of_system := referral.intake_system(x, w.source);
-        SELECT array_agg(DISTINCT t.referral_id) INTO candidates FROM referral.identifier t
-        WHERE t.org_id = w.org_id AND t.value = number AND t.system = of_system AND t.referral_id IS NOT NULL;
-        EXIT WHEN candidates IS NOT NULL;
-    END LOOP;
+    IF cardinality(ids.numbers) > 0 THEN
+        SELECT t.owners INTO candidates
+        FROM unnest(ids.numbers, ids.systems) WITH ORDINALITY n (number, system, place)
+        CROSS JOIN LATERAL (SELECT array_agg(DISTINCT i.referral_id) AS owners FROM referral.identifier i
+                            WHERE i.org_id = w.org_id AND i.value = n.number AND i.system = n.system AND i.referral_id IS NOT NULL) t
+        WHERE t.owners IS NOT NULL ORDER BY n.place LIMIT 1;
+    END IF;
     -- a number belongs to the system that gave it; one that was sent without a system belongs to the sender
     IF candidates IS NULL AND placer IS NOT NULL THEN
         SELECT array_agg(t.referral_id) INTO candidates FROM referral.referral t
@@ -157,7 +154,7 @@ BEGIN
         RETURN;
     END IF;
     WITH told AS (
-        SELECT k.kind, row_number() OVER (PARTITION BY k.kind ORDER BY c.place)::integer AS sequence,
+        SELECT k.kind, c.place::integer AS sequence,
                referral.intake_text(c.code, 'system') AS system, referral.intake_text(c.code, 'code') AS code,
                referral.intake_text(c.code, 'display') AS display
         FROM (VALUES ('diagnosis', r -> 'diagnoses'), ('procedure', r -> 'procedures')) k (kind, list)
@@ -203,14 +200,16 @@ BEGIN
     IF referral.intake_text(r, 'urgency') NOT IN ('routine', 'urgent', 'asap', 'stat') THEN
         unusable := array_append(unusable, 'urgency');
     END IF;
-    IF NOT r ->> 'intent' = ANY (enum_range(NULL::referral.intent)::text[]) THEN
-        unusable := array_append(unusable, 'intent');
-    END IF;
-    IF NOT r ->> 'state' = ANY (enum_range(NULL::referral.state)::text[]) THEN
-        unusable := array_append(unusable, 'state');
-    END IF;
-    IF NOT r ->> 'decision' = ANY (enum_range(NULL::referral.decision)::text[]) THEN
-        unusable := array_append(unusable, 'decision');
+    IF r ?| '{intent,state,decision}' THEN
+        IF NOT r ->> 'intent' = ANY (enum_range(NULL::referral.intent)::text[]) THEN
+            unusable := array_append(unusable, 'intent');
+        END IF;
+        IF NOT r ->> 'state' = ANY (enum_range(NULL::referral.state)::text[]) THEN
+            unusable := array_append(unusable, 'state');
+        END IF;
+        IF NOT r ->> 'decision' = ANY (enum_range(NULL::referral.decision)::text[]) THEN
+            unusable := array_append(unusable, 'decision');
+        END IF;
     END IF;
     IF r ->> 'authored_at' <> '' AND referral.try_timestamp(r ->> 'authored_at') IS NULL THEN
         unusable := array_append(unusable, 'authored_at');
@@ -298,19 +297,15 @@ DECLARE
 BEGIN
     n.urgency := coalesce((r ->> 'urgency')::referral.urgency, n.urgency, 'routine');
     n.intent := coalesce((r ->> 'intent')::referral.intent, n.intent, 'order');
-    n.referral_type := coalesce(referral.intake_text(r, 'referral_type'), n.referral_type);
-    n.region := coalesce(referral.intake_text(r, 'region'), n.region);
-    n.specialty := coalesce(referral.intake_text(r, 'specialty'), n.specialty);
-    n.service_line := coalesce(referral.intake_text(r, 'service_line'), n.service_line);
-    n.placer_order_number := coalesce(referral.intake_text(r, 'placer_order_number'), n.placer_order_number);
-    n.placer_order_system := coalesce(referral.intake_text(r, 'placer_order_system'), n.placer_order_system,
-                                      CASE WHEN n.placer_order_number IS NOT NULL THEN w.source END);
-    n.filler_order_number := coalesce(referral.intake_text(r, 'filler_order_number'), n.filler_order_number);
-    n.filler_order_system := coalesce(referral.intake_text(r, 'filler_order_system'), n.filler_order_system,
-                                      CASE WHEN n.filler_order_number IS NOT NULL THEN w.source END);
+    n := referral.intake_fill(n, r - '{reason_code_system,service_code_system,reason_text,service_text}'::text[]);
+    IF n.placer_order_number IS NOT NULL THEN
+        n.placer_order_system := coalesce(n.placer_order_system, w.source);
+    END IF;
+    IF n.filler_order_number IS NOT NULL THEN
+        n.filler_order_system := coalesce(n.filler_order_system, w.source);
+    END IF;
     -- a code and its system go together
     IF r ->> 'reason_code' <> '' THEN
-        n.reason_code := referral.intake_text(r, 'reason_code');
         n.reason_code_system := referral.intake_text(r, 'reason_code_system');
     ELSIF diagnosis ->> 'code' <> '' THEN
         n.reason_code := referral.intake_text(diagnosis, 'code');
@@ -318,7 +313,6 @@ BEGIN
     END IF;
     n.reason_text := coalesce(referral.intake_prose(r, 'reason_text'), referral.intake_prose(diagnosis, 'display'), n.reason_text);
     IF r ->> 'service_code' <> '' THEN
-        n.service_code := referral.intake_text(r, 'service_code');
         n.service_code_system := referral.intake_text(r, 'service_code_system');
     ELSIF procedure ->> 'code' <> '' THEN
         n.service_code := referral.intake_text(procedure, 'code');
@@ -328,7 +322,6 @@ BEGIN
     n.authored_at := coalesce(referral.try_timestamp(r ->> 'authored_at'), n.authored_at);
     n.expires_on := coalesce(referral.try_date(r ->> 'expires_on'), n.expires_on);
     n.authorization_required := coalesce(referral.try_boolean(r ->> 'authorization_required'), n.authorization_required);
-    n.authorization_number := coalesce(referral.intake_text(r, 'authorization_number'), n.authorization_number);
     n.expected_value := coalesce(round(referral.try_numeric(r ->> 'expected_value'), 2), n.expected_value);
 
     IF r ? 'requester' THEN
@@ -409,10 +402,15 @@ BEGIN
                                                  is_new => true);
     END IF;
     INSERT INTO referral.referral_code (org_id, referral_id, kind, sequence, system, code, display)
-    SELECT w.org_id, w.referral_id, k.kind, row_number() OVER (PARTITION BY k.kind ORDER BY c.place), referral.intake_text(c.code, 'system'),
-           referral.intake_text(c.code, 'code'), referral.intake_text(c.code, 'display')
-    FROM (VALUES ('diagnosis', r -> 'diagnoses'), ('procedure', r -> 'procedures')) k (kind, list)
-    CROSS JOIN LATERAL jsonb_array_elements(CASE jsonb_typeof(k.list) WHEN 'array' THEN k.list END) WITH ORDINALITY c (code, place)
+    SELECT w.org_id, w.referral_id, 'diagnosis', c.place, referral.intake_text(c.code, 'system'), referral.intake_text(c.code, 'code'),
+           referral.intake_text(c.code, 'display')
+    FROM jsonb_array_elements(CASE jsonb_typeof(r -> 'diagnoses') WHEN 'array' THEN r -> 'diagnoses' END) WITH ORDINALITY c (code, place)
+    WHERE jsonb_typeof(c.code) = 'object'
+      AND (referral.intake_text(c.code, 'code') IS NOT NULL OR referral.intake_text(c.code, 'display') IS NOT NULL)
+    UNION ALL
+    SELECT w.org_id, w.referral_id, 'procedure', c.place, referral.intake_text(c.code, 'system'), referral.intake_text(c.code, 'code'),
+           referral.intake_text(c.code, 'display')
+    FROM jsonb_array_elements(CASE jsonb_typeof(r -> 'procedures') WHEN 'array' THEN r -> 'procedures' END) WITH ORDINALITY c (code, place)
     WHERE jsonb_typeof(c.code) = 'object'
       AND (referral.intake_text(c.code, 'code') IS NOT NULL OR referral.intake_text(c.code, 'display') IS NOT NULL);
 END $$;

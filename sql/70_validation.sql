@@ -182,7 +182,8 @@ BEGIN
     SELECT coalesce(jsonb_agg(to_jsonb(v)), '[]') AS findings,
            count(*) FILTER (WHERE v.severity = 'missing')::integer AS missing,
            count(*) FILTER (WHERE v.severity = 'invalid')::integer AS invalid,
-           count(*) FILTER (WHERE v.severity = 'warning')::integer AS warnings INTO present
+           count(*) FILTER (WHERE v.severity = 'warning')::integer AS warnings, coalesce(bool_or(v.template IS NOT NULL), false) AS asks
+    INTO present
     FROM referral.validate(check_referral.org_id, check_referral.referral_id) v;
     versions := ARRAY(SELECT v.rule_version_id FROM referral.rule_version v
                       WHERE v.status = 'active'
@@ -195,7 +196,8 @@ BEGIN
     INSERT INTO referral.validation_result (org_id, referral_id, is_first_pass, passed, missing, invalid, warnings, findings, rule_versions)
     VALUES (check_referral.org_id, check_referral.referral_id, former.findings IS NULL, present.missing + present.invalid = 0,
             present.missing, present.invalid, present.warnings, present.findings, versions);
-    IF present.findings <> '[]' OR former.findings <> '[]' THEN
+    -- of warnings alone nothing follows, where they ask nobody
+    IF present.missing + present.invalid > 0 OR former.findings <> '[]' OR present.asks THEN
         PERFORM referral.settle_validation(org_id, referral_id, coalesce(former.findings, '[]'), present.findings);
     END IF;
     RETURN present.missing + present.invalid = 0;
