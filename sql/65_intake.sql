@@ -45,7 +45,14 @@ BEGIN
     ELSIF kind = 'lines' THEN
         parts := ARRAY(SELECT p FROM regexp_split_to_table(ltrim(payload, E'\uFEFF'), '[\r\n]+') p WHERE p ~ '\S');
     ELSIF kind = 'csv' THEN
-        parts := ARRAY(SELECT r.record::text FROM referral.csv_records(payload) r);
+        -- map_record() tells by the columns, the line and its fault what is wrong
+        parts := ARRAY(SELECT (r.record || jsonb_strip_nulls(jsonb_build_object('_line', r.line, '_fault', r.fault,
+                                   '_columns', CASE WHEN r.number = 1 THEN to_jsonb(referral.csv_columns(payload)) END)))::text
+                       FROM referral.csv_records(payload) WITH ORDINALITY r (line, record, fault, number) WHERE r.record <> '{}');
+        -- a file of a day without news
+        IF parts = '{}' THEN
+            RETURN parts;
+        END IF;
     ELSIF kind = 'json' AND left(ltrim(payload, E' \t\r\n\uFEFF'), 1) = '[' THEN
         parts := ARRAY(SELECT p::text FROM jsonb_array_elements(referral.payload_json(payload)) p);
     END IF;
@@ -55,7 +62,7 @@ BEGIN
     RETURN parts;
 END $$;
 COMMENT ON FUNCTION referral.payload_parts(text, text) IS
-'The parts of a payload that are worked on one by one, so that a faulty one does not stop the rest: messages of an HL7 batch, lines, elements of a JSON array, rows of a CSV file; the payload itself otherwise. RF014 when it cannot be taken apart, or is empty.';
+'The parts of a payload that are worked on one by one, so that a faulty one does not stop the rest: messages of an HL7 batch, lines, elements of a JSON array, rows of a CSV file that hold something, which may be none; the payload itself otherwise. RF014 when it cannot be taken apart, or is empty.';
 
 CREATE FUNCTION referral.payload_json(payload text) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -152,14 +159,14 @@ RETURN CASE WHEN code IN ('unknown_payer', 'payer_changed', 'overlapping_coverag
             WHEN code = 'possible_duplicate' THEN 'duplicate_record'
             WHEN code = 'low_confidence' THEN 'low_confidence'
             WHEN code = 'content_not_indexed' THEN 'clinical_review'
-            WHEN code IN ('transition_refused', 'not_source_of_record') THEN 'policy'
+            WHEN code IN ('transition_refused', 'not_source_of_record', 'out_of_order') THEN 'policy'
             ELSE 'integration' END::referral.exception_category;
 COMMENT ON FUNCTION referral.finding_category(text) IS 'The category of the exception that a finding opens; integration for null.';
 
 CREATE FUNCTION referral.finding_needs_person(code text, severity text, attribute text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN severity = 'error'
-       OR (severity = 'warning' AND (code IN ('patient_unnamed', 'unknown_payer', 'ambiguous_referral', 'transition_refused')
+       OR (severity = 'warning' AND (code IN ('patient_unnamed', 'unknown_payer', 'ambiguous_referral', 'transition_refused', 'out_of_order')
                                      OR (code = 'invalid_date' AND attribute IS NOT DISTINCT FROM 'patient.birth_date')));
 COMMENT ON FUNCTION referral.finding_needs_person(text, text, text) IS
 'Does a finding open an exception? Those of severity error do, and of the warnings those without which the case cannot go on for long.';
@@ -263,6 +270,10 @@ BEGIN
         RAISE EXCEPTION 'a message needs a source' USING ERRCODE = 'RF020',
             DETAIL = 'The source is the system that sends; dedup keys are unique within it.', HINT = 'Name the system in source.';
     END IF;
+    IF octet_length(source) > 500 THEN
+        RAISE EXCEPTION 'the name of a source is too long' USING ERRCODE = 'RF020',
+            DETAIL = 'It is part of the key of its messages, which has room for 500 bytes.', HINT = 'Name the system in source.';
+    END IF;
     m.org_id := message_from.org_id;
     m.source := message_from.source;
     m.channel := message_from.channel;
@@ -287,14 +298,16 @@ BEGIN
     RETURN m;
 END $$;
 COMMENT ON FUNCTION referral.message_from(bigint, text, text, text, boolean) IS
-'The head of a message of a source, with what source_system says of it (a source without a row there: no mapping, UTC). is_new: may this session receive its messages? RF003 when source_system says that it may not. RF020 without a source.';
+'The head of a message of a source, with what source_system says of it (a source without a row there: no mapping, UTC). is_new: may this session receive its messages? RF003 when source_system says that it may not. RF020 without a source, or for one of more than 500 bytes.';
 
 CREATE FUNCTION referral.message_key(given text, hash bytea) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE WHEN coalesce(given, '') = '' THEN encode(hash, 'hex')
-            -- an index takes no long ones
-            WHEN octet_length(given) > 500 THEN encode(sha256(convert_to(given, 'UTF8')), 'hex')
-            ELSE given END;
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN CASE WHEN coalesce(given, '') = '' THEN encode(hash, 'hex')
+                -- an index takes no long ones
+                WHEN octet_length(given) > 500 THEN encode(sha256(convert_to(given, 'UTF8')), 'hex')
+                ELSE given END;
+END $$;
 COMMENT ON FUNCTION referral.message_key(text, bytea) IS
 'The key under which a message is kept: what the sender calls it, the SHA-256 of that when it is longer than 500 bytes, and the hash of the payload when it has no name.';
 
@@ -402,7 +415,7 @@ COMMENT ON FUNCTION referral.apply_part(referral.intake_message, text, text, int
 
 CREATE FUNCTION referral.work_on_message(m referral.intake_message, payload text, again boolean, key_reused boolean,
     OUT status referral.inbox_status, OUT outcome text, OUT referral_id bigint, OUT patient_id bigint, OUT findings integer, OUT error text)
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     kind text := referral.payload_kind(m.content_type, payload);
     -- of the session, given back at the end
@@ -427,6 +440,7 @@ BEGIN
         BEGIN
             IF parts IS NULL THEN
                 parts := referral.payload_parts(kind, payload);
+                EXIT WHEN parts = '{}';
             END IF;
             part := part + 1;
             done := referral.apply_part(m, kind, parts[part], CASE WHEN cardinality(parts) > 1 THEN part END, done);
@@ -455,8 +469,15 @@ BEGIN
     referral_id := done.referral_id;
     patient_id := done.patient_id;
     UPDATE referral.inbox_message x
-    SET status = work_on_message.status, outcome = work_on_message.outcome, message_type = done.message_type, control_id = done.control_id,
-        results = done.results, referral_id = done.referral_id, patient_id = done.patient_id, patient_match = done.patient_match,
+    SET status = work_on_message.status,
+        -- what it wrote when it was worked on before is still there
+        outcome = CASE WHEN failed > 0 AND NOT done.wrote THEN x.outcome ELSE done.outcome END,
+        results = CASE WHEN failed > 0 AND NOT done.wrote THEN x.results ELSE done.results END,
+        referral_id = coalesce(done.referral_id, CASE WHEN failed > 0 THEN x.referral_id END),
+        patient_id = coalesce(done.patient_id, CASE WHEN failed > 0 THEN x.patient_id END),
+        patient_match = coalesce(done.patient_match, CASE WHEN failed > 0 THEN x.patient_match END),
+        message_type = coalesce(done.message_type, CASE WHEN failed > 0 THEN x.message_type END),
+        control_id = coalesce(done.control_id, CASE WHEN failed > 0 THEN x.control_id END),
         mapping_version = done.mapping_version, error_code = code, error = work_on_message.error, error_position = place,
         attempts = x.attempts + 1, processed_at = clock_timestamp()
     WHERE x.org_id = m.org_id AND x.message_id = m.message_id;
@@ -480,7 +501,7 @@ BEGIN
     END IF;
 END $$;
 COMMENT ON FUNCTION referral.work_on_message(referral.intake_message, text, boolean, boolean) IS
-'Reads a stored message, writes what it tells, and notes on it what became of it. Each part of it is undone alone when it fails, and the message then has the status error, with the error, and an exception. again: it was worked on before. Raises only errors of the moment: the caller has to repeat then.';
+'Reads a stored message, writes what it tells, and notes on it what became of it. Each part of it is undone alone when it fails, and the message then has the status error, with the error, and an exception. again: it was worked on before. Raises only errors of the moment: the caller has to repeat then. All queries under it look rows up by keys, so that their plans are kept whatever the values.';
 
 CREATE FUNCTION referral.receive(channel referral.intake_channel, source text, content_type text DEFAULT NULL, payload text DEFAULT NULL,
     dedup_key text DEFAULT NULL, OUT message_id bigint, OUT status referral.inbox_status, OUT outcome text, OUT referral_id bigint,
@@ -605,6 +626,21 @@ END $$;
 COMMENT ON FUNCTION referral.inbox_guard() IS
 'BEFORE row trigger of referral.inbox_message: RF007 when a message is deleted, or anything of it changed but what became of it.';
 
+CREATE FUNCTION referral.inbox_arrival() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM referral.source_system s WHERE s.org_id = NEW.org_id AND s.source = NEW.source
+               AND NOT (s.active AND coalesce(referral.acting_login() = ANY (s.logins), true))) THEN
+        RAISE EXCEPTION 'this login may not receive messages of this source' USING ERRCODE = 'RF003',
+            DETAIL = 'Messages of the source come by other logins, or it is not active.',
+            HINT = 'See logins and active in referral.source_system.';
+    END IF;
+    NEW.payload_hash := sha256(convert_to(NEW.payload, 'UTF8'));
+    RETURN NEW;
+END $$;
+COMMENT ON FUNCTION referral.inbox_arrival() IS
+'BEFORE INSERT row trigger of referral.inbox_message: RF003 when the source is not for this login, by whatever way it writes; the hash is that of the payload.';
+
 CREATE FUNCTION referral.source_system_guard() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -615,4 +651,4 @@ EXCEPTION WHEN invalid_parameter_value THEN
         DETAIL = 'Times that a source sends without a zone are read in its own.', HINT = 'SELECT name FROM pg_timezone_names.';
 END $$;
 COMMENT ON FUNCTION referral.source_system_guard() IS 'BEFORE row trigger of referral.source_system: RF020 for a zone that is none.';
-REVOKE ALL ON FUNCTION referral.inbox_guard(), referral.source_system_guard() FROM PUBLIC;
+REVOKE ALL ON FUNCTION referral.inbox_guard(), referral.inbox_arrival(), referral.source_system_guard() FROM PUBLIC;

@@ -59,14 +59,22 @@ COMMENT ON FUNCTION referral.intake_finding(text, text, text, text, text) IS
 'A finding about a case, as an array of one. detail holds no content of the message; value is what was sent.';
 
 CREATE FUNCTION referral.intake_system(identifier jsonb, source text) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE WHEN identifier ->> 'type' = 'NPI' OR identifier ->> 'system' IN ('NPI', 'urn:oid:2.16.840.1.113883.4.6')
-            THEN 'http://hl7.org/fhir/sid/us-npi'
-            WHEN identifier ->> 'type' = 'SS' OR identifier ->> 'system' IN ('SSN', 'urn:oid:2.16.840.1.113883.4.1')
-            THEN 'http://hl7.org/fhir/sid/us-ssn'
-            ELSE coalesce(left(nullif(btrim(identifier ->> 'system'), ''), 500), source) END;
+LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'intake_system';
 COMMENT ON FUNCTION referral.intake_system(jsonb, text) IS
 'Whose number an identifier is: the system it names, else the source; numbers of a whole country have one name, whoever sends them.';
+
+CREATE TYPE referral.intake_identifiers AS (numbers text[], systems text[], types text[], assigners text[]);
+COMMENT ON TYPE referral.intake_identifiers IS 'The identifiers of somebody, one at each place of the four arrays.';
+
+CREATE FUNCTION referral.intake_identifiers(list jsonb, source text) RETURNS referral.intake_identifiers
+LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'intake_identifiers';
+COMMENT ON FUNCTION referral.intake_identifiers(jsonb, text) IS
+'The identifiers of a list of a case that have a value, each once, with the system that intake_system() tells. Empty arrays for what is no list; null for null.';
+
+CREATE FUNCTION referral.intake_fill("row" anyelement, object jsonb) RETURNS anyelement
+LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'intake_fill';
+COMMENT ON FUNCTION referral.intake_fill(anyelement, jsonb) IS
+'The row with what an object of a case says in its text columns, by their names: as intake_text() has it; what it does not say stays. A row of nulls is taken for a null row. The row for a null object.';
 
 CREATE FUNCTION referral.intake_identifies(system text, value text, type text) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -112,60 +120,51 @@ CREATE FUNCTION referral.intake_keep_identifiers(org_id bigint, list jsonb, sour
     is_new boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    x jsonb;
-    number text;
-    of_system text;
-    numbers text[] := '{}';
-    systems text[] := '{}';
-    types text[] := '{}';
-    assigners text[] := '{}';
+    ids referral.intake_identifiers := referral.intake_identifiers(list, source);
 BEGIN
-    FOR i IN 0 .. referral.intake_count(list) - 1 LOOP
-        x := list -> i;
-        number := referral.intake_text(x, 'value');
-        of_system := referral.intake_system(x, source);
-        CONTINUE WHEN number IS NULL OR number = ANY (numbers) AND systems[array_position(numbers, number)] = of_system;
-        CONTINUE WHEN NOT is_new AND EXISTS (
+    IF cardinality(ids.numbers) > 0 THEN
+        INSERT INTO referral.identifier (org_id, patient_id, practitioner_id, provider_organization_id, referral_id, system, value, type, assigner)
+        SELECT intake_keep_identifiers.org_id, intake_keep_identifiers.patient_id, intake_keep_identifiers.practitioner_id,
+               intake_keep_identifiers.provider_organization_id, intake_keep_identifiers.referral_id, n.system, n.number, n.type, n.assigner
+        FROM unnest(ids.numbers, ids.systems, ids.types, ids.assigners) n (number, system, type, assigner)
+        WHERE is_new OR NOT EXISTS (
             SELECT FROM referral.identifier t
-            WHERE t.org_id = intake_keep_identifiers.org_id AND t.value = number AND t.system = of_system
+            WHERE t.org_id = intake_keep_identifiers.org_id AND t.value = n.number AND t.system = n.system
               AND (t.patient_id = intake_keep_identifiers.patient_id
                    OR t.practitioner_id = intake_keep_identifiers.practitioner_id
                    OR t.provider_organization_id = intake_keep_identifiers.provider_organization_id
                    OR t.referral_id = intake_keep_identifiers.referral_id));
-        numbers := numbers || number;
-        systems := systems || of_system;
-        types := types || referral.intake_text(x, 'type');
-        assigners := assigners || referral.intake_text(x, 'assigner');
-    END LOOP;
-    IF numbers <> '{}' THEN
-        INSERT INTO referral.identifier (org_id, patient_id, practitioner_id, provider_organization_id, referral_id, system, value, type, assigner)
-        SELECT intake_keep_identifiers.org_id, intake_keep_identifiers.patient_id, intake_keep_identifiers.practitioner_id,
-               intake_keep_identifiers.provider_organization_id, intake_keep_identifiers.referral_id, n.system, n.number, n.type, n.assigner
-        FROM unnest(numbers, systems, types, assigners) n (number, system, type, assigner);
     END IF;
 END $$;
 COMMENT ON FUNCTION referral.intake_keep_identifiers(bigint, jsonb, text, bigint, bigint, bigint, bigint, boolean) IS
 'Writes the identifiers of a list that a patient, practitioner, provider organisation or referral does not have yet. Exactly one of the four is given. is_new: it was made just now, so it has none.';
 
+-- Clocks of two systems are never the same: what two of them say counts in the order in which it came.
 CREATE FUNCTION referral.intake_is_outdated(w referral.intake_work, entity text, id bigint) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF w.sent_at IS NULL THEN
-        RETURN false;
-    END IF;
     RETURN EXISTS (
-        SELECT FROM referral.inbox_message m CROSS JOIN LATERAL jsonb_array_elements(m.results) x
-        WHERE m.org_id = w.org_id AND m.referral_id = w.referral_id AND m.message_id IS DISTINCT FROM w.message_id
-          AND x ->> 'entity' = intake_is_outdated.entity AND x ->> 'id' = intake_is_outdated.id::text
-          AND referral.try_timestamp(x ->> 'sent_at') > w.sent_at)
-    OR entity = 'patient' AND EXISTS (
-        SELECT FROM referral.inbox_message m CROSS JOIN LATERAL jsonb_array_elements(m.results) x
-        WHERE m.org_id = w.org_id AND m.patient_id = w.patient_id AND m.message_id IS DISTINCT FROM w.message_id
-          AND x ->> 'entity' = 'patient' AND x ->> 'id' = intake_is_outdated.id::text
-          AND referral.try_timestamp(x ->> 'sent_at') > w.sent_at);
+        SELECT FROM referral.intake_latest t
+        WHERE t.org_id = w.org_id AND t.entity = intake_is_outdated.entity AND t.entity_id = intake_is_outdated.id
+          AND CASE WHEN t.source = w.source AND t.sent_at <> w.sent_at THEN t.sent_at > w.sent_at ELSE t.message_id > w.message_id END);
 END $$;
 COMMENT ON FUNCTION referral.intake_is_outdated(referral.intake_work, text, bigint) IS
-'Has another message, sent later than the one that is being applied, told of the row already? By the results that inbox_message keeps; false when the message does not say when it was sent.';
+'Has a newer message than the one that is being applied told of the row already? Newer is one that the same source sent later; of another source, or where it is not said when, one that came later.';
+
+CREATE FUNCTION referral.intake_note_latest(w referral.intake_work) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO referral.intake_latest AS t (org_id, entity, entity_id, source, sent_at, message_id)
+    SELECT DISTINCT w.org_id, x ->> 'entity', (x ->> 'id')::bigint, w.source, w.sent_at, w.message_id
+    FROM jsonb_array_elements(w.results) x
+    WHERE x ->> 'entity' IN ('patient', 'referral', 'appointment', 'coverage', 'prior_authorization', 'consult_report', 'document',
+                              'communication')
+    ORDER BY 2, 3
+    ON CONFLICT ON CONSTRAINT intake_latest_pkey DO UPDATE SET sent_at = excluded.sent_at, message_id = excluded.message_id
+    WHERE CASE WHEN t.sent_at <> excluded.sent_at THEN excluded.sent_at > t.sent_at ELSE excluded.message_id > t.message_id END;
+END $$;
+COMMENT ON FUNCTION referral.intake_note_latest(referral.intake_work) IS
+'Notes for the rows that a case told of that its message did, unless a newer one of the source has.';
 
 -- ---------- the case ----------
 
@@ -192,6 +191,12 @@ BEGIN
     w.patient_match := 'none';
     w.results := '[]';
     w.findings := '[]';
+    IF w.sent_at > now() + interval '1 day' THEN
+        -- by that clock all that comes until then would be older
+        w.findings := referral.intake_finding('invalid_time', 'warning', 'message.sent_at', 'in the future; it counts as sent when it came',
+                                              intake #>> '{message,sent_at}');
+        w.sent_at := NULL;
+    END IF;
 
     IF w.kind <> 'none' THEN
         IF intake ? 'directory' THEN
@@ -233,13 +238,11 @@ BEGIN
         END IF;
     END IF;
 
-    IF w.sent_at IS NOT NULL AND w.results <> '[]' THEN
-        -- a message that was sent before this one and is applied later is known by that: intake_is_outdated()
-        w.results := (SELECT jsonb_agg(t || jsonb_build_object('sent_at', w.sent_at) ORDER BY o)
-                      FROM jsonb_array_elements(w.results) WITH ORDINALITY x (t, o));
+    IF w.message_id IS NOT NULL AND w.results <> '[]' THEN
+        PERFORM referral.intake_note_latest(w);
     END IF;
     RETURN jsonb_strip_nulls(jsonb_build_object('referral_id', w.referral_id, 'patient_id', w.patient_id, 'appointment_id', w.appointment_id))
         || jsonb_build_object('patient_match', w.patient_match, 'results', w.results, 'findings', w.findings);
 END $$;
 COMMENT ON FUNCTION referral.apply_case(bigint, bigint, text, text, jsonb) IS
-'Writes one case of a message (docs/intake_apply.md) into the model with the caller''s rights: finds or makes its patient, coverage, people, referral, appointments, reports and so on. Returns {"referral_id","patient_id","appointment_id","patient_match","results":[{"entity","id","action","sent_at"}…],"findings":[…]}. What cannot be used becomes a finding; moves that the guard refuses do, too. Applying the same case again changes nothing; one that was sent before another that has been applied only adds what is not known. message_id may be null: it is then no row of inbox_message. Errors are those of the tables, such as 42501.';
+'Writes one case of a message (docs/intake_apply.md) into the model with the caller''s rights: finds or makes its patient, coverage, people, referral, appointments, reports and so on. Returns {"referral_id","patient_id","appointment_id","patient_match","results":[{"entity","id","action"}…],"findings":[…]}. What cannot be used becomes a finding; moves that the guard refuses do, too. Applying the same case again changes nothing; one that was sent before another that has been applied only adds what is not known. message_id may be null: it is then no row of inbox_message. Errors are those of the tables, such as 42501.';

@@ -214,7 +214,7 @@ BEGIN
     ELSIF referral.intake_is_outdated(w, 'appointment', w.appointment_id) THEN
         w.results := w.results || referral.intake_result('appointment', w.appointment_id, 'unchanged');
         w.findings := w.findings || referral.intake_finding('out_of_order', 'info', 'appointment',
-            'a message that was sent later has been applied; the appointment stays as it is');
+            'a newer message has been applied; the appointment stays as it is');
         RETURN w;
     ELSE
         SELECT t.step, t.starts_at, t.version INTO old_step, old_starts, before
@@ -294,6 +294,10 @@ BEGIN
         w.results := w.results || referral.intake_result('document', w.id, 'created');
         RETURN w;
     END IF;
+    IF referral.intake_is_outdated(w, 'document', w.id) THEN
+        w.results := w.results || referral.intake_result('document', w.id, 'unchanged');
+        RETURN w;
+    END IF;
     UPDATE referral.document t
     SET status = coalesce(told, t.status), title = coalesce(referral.intake_text(d, 'title'), t.title), content_hash = coalesce(hash, t.content_hash),
         url = coalesce(referral.intake_prose(d, 'url'), t.url)
@@ -352,6 +356,11 @@ BEGIN
             referral.try_timestamp(r ->> 'acknowledged_at'), referral.try_timestamp(r ->> 'told_patient_at'), w.source)
         RETURNING consult_report_id INTO report;
         w.results := w.results || referral.intake_result('consult_report', report, 'created');
+    ELSIF referral.intake_is_outdated(w, 'consult_report', report) THEN
+        w.results := w.results || referral.intake_result('consult_report', report, 'unchanged');
+        w.findings := w.findings || referral.intake_finding('out_of_order', 'info', 'report',
+            'a newer message has been applied; the report stays as it is');
+        RETURN w;
     ELSE
         UPDATE referral.consult_report t
         SET status = n.status, document_id = n.document_id, author_id = n.author_id, ended_at = n.ended_at, sent_at = n.sent_at,
@@ -417,7 +426,14 @@ BEGIN
                  coalesce(referral.try_numeric(x ->> 'authorized_quantity'), o.authorized_quantity) AS authorized_quantity,
                  coalesce(referral.intake_valid(x), o.valid) AS valid, coalesce(referral.try_boolean(x ->> 'human_reviewed'), o.human_reviewed) AS human_reviewed
           FROM referral.prior_authorization_item o
-          WHERE o.org_id = w.org_id AND o.prior_authorization_id = authorization_id AND o.sequence = number) n
+          WHERE o.org_id = w.org_id AND o.prior_authorization_id = authorization_id AND o.sequence = number
+            AND o.review_action IS DISTINCT FROM 'A3'
+          UNION ALL
+          -- of a denial only the reason and who gave it may be told later
+          SELECT o.code_system, o.code, o.display, o.quantity, o.unit, o.review_action, coalesce(o.reason_code, referral.intake_text(x, 'reason_code')),
+                 o.authorization_number, o.authorized_quantity, o.valid, coalesce(o.human_reviewed, referral.try_boolean(x ->> 'human_reviewed'))
+          FROM referral.prior_authorization_item o
+          WHERE o.org_id = w.org_id AND o.prior_authorization_id = authorization_id AND o.sequence = number AND o.review_action = 'A3') n
     WHERE t.org_id = w.org_id AND t.prior_authorization_id = authorization_id AND t.sequence = number
       AND (t.code_system, t.code, t.display, t.quantity, t.unit, t.review_action, t.reason_code, t.authorization_number, t.authorized_quantity,
            t.valid, t.human_reviewed) IS DISTINCT FROM
@@ -433,7 +449,7 @@ BEGIN
                       WHERE t.org_id = w.org_id AND t.prior_authorization_id = authorization_id AND t.sequence = number);
 END $$;
 COMMENT ON FUNCTION referral.intake_authorization_item(referral.intake_work, bigint, jsonb, integer) IS
-'Writes an item of a prior authorization, by its number in the request (place where it has none): what is told in place of what is there.';
+'Writes an item of a prior authorization, by its number in the request (place where it has none): what is told in place of what is there. Of a denied one only what is not known yet of its reason.';
 
 CREATE FUNCTION referral.intake_find_authorization(w referral.intake_work, list jsonb) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -470,13 +486,23 @@ BEGIN
     IF is_answer AND found_id IS NULL THEN
         w.findings := w.findings || referral.intake_finding('order_not_found', 'warning', 'authorization.request', 'the request that it answers is not here');
     END IF;
+    IF found_id IS NOT NULL AND referral.intake_is_outdated(w, 'prior_authorization', found_id) THEN
+        w.results := w.results || referral.intake_result('prior_authorization', found_id, 'unchanged');
+        w.findings := w.findings || referral.intake_finding('out_of_order', 'info', 'authorization',
+            'a newer message has been applied; the authorization stays as it is');
+        RETURN w;
+    END IF;
     -- a denial stays as it was; what the payer says later stands beside it
     IF found_id IS NOT NULL AND EXISTS (
         SELECT FROM referral.prior_authorization_item t
         JOIN jsonb_array_elements(CASE jsonb_typeof(a -> 'items') WHEN 'array' THEN a -> 'items' END) WITH ORDINALITY i (item, place)
           ON coalesce(referral.try_integer(i.item ->> 'sequence'), i.place::integer) = t.sequence
         WHERE t.org_id = w.org_id AND t.prior_authorization_id = found_id AND t.review_action = 'A3'
-          AND i.item ->> 'review_action' <> t.review_action) THEN
+          AND (i.item ->> 'review_action' <> t.review_action
+               OR is_answer AND (referral.intake_text(i.item, 'reason_code') <> t.reason_code OR referral.intake_text(i.item, 'code') <> t.code
+                                 OR referral.intake_text(i.item, 'authorization_number') IS DISTINCT FROM t.authorization_number
+                                    AND i.item ->> 'authorization_number' <> ''
+                                 OR referral.try_numeric(i.item ->> 'authorized_quantity') > 0))) THEN
         replaced := found_id;
         found_id := NULL;
     END IF;
@@ -573,7 +599,9 @@ BEGIN
         RETURNING communication_id INTO w.id;
         w.results := w.results || referral.intake_result('communication', w.id, 'created');
     ELSE
-        UPDATE referral.communication t SET status = told WHERE t.org_id = w.org_id AND t.communication_id = w.id AND t.status <> told;
+        UPDATE referral.communication t SET status = told
+        WHERE t.org_id = w.org_id AND t.communication_id = w.id AND t.status <> told
+          AND NOT referral.intake_is_outdated(w, 'communication', w.id);
         GET DIAGNOSTICS changed = ROW_COUNT;
         w.results := w.results || referral.intake_result('communication', w.id, CASE WHEN changed > 0 THEN 'updated' ELSE 'unchanged' END);
     END IF;

@@ -18,18 +18,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     given text;
 BEGIN
-    n.family := coalesce(referral.intake_text(p, 'family'), n.family);
-    n.given := coalesce(referral.intake_text(p, 'given'), n.given);
-    n.middle := coalesce(referral.intake_text(p, 'middle'), n.middle);
-    n.suffix := coalesce(referral.intake_text(p, 'suffix'), n.suffix);
-    n.phone := coalesce(referral.intake_text(p, 'phone'), n.phone);
-    n.email := coalesce(referral.intake_text(p, 'email'), n.email);
-    n.address := coalesce(referral.intake_text(p, 'address'), n.address);
-    n.city := coalesce(referral.intake_text(p, 'city'), n.city);
-    n.state := coalesce(referral.intake_text(p, 'state'), n.state);
-    n.postal_code := coalesce(referral.intake_text(p, 'postal_code'), n.postal_code);
-    n.language := coalesce(referral.intake_text(p, 'language'), n.language);
-    n.mother_maiden_name := coalesce(referral.intake_text(p, 'mother_maiden_name'), n.mother_maiden_name);
+    n := referral.intake_fill(n, p - '{sex,identifier,identifier_system}'::text[]);
     n.multiple_birth := coalesce(referral.try_boolean(p ->> 'multiple_birth'), n.multiple_birth);
     n.birth_order := coalesce(referral.try_integer(p ->> 'birth_order'), n.birth_order);
     given := referral.intake_text(p, 'birth_date');
@@ -81,10 +70,11 @@ COMMENT ON FUNCTION referral.intake_union(text[], jsonb) IS
 CREATE FUNCTION referral.intake_demographics(n referral.intake_person, p jsonb, source text) RETURNS referral.demographics
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+    ids referral.intake_identifiers := referral.intake_identifiers(p -> 'identifiers', source);
     numbers text[];
 BEGIN
-    FOR i IN 0 .. referral.intake_count(p -> 'identifiers') - 1 LOOP
-        numbers := numbers || (referral.intake_system(p -> 'identifiers' -> i, source) || '|' || referral.intake_text(p -> 'identifiers' -> i, 'value'));
+    FOR i IN 1 .. coalesce(cardinality(ids.numbers), 0) LOOP
+        numbers := numbers || (ids.systems[i] || '|' || ids.numbers[i]);
     END LOOP;
     RETURN referral.patient_demographics(n.family, n.given, n.middle, n.suffix, n.alias, n.previous_family, n.mother_maiden_name,
         n.birth_date, n.sex, n.multiple_birth, n.birth_order, n.phone, n.email, n.other_phones, n.address, n.city, n.state, n.postal_code,
@@ -99,8 +89,10 @@ CREATE FUNCTION referral.intake_contradicts(known referral.demographics, told re
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     levels text[] := referral.match_levels(known, told);
-    known_year integer := referral.try_integer(left(referral.demographics_to_jsonb(known) ->> 'birth_date', 4));
-    told_year integer := referral.try_integer(left(referral.demographics_to_jsonb(told) ->> 'birth_date', 4));
+    known_birth text := referral.demographics_to_jsonb(known) ->> 'birth_date';
+    told_birth text := referral.demographics_to_jsonb(told) ->> 'birth_date';
+    known_year integer := referral.try_integer(left(known_birth, 4));
+    told_year integer := referral.try_integer(left(told_birth, 4));
     doubts integer := 0;
     level text;
 BEGIN
@@ -113,7 +105,7 @@ BEGIN
             doubts := doubts + 1;
         ELSIF level = 'family:different' THEN
             -- who has married was still born on the same day
-            doubts := doubts + CASE WHEN levels && '{birth_date:exact,birth_date:swapped}' THEN 1 ELSE 2 END;
+            doubts := doubts + CASE WHEN known_birth = told_birth OR levels && '{birth_date:swapped}' THEN 1 ELSE 2 END;
         ELSIF level IN ('given:close', 'given:similar', 'family:close', 'family:similar', 'sex:different', 'suffix:different', 'birth_order:different') THEN
             doubts := doubts + 1;
         END IF;
@@ -135,8 +127,7 @@ BEGIN
            AND EXISTS (SELECT FROM referral.identifier t
                        WHERE t.org_id = intake_told_apart.org_id AND t.patient_id = intake_told_apart.patient_id
                          AND t.system = referral.intake_system(x, source) AND t.type IS NOT DISTINCT FROM referral.intake_text(x, 'type')
-                         AND t.value <> referral.intake_text(x, 'value') AND referral.intake_identifies(t.system, t.value, t.type))
-           AND referral.intake_identifies(referral.intake_system(x, source), referral.intake_text(x, 'value'), x ->> 'type') THEN
+                         AND t.value <> referral.intake_text(x, 'value') AND referral.intake_identifies(t.system, t.value, t.type)) THEN
             RETURN true;
         END IF;
     END LOOP;
@@ -147,13 +138,11 @@ COMMENT ON FUNCTION referral.intake_told_apart(bigint, jsonb, text, bigint) IS
 
 -- Who has one of the identifiers, or is known otherwise, and is not contradicted by the rest?  One number may be shared by
 -- two records of a sender that have other numbers of their own; then the names are to say that it is one person.
-CREATE FUNCTION referral.intake_find_patient(w INOUT referral.intake_work, p jsonb, n referral.intake_person, known bigint[])
+CREATE FUNCTION referral.intake_find_patient(w INOUT referral.intake_work, own jsonb, n referral.intake_person, known bigint[])
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     candidates bigint[] := '{}';
-    owners bigint[];
-    number text;
-    of_system text;
+    ids referral.intake_identifiers := referral.intake_identifiers(own, w.source);
     numbered integer;
     hit record;
     told referral.demographics;
@@ -162,31 +151,22 @@ DECLARE
     records referral.demographics[] := '{}';
 BEGIN
     w.new_identifiers := false;
-    FOR i IN 0 .. referral.intake_count(p -> 'identifiers') - 1 LOOP
-        number := referral.intake_text(p -> 'identifiers' -> i, 'value');
-        CONTINUE WHEN number IS NULL;
-        of_system := referral.intake_system(p -> 'identifiers' -> i, w.source);
-        IF NOT referral.intake_identifies(of_system, number, p -> 'identifiers' -> i ->> 'type') THEN
-            w.new_identifiers := true;    -- it is kept
-            CONTINUE;
-        END IF;
-        owners := ARRAY(SELECT t.patient_id FROM referral.identifier t
-                        WHERE t.org_id = w.org_id AND t.value = number AND t.system = of_system AND t.patient_id IS NOT NULL LIMIT 21);
-        IF owners = '{}' THEN
-            w.new_identifiers := true;
-            owners := ARRAY(SELECT q.patient_id FROM referral.patient q
-                            WHERE q.org_id = w.org_id AND q.identifier = number
-                              AND (q.identifier_system = of_system OR q.identifier_system IS NULL) LIMIT 21);
-        END IF;
-        -- what so many have stands for "not known"
-        IF cardinality(owners) > 20 THEN
-            w.new_identifiers := true;
-        ELSIF NOT candidates @> owners THEN
-            candidates := candidates || owners;
-        END IF;
-    END LOOP;
-    -- of several owners it is not known here who has which
-    w.new_identifiers := w.new_identifiers OR array_length(candidates, 1) > 1;
+    IF cardinality(ids.numbers) > 0 THEN
+        -- what more than 20 have stands for "not known"; of several owners it is not known here who has which
+        SELECT coalesce(array_agg(y.id ORDER BY s.place) FILTER (WHERE y.id IS NOT NULL), '{}'),
+               bool_or(t.owners IS NULL OR cardinality(t.owners) > 20) OR coalesce(min(y.id) <> max(y.id), false)
+        INTO candidates, w.new_identifiers
+        FROM unnest(ids.numbers, ids.systems) WITH ORDINALITY s (number, system, place)
+        CROSS JOIN LATERAL (SELECT array_agg(i.patient_id) AS owners
+                            FROM (SELECT x.patient_id FROM referral.identifier x
+                                  WHERE x.org_id = w.org_id AND x.value = s.number AND x.system = s.system AND x.patient_id IS NOT NULL LIMIT 21) i) t
+        CROSS JOIN LATERAL (SELECT array_agg(i.patient_id) AS owners
+                            FROM (SELECT x.patient_id FROM referral.patient x
+                                  WHERE t.owners IS NULL AND x.org_id = w.org_id
+                                    AND x.identifier = s.number AND (x.identifier_system = s.system OR x.identifier_system IS NULL)
+                                  LIMIT 21) i) q
+        LEFT JOIN LATERAL unnest(coalesce(t.owners, q.owners)) y (id) ON cardinality(coalesce(t.owners, q.owners)) <= 20;
+    END IF;
     numbered := cardinality(candidates);
     IF NOT candidates @> known THEN
         candidates := candidates || known;
@@ -207,7 +187,7 @@ BEGIN
         IF (lower(hit.family), lower(hit.given), hit.birth_date) IS DISTINCT FROM (lower(n.family), lower(n.given), n.birth_date)
            AND (referral.intake_contradicts(hit.demographics, told)
                 OR (num_nonnulls(n.family, n.given) > 0 OR i > numbered)
-                   AND referral.intake_told_apart(w.org_id, p -> 'identifiers', w.source, hit.patient_id)
+                   AND referral.intake_told_apart(w.org_id, own, w.source, hit.patient_id)
                    AND referral.match_grade(hit.demographics, told) NOT IN ('certain', 'probable')) THEN
             refused := refused + 1;
         ELSE
@@ -230,7 +210,7 @@ BEGIN
     END IF;
 END $$;
 COMMENT ON FUNCTION referral.intake_find_patient(referral.intake_work, jsonb, referral.intake_person, bigint[]) IS
-'Finds the patient of a case by identifiers, or among known, those whom the referrals have that it may mean; in patient_id of the answer. Nobody whose demographics contradict.';
+'Finds the patient of a case by his own identifiers, or among known, those whom the referrals have that it may mean; in patient_id of the answer. Nobody whose demographics contradict.';
 
 -- Records of one person that nobody has merged yet are all right, whichever; of two people the wrong one is not.
 CREATE FUNCTION referral.intake_choose_patient(same bigint[], records referral.demographics[], told referral.demographics) RETURNS bigint[]
@@ -312,7 +292,7 @@ BEGIN
     IF n IS DISTINCT FROM o AND NOT w.fill_only AND referral.intake_is_outdated(w, 'patient', w.patient_id) THEN
         n := jsonb_populate_record(n, jsonb_strip_nulls(to_jsonb(o)));
         w.findings := w.findings || referral.intake_finding('out_of_order', 'info', 'patient',
-            'a message that was sent later has been applied; only what was not known is written');
+            'a newer message has been applied; only what was not known is written');
     END IF;
     -- a source of record may refuse single values: the others are written without them
     FOR attempt IN 1 .. 25 LOOP
@@ -368,17 +348,18 @@ BEGIN
         p := p || jsonb_build_object('identifiers', own || CASE jsonb_typeof(p -> 'identifiers') WHEN 'array' THEN p -> 'identifiers' ELSE '[]' END);
     END IF;
     v := NULL;
-    v := referral.intake_find_patient(w, p, n, known);
+    v := referral.intake_find_patient(w, own, n, known);
     IF v.patient_id IS NULL AND own #>> '{0,value}' IS NOT NULL THEN
         -- another message may be making him right now
         PERFORM referral.intake_lock(w.org_id, 'patient ' || (own #>> '{0,value}'));
-        v := referral.intake_find_patient(w, p, n, known);
+        v := referral.intake_find_patient(w, own, n, known);
     END IF;
     w := v;
+    w.new_identifiers := w.new_identifiers OR referral.intake_count(own) < referral.intake_count(p -> 'identifiers');
     IF w.patient_id IS NULL THEN
         SELECT f.patient_id, f.grade INTO m
-        FROM referral.find_matches(w.org_id, referral.intake_demographics(n, p, w.source), 3) f LIMIT 1;
-        IF m.grade = 'certain' AND NOT referral.intake_told_apart(w.org_id, p -> 'identifiers', w.source, m.patient_id) THEN
+        FROM referral.find_matches(w.org_id, referral.intake_demographics(n, jsonb_build_object('identifiers', own), w.source), 3) f LIMIT 1;
+        IF m.grade = 'certain' AND NOT referral.intake_told_apart(w.org_id, own, w.source, m.patient_id) THEN
             w.patient_id := m.patient_id;
             w.patient_match := 'certain';
         ELSIF w.kind IN ('referral_status', 'referral_cancel', 'status_request') THEN
@@ -601,6 +582,11 @@ BEGIN
     END IF;
     IF (n.plan_id, n.subscriber_id, n.group_number, n.relationship, n.status, n.period)
        IS NOT DISTINCT FROM (o.plan_id, o.subscriber_id, o.group_number, o.relationship, o.status, o.period) THEN
+        w.results := w.results || referral.intake_result('coverage', w.id, 'unchanged');
+        RETURN w;
+    ELSIF referral.intake_is_outdated(w, 'coverage', w.id) THEN
+        w.findings := w.findings || referral.intake_finding('out_of_order', 'info', 'coverage',
+            'a newer message has been applied; the coverage stays as it is');
         RETURN w;
     END IF;
     BEGIN

@@ -7,23 +7,20 @@ DECLARE
     placer_system text := referral.intake_text(r, 'placer_order_system');
     filler text := referral.intake_text(r, 'filler_order_number');
     filler_system text := referral.intake_text(r, 'filler_order_system');
-    x jsonb;
-    number text;
-    of_system text;
+    ids referral.intake_identifiers := referral.intake_identifiers(r -> 'identifiers', w.source);
     candidates bigint[];
 BEGIN
-    IF w.kind = 'referral' AND coalesce(placer, filler, referral.intake_text(r #> '{identifiers,0}', 'value')) IS NOT NULL THEN
+    IF w.kind = 'referral' AND coalesce(placer, filler, ids.numbers[1]) IS NOT NULL THEN
         -- another message may be making it right now
-        PERFORM referral.intake_lock(w.org_id, 'referral ' || coalesce(placer, filler, referral.intake_text(r #> '{identifiers,0}', 'value')));
+        PERFORM referral.intake_lock(w.org_id, 'referral ' || coalesce(placer, filler, ids.numbers[1]));
     END IF;
-    FOR i IN 0 .. referral.intake_count(r -> 'identifiers') - 1 LOOP
-        x := r -> 'identifiers' -> i;
-        number := referral.intake_text(x, 'value');
-        of_system := referral.intake_system(x, w.source);
-        SELECT array_agg(DISTINCT t.referral_id) INTO candidates FROM referral.identifier t
-        WHERE t.org_id = w.org_id AND t.value = number AND t.system = of_system AND t.referral_id IS NOT NULL;
-        EXIT WHEN candidates IS NOT NULL;
-    END LOOP;
+    IF cardinality(ids.numbers) > 0 THEN
+        SELECT t.owners INTO candidates
+        FROM unnest(ids.numbers, ids.systems) WITH ORDINALITY n (number, system, place)
+        CROSS JOIN LATERAL (SELECT array_agg(DISTINCT i.referral_id) AS owners FROM referral.identifier i
+                            WHERE i.org_id = w.org_id AND i.value = n.number AND i.system = n.system AND i.referral_id IS NOT NULL) t
+        WHERE t.owners IS NOT NULL ORDER BY n.place LIMIT 1;
+    END IF;
     -- a number belongs to the system that gave it; one that was sent without a system belongs to the sender
     IF candidates IS NULL AND placer IS NOT NULL THEN
         SELECT array_agg(t.referral_id) INTO candidates FROM referral.referral t
@@ -164,7 +161,7 @@ BEGIN
         RETURN;
     END IF;
     WITH told AS (
-        SELECT k.kind, row_number() OVER (PARTITION BY k.kind ORDER BY c.place)::integer AS sequence,
+        SELECT k.kind, c.place::integer AS sequence,
                referral.intake_text(c.code, 'system') AS system, referral.intake_text(c.code, 'code') AS code,
                referral.intake_text(c.code, 'display') AS display
         FROM (VALUES ('diagnosis', r -> 'diagnoses'), ('procedure', r -> 'procedures')) k (kind, list)
@@ -210,14 +207,16 @@ BEGIN
     IF referral.intake_text(r, 'urgency') NOT IN ('routine', 'urgent', 'asap', 'stat') THEN
         unusable := array_append(unusable, 'urgency');
     END IF;
-    IF NOT r ->> 'intent' = ANY (enum_range(NULL::referral.intent)::text[]) THEN
-        unusable := array_append(unusable, 'intent');
-    END IF;
-    IF NOT r ->> 'state' = ANY (enum_range(NULL::referral.state)::text[]) THEN
-        unusable := array_append(unusable, 'state');
-    END IF;
-    IF NOT r ->> 'decision' = ANY (enum_range(NULL::referral.decision)::text[]) THEN
-        unusable := array_append(unusable, 'decision');
+    IF r ?| '{intent,state,decision}' THEN
+        IF NOT r ->> 'intent' = ANY (enum_range(NULL::referral.intent)::text[]) THEN
+            unusable := array_append(unusable, 'intent');
+        END IF;
+        IF NOT r ->> 'state' = ANY (enum_range(NULL::referral.state)::text[]) THEN
+            unusable := array_append(unusable, 'state');
+        END IF;
+        IF NOT r ->> 'decision' = ANY (enum_range(NULL::referral.decision)::text[]) THEN
+            unusable := array_append(unusable, 'decision');
+        END IF;
     END IF;
     IF r ->> 'authored_at' <> '' AND referral.try_timestamp(r ->> 'authored_at') IS NULL THEN
         unusable := array_append(unusable, 'authored_at');
@@ -305,19 +304,15 @@ DECLARE
 BEGIN
     n.urgency := coalesce((r ->> 'urgency')::referral.urgency, n.urgency, 'routine');
     n.intent := coalesce((r ->> 'intent')::referral.intent, n.intent, 'order');
-    n.referral_type := coalesce(referral.intake_text(r, 'referral_type'), n.referral_type);
-    n.region := coalesce(referral.intake_text(r, 'region'), n.region);
-    n.specialty := coalesce(referral.intake_text(r, 'specialty'), n.specialty);
-    n.service_line := coalesce(referral.intake_text(r, 'service_line'), n.service_line);
-    n.placer_order_number := coalesce(referral.intake_text(r, 'placer_order_number'), n.placer_order_number);
-    n.placer_order_system := coalesce(referral.intake_text(r, 'placer_order_system'), n.placer_order_system,
-                                      CASE WHEN n.placer_order_number IS NOT NULL THEN w.source END);
-    n.filler_order_number := coalesce(referral.intake_text(r, 'filler_order_number'), n.filler_order_number);
-    n.filler_order_system := coalesce(referral.intake_text(r, 'filler_order_system'), n.filler_order_system,
-                                      CASE WHEN n.filler_order_number IS NOT NULL THEN w.source END);
+    n := referral.intake_fill(n, r - '{reason_code_system,service_code_system,reason_text,service_text}'::text[]);
+    IF n.placer_order_number IS NOT NULL THEN
+        n.placer_order_system := coalesce(n.placer_order_system, w.source);
+    END IF;
+    IF n.filler_order_number IS NOT NULL THEN
+        n.filler_order_system := coalesce(n.filler_order_system, w.source);
+    END IF;
     -- a code and its system go together
     IF r ->> 'reason_code' <> '' THEN
-        n.reason_code := referral.intake_text(r, 'reason_code');
         n.reason_code_system := referral.intake_text(r, 'reason_code_system');
     ELSIF diagnosis ->> 'code' <> '' THEN
         n.reason_code := referral.intake_text(diagnosis, 'code');
@@ -325,7 +320,6 @@ BEGIN
     END IF;
     n.reason_text := coalesce(referral.intake_prose(r, 'reason_text'), referral.intake_prose(diagnosis, 'display'), n.reason_text);
     IF r ->> 'service_code' <> '' THEN
-        n.service_code := referral.intake_text(r, 'service_code');
         n.service_code_system := referral.intake_text(r, 'service_code_system');
     ELSIF procedure ->> 'code' <> '' THEN
         n.service_code := referral.intake_text(procedure, 'code');
@@ -335,7 +329,6 @@ BEGIN
     n.authored_at := coalesce(referral.try_timestamp(r ->> 'authored_at'), n.authored_at);
     n.expires_on := coalesce(referral.try_date(r ->> 'expires_on'), n.expires_on);
     n.authorization_required := coalesce(referral.try_boolean(r ->> 'authorization_required'), n.authorization_required);
-    n.authorization_number := coalesce(referral.intake_text(r, 'authorization_number'), n.authorization_number);
     n.expected_value := coalesce(round(referral.try_numeric(r ->> 'expected_value'), 2), n.expected_value);
 
     IF r ? 'requester' THEN
@@ -416,10 +409,15 @@ BEGIN
                                                  is_new => true);
     END IF;
     INSERT INTO referral.referral_code (org_id, referral_id, kind, sequence, system, code, display)
-    SELECT w.org_id, w.referral_id, k.kind, row_number() OVER (PARTITION BY k.kind ORDER BY c.place), referral.intake_text(c.code, 'system'),
-           referral.intake_text(c.code, 'code'), referral.intake_text(c.code, 'display')
-    FROM (VALUES ('diagnosis', r -> 'diagnoses'), ('procedure', r -> 'procedures')) k (kind, list)
-    CROSS JOIN LATERAL jsonb_array_elements(CASE jsonb_typeof(k.list) WHEN 'array' THEN k.list END) WITH ORDINALITY c (code, place)
+    SELECT w.org_id, w.referral_id, 'diagnosis', c.place, referral.intake_text(c.code, 'system'), referral.intake_text(c.code, 'code'),
+           referral.intake_text(c.code, 'display')
+    FROM jsonb_array_elements(CASE jsonb_typeof(r -> 'diagnoses') WHEN 'array' THEN r -> 'diagnoses' END) WITH ORDINALITY c (code, place)
+    WHERE jsonb_typeof(c.code) = 'object'
+      AND (referral.intake_text(c.code, 'code') IS NOT NULL OR referral.intake_text(c.code, 'display') IS NOT NULL)
+    UNION ALL
+    SELECT w.org_id, w.referral_id, 'procedure', c.place, referral.intake_text(c.code, 'system'), referral.intake_text(c.code, 'code'),
+           referral.intake_text(c.code, 'display')
+    FROM jsonb_array_elements(CASE jsonb_typeof(r -> 'procedures') WHEN 'array' THEN r -> 'procedures' END) WITH ORDINALITY c (code, place)
     WHERE jsonb_typeof(c.code) = 'object'
       AND (referral.intake_text(c.code, 'code') IS NOT NULL OR referral.intake_text(c.code, 'display') IS NOT NULL);
 END $$;
@@ -461,7 +459,7 @@ BEGIN
         w.fill_only := true;
         n := jsonb_populate_record(n, jsonb_strip_nulls(to_jsonb(o)));
         w.findings := w.findings || referral.intake_finding('out_of_order', 'info', 'referral',
-            'a message that was sent later has been applied; only what was not known is written');
+            'a newer message has been applied; only what was not known is written');
     END IF;
     FOR attempt IN 1 .. 40 LOOP
         EXIT WHEN n IS NOT DISTINCT FROM o;
@@ -513,16 +511,26 @@ DECLARE
     reason text := referral.intake_text(r, 'status_reason');
     now_in referral.state;
     refused text;
+    decided referral.decision;
 BEGIN
+    SELECT t.state, t.decision INTO now_in, decided FROM referral.referral t WHERE t.org_id = w.org_id AND t.referral_id = w.referral_id;
     IF referral.intake_is_outdated(w, 'referral', w.referral_id) THEN
-        w.findings := w.findings || referral.intake_finding('out_of_order', 'info', 'referral.state',
-            'a message that was sent later has been applied; the referral stays where it is');
+        -- somebody does not want it any more, and what came later does not say that it is wanted again
+        w.findings := w.findings || referral.intake_finding('out_of_order',
+            CASE WHEN NOT referral.intake_is_over(now_in)
+                      AND (w.kind = 'referral_cancel' AND now_in <> 'cancellation_requested' OR wanted IN ('declined', 'cancelled')
+                           OR told = 'declined' AND decided IS DISTINCT FROM told) THEN 'warning' ELSE 'info' END,
+            'referral.state', 'a newer message has been applied; the referral stays where it is');
         RETURN;
     END IF;
-    SELECT t.state INTO now_in FROM referral.referral t WHERE t.org_id = w.org_id AND t.referral_id = w.referral_id;
-    IF told IS NOT NULL AND (NOT referral.intake_is_over(now_in) OR now_in = 'declined') THEN
+    IF told IS DISTINCT FROM decided AND told IS NOT NULL AND (NOT referral.intake_is_over(now_in) OR now_in = 'declined') THEN
         UPDATE referral.referral t SET decision = told, decision_at = coalesce(w.sent_at, now())
-        WHERE t.org_id = w.org_id AND t.referral_id = w.referral_id AND t.decision IS DISTINCT FROM told;
+        WHERE t.org_id = w.org_id AND t.referral_id = w.referral_id;
+        IF NOT w.results @> referral.intake_result('referral', w.referral_id, 'updated') THEN
+            w.results := w.results || referral.intake_result('referral', w.referral_id, 'updated');
+        END IF;
+    END IF;
+    IF told IS NOT NULL AND (NOT referral.intake_is_over(now_in) OR now_in = 'declined') THEN
         -- a decision asks for the move that goes with it
         wanted := coalesce(wanted, CASE told WHEN 'accepted' THEN CASE WHEN now_in = 'received' THEN 'validated'::referral.state END
                                              WHEN 'declined' THEN 'declined' END);
@@ -599,6 +607,9 @@ BEGIN
     END IF;
     IF w.kind IN ('referral_cancel', 'referral_status') OR w.kind = 'referral' AND r ?| '{state,decision}' AND NOT w.fill_only THEN
         w := referral.intake_progress(w, r);
+        IF NOT w.results @> jsonb_build_array(jsonb_build_object('entity', 'referral', 'id', w.referral_id)) THEN
+            w.results := w.results || referral.intake_result('referral', w.referral_id, 'unchanged');
+        END IF;
     END IF;
     RETURN w;
 END $$;
@@ -631,6 +642,9 @@ BEGIN
         UPDATE referral.referral t SET authorization_number = referral.intake_text(r, 'authorization_number')
         WHERE t.org_id = w.org_id AND t.referral_id = w.referral_id AND t.authorization_number IS NULL
           AND referral.intake_text(r, 'authorization_number') IS NOT NULL;
+        IF FOUND THEN
+            w.results := w.results || referral.intake_result('referral', w.referral_id, 'updated');
+        END IF;
     END IF;
     IF r ? 'identifiers' THEN
         PERFORM referral.intake_keep_identifiers(w.org_id, r -> 'identifiers', w.source, referral_id => w.referral_id);
@@ -659,7 +673,7 @@ REVOKE ALL ON FUNCTION
     referral.intake_find_patient(referral.intake_work, jsonb, referral.intake_person, bigint[]),
     referral.intake_owns_patient(referral.intake_work, jsonb, text, text),
     referral.intake_update_patient(referral.intake_work, jsonb), referral.intake_patient(referral.intake_work, jsonb, bigint[]),
-    referral.intake_patient_of(referral.intake_work), referral.intake_is_outdated(referral.intake_work, text, bigint),
+    referral.intake_patient_of(referral.intake_work), referral.intake_is_outdated(referral.intake_work, text, bigint), referral.intake_note_latest(referral.intake_work),
     referral.intake_place_coverage(referral.intake_work, referral.intake_cover), referral.intake_coverage(referral.intake_work, jsonb),
     referral.intake_update_coverage(referral.intake_work, referral.intake_cover, referral.intake_cover, jsonb),
     referral.intake_encounter(referral.intake_work, jsonb), referral.intake_find_referral(referral.intake_work, jsonb),

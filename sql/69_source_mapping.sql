@@ -1,15 +1,20 @@
 -- source_mapping: records of flat files and portals, by declared rules
 
-CREATE FUNCTION referral.csv_records(content text, delimiter text DEFAULT NULL, OUT line integer, OUT record jsonb)
+CREATE FUNCTION referral.csv_records(content text, delimiter text DEFAULT NULL, OUT line integer, OUT record jsonb, OUT fault text)
 RETURNS SETOF record
 LANGUAGE C IMMUTABLE PARALLEL SAFE ROWS 100 AS 'MODULE_PATHNAME', 'csv_records';
 COMMENT ON FUNCTION referral.csv_records(text, text) IS
-'The records of a text of comma-separated values (RFC 4180) as objects, with the line where each begins: the first line names the columns, spaces around values go, empty values are left out, values beyond the last column are called _ and their number. delimiter: one character; null: the one of comma, semicolon, tab and bar that the first line has most of. RF014 for a quote that is not closed or more than 1,600 columns; no rows for null content.';
+'The records of a text of comma-separated values (RFC 4180) as objects, with the line where each begins: the first line names the columns, spaces around values go, empty values are left out, values beyond the last column are called _ and their number; fault says when a line has more or fewer values than there are columns. delimiter: one character; null: the one of comma, semicolon, tab and bar that the first line has most of. RF014 for a quote that is not closed or more than 1,600 columns; no rows for null content.';
+
+CREATE FUNCTION referral.csv_columns(content text, delimiter text DEFAULT NULL) RETURNS text[]
+LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'csv_columns';
+COMMENT ON FUNCTION referral.csv_columns(text, text) IS
+'The names of the columns of a text of comma-separated values, as csv_records() uses them. RF014 as there; null for null content.';
 
 CREATE FUNCTION referral.map_record(record jsonb, mapping text) RETURNS jsonb
 LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'map_record';
 COMMENT ON FUNCTION referral.map_record(jsonb, text) IS
-'The intake case that an active source mapping makes of a record. A value that cannot be used is left out and becomes a finding. RF019 when no active rules have the mapping, RF014 when the record is not an object. Null for null.';
+'The intake case that an active source mapping makes of a record. A value that cannot be used is left out and becomes a finding. Of the keys _line, _fault and _columns a finding takes where the record stands in its file, what is wrong with its line, and what columns the file has: one that the mapping names, and that is not among them, is a finding. RF019 when no active rules have the mapping, RF014 when the record is not an object. Null for null.';
 
 CREATE FUNCTION referral.source_format_problem(format text) RETURNS text
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'source_format_problem';

@@ -182,7 +182,8 @@ BEGIN
     SELECT coalesce(jsonb_agg(to_jsonb(v)), '[]') AS findings,
            count(*) FILTER (WHERE v.severity = 'missing')::integer AS missing,
            count(*) FILTER (WHERE v.severity = 'invalid')::integer AS invalid,
-           count(*) FILTER (WHERE v.severity = 'warning')::integer AS warnings INTO present
+           count(*) FILTER (WHERE v.severity = 'warning')::integer AS warnings, coalesce(bool_or(v.template IS NOT NULL), false) AS asks
+    INTO present
     FROM referral.validate(check_referral.org_id, check_referral.referral_id) v;
     versions := ARRAY(SELECT v.rule_version_id FROM referral.rule_version v
                       WHERE v.status = 'active'
@@ -195,7 +196,8 @@ BEGIN
     INSERT INTO referral.validation_result (org_id, referral_id, is_first_pass, passed, missing, invalid, warnings, findings, rule_versions)
     VALUES (check_referral.org_id, check_referral.referral_id, former.findings IS NULL, present.missing + present.invalid = 0,
             present.missing, present.invalid, present.warnings, present.findings, versions);
-    IF present.findings <> '[]' OR former.findings <> '[]' THEN
+    -- of warnings alone nothing follows, where they ask nobody
+    IF present.missing + present.invalid > 0 OR former.findings <> '[]' OR present.asks THEN
         PERFORM referral.settle_validation(org_id, referral_id, coalesce(former.findings, '[]'), present.findings);
     END IF;
     RETURN present.missing + present.invalid = 0;
@@ -204,10 +206,12 @@ COMMENT ON FUNCTION referral.check_referral(bigint, bigint) IS
 'Runs validate(), records the result in referral.validation_result, opens and closes exception items, drafts outreach. Returns: is nothing missing or invalid? A check that finds the same by the same rules as the last one writes nothing. A referral in a terminal state is not judged any more: what the last check found, null without one. RF019 when the referral does not exist or is not visible. Null for null.';
 
 CREATE FUNCTION referral.validation_category(kind text, field text) RETURNS referral.exception_category
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN (CASE WHEN kind = 'document' THEN 'missing_document'
-             WHEN split_part(field, '.', 1) = 'coverage' THEN 'eligibility'
-             ELSE 'policy' END)::referral.exception_category;
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN CASE WHEN kind = 'document' THEN 'missing_document'
+                WHEN split_part(field, '.', 1) = 'coverage' THEN 'eligibility'
+                ELSE 'policy' END;
+END $$;
 COMMENT ON FUNCTION referral.validation_category(text, text) IS
 'The category of the exception that a finding of validate() opens, by its kind and field.';
 

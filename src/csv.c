@@ -13,9 +13,11 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
@@ -230,22 +232,12 @@ record_of(CsvReader *reader, JsonbValue *names, int n)
 	return JsonbPGetDatum(JsonbValueToJsonb(object));
 }
 
-PG_FUNCTION_INFO_V1(csv_records);
-
-Datum
-csv_records(PG_FUNCTION_ARGS)
+/* A reader of a text; delimiter: NULL to guess it. */
+static CsvReader *
+open_csv(text *content, text *delimiter)
 {
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	text	   *content = PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0);
-	text	   *delimiter = PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1);
 	CsvReader  *reader = palloc0(sizeof(CsvReader));
-	MemoryContext each = AllocSetContextCreate(CurrentMemoryContext, "record", ALLOCSET_SMALL_SIZES);
-	JsonbValue *names;
-	int			n;
 
-	InitMaterializedSRF(fcinfo, 0);
-	if (content == NULL)
-		return (Datum) 0;
 	reader->at = VARDATA_ANY(content);
 	reader->end = reader->at + VARSIZE_ANY_EXHDR(content);
 	/* the mark that some programs put before UTF-8 */
@@ -261,16 +253,58 @@ csv_records(PG_FUNCTION_ARGS)
 	reader->delimiter = delimiter != NULL ? *VARDATA_ANY(delimiter) :
 		guess_delimiter(reader->at, reader->end - reader->at);
 	initStringInfo(&reader->buffer);
+	return reader;
+}
+
+PG_FUNCTION_INFO_V1(csv_columns);
+
+Datum
+csv_columns(PG_FUNCTION_ARGS)
+{
+	CsvReader  *reader;
+	JsonbValue *names;
+	Datum	   *columns;
+	int			n;
+
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	reader = open_csv(PG_GETARG_TEXT_PP(0), PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1));
+	names = read_header(reader, &n);
+	columns = palloc(n * sizeof(Datum));
+	for (int i = 0; i < n; i++)
+		columns[i] = PointerGetDatum(cstring_to_text_with_len(names[i].val.string.val,
+															  names[i].val.string.len));
+	PG_RETURN_ARRAYTYPE_P(construct_array(columns, n, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+PG_FUNCTION_INFO_V1(csv_records);
+
+Datum
+csv_records(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	MemoryContext each = AllocSetContextCreate(CurrentMemoryContext, "record", ALLOCSET_SMALL_SIZES);
+	CsvReader  *reader;
+	JsonbValue *names;
+	int			n;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (PG_ARGISNULL(0))
+		return (Datum) 0;
+	reader = open_csv(PG_GETARG_TEXT_PP(0), PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1));
 	names = read_header(reader, &n);
 	while (read_record(reader))
 	{
 		MemoryContext old = MemoryContextSwitchTo(each);
-		Datum		values[2];
-		bool		nulls[2] = {false};
+		Datum		values[3];
+		bool		nulls[3] = {false};
 
 		CHECK_FOR_INTERRUPTS();
 		values[0] = Int32GetDatum(reader->line);
 		values[1] = record_of(reader, names, n);
+		nulls[2] = reader->n == n;
+		if (!nulls[2])
+			values[2] = CStringGetTextDatum(psprintf("%d values for %d columns", reader->n, n));
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(each);

@@ -95,6 +95,7 @@ typedef struct MapState
 {
 	const SourceMapping *mapping;
 	Slot	   *slots;
+	const char *line;			/* where the record stands in its file; NULL when that is not told */
 	JsonbParseState *findings;
 	int			nfindings;
 } MapState;
@@ -380,23 +381,80 @@ push_key(JsonbParseState **state, const char *key, int length)
 	pushJsonbValue(state, WJB_KEY, &value);
 }
 
+/* attribute, column and text may be NULL */
 static void
-add_finding(MapState *state, const MapField *field, const char *code, const char *text, int length,
-			const char *detail)
+add_finding(MapState *state, const char *attribute, const char *column, const char *code,
+			const char *text, int length, const char *detail)
 {
 	JsonbParseState **findings = &state->findings;
+	const char *position = state->line == NULL ? column :
+		column == NULL ? psprintf("line %s", state->line) : psprintf("line %s, %s", state->line, column);
 
 	if (state->nfindings++ == 0)
 		pushJsonbValue(findings, WJB_BEGIN_ARRAY, NULL);
 	pushJsonbValue(findings, WJB_BEGIN_OBJECT, NULL);
 	push_pair(findings, "code", code, strlen(code));
 	push_pair(findings, "severity", "warning", strlen("warning"));
-	push_pair(findings, "attribute", field->attribute->name, strlen(field->attribute->name));
+	if (attribute != NULL)
+		push_pair(findings, "attribute", attribute, strlen(attribute));
 	if (text != NULL)
 		push_pair(findings, "value", text, length);
-	push_pair(findings, "position", field->column, strlen(field->column));
+	if (position != NULL)
+		push_pair(findings, "position", position, strlen(position));
 	push_pair(findings, "detail", detail, strlen(detail));
 	pushJsonbValue(findings, WJB_END_OBJECT, NULL);
+}
+
+/* Is there anything in the file that gives the attribute? */
+static bool
+is_given(const SourceMapping *mapping, int slot, JsonbContainer *columns)
+{
+	for (int i = 0; i < mapping->nfields; i++)
+	{
+		const MapField *field = &mapping->fields[i];
+		JsonbValue	name;
+
+		if (field->slot != slot)
+			continue;
+		if (field->constant != NULL)
+			return true;
+		name.type = jbvString;
+		name.val.string.val = (char *) field->column;
+		name.val.string.len = strlen(field->column);
+		if (findJsonbValueFromContainer(columns, JB_FARRAY, &name) != NULL)
+			return true;
+	}
+	return false;
+}
+
+/* What is wrong with the line and the file that the record is from, as payload_parts() noted it. */
+static void
+look_at_file(MapState *state, JsonbContainer *record)
+{
+	JsonbValue	value;
+	int			length = 0;
+	const char *line;
+
+	if (getKeyJsonValueFromContainer(record, "_line", strlen("_line"), &value) != NULL &&
+		value.type == jbvNumeric)
+	{
+		line = scalar_text(&value, &length);
+		state->line = pnstrdup(line, length);
+	}
+	if (getKeyJsonValueFromContainer(record, "_columns", strlen("_columns"), &value) != NULL &&
+		value.type == jbvBinary && JsonContainerIsArray(value.val.binary.data))
+		for (int i = 0; i < state->mapping->nfields; i++)
+		{
+			const MapField *field = &state->mapping->fields[i];
+
+			if (!is_given(state->mapping, field->slot, value.val.binary.data))
+				add_finding(state, field->attribute->name, field->column, "missing", NULL, 0,
+							"The file has no such column.");
+		}
+	if (getKeyJsonValueFromContainer(record, "_fault", strlen("_fault"), &value) != NULL &&
+		value.type == jbvString)
+		add_finding(state, NULL, NULL, "invalid_value", NULL, 0,
+					psprintf("The line has %.*s.", value.val.string.len, value.val.string.val));
 }
 
 /* ---------- Conversion ---------- */
@@ -544,7 +602,7 @@ map_column(MapState *state, const MapField *field, JsonbValue *given, Slot *slot
 	if (text == NULL)
 	{
 		if (given->type == jbvBinary)
-			add_finding(state, field, "invalid_value", NULL, 0, "An object or an array where one value is expected.");
+			add_finding(state, field->attribute->name, field->column, "invalid_value", NULL, 0, "An object or an array where one value is expected.");
 		return;
 	}
 	if (field->translation != NULL)
@@ -553,13 +611,13 @@ map_column(MapState *state, const MapField *field, JsonbValue *given, Slot *slot
 
 		meaning = code_meaning(field->translation, text, &length);
 		if (meaning == NULL)
-			add_finding(state, field, "invalid_code", text, sent, "The translation of the mapping does not know the code.");
+			add_finding(state, field->attribute->name, field->column, "invalid_code", text, sent, "The translation of the mapping does not know the code.");
 		if (meaning == NULL || length == 0)
 			return;
 	}
 	slot->present = convert(state, field, meaning, length, &slot->value);
 	if (!slot->present)
-		add_finding(state, field, invalid_codes[field->attribute->type], text, length,
+		add_finding(state, field->attribute->name, field->column, invalid_codes[field->attribute->type], text, length,
 					field->attribute->type == CANONICAL_CODE ? "Not one of the codes of the attribute." :
 					field->format != NULL ? "It is not of the format of the mapping." : "It is not of the type of the attribute.");
 	slot->is_constant = false;
@@ -658,6 +716,7 @@ map_record(PG_FUNCTION_ARGS)
 				 errhint("Send one object for each referral.")));
 	state.mapping = find_mapping(rule_cache(true), text_to_cstring(PG_GETARG_TEXT_PP(1)));
 	state.slots = palloc0(sizeof(Slot) * Max(state.mapping->nslots, 1));
+	look_at_file(&state, &record->root);
 	map_fields(&state, &record->root);
 
 	pushJsonbValue(&result, WJB_BEGIN_OBJECT, NULL);

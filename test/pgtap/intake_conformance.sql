@@ -32,13 +32,13 @@ SELECT results_eq($$SELECT regexp_replace(path, '^.*/', ''), status, outcome, fi
              ('REF-I14-01.hl7', 'processed', 'referral_cancelled', false),
              ('REF-I14-02.hl7', 'processed', 'referral_unchanged', true),
              ('SIU-S12-01.hl7', 'processed', 'appointment_created', true),
-             ('SIU-S12-02.hl7', 'processed', 'appointment_updated', true),
-             ('SIU-S13-01.hl7', 'processed', 'appointment_updated', true),
+             ('SIU-S12-02.hl7', 'processed', 'appointment_unchanged', true),
+             ('SIU-S13-01.hl7', 'processed', 'appointment_unchanged', true),
              ('SIU-S14-01.hl7', 'processed', 'appointment_updated', true),
              ('SIU-S15-01.hl7', 'processed', 'appointment_updated', false),
              ('SIU-S17-01.hl7', 'processed', 'appointment_updated', false),
              ('SIU-S26-01.hl7', 'processed', 'appointment_unchanged', true),
-             ('SIU-S26-02.hl7', 'processed', 'appointment_updated', true)$$, 'HL7 v2: what became of each file');
+             ('SIU-S26-02.hl7', 'processed', 'appointment_unchanged', true)$$, 'HL7 v2: what became of each file');
 SELECT results_eq($$SELECT r.placer_order_number, r.placer_order_system, r.filler_order_number, r.urgency::text, r.state::text, r.expires_on, r.reason_code, r.service_code, p.family, p.birth_date, q.name, f.name, y.name
                    FROM referral.referral r JOIN referral.patient p USING (org_id, patient_id) LEFT JOIN referral.practitioner q ON q.practitioner_id = r.requester_id
                    LEFT JOIN referral.practitioner f ON f.practitioner_id = r.performer_id LEFT JOIN referral.payer y ON y.payer_id = r.payer_id

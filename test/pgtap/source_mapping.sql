@@ -1,5 +1,5 @@
 -- Source mappings: CSV text as records, records as cases, what is refused when a rule is written, versions.
-SELECT plan(75);
+SELECT plan(80);
 \ir ../lib/refused.sql
 -- detail and hint by their beginning
 CREATE FUNCTION refuses(statement text, code text, message text, detail text, hint text) RETURNS boolean LANGUAGE sql AS $$
@@ -117,6 +117,14 @@ SELECT is(flagged('{"Last Name": {"x": 1}}'), 'invalid_value warning patient.fam
 SELECT is(mapped('{"Last Name": null}') -> 'patient', NULL, 'null is nothing');
 SELECT ok(refuses($$SELECT referral.map_record('[1]', 'portal')$$, 'RF014', 'a record is a JSON object', '%', '%'), 'an array is no record');
 SELECT is(referral.map_record(NULL, 'portal'), NULL, 'null for null');
+
+-- what is wrong with a file
+SELECT results_eq($$SELECT line, record::text, fault FROM referral.csv_records(E'a,b\n1\n1,2\n1,2,3')$$, $$VALUES (2, '{"a": "1"}', '1 values for 2 columns'), (3, '{"a": "1", "b": "2"}', NULL), (4, '{"a": "1", "b": "2", "_3": "3"}', '3 values for 2 columns')$$, 'lines with fewer and more values');
+SELECT is(referral.csv_columns(E' a ,b,a\n1,2'), '{a,b,a_3}', 'the columns of a file');
+SELECT is(flagged('{"_line": 7, "DOB": "x"}'), 'invalid_date warning patient.birth_date line 7, DOB x', 'a finding says on which line');
+SELECT is(flagged('{"_line": 7, "_fault": "1 values for 2 columns"}'), 'invalid_value warning line 7', 'and what is wrong with it');
+SELECT is(flagged('{"_line": 2, "_columns": ["Last Name", "DOB", "Sex", "MRN", "when", "auth", "value", "order", "home", "clinical.codes.1.code", "written"]}'), 'missing warning referral.specialty line 2, dept',
+          'a column that the mapping names and the file lacks; not where another column, or a constant, gives the attribute');
 
 -- 4. Versions
 

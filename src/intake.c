@@ -1,0 +1,282 @@
+/*-------------------------------------------------------------------------
+ *
+ * intake.c
+ *		What a case of intake says, in the words of the tables: texts, and
+ *		the identifiers of somebody.
+ *
+ * A message fills some fifty columns.  An expression of PL/pgSQL for each
+ * would cost more than to write the row.
+ *
+ * IDENTIFICATION
+ *		src/intake.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "mb/pg_wchar.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/lsyscache.h"
+#include "utils/typcache.h"
+
+#include "compat.h"
+
+/* what goes into an index has to fit on its page */
+#define LONGEST_TEXT	500
+
+#define NPI_SYSTEM		"http://hl7.org/fhir/sid/us-npi"
+#define SSN_SYSTEM		"http://hl7.org/fhir/sid/us-ssn"
+
+enum
+{
+	ID_NUMBER, ID_SYSTEM, ID_TYPE, ID_ASSIGNER, ID_NFIELDS
+};
+
+/* The text without the blanks around it, cut off; null when nothing is left. */
+static text *
+short_text(const char *s, int len)
+{
+	while (len > 0 && s[0] == ' ')
+	{
+		s++;
+		len--;
+	}
+	while (len > 0 && s[len - 1] == ' ')
+		len--;
+	if (len == 0)
+		return NULL;
+	return cstring_to_text_with_len(s, pg_mbcharcliplen(s, len, LONGEST_TEXT));
+}
+
+/* A member of an object that is a text, a number or a truth value, as such a text. */
+static text *
+member_text(JsonbContainer *object, const char *key)
+{
+	JsonbValue	v;
+
+	if (getKeyJsonValueFromContainer(object, key, strlen(key), &v) == NULL)
+		return NULL;
+	switch (v.type)
+	{
+		case jbvString:
+			return short_text(v.val.string.val, v.val.string.len);
+		case jbvNumeric:
+			{
+				char	   *number = DatumGetCString(DirectFunctionCall1(numeric_out,
+																		  NumericGetDatum(v.val.numeric)));
+
+				return short_text(number, strlen(number));
+			}
+		case jbvBool:
+			return cstring_to_text(v.val.boolean ? "true" : "false");
+		default:
+			return NULL;
+	}
+}
+
+static bool
+text_is(text *t, const char *s)
+{
+	int			len = strlen(s);
+
+	return t != NULL && VARSIZE_ANY_EXHDR(t) == len && memcmp(VARDATA_ANY(t), s, len) == 0;
+}
+
+/* Numbers of a whole country have one name, whoever sends them. */
+static text *
+system_of(text *type, text *system, text *source)
+{
+	if (text_is(type, "NPI") || text_is(system, "NPI") || text_is(system, "urn:oid:2.16.840.1.113883.4.6"))
+		return cstring_to_text(NPI_SYSTEM);
+	if (text_is(type, "SS") || text_is(system, "SSN") || text_is(system, "urn:oid:2.16.840.1.113883.4.1"))
+		return cstring_to_text(SSN_SYSTEM);
+	return system != NULL ? system : source;
+}
+
+PG_FUNCTION_INFO_V1(intake_system);
+Datum
+intake_system(PG_FUNCTION_ARGS)
+{
+	text	   *source = PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1);
+	text	   *type = NULL;
+	text	   *system = NULL;
+
+	if (!PG_ARGISNULL(0))
+	{
+		Jsonb	   *identifier = PG_GETARG_JSONB_P(0);
+
+		if (JB_ROOT_IS_OBJECT(identifier))
+		{
+			type = member_text(&identifier->root, "type");
+			system = member_text(&identifier->root, "system");
+		}
+	}
+	system = system_of(type, system, source);
+	if (system == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(system);
+}
+
+/* ---------- Identifiers ---------- */
+
+typedef struct Identifiers
+{
+	int			count;
+	Datum	   *fields[ID_NFIELDS];
+	bool	   *nulls[ID_NFIELDS];
+} Identifiers;
+
+static bool
+same_text(text *a, text *b)
+{
+	int			len = VARSIZE_ANY_EXHDR(a);
+
+	return VARSIZE_ANY_EXHDR(b) == len && memcmp(VARDATA_ANY(a), VARDATA_ANY(b), len) == 0;
+}
+
+static bool
+is_listed(Identifiers *ids, text *number, text *system)
+{
+	for (int i = 0; i < ids->count; i++)
+	{
+		if (same_text(DatumGetTextPP(ids->fields[ID_NUMBER][i]), number) &&
+			same_text(DatumGetTextPP(ids->fields[ID_SYSTEM][i]), system))
+			return true;
+	}
+	return false;
+}
+
+static void
+put_identifier(Identifiers *ids, JsonbContainer *object, text *source)
+{
+	text	   *value[ID_NFIELDS];
+
+	value[ID_NUMBER] = member_text(object, "value");
+	value[ID_TYPE] = member_text(object, "type");
+	value[ID_SYSTEM] = system_of(value[ID_TYPE], member_text(object, "system"), source);
+	value[ID_ASSIGNER] = member_text(object, "assigner");
+	if (value[ID_NUMBER] == NULL || value[ID_SYSTEM] == NULL ||
+		is_listed(ids, value[ID_NUMBER], value[ID_SYSTEM]))
+		return;
+	for (int i = 0; i < ID_NFIELDS; i++)
+	{
+		ids->fields[i][ids->count] = PointerGetDatum(value[i]);
+		ids->nulls[i][ids->count] = value[i] == NULL;
+	}
+	ids->count++;
+}
+
+static void
+read_identifiers(Identifiers *ids, Jsonb *list, text *source)
+{
+	int			n = JB_ROOT_IS_ARRAY(list) && !JB_ROOT_IS_SCALAR(list) ? JB_ROOT_COUNT(list) : 0;
+
+	ids->count = 0;
+	for (int i = 0; i < ID_NFIELDS; i++)
+	{
+		ids->fields[i] = palloc((n + 1) * sizeof(Datum));
+		ids->nulls[i] = palloc((n + 1) * sizeof(bool));
+	}
+	for (int i = 0; i < n; i++)
+	{
+		JsonbValue *v = getIthJsonbValueFromContainer(&list->root, i);
+
+		if (v->type == jbvBinary && JsonContainerIsObject(v->val.binary.data))
+			put_identifier(ids, v->val.binary.data, source);
+	}
+}
+
+PG_FUNCTION_INFO_V1(intake_identifiers);
+Datum
+intake_identifiers(PG_FUNCTION_ARGS)
+{
+	TupleDesc	desc;
+	Identifiers ids;
+	Datum		values[ID_NFIELDS];
+	bool		nulls[ID_NFIELDS] = {false};
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE || desc->natts != ID_NFIELDS)
+		elog(ERROR, "unexpected result type of intake_identifiers()");
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		PG_RETURN_NULL();
+	read_identifiers(&ids, PG_GETARG_JSONB_P(0), PG_GETARG_TEXT_PP(1));
+	for (int i = 0; i < ID_NFIELDS; i++)
+	{
+		int			lower = 1;
+
+		values[i] = PointerGetDatum(ids.count == 0 ? construct_empty_array(TEXTOID) :
+									construct_md_array(ids.fields[i], ids.nulls[i], 1, &ids.count, &lower,
+													   TEXTOID, -1, false, TYPALIGN_INT));
+	}
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+/* ---------- Rows ---------- */
+
+/* The row with the texts of the object in its text columns of the same names. */
+static HeapTuple
+filled(HeapTupleHeader row, TupleDesc desc, JsonbContainer *object)
+{
+	Datum	   *values = palloc(desc->natts * sizeof(Datum));
+	bool	   *nulls = palloc(desc->natts * sizeof(bool));
+
+	if (row != NULL)
+	{
+		HeapTupleData tuple;
+
+		tuple.t_len = HeapTupleHeaderGetDatumLength(row);
+		ItemPointerSetInvalid(&tuple.t_self);
+		tuple.t_tableOid = InvalidOid;
+		tuple.t_data = row;
+		heap_deform_tuple(&tuple, desc, values, nulls);
+	}
+	else
+		memset(nulls, true, desc->natts);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute a = TupleDescAttr(desc, i);
+		text	   *told = a->atttypid == TEXTOID && !a->attisdropped ? member_text(object, NameStr(a->attname)) : NULL;
+
+		if (told != NULL)
+		{
+			values[i] = PointerGetDatum(told);
+			nulls[i] = false;
+		}
+	}
+	return heap_form_tuple(desc, values, nulls);
+}
+
+PG_FUNCTION_INFO_V1(intake_fill);
+Datum
+intake_fill(PG_FUNCTION_ARGS)
+{
+	HeapTupleHeader row = PG_ARGISNULL(0) ? NULL : PG_GETARG_HEAPTUPLEHEADER(0);
+	Jsonb	   *object = PG_ARGISNULL(1) ? NULL : PG_GETARG_JSONB_P(1);
+	TupleDesc	desc;
+	HeapTuple	result;
+
+	if (object == NULL || !JB_ROOT_IS_OBJECT(object))
+	{
+		if (row == NULL)
+			PG_RETURN_NULL();
+		PG_RETURN_DATUM(PG_GETARG_DATUM(0));
+	}
+	if (row != NULL)
+		desc = lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(row), HeapTupleHeaderGetTypMod(row));
+	else
+	{
+		Oid			type = get_fn_expr_argtype(fcinfo->flinfo, 0);
+
+		if (!type_is_rowtype(type) || type == RECORDOID)
+			elog(ERROR, "intake_fill() needs a row of a named type");
+		desc = lookup_rowtype_tupdesc(type, -1);
+	}
+	result = filled(row, desc, &object->root);
+	ReleaseTupleDesc(desc);
+	PG_RETURN_DATUM(HeapTupleGetDatum(result));
+}
