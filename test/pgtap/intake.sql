@@ -393,9 +393,9 @@ SELECT is((SELECT array_agg(f.value ORDER BY f.value) FROM referral.data_quality
 
 -- 10. Late messages, and what fails when it is processed again
 
-SELECT status FROM referral.receive('hl7v2', 'LATE', NULL, replace(public.ref('LT1', 'New', 'A', '19800101'), '20260302101500', '20260305101500') || E'\r' || replace(public.ref('LT2', 'New', 'B', '19810101'), '20260302101500', '20260305101500')) \g /dev/null
-SELECT message_id AS late_id FROM referral.receive('hl7v2', 'LATE', NULL, public.ref('LT1', 'Old', 'C', '19800101')) \gset
-SELECT is((SELECT family FROM referral.patient p JOIN referral.referral r USING (org_id, patient_id) WHERE r.placer_order_number = 'LT1'), 'New', 'a message of several parts is remembered, too');
+SELECT status FROM referral.receive('hl7v2', 'LATE', NULL, replace(replace(public.ref('LT1', 'New', 'A', '19800101'), '20260302101500', '20260305101500'), 'R^Routine', 'S^Stat') || E'\r' || replace(public.ref('LT2', 'New', 'B', '19810101'), '20260302101500', '20260305101500')) \g /dev/null
+SELECT message_id AS late_id FROM referral.receive('hl7v2', 'LATE', NULL, public.ref('LT1', 'New', 'C', '19800101')) \gset
+SELECT is((SELECT string_agg(urgency::text, ',') FROM referral.referral r WHERE r.placer_order_number = 'LT1'), 'stat', 'a message of several parts is remembered, too');
 SELECT is((SELECT string_agg(DISTINCT code || ' ' || severity, ', ') FROM referral.data_quality_finding WHERE message_id = :late_id AND code = 'out_of_order'), 'out_of_order info', 'what is older is known to be');
 SELECT message_id AS late_id, referral_id AS late_referral FROM referral.receive('flat_file', 'latecsv', 'application/json; mapping=test', '{"last":"Fails","first":"Later","order":"LT3"}') \gset
 UPDATE referral.rule_version SET status = 'retired' WHERE rule_set_id = (SELECT rule_set_id FROM referral.rule_set WHERE name = 'source_mapping/test') AND status = 'active';
