@@ -13,6 +13,7 @@ CREATE TYPE referral.intake_work AS (
     id bigint,                  -- what the step that was taken last has found or made; null when nothing
     patient_id bigint,
     patient_match text,
+    is_stranger boolean,        -- is who is told another person than the referral of the case has?
     coverage_id bigint,
     payer_id bigint,
     plan_id bigint,
@@ -74,6 +75,39 @@ CREATE FUNCTION referral.intake_fill("row" anyelement, object jsonb) RETURNS any
 LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'intake_fill';
 COMMENT ON FUNCTION referral.intake_fill(anyelement, jsonb) IS
 'The row with what an object of a case says in its text columns, by their names: as intake_text() has it; what it does not say stays. A row of nulls is taken for a null row. The row for a null object.';
+
+CREATE FUNCTION referral.intake_identifies(system text, value text, type text) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    d referral.demographics;
+BEGIN
+    -- accounts, visits, and what a family shares
+    IF type IN ('AN', 'ANC', 'AND', 'ANON', 'ANT', 'VN', 'MB', 'SN') THEN
+        RETURN false;
+    END IF;
+    -- these are not typed by anybody
+    IF type = 'FHIR' OR system = 'inbox_message' THEN
+        RETURN true;
+    END IF;
+    d := referral.patient_demographics(NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+                                       NULL, NULL, NULL, NULL, ARRAY[system || '|' || value]);
+    RETURN referral.match_levels(d, d) <> '{}';
+END $$;
+COMMENT ON FUNCTION referral.intake_identifies(text, text, text) IS
+'Can a number of a system and type (HL7 table 0203) say who somebody is? Not an account, a visit or a member of an insurance, and not what stands for "not known": what match_placeholder lists, one digit repeated, digits that count up. True where it is not said of what type it is.';
+
+CREATE FUNCTION referral.intake_personal(list jsonb, source text) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    FOR i IN REVERSE referral.intake_count(list) - 1 .. 0 LOOP
+        IF referral.intake_identifies(referral.intake_system(list -> i, source), referral.intake_text(list -> i, 'value'), list -> i ->> 'type') IS NOT TRUE THEN
+            list := list - i;
+        END IF;
+    END LOOP;
+    RETURN list;
+END $$;
+COMMENT ON FUNCTION referral.intake_personal(jsonb, text) IS
+'Those identifiers of a list that say who somebody is: intake_identifies().';
 
 CREATE FUNCTION referral.intake_lock(org_id bigint, what text) RETURNS void
 LANGUAGE sql VOLATILE
@@ -142,7 +176,7 @@ DECLARE
     r jsonb := CASE jsonb_typeof(intake -> 'referral') WHEN 'object' THEN intake -> 'referral' END;
     p jsonb := CASE jsonb_typeof(intake -> 'patient') WHEN 'object' THEN intake -> 'patient' END;
     candidates bigint[];
-    known bigint;
+    known bigint[];
     x jsonb;
 BEGIN
     w.org_id := org_id;
@@ -174,8 +208,9 @@ BEGIN
             IF candidates IS NULL AND w.kind = 'appointment' THEN
                 candidates := referral.intake_find_referral(w, (intake #> '{appointments,0}') - 'identifiers');
             END IF;
-            IF array_length(candidates, 1) = 1 THEN
-                SELECT t.patient_id INTO known FROM referral.referral t WHERE t.org_id = w.org_id AND t.referral_id = candidates[1];
+            IF candidates IS NOT NULL THEN
+                known := ARRAY(SELECT DISTINCT t.patient_id FROM referral.referral t
+                               WHERE t.org_id = w.org_id AND t.referral_id = ANY (candidates) AND t.patient_id IS NOT NULL LIMIT 20);
             END IF;
         END IF;
         IF w.kind <> 'directory' THEN

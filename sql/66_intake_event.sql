@@ -39,31 +39,43 @@ END $$;
 COMMENT ON FUNCTION referral.intake_appointment_referral(referral.intake_work, jsonb) IS
 'Finds the referral that an appointment was made for; in referral_id of the answer. None, with a finding, when it cannot be told.';
 
-CREATE FUNCTION referral.intake_find_appointment(w referral.intake_work, a jsonb) RETURNS bigint
+-- Schedulers count anew, and one number may serve two of them: it is the patient's appointment, or another one.
+CREATE FUNCTION referral.intake_find_appointment(w INOUT referral.intake_work, a jsonb)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     placer text := referral.intake_text(a, 'placer_appointment_id');
     filler text := coalesce(referral.intake_text(a, 'filler_appointment_id'), referral.intake_text(a #> '{identifiers,0}', 'value'));
     starts timestamptz := referral.try_timestamp(a ->> 'starts_at');
-    found_id bigint;
+    candidates bigint[];
+    several boolean;
 BEGIN
+    w.appointment_id := NULL;
     IF filler IS NOT NULL THEN
-        SELECT max(t.appointment_id) INTO found_id FROM referral.appointment t
-        WHERE t.org_id = w.org_id AND t.filler_appointment_id = filler AND t.source IS NOT DISTINCT FROM w.source;
+        candidates := ARRAY(SELECT t.appointment_id FROM referral.appointment t
+                            WHERE t.org_id = w.org_id AND t.filler_appointment_id = filler AND t.source IS NOT DISTINCT FROM w.source);
     END IF;
-    IF found_id IS NULL AND placer IS NOT NULL THEN
-        SELECT max(t.appointment_id) INTO found_id FROM referral.appointment t
-        WHERE t.org_id = w.org_id AND t.placer_appointment_id = placer AND t.source IS NOT DISTINCT FROM w.source
-          AND (filler IS NULL OR t.filler_appointment_id IS NULL);
+    IF placer IS NOT NULL AND coalesce(candidates, '{}') = '{}' THEN
+        candidates := ARRAY(SELECT t.appointment_id FROM referral.appointment t
+                            WHERE t.org_id = w.org_id AND t.placer_appointment_id = placer AND t.source IS NOT DISTINCT FROM w.source
+                              AND (filler IS NULL OR t.filler_appointment_id IS NULL));
     END IF;
-    IF found_id IS NULL AND filler IS NULL AND placer IS NULL AND starts IS NOT NULL AND w.patient_id IS NOT NULL THEN
-        SELECT max(t.appointment_id) INTO found_id FROM referral.appointment t
+    IF candidates <> '{}' THEN
+        SELECT max(t.appointment_id), min(t.patient_id) <> max(t.patient_id) INTO w.appointment_id, several
+        FROM referral.appointment t
+        WHERE t.org_id = w.org_id AND t.appointment_id = ANY (candidates)
+          AND (w.patient_id IS NULL OR t.patient_id IS NULL OR w.patient_id IN (t.patient_id, referral.survivor_of(w.org_id, t.patient_id)));
+        IF w.appointment_id IS NULL OR several AND w.patient_id IS NULL THEN
+            w.appointment_id := NULL;
+            w.findings := w.findings || referral.intake_finding('ambiguous_referral', 'error', 'appointment.filler_appointment_id',
+                'the number is that of an appointment of another patient; this one stands for itself');
+        END IF;
+    ELSIF filler IS NULL AND placer IS NULL AND starts IS NOT NULL AND w.patient_id IS NOT NULL THEN
+        SELECT max(t.appointment_id) INTO w.appointment_id FROM referral.appointment t
         WHERE t.org_id = w.org_id AND t.patient_id = w.patient_id AND t.starts_at = starts AND t.source IS NOT DISTINCT FROM w.source;
     END IF;
-    RETURN found_id;
 END $$;
 COMMENT ON FUNCTION referral.intake_find_appointment(referral.intake_work, jsonb) IS
-'The appointment that a case means: by the filler''s number, else the placer''s, of the same source; one without numbers by patient and time. Null when there is none.';
+'Finds the appointment that a case means: by the filler''s number, else the placer''s, of the same source, where it is its patient''s; one without numbers by patient and time. In appointment_id of the answer; null when there is none, with a finding when the number is that of another patient.';
 
 CREATE FUNCTION referral.intake_move_appointment(w referral.intake_work, wanted text, reason text, starts timestamptz, ends timestamptz) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -154,6 +166,7 @@ DECLARE
     old_starts timestamptz;
     before bigint;
     after bigint;
+    said jsonb;
 BEGIN
     IF starts IS NULL AND referral.intake_text(a, 'starts_at') IS NOT NULL THEN
         w.findings := w.findings || referral.intake_finding('invalid_time', 'warning', 'appointment.starts_at', 'no such time', a ->> 'starts_at');
@@ -173,12 +186,15 @@ BEGIN
         WHERE s.org_id = w.org_id AND (s.identifier = a ->> 'location' OR lower(s.name) = lower(a ->> 'location'));
     END IF;
 
-    w.appointment_id := referral.intake_find_appointment(w, a);
+    said := w.findings;
+    w := referral.intake_find_appointment(w, a);
     IF w.appointment_id IS NULL THEN
         PERFORM referral.intake_lock(w.org_id, 'appointment ' || coalesce(referral.intake_text(a, 'filler_appointment_id'),
             referral.intake_text(a, 'placer_appointment_id'), w.patient_id::text, ''));
-        w.appointment_id := referral.intake_find_appointment(w, a);
-    ELSE
+        w.findings := said;
+        w := referral.intake_find_appointment(w, a);
+    END IF;
+    IF w.appointment_id IS NOT NULL THEN
         -- what it was made for is known
         SELECT coalesce(t.referral_id, w.referral_id) INTO w.referral_id FROM referral.appointment t
         WHERE t.org_id = w.org_id AND t.appointment_id = w.appointment_id;

@@ -39,9 +39,11 @@ BEGIN
     IF candidates IS NULL AND w.kind <> 'referral' AND coalesce(placer, filler) IS NOT NULL THEN
         -- the other side answers with our number, often without saying whose it is
         SELECT array_agg(DISTINCT t.referral_id) INTO candidates FROM (
-            SELECT u.referral_id FROM referral.referral u WHERE u.org_id = w.org_id AND u.placer_order_number = placer
+            SELECT u.referral_id FROM referral.referral u
+            WHERE u.org_id = w.org_id AND u.placer_order_number = placer AND (placer_system IS NULL OR u.placer_order_system IS NULL)
             UNION ALL
-            SELECT u.referral_id FROM referral.referral u WHERE u.org_id = w.org_id AND u.filler_order_number = filler) t;
+            SELECT u.referral_id FROM referral.referral u
+            WHERE u.org_id = w.org_id AND u.filler_order_number = filler AND (filler_system IS NULL OR u.filler_order_system IS NULL)) t;
     END IF;
     IF candidates IS NULL AND w.kind = 'referral' AND w.message_key <> '' AND coalesce(placer, filler) IS NULL THEN
         SELECT array_agg(t.referral_id) INTO candidates FROM referral.identifier t
@@ -61,6 +63,11 @@ DECLARE
 BEGIN
     w.referral_id := NULL;
     IF candidates IS NULL THEN
+        RETURN;
+    END IF;
+    IF w.is_stranger THEN
+        w.findings := w.findings || referral.intake_finding('ambiguous_referral', 'error', 'referral.placer_order_number',
+            'the number is that of a referral of another patient');
         RETURN;
     END IF;
     IF array_length(candidates, 1) = 1 THEN
@@ -675,8 +682,9 @@ REVOKE ALL ON FUNCTION
     referral.intake_valid(jsonb), referral.intake_authorization_item(referral.intake_work, bigint, jsonb, integer),
     referral.intake_authorization(referral.intake_work, jsonb), referral.intake_communication(referral.intake_work, jsonb),
     referral.intake_events(referral.intake_work, jsonb), referral.intake_patient_values(referral.intake_work, jsonb, referral.intake_person),
-    referral.intake_find_patient(referral.intake_work, jsonb, referral.intake_person, bigint),
-    referral.intake_update_patient(referral.intake_work, jsonb), referral.intake_patient(referral.intake_work, jsonb, bigint),
+    referral.intake_find_patient(referral.intake_work, jsonb, referral.intake_person, bigint[]),
+    referral.intake_owns_patient(referral.intake_work, jsonb, text, text),
+    referral.intake_update_patient(referral.intake_work, jsonb), referral.intake_patient(referral.intake_work, jsonb, bigint[]),
     referral.intake_patient_of(referral.intake_work), referral.intake_is_outdated(referral.intake_work, text, bigint), referral.intake_note_latest(referral.intake_work),
     referral.intake_place_coverage(referral.intake_work, referral.intake_cover), referral.intake_coverage(referral.intake_work, jsonb),
     referral.intake_update_coverage(referral.intake_work, referral.intake_cover, referral.intake_cover, jsonb),
