@@ -35,7 +35,7 @@ SELECT is((SELECT count(*) FROM public.mapped WHERE (c #>> '{patient,birth_date}
 SELECT is((SELECT array_agg(DISTINCT f ->> 'code' ORDER BY f ->> 'code') FROM public.mapped, jsonb_array_elements(c -> 'findings') f),
           '{unmapped_type,unresolved_reference}'::text[], 'nothing in them is wrong but references to what is not there');
 SELECT is((SELECT array_agg(DISTINCT f ->> 'value') FROM public.mapped, jsonb_array_elements(c -> 'findings') f WHERE f ->> 'severity' = 'warning'),
-          '{Patient/8f9f3df4-60f6-4c9a-855f-1e3fa9b30f96}'::text[], 'a patient whom bundles refer to and do not have; one claim alone may well name a patient who is known');
+          '{Patient/1,Patient/8f9f3df4-60f6-4c9a-855f-1e3fa9b30f96}'::text[], 'two patients that bundles refer to and do not have');
 
 -- ---------- prior authorization ----------
 
