@@ -108,7 +108,7 @@ GRANT SELECT ON referral.validation_result TO referral_admin, referral_coordinat
 GRANT INSERT (org_id, referral_id, is_first_pass, passed, missing, invalid, warnings, findings, rule_versions)
     ON referral.validation_result TO referral_coordinator, referral_clinician, referral_scheduler, referral_authorizer,
     referral_integration;
-GRANT EXECUTE ON FUNCTION referral.check_referral(bigint, bigint), referral.settle_validation(bigint, bigint, jsonb, jsonb),
+GRANT EXECUTE ON FUNCTION referral.check_referral(bigint, bigint), referral.check_patient(bigint, bigint), referral.settle_validation(bigint, bigint, jsonb, jsonb),
     referral.end_validation(bigint, bigint), referral.draft_outreach(bigint, bigint, jsonb, jsonb)
     TO referral_coordinator, referral_clinician, referral_scheduler, referral_authorizer, referral_integration;
 
