@@ -611,6 +611,9 @@ BEGIN
         IF w.kind IN ('referral_cancel', 'referral_status', 'status_request') AND jsonb_array_length(w.findings) = said THEN
             w.findings := w.findings || referral.intake_finding('order_not_found', 'error', 'referral', 'the referral that is meant is not here',
                 coalesce(referral.intake_text(r, 'placer_order_number'), referral.intake_text(r, 'filler_order_number')));
+        ELSIF w.kind = 'authorization' AND referral.intake_text(r #> '{identifiers,0}', 'value') IS NOT NULL AND jsonb_array_length(w.findings) = said THEN
+            w.findings := w.findings || referral.intake_finding('order_not_found', 'warning', 'referral', 'the request that is to be authorized is not here',
+                referral.intake_text(r #> '{identifiers,0}', 'value'));
         END IF;
         RETURN w;
     ELSE
