@@ -464,21 +464,33 @@ END $$;
 COMMENT ON FUNCTION referral.intake_authorization_item(referral.intake_work, bigint, jsonb, integer) IS
 'Writes an item of a prior authorization, by its number in the request (place where it has none): what is told in place of what is there. Of a denied one only what is not known yet of its reason.';
 
-CREATE FUNCTION referral.intake_find_authorization(w referral.intake_work, list jsonb) RETURNS bigint
+CREATE FUNCTION referral.intake_find_authorization(w INOUT referral.intake_work, list jsonb)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    found_id bigint;
+    another boolean;
 BEGIN
+    w.id := NULL;
     FOR i IN 0 .. referral.intake_count(list) - 1 LOOP
-        SELECT max(t.prior_authorization_id) INTO found_id FROM referral.prior_authorization t
+        SELECT max(t.prior_authorization_id) FILTER (WHERE x.fits),
+               coalesce(NOT bool_or(x.fits) OR w.patient_id IS NULL AND min(p.patient_id) <> max(p.patient_id), false)
+        INTO w.id, another
+        FROM referral.prior_authorization t
+        LEFT JOIN referral.referral r USING (org_id, referral_id)
+        CROSS JOIN LATERAL (SELECT coalesce(t.patient_id, r.patient_id) AS patient_id) p
+        CROSS JOIN LATERAL (SELECT w.patient_id IS NULL OR p.patient_id IS NULL
+                                   OR w.patient_id IN (p.patient_id, referral.survivor_of(w.org_id, p.patient_id)) AS fits) x
         WHERE t.org_id = w.org_id AND t.identifier = referral.intake_text(list -> i, 'value')
           AND t.identifier_system = referral.intake_system(list -> i, w.source);
-        EXIT WHEN found_id IS NOT NULL;
+        IF another THEN
+            w.id := NULL;
+            w.findings := w.findings || referral.intake_finding('ambiguous_referral', 'error', 'authorization.identifiers',
+                'the number is that of an authorization of another patient');
+        END IF;
+        EXIT WHEN w.id IS NOT NULL;
     END LOOP;
-    RETURN found_id;
 END $$;
 COMMENT ON FUNCTION referral.intake_find_authorization(referral.intake_work, jsonb) IS
-'The newest prior authorization that one of the identifiers names. Null when there is none.';
+'Finds the newest prior authorization of the patient of a case that one of the identifiers names; in id of the answer. Null when there is none, with a finding when it is of another patient.';
 
 CREATE FUNCTION referral.intake_authorization(w referral.intake_work, a jsonb) RETURNS referral.intake_work
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -486,8 +498,8 @@ DECLARE
     is_answer boolean := referral.intake_text(a #> '{request,0}', 'value') IS NOT NULL;
     ids jsonb := CASE WHEN is_answer THEN a -> 'request' ELSE a -> 'identifiers' END;
     told text := referral.intake_text(a, 'status');
-    found_id bigint := referral.intake_find_authorization(w, ids);
-    replaced bigint := referral.intake_find_authorization(w, a -> 'replaces');
+    found_id bigint;
+    replaced bigint;
     x record;
     o record;
     changed bigint;
@@ -496,6 +508,10 @@ BEGIN
         w.findings := w.findings || referral.intake_finding('invalid_code', 'warning', 'authorization.status', 'not a status of an authorization', told);
         told := NULL;
     END IF;
+    w := referral.intake_find_authorization(w, a -> 'replaces');
+    replaced := w.id;
+    w := referral.intake_find_authorization(w, ids);
+    found_id := w.id;
     IF is_answer AND found_id IS NULL THEN
         w.findings := w.findings || referral.intake_finding('order_not_found', 'warning', 'authorization.request', 'the request that it answers is not here');
     END IF;
@@ -569,8 +585,13 @@ BEGIN
                          WHERE q.org_id = w.org_id AND q.prior_authorization_id = found_id), min(t.authorization_number)) AS number
         INTO o FROM referral.prior_authorization_item t WHERE t.org_id = w.org_id AND t.prior_authorization_id = found_id;
         IF o.granted AND o.number IS NOT NULL THEN
-            UPDATE referral.referral t SET authorization_number = o.number
-            WHERE t.org_id = w.org_id AND t.referral_id = w.referral_id AND t.authorization_number IS NULL;
+            BEGIN
+                UPDATE referral.referral t SET authorization_number = o.number
+                WHERE t.org_id = w.org_id AND t.referral_id = w.referral_id AND t.authorization_number IS NULL;
+            EXCEPTION WHEN SQLSTATE 'RF009' THEN
+                w.findings := w.findings || referral.intake_finding('not_source_of_record', 'warning', 'referral.authorization_number',
+                    'another system owns this attribute', o.number);
+            END;
         END IF;
     END IF;
     RETURN w;

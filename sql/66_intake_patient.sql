@@ -101,12 +101,13 @@ BEGIN
         RETURN true;
     END IF;
     FOREACH level IN ARRAY levels LOOP
-        IF level IN ('birth_date:digit', 'birth_date:near', 'birth_date:two_parts', 'birth_date:year') THEN
+        IF level IN ('birth_date:digit', 'birth_date:near', 'birth_date:two_parts')
+           OR level = 'birth_date:year' AND '-01-01' NOT IN (right(known_birth, 6), right(told_birth, 6)) THEN
             doubts := doubts + 1;
         ELSIF level = 'family:different' THEN
             -- who has married was still born on the same day
             doubts := doubts + CASE WHEN known_birth = told_birth OR levels && '{birth_date:swapped}' THEN 1 ELSE 2 END;
-        ELSIF level IN ('given:close', 'given:similar', 'family:close', 'family:similar', 'sex:different', 'suffix:different', 'birth_order:different') THEN
+        ELSIF level IN ('given:nickname', 'given:close', 'given:similar', 'family:close', 'family:similar', 'sex:different', 'suffix:different', 'birth_order:different') THEN
             doubts := doubts + 1;
         END IF;
     END LOOP;
@@ -448,8 +449,14 @@ BEGIN
             CONTINUE;
         END IF;
         EXIT WHEN lower(o.period) >= lower(n.period) OR (NOT upper_inf(o.period) AND upper(o.period) > lower(n.period) + 1);
-        UPDATE referral.coverage c SET period = daterange(lower(o.period), lower(n.period))
-        WHERE c.org_id = w.org_id AND c.coverage_id = o.coverage_id;
+        BEGIN
+            UPDATE referral.coverage c SET period = daterange(lower(o.period), lower(n.period))
+            WHERE c.org_id = w.org_id AND c.coverage_id = o.coverage_id;
+        EXCEPTION WHEN SQLSTATE 'RF009' THEN
+            w.findings := w.findings || referral.intake_finding('not_source_of_record', 'warning', 'coverage.period',
+                'another system owns the coverage before, which therefore does not end');
+            EXIT;
+        END;
         w.results := w.results || referral.intake_result('coverage', o.coverage_id, 'updated');
         w.findings := w.findings || referral.intake_finding('payer_changed', 'info', 'coverage.payer',
             'the coverage before ends the day before this one begins');
