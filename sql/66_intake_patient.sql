@@ -280,7 +280,10 @@ BEGIN
     IF v.patient_id IS NULL AND p #>> '{identifiers,0,value}' IS NOT NULL THEN
         -- another message may be making him right now
         PERFORM referral.intake_lock(w.org_id, 'patient ' || (p #>> '{identifiers,0,value}'));
-        v := referral.intake_find_patient(w, p, n, known);
+        -- whoever made him has left the number
+        IF EXISTS (SELECT FROM referral.identifier t WHERE t.org_id = w.org_id AND t.value = referral.intake_text(p #> '{identifiers,0}', 'value')) THEN
+            v := referral.intake_find_patient(w, p, n, known);
+        END IF;
     END IF;
     w := v;
     IF w.patient_id IS NULL THEN
