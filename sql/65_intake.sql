@@ -340,6 +340,14 @@ BEGIN
         IF became IN ('referral_created', 'referral_updated') THEN
             PERFORM referral.check_referral(m.org_id, (written ->> 'referral_id')::bigint);
         END IF;
+        -- what was lacking of the patient may be there now
+        IF written ->> 'patient_match' IN ('identifier', 'certain')
+           AND written -> 'results' @? '$[*] ? (@.entity == "patient" && @.action == "updated" || @.entity == "coverage" && @.action != "unchanged")' THEN
+            PERFORM referral.check_referral(r.org_id, r.referral_id)
+            FROM (SELECT x.org_id, x.referral_id FROM referral.referral x
+                  WHERE x.org_id = m.org_id AND x.patient_id = (written ->> 'patient_id')::bigint AND NOT referral.intake_is_over(x.state)
+                  ORDER BY x.referral_id) r;
+        END IF;
     END IF;
     done.outcome := CASE WHEN done.outcome <> became THEN 'mixed' ELSE became END;
     found := coalesce(intake -> 'findings', '[]') || coalesce(written -> 'findings', '[]');
