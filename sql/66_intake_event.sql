@@ -137,12 +137,19 @@ BEGIN
     END IF;
     IF refused IS NULL THEN
         w.results := w.results || referral.intake_result('referral', w.referral_id, 'updated');
-    ELSE
+        -- its report may have come first
+        IF wanted = 'completed' AND EXISTS (
+            SELECT FROM referral.consult_report t
+            WHERE t.org_id = w.org_id AND t.referral_id = w.referral_id AND t.status IN ('final', 'amended')) THEN
+            refused := referral.intake_move(w, 'closed_loop');
+        END IF;
+    END IF;
+    IF refused IS NOT NULL THEN
         w.findings := w.findings || referral.intake_finding('transition_refused', 'warning', 'referral.state', refused);
     END IF;
 END $$;
 COMMENT ON FUNCTION referral.intake_follow_appointment(referral.intake_work, jsonb, text, timestamptz) IS
-'Moves the referral of an appointment: booked to scheduled, noshow to no_show, cancelled to appointment_cancelled, fulfilled to completed; a finding when the guard refuses.';
+'Moves the referral of an appointment: booked to scheduled, noshow to no_show, cancelled to appointment_cancelled, fulfilled to completed, and on to closed_loop when its final report is here already; a finding when the guard refuses.';
 
 CREATE FUNCTION referral.intake_appointment(w referral.intake_work, a jsonb) RETURNS referral.intake_work
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -287,9 +294,11 @@ BEGIN
                WHEN w.patient_id IS NOT NULL THEN t.patient_id = w.patient_id
                ELSE t.referral_id IS NULL AND t.patient_id IS NULL END;
     IF w.id IS NULL THEN
-        INSERT INTO referral.document (org_id, referral_id, patient_id, type, status, title, source, content_hash, identifier, content_type, url)
+        INSERT INTO referral.document (org_id, referral_id, patient_id, type, status, title, source, content_hash, identifier, content_type, url,
+            inbox_message_id)
         VALUES (w.org_id, w.referral_id, w.patient_id, coalesce(referral.intake_text(d, 'type'), 'other'), coalesce(told, 'current'),
-                referral.intake_text(d, 'title'), w.source, hash, number, referral.intake_text(d, 'content_type'), referral.intake_prose(d, 'url'))
+                referral.intake_text(d, 'title'), w.source, hash, number, referral.intake_text(d, 'content_type'), referral.intake_prose(d, 'url'),
+                w.message_id)
         RETURNING document_id INTO w.id;
         w.results := w.results || referral.intake_result('document', w.id, 'created');
         RETURN w;
@@ -300,7 +309,10 @@ BEGIN
     END IF;
     UPDATE referral.document t
     SET status = coalesce(told, t.status), title = coalesce(referral.intake_text(d, 'title'), t.title), content_hash = coalesce(hash, t.content_hash),
-        url = coalesce(referral.intake_prose(d, 'url'), t.url)
+        url = coalesce(referral.intake_prose(d, 'url'), t.url),
+        -- the message that has the content which counts now
+        inbox_message_id = CASE WHEN t.content_hash IS DISTINCT FROM hash AND hash IS NOT NULL THEN coalesce(w.message_id, t.inbox_message_id)
+                                ELSE t.inbox_message_id END
     WHERE t.org_id = w.org_id AND t.document_id = w.id
       AND (t.status, t.title, t.content_hash, t.url) IS DISTINCT FROM
           (coalesce(told, t.status), coalesce(referral.intake_text(d, 'title'), t.title), coalesce(hash, t.content_hash),
@@ -385,7 +397,8 @@ BEGIN
         IF refused IS NULL THEN
             w.results := w.results || referral.intake_result('referral', w.referral_id, 'updated');
         ELSE
-            w.findings := w.findings || referral.intake_finding('transition_refused', 'info', 'referral.state', refused);
+            -- somebody has to see that the report is there, and the loop is open
+            w.findings := w.findings || referral.intake_finding('transition_refused', 'warning', 'referral.state', refused);
         END IF;
     END IF;
     RETURN w;
