@@ -353,7 +353,10 @@ BEGIN
     IF v.patient_id IS NULL AND own #>> '{0,value}' IS NOT NULL THEN
         -- another message may be making him right now
         PERFORM referral.intake_lock(w.org_id, 'patient ' || (own #>> '{0,value}'));
-        v := referral.intake_find_patient(w, own, n, known);
+        -- whoever made him has left the number
+        IF EXISTS (SELECT FROM referral.identifier t WHERE t.org_id = w.org_id AND t.value = referral.intake_text(own -> 0, 'value')) THEN
+            v := referral.intake_find_patient(w, own, n, known);
+        END IF;
     END IF;
     w := v;
     w.new_identifiers := w.new_identifiers OR referral.intake_count(own) < referral.intake_count(p -> 'identifiers');
