@@ -1,5 +1,5 @@
 -- What comes later: messages that complete, that were mended, that come in another frame, and reports before their visit.
-SELECT plan(40);
+SELECT plan(41);
 \ir ../lib/refused.sql
 SET timezone = 'UTC';
 CREATE ROLE intake_again_feed LOGIN IN ROLE referral_integration;
@@ -53,6 +53,9 @@ RESET SESSION AUTHORIZATION;
 CREATE TEMP TABLE staged AS SELECT p AS payload FROM unnest(ARRAY[:'m', replace(:'m', E'\r', E'\n'), replace(:'m', 'D1|', 'D2|')]) p;
 CALL referral.receive_batch('staged', 'hl7v2', 'lake');
 SELECT is((SELECT array_agg(repeat_count ORDER BY message_id) FROM referral.inbox_message WHERE source = 'lake' AND control_id IN ('D1', 'D2')), '{7,0,0}', 'files of messages, too');
+
+SELECT message_id AS torn FROM referral.receive('ehr', 'lake', 'application/fhir+ndjson', E'{"resourceType": "Patient", "id": "t"}\n{"resourceType": "Patient", "id": "u"}\n{"a": \n') \gset
+SELECT is((SELECT status || ': ' || error_position FROM referral.inbox_message WHERE message_id = :torn), 'error: part 3, line 1', 'of several parts the one that failed is named');
 
 -- 3. Reports
 
