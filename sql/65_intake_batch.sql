@@ -13,7 +13,7 @@ BEGIN
     failed := 0;
     FOR m IN
         WITH sent AS (
-            SELECT p.n, p.payload, h.hash, referral.message_key(p.given, h.hash) AS key
+            SELECT p.n, p.payload, h.hash, referral.message_key(p.given, h.hash, p.payload) AS key
             FROM unnest(payloads, dedup_keys) WITH ORDINALITY p (payload, given, n)
             CROSS JOIN LATERAL (SELECT sha256(convert_to(p.payload, 'UTF8')) AS hash) h),
         -- one that stands twice in the chunk is a repeat, too

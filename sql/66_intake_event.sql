@@ -137,12 +137,19 @@ BEGIN
     END IF;
     IF refused IS NULL THEN
         w.results := w.results || referral.intake_result('referral', w.referral_id, 'updated');
-    ELSE
+        -- its report may have come first
+        IF wanted = 'completed' AND EXISTS (
+            SELECT FROM referral.consult_report t
+            WHERE t.org_id = w.org_id AND t.referral_id = w.referral_id AND t.status IN ('final', 'amended')) THEN
+            refused := referral.intake_move(w, 'closed_loop');
+        END IF;
+    END IF;
+    IF refused IS NOT NULL THEN
         w.findings := w.findings || referral.intake_finding('transition_refused', 'warning', 'referral.state', refused);
     END IF;
 END $$;
 COMMENT ON FUNCTION referral.intake_follow_appointment(referral.intake_work, jsonb, text, timestamptz) IS
-'Moves the referral of an appointment: booked to scheduled, noshow to no_show, cancelled to appointment_cancelled, fulfilled to completed; a finding when the guard refuses.';
+'Moves the referral of an appointment: booked to scheduled, noshow to no_show, cancelled to appointment_cancelled, fulfilled to completed, and on to closed_loop when its final report is here already; a finding when the guard refuses.';
 
 CREATE FUNCTION referral.intake_appointment(w referral.intake_work, a jsonb) RETURNS referral.intake_work
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -287,9 +294,11 @@ BEGIN
                WHEN w.patient_id IS NOT NULL THEN t.patient_id = w.patient_id
                ELSE t.referral_id IS NULL AND t.patient_id IS NULL END;
     IF w.id IS NULL THEN
-        INSERT INTO referral.document (org_id, referral_id, patient_id, type, status, title, source, content_hash, identifier, content_type, url)
+        INSERT INTO referral.document (org_id, referral_id, patient_id, type, status, title, source, content_hash, identifier, content_type, url,
+            inbox_message_id)
         VALUES (w.org_id, w.referral_id, w.patient_id, coalesce(referral.intake_text(d, 'type'), 'other'), coalesce(told, 'current'),
-                referral.intake_text(d, 'title'), w.source, hash, number, referral.intake_text(d, 'content_type'), referral.intake_prose(d, 'url'))
+                referral.intake_text(d, 'title'), w.source, hash, number, referral.intake_text(d, 'content_type'), referral.intake_prose(d, 'url'),
+                w.message_id)
         RETURNING document_id INTO w.id;
         w.results := w.results || referral.intake_result('document', w.id, 'created');
         RETURN w;
@@ -300,7 +309,10 @@ BEGIN
     END IF;
     UPDATE referral.document t
     SET status = coalesce(told, t.status), title = coalesce(referral.intake_text(d, 'title'), t.title), content_hash = coalesce(hash, t.content_hash),
-        url = coalesce(referral.intake_prose(d, 'url'), t.url)
+        url = coalesce(referral.intake_prose(d, 'url'), t.url),
+        -- the message that has the content which counts now
+        inbox_message_id = CASE WHEN t.content_hash IS DISTINCT FROM hash AND hash IS NOT NULL THEN coalesce(w.message_id, t.inbox_message_id)
+                                ELSE t.inbox_message_id END
     WHERE t.org_id = w.org_id AND t.document_id = w.id
       AND (t.status, t.title, t.content_hash, t.url) IS DISTINCT FROM
           (coalesce(told, t.status), coalesce(referral.intake_text(d, 'title'), t.title), coalesce(hash, t.content_hash),
@@ -385,7 +397,8 @@ BEGIN
         IF refused IS NULL THEN
             w.results := w.results || referral.intake_result('referral', w.referral_id, 'updated');
         ELSE
-            w.findings := w.findings || referral.intake_finding('transition_refused', 'info', 'referral.state', refused);
+            -- somebody has to see that the report is there, and the loop is open
+            w.findings := w.findings || referral.intake_finding('transition_refused', 'warning', 'referral.state', refused);
         END IF;
     END IF;
     RETURN w;
@@ -451,21 +464,33 @@ END $$;
 COMMENT ON FUNCTION referral.intake_authorization_item(referral.intake_work, bigint, jsonb, integer) IS
 'Writes an item of a prior authorization, by its number in the request (place where it has none): what is told in place of what is there. Of a denied one only what is not known yet of its reason.';
 
-CREATE FUNCTION referral.intake_find_authorization(w referral.intake_work, list jsonb) RETURNS bigint
+CREATE FUNCTION referral.intake_find_authorization(w INOUT referral.intake_work, list jsonb)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    found_id bigint;
+    another boolean;
 BEGIN
+    w.id := NULL;
     FOR i IN 0 .. referral.intake_count(list) - 1 LOOP
-        SELECT max(t.prior_authorization_id) INTO found_id FROM referral.prior_authorization t
+        SELECT max(t.prior_authorization_id) FILTER (WHERE x.fits),
+               coalesce(NOT bool_or(x.fits) OR w.patient_id IS NULL AND min(p.patient_id) <> max(p.patient_id), false)
+        INTO w.id, another
+        FROM referral.prior_authorization t
+        LEFT JOIN referral.referral r USING (org_id, referral_id)
+        CROSS JOIN LATERAL (SELECT coalesce(t.patient_id, r.patient_id) AS patient_id) p
+        CROSS JOIN LATERAL (SELECT w.patient_id IS NULL OR p.patient_id IS NULL
+                                   OR w.patient_id IN (p.patient_id, referral.survivor_of(w.org_id, p.patient_id)) AS fits) x
         WHERE t.org_id = w.org_id AND t.identifier = referral.intake_text(list -> i, 'value')
           AND t.identifier_system = referral.intake_system(list -> i, w.source);
-        EXIT WHEN found_id IS NOT NULL;
+        IF another THEN
+            w.id := NULL;
+            w.findings := w.findings || referral.intake_finding('ambiguous_referral', 'error', 'authorization.identifiers',
+                'the number is that of an authorization of another patient');
+        END IF;
+        EXIT WHEN w.id IS NOT NULL;
     END LOOP;
-    RETURN found_id;
 END $$;
 COMMENT ON FUNCTION referral.intake_find_authorization(referral.intake_work, jsonb) IS
-'The newest prior authorization that one of the identifiers names. Null when there is none.';
+'Finds the newest prior authorization of the patient of a case that one of the identifiers names; in id of the answer. Null when there is none, with a finding when it is of another patient.';
 
 CREATE FUNCTION referral.intake_authorization(w referral.intake_work, a jsonb) RETURNS referral.intake_work
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -473,8 +498,8 @@ DECLARE
     is_answer boolean := referral.intake_text(a #> '{request,0}', 'value') IS NOT NULL;
     ids jsonb := CASE WHEN is_answer THEN a -> 'request' ELSE a -> 'identifiers' END;
     told text := referral.intake_text(a, 'status');
-    found_id bigint := referral.intake_find_authorization(w, ids);
-    replaced bigint := referral.intake_find_authorization(w, a -> 'replaces');
+    found_id bigint;
+    replaced bigint;
     x record;
     o record;
     changed bigint;
@@ -483,6 +508,10 @@ BEGIN
         w.findings := w.findings || referral.intake_finding('invalid_code', 'warning', 'authorization.status', 'not a status of an authorization', told);
         told := NULL;
     END IF;
+    w := referral.intake_find_authorization(w, a -> 'replaces');
+    replaced := w.id;
+    w := referral.intake_find_authorization(w, ids);
+    found_id := w.id;
     IF is_answer AND found_id IS NULL THEN
         w.findings := w.findings || referral.intake_finding('order_not_found', 'warning', 'authorization.request', 'the request that it answers is not here');
     END IF;

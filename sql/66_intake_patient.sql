@@ -101,12 +101,13 @@ BEGIN
         RETURN true;
     END IF;
     FOREACH level IN ARRAY levels LOOP
-        IF level IN ('birth_date:digit', 'birth_date:near', 'birth_date:two_parts', 'birth_date:year') THEN
+        IF level IN ('birth_date:digit', 'birth_date:near', 'birth_date:two_parts')
+           OR level = 'birth_date:year' AND '-01-01' NOT IN (right(known_birth, 6), right(told_birth, 6)) THEN
             doubts := doubts + 1;
         ELSIF level = 'family:different' THEN
             -- who has married was still born on the same day
             doubts := doubts + CASE WHEN known_birth = told_birth OR levels && '{birth_date:swapped}' THEN 1 ELSE 2 END;
-        ELSIF level IN ('given:close', 'given:similar', 'family:close', 'family:similar', 'sex:different', 'suffix:different', 'birth_order:different') THEN
+        ELSIF level IN ('given:nickname', 'given:close', 'given:similar', 'family:close', 'family:similar', 'sex:different', 'suffix:different', 'birth_order:different') THEN
             doubts := doubts + 1;
         END IF;
     END LOOP;

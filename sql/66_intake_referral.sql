@@ -383,10 +383,19 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v record;
     n referral.intake_request;
+    arrived timestamptz := now();
+    is_late boolean;
 BEGIN
+    -- a message that was mended since has not waited less
+    arrived := least(arrived, (SELECT m.received_at FROM referral.inbox_message m WHERE m.org_id = w.org_id AND m.message_id = w.message_id));
+    is_late := arrived < now() AND coalesce(current_setting('referral.occurred_at', true), '') = ''
+               AND pg_has_role(session_user, 'referral_integration', 'MEMBER');
     v := referral.intake_request_values(w, r, n);
     w := v.w;
     n := v.n;
+    IF is_late THEN
+        PERFORM set_config('referral.occurred_at', to_char(arrived AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), true);
+    END IF;
     INSERT INTO referral.referral (org_id, urgency, intent, referral_type, patient_id, requester_id, performer_id, payer_id, plan_id, coverage_id,
         encounter_id, site_id, region, specialty, service_line, placer_order_number, placer_order_system, filler_order_number, filler_order_system,
         reason_code_system, reason_code, reason_text, service_code_system, service_code, service_text, authored_at, expires_on,
@@ -397,8 +406,11 @@ BEGIN
         n.filler_order_system, n.reason_code_system, n.reason_code, n.reason_text, n.service_code_system, n.service_code, n.service_text,
         n.authored_at, n.expires_on, n.authorization_required, n.authorization_number, n.expected_value, n.requesting_organization_id,
         n.performing_organization_id, n.network_status, w.channel, w.source,
-        coalesce(referral.try_timestamp(r ->> 'received_at'), now()))
+        coalesce(referral.try_timestamp(r ->> 'received_at'), arrived))
     RETURNING referral_id INTO w.referral_id;
+    IF is_late THEN
+        PERFORM set_config('referral.occurred_at', '', true);
+    END IF;
     w.results := w.results || referral.intake_result('referral', w.referral_id, 'created');
     IF n.placer_order_number IS NULL AND n.filler_order_number IS NULL AND r #>> '{identifiers,0,value}' IS NULL AND w.message_key <> '' THEN
         -- so that this message finds it when it is applied again
@@ -422,7 +434,7 @@ BEGIN
       AND (referral.intake_text(c.code, 'code') IS NOT NULL OR referral.intake_text(c.code, 'display') IS NOT NULL);
 END $$;
 COMMENT ON FUNCTION referral.intake_create_referral(referral.intake_work, jsonb) IS
-'Makes the referral of a checked request; its id is in referral_id of the answer.';
+'Makes the referral of a checked request, as of when its message came (its clocks, too, when a member of referral_integration does it); its id is in referral_id of the answer.';
 
 CREATE FUNCTION referral.intake_update_referral(w INOUT referral.intake_work, r jsonb)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

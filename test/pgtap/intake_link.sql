@@ -1,5 +1,5 @@
 -- Whose referral, which patient, whose appointment: a number links only when nothing that is told contradicts.
-SELECT plan(57);
+SELECT plan(67);
 SET timezone = 'UTC';
 
 CREATE ROLE intake_link_feed LOGIN IN ROLE referral_integration;
@@ -105,4 +105,25 @@ SELECT results_eq($$SELECT p.given, a.step, a.placer_appointment_id FROM referra
     $$VALUES ('Fred', 'booked', 'PL1'), ('Susan', 'cancelled', 'PL2')$$, 'the other stands');
 SELECT is(public.codes(public.book('900', NULL, 'cancelled', NULL)), 'ambiguous_referral error, order_not_found warning, patient_missing error', 'without a patient it is neither''s');
 SELECT is((SELECT step FROM referral.appointment WHERE appointment_id = :'fred'), 'booked', 'still not');
+
+-- 5. Whose report, whose authorization
+
+CREATE FUNCTION public.report(system text, patient jsonb) RETURNS jsonb LANGUAGE sql AS $$
+    SELECT public.apply(jsonb_strip_nulls(jsonb_build_object('kind', 'report', 'patient', patient, 'referral', jsonb_build_object('placer_order_number', '4711', 'placer_order_system', system),
+        'reports', '[{"status":"final","identifier":"88","document":{"content":"text"}}]'::jsonb)), 'RRB') $$;
+SELECT public.about('referral', '4711', public.person('Rrfam', 'Anna', '1950-02-01', 'female'), '{"placer_order_system":"RRA"}', 'RRA') ->> 'referral_id' AS r4711 \gset
+SELECT is(public.codes(public.report('RRB', public.person('Rrfam', 'Bella', '1952-02-01', 'female'))), 'order_not_found error, possible_duplicate warning', 'a report of another hospital''s order');
+SELECT is(public.codes(public.report('RRB', NULL)), 'order_not_found error, patient_missing error', 'also without a patient');
+SELECT is(public.codes(public.report('RRA', public.person('Rrfam', 'Bella', '1952-02-01', 'female'))), 'ambiguous_referral error, order_not_found error, possible_duplicate error, possible_duplicate warning', 'or of another patient');
+SELECT is((SELECT count(*) FROM referral.consult_report WHERE referral_id = :'r4711'), 0::bigint, 'is none of hers');
+CREATE FUNCTION public.payer_says(what jsonb, patient jsonb, referral text DEFAULT NULL) RETURNS jsonb LANGUAGE sql AS $$
+    SELECT public.apply(jsonb_strip_nulls(jsonb_build_object('kind', 'authorization', 'patient', patient, 'authorizations', jsonb_build_array(what),
+        'referral', CASE WHEN referral IS NOT NULL THEN jsonb_build_object('placer_order_number', referral, 'placer_order_system', 'RRA') END)), 'PAY') $$;
+SELECT is(public.codes(public.payer_says('{"identifiers":[{"system":"p","value":"PA1"}],"status":"requested","items":[{"sequence":1,"code":"1"}]}', NULL, '4711')), '', 'a request for her');
+\set decided '{"request":[{"system":"p","value":"PA1"}],"status":"decided","authorization_number":"AX","items":[{"sequence":1,"code":"1","review_action":"A1"}]}'
+SELECT is(public.codes(public.payer_says(:'decided', public.person('Else', 'Sam', '1999-05-01', 'male', 'MR|K|zzz'))), 'ambiguous_referral error, order_not_found warning', 'the payer''s answer about somebody else');
+SELECT results_eq(format('SELECT status, authorization_number FROM referral.prior_authorization WHERE referral_id = %s', :'r4711'), $$VALUES ('requested', NULL::text)$$, 'does not decide it');
+SELECT is((SELECT authorization_number FROM referral.referral WHERE referral_id = :'r4711'), NULL, 'nor authorize her referral');
+SELECT is(public.codes(public.payer_says(:'decided', public.person('Rrfam', 'Anna', NULL, NULL), '4711')), '', 'hers does');
+SELECT is((SELECT authorization_number FROM referral.referral WHERE referral_id = :'r4711'), 'AX', 'and opens the way');
 SELECT * FROM finish();
