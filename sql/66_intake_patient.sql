@@ -353,7 +353,10 @@ BEGIN
     IF v.patient_id IS NULL AND own #>> '{0,value}' IS NOT NULL THEN
         -- another message may be making him right now
         PERFORM referral.intake_lock(w.org_id, 'patient ' || (own #>> '{0,value}'));
-        v := referral.intake_find_patient(w, own, n, known);
+        -- whoever made him has left the number
+        IF EXISTS (SELECT FROM referral.identifier t WHERE t.org_id = w.org_id AND t.value = referral.intake_text(own -> 0, 'value')) THEN
+            v := referral.intake_find_patient(w, own, n, known);
+        END IF;
     END IF;
     w := v;
     w.new_identifiers := w.new_identifiers OR referral.intake_count(own) < referral.intake_count(p -> 'identifiers');
@@ -449,8 +452,14 @@ BEGIN
             CONTINUE;
         END IF;
         EXIT WHEN lower(o.period) >= lower(n.period) OR (NOT upper_inf(o.period) AND upper(o.period) > lower(n.period) + 1);
-        UPDATE referral.coverage c SET period = daterange(lower(o.period), lower(n.period))
-        WHERE c.org_id = w.org_id AND c.coverage_id = o.coverage_id;
+        BEGIN
+            UPDATE referral.coverage c SET period = daterange(lower(o.period), lower(n.period))
+            WHERE c.org_id = w.org_id AND c.coverage_id = o.coverage_id;
+        EXCEPTION WHEN SQLSTATE 'RF009' THEN
+            w.findings := w.findings || referral.intake_finding('not_source_of_record', 'warning', 'coverage.period',
+                'another system owns the coverage before, which therefore does not end');
+            EXIT;
+        END;
         w.results := w.results || referral.intake_result('coverage', o.coverage_id, 'updated');
         w.findings := w.findings || referral.intake_finding('payer_changed', 'info', 'coverage.payer',
             'the coverage before ends the day before this one begins');
