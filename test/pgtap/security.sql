@@ -699,7 +699,7 @@ SELECT f, 'referral_admin'
 FROM unnest(ARRAY['accept_rejected_write', 'discard_rejected_write', 'guard_sources', 'source_guard']) f;
 INSERT INTO public.expected_function
 SELECT f, 'referral_authorizer referral_clinician referral_coordinator referral_integration referral_scheduler'
-FROM unnest(ARRAY['check_referral', 'draft_outreach', 'end_validation', 'settle_validation']) f;
+FROM unnest(ARRAY['check_patient', 'check_referral', 'draft_outreach', 'end_validation', 'settle_validation']) f;
 INSERT INTO public.expected_function
 SELECT f, 'referral_authorizer referral_coordinator referral_integration'
 FROM unnest(ARRAY['answer_eligibility', 'close_eligibility_exception', 'request_eligibility']) f;
