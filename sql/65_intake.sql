@@ -159,14 +159,14 @@ RETURN CASE WHEN code IN ('unknown_payer', 'payer_changed', 'overlapping_coverag
             WHEN code = 'possible_duplicate' THEN 'duplicate_record'
             WHEN code = 'low_confidence' THEN 'low_confidence'
             WHEN code = 'content_not_indexed' THEN 'clinical_review'
-            WHEN code IN ('transition_refused', 'not_source_of_record') THEN 'policy'
+            WHEN code IN ('transition_refused', 'not_source_of_record', 'out_of_order') THEN 'policy'
             ELSE 'integration' END::referral.exception_category;
 COMMENT ON FUNCTION referral.finding_category(text) IS 'The category of the exception that a finding opens; integration for null.';
 
 CREATE FUNCTION referral.finding_needs_person(code text, severity text, attribute text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN severity = 'error'
-       OR (severity = 'warning' AND (code IN ('patient_unnamed', 'unknown_payer', 'ambiguous_referral', 'transition_refused')
+       OR (severity = 'warning' AND (code IN ('patient_unnamed', 'unknown_payer', 'ambiguous_referral', 'transition_refused', 'out_of_order')
                                      OR (code = 'invalid_date' AND attribute IS NOT DISTINCT FROM 'patient.birth_date')));
 COMMENT ON FUNCTION referral.finding_needs_person(text, text, text) IS
 'Does a finding open an exception? Those of severity error do, and of the warnings those without which the case cannot go on for long.';
@@ -270,6 +270,10 @@ BEGIN
         RAISE EXCEPTION 'a message needs a source' USING ERRCODE = 'RF020',
             DETAIL = 'The source is the system that sends; dedup keys are unique within it.', HINT = 'Name the system in source.';
     END IF;
+    IF octet_length(source) > 500 THEN
+        RAISE EXCEPTION 'the name of a source is too long' USING ERRCODE = 'RF020',
+            DETAIL = 'It is part of the key of its messages, which has room for 500 bytes.', HINT = 'Name the system in source.';
+    END IF;
     m.org_id := message_from.org_id;
     m.source := message_from.source;
     m.channel := message_from.channel;
@@ -294,16 +298,25 @@ BEGIN
     RETURN m;
 END $$;
 COMMENT ON FUNCTION referral.message_from(bigint, text, text, text, boolean) IS
-'The head of a message of a source, with what source_system says of it (a source without a row there: no mapping, UTC). is_new: may this session receive its messages? RF003 when source_system says that it may not. RF020 without a source.';
+'The head of a message of a source, with what source_system says of it (a source without a row there: no mapping, UTC). is_new: may this session receive its messages? RF003 when source_system says that it may not. RF020 without a source, or for one of more than 500 bytes.';
 
-CREATE FUNCTION referral.message_key(given text, hash bytea) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE WHEN coalesce(given, '') = '' THEN encode(hash, 'hex')
-            -- an index takes no long ones
-            WHEN octet_length(given) > 500 THEN encode(sha256(convert_to(given, 'UTF8')), 'hex')
-            ELSE given END;
-COMMENT ON FUNCTION referral.message_key(text, bytea) IS
-'The key under which a message is kept: what the sender calls it, the SHA-256 of that when it is longer than 500 bytes, and the hash of the payload when it has no name.';
+CREATE FUNCTION referral.message_key(given text, hash bytea, payload text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    frame CONSTANT text := E'\uFEFF\x0B\x1C\r\n\t ';
+BEGIN
+    IF coalesce(given, '') = '' THEN
+        -- the frame and the ends of lines are the transport's
+        IF ltrim(left(payload, 20), frame) LIKE 'MSH%' THEN
+            RETURN encode(sha256(convert_to(replace(replace(btrim(payload, frame), E'\r\n', E'\r'), E'\n', E'\r') || E'\r', 'UTF8')), 'hex');
+        END IF;
+        RETURN encode(hash, 'hex');
+    END IF;
+    -- an index takes no long ones
+    RETURN CASE WHEN octet_length(given) > 500 THEN encode(sha256(convert_to(given, 'UTF8')), 'hex') ELSE given END;
+END $$;
+COMMENT ON FUNCTION referral.message_key(text, bytea, text) IS
+'The key under which a message is kept: what the sender calls it, the SHA-256 of that when it is longer than 500 bytes; when it has no name, the hash of the payload, of an HL7 message as it is with carriage returns and without a frame.';
 
 CREATE FUNCTION referral.apply_intake(m referral.intake_message, intake jsonb, INOUT done referral.intake_result)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -333,6 +346,12 @@ BEGIN
         done.results := done.results || coalesce(written -> 'results', '[]');
         IF became IN ('referral_created', 'referral_updated') THEN
             PERFORM referral.check_referral(m.org_id, (written ->> 'referral_id')::bigint);
+        END IF;
+        -- what is known of a patient now counts for the referrals that he has
+        IF written ->> 'patient_match' <> 'new'
+           AND (written -> 'results' @> '[{"entity": "patient", "action": "updated"}]' OR written -> 'results' @> '[{"entity": "coverage", "action": "created"}]'
+                OR written -> 'results' @> '[{"entity": "coverage", "action": "updated"}]') THEN
+            PERFORM referral.check_patient(m.org_id, (written ->> 'patient_id')::bigint);
         END IF;
     END IF;
     done.outcome := CASE WHEN done.outcome <> became THEN 'mixed' ELSE became END;
@@ -463,8 +482,15 @@ BEGIN
     referral_id := done.referral_id;
     patient_id := done.patient_id;
     UPDATE referral.inbox_message x
-    SET status = work_on_message.status, outcome = work_on_message.outcome, message_type = done.message_type, control_id = done.control_id,
-        results = done.results, referral_id = done.referral_id, patient_id = done.patient_id, patient_match = done.patient_match,
+    SET status = work_on_message.status,
+        -- what it wrote when it was worked on before is still there
+        outcome = CASE WHEN failed > 0 AND NOT done.wrote THEN x.outcome ELSE done.outcome END,
+        results = CASE WHEN failed > 0 AND NOT done.wrote THEN x.results ELSE done.results END,
+        referral_id = coalesce(done.referral_id, CASE WHEN failed > 0 THEN x.referral_id END),
+        patient_id = coalesce(done.patient_id, CASE WHEN failed > 0 THEN x.patient_id END),
+        patient_match = coalesce(done.patient_match, CASE WHEN failed > 0 THEN x.patient_match END),
+        message_type = coalesce(done.message_type, CASE WHEN failed > 0 THEN x.message_type END),
+        control_id = coalesce(done.control_id, CASE WHEN failed > 0 THEN x.control_id END),
         mapping_version = done.mapping_version, error_code = code, error = work_on_message.error, error_position = place,
         attempts = x.attempts + 1, processed_at = clock_timestamp()
     WHERE x.org_id = m.org_id AND x.message_id = m.message_id;
@@ -497,7 +523,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     m referral.intake_message := referral.message_from(referral.current_org(), source, channel::text, content_type, true);
     hash bytea := sha256(convert_to(payload, 'UTF8'));
-    key text := referral.message_key(dedup_key, hash);
+    key text := referral.message_key(dedup_key, hash, payload);
     reused boolean := false;
     w record;
 BEGIN
@@ -513,7 +539,8 @@ BEGIN
         RETURNING inbox_message.message_id INTO message_id;
         EXIT WHEN FOUND;
         UPDATE referral.inbox_message x SET repeat_count = x.repeat_count + 1, last_repeat_at = clock_timestamp()
-        WHERE x.org_id = m.org_id AND x.source = receive.source AND x.dedup_key = key AND x.payload_hash = hash
+        WHERE x.org_id = m.org_id AND x.source = receive.source AND x.dedup_key = key
+          AND (x.payload_hash = hash OR referral.message_key('', x.payload_hash, x.payload) = referral.message_key('', hash, receive.payload))
         RETURNING x.message_id, x.status, x.outcome, x.referral_id, x.patient_id, x.error INTO w;
         IF FOUND THEN
             message_id := w.message_id;
@@ -550,6 +577,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     m record;
     head referral.intake_message;
+    origin text;
 BEGIN
     SELECT x.channel, x.source, x.content_type, x.payload, x.attempts,
            starts_with(reverse(x.dedup_key), reverse('#' || left(encode(x.payload_hash, 'hex'), 16))) AS key_reused
@@ -561,11 +589,22 @@ BEGIN
     END IF;
     head := referral.message_from(reprocess.org_id, m.source, m.channel::text, m.content_type, false);
     head.message_id := reprocess.message_id;
+    -- who is not believed for the source could not write what the source keeps, and it would be lost
+    origin := current_setting('referral.origin', true);
+    PERFORM set_config('referral.origin', m.source, true);
+    IF EXISTS (SELECT FROM (SELECT DISTINCT s.entity FROM referral.source_of_record s WHERE s.owner_system = m.source) e
+               CROSS JOIN LATERAL referral.foreign_attributes(reprocess.org_id, e.entity) f
+               WHERE f.owner_system = m.source) THEN
+        RAISE EXCEPTION 'this login may not process messages of this source again' USING ERRCODE = 'RF003',
+            DETAIL = 'The source keeps attributes here, and its messages come by other logins, or it is not active.',
+            HINT = 'Have a login of the source call reprocess(): see logins and active in referral.source_system.';
+    END IF;
+    PERFORM set_config('referral.origin', coalesce(origin, ''), true);
     SELECT w.* INTO status, outcome, referral_id, patient_id, findings, error
     FROM referral.work_on_message(head, m.payload, m.attempts > 0, m.key_reused) w;
 END $$;
 COMMENT ON FUNCTION referral.reprocess(bigint, bigint) IS
-'Reads a stored message again and writes what it tells, for instance after its mapping was mended or a document was read; returns what became of it. What it wrote before is brought up to date, not written twice. When it succeeds, its exception is closed, and findings that are not found any more are resolved. RF019 when there is no such message.';
+'Reads a stored message again and writes what it tells, for instance after its mapping was mended or a document was read; returns what became of it. What it wrote before is brought up to date, not written twice. When it succeeds, its exception is closed, and findings that are not found any more are resolved. RF019 when there is no such message; RF003 when its source keeps attributes (source_of_record) and this login is none of the source''s.';
 
 CREATE FUNCTION referral.reprocess_errors(source text DEFAULT NULL, max integer DEFAULT 1000, OUT processed bigint, OUT failed bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -579,15 +618,19 @@ BEGIN
                AND (reprocess_errors.source IS NULL OR x.source = reprocess_errors.source)
              ORDER BY x.attempts, x.message_id LIMIT max FOR NO KEY UPDATE SKIP LOCKED
     LOOP
-        IF (SELECT r.status FROM referral.reprocess(m.org_id, m.message_id) r) = 'error' THEN
-            failed := failed + 1;
-        ELSE
-            processed := processed + 1;
-        END IF;
+        BEGIN
+            IF (SELECT r.status FROM referral.reprocess(m.org_id, m.message_id) r) = 'error' THEN
+                failed := failed + 1;
+            ELSE
+                processed := processed + 1;
+            END IF;
+        EXCEPTION WHEN SQLSTATE 'RF003' THEN
+            failed := failed + 1;    -- for a login of its source
+        END;
     END LOOP;
 END $$;
 COMMENT ON FUNCTION referral.reprocess_errors(text, integer) IS
-'reprocess() of up to max messages of the organisation in status error, those tried least often first; of one source, or of all when it is null. Returns how many went well and how many failed again.';
+'reprocess() of up to max messages of the organisation in status error, those tried least often first; of one source, or of all when it is null. Returns how many went well and how many failed again; those that only a login of their source may process fail here.';
 REVOKE ALL ON FUNCTION referral.note_findings(bigint, bigint, boolean, jsonb), referral.settle_findings(bigint, bigint, jsonb),
     referral.message_from(bigint, text, text, text, boolean), referral.apply_intake(referral.intake_message, jsonb, referral.intake_result),
     referral.apply_document(referral.intake_message, text, referral.intake_result),
@@ -613,6 +656,21 @@ END $$;
 COMMENT ON FUNCTION referral.inbox_guard() IS
 'BEFORE row trigger of referral.inbox_message: RF007 when a message is deleted, or anything of it changed but what became of it.';
 
+CREATE FUNCTION referral.inbox_arrival() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM referral.source_system s WHERE s.org_id = NEW.org_id AND s.source = NEW.source
+               AND NOT (s.active AND coalesce(referral.acting_login() = ANY (s.logins), true))) THEN
+        RAISE EXCEPTION 'this login may not receive messages of this source' USING ERRCODE = 'RF003',
+            DETAIL = 'Messages of the source come by other logins, or it is not active.',
+            HINT = 'See logins and active in referral.source_system.';
+    END IF;
+    NEW.payload_hash := sha256(convert_to(NEW.payload, 'UTF8'));
+    RETURN NEW;
+END $$;
+COMMENT ON FUNCTION referral.inbox_arrival() IS
+'BEFORE INSERT row trigger of referral.inbox_message: RF003 when the source is not for this login, by whatever way it writes; the hash is that of the payload.';
+
 CREATE FUNCTION referral.source_system_guard() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -623,4 +681,4 @@ EXCEPTION WHEN invalid_parameter_value THEN
         DETAIL = 'Times that a source sends without a zone are read in its own.', HINT = 'SELECT name FROM pg_timezone_names.';
 END $$;
 COMMENT ON FUNCTION referral.source_system_guard() IS 'BEFORE row trigger of referral.source_system: RF020 for a zone that is none.';
-REVOKE ALL ON FUNCTION referral.inbox_guard(), referral.source_system_guard() FROM PUBLIC;
+REVOKE ALL ON FUNCTION referral.inbox_guard(), referral.inbox_arrival(), referral.source_system_guard() FROM PUBLIC;

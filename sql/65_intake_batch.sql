@@ -13,7 +13,7 @@ BEGIN
     failed := 0;
     FOR m IN
         WITH sent AS (
-            SELECT p.n, p.payload, h.hash, referral.message_key(p.given, h.hash) AS key
+            SELECT p.n, p.payload, h.hash, referral.message_key(p.given, h.hash, p.payload) AS key
             FROM unnest(payloads, dedup_keys) WITH ORDINALITY p (payload, given, n)
             CROSS JOIN LATERAL (SELECT sha256(convert_to(p.payload, 'UTF8')) AS hash) h),
         -- one that stands twice in the chunk is a repeat, too
@@ -45,13 +45,18 @@ CREATE FUNCTION referral.staging_plan(staging regclass, INOUT content_type text,
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     columns name[] := ARRAY(SELECT a.attname FROM pg_attribute a WHERE a.attrelid = staging AND a.attnum > 0 AND NOT a.attisdropped);
+    alias text := 't';
 BEGIN
+    -- a column of the same name would take its place
+    WHILE alias = ANY (columns) LOOP
+        alias := alias || '_';
+    END LOOP;
     IF 'payload' <> ALL (columns) THEN
         content_type := 'application/json' || coalesce(substring(content_type FROM ';.*'), '');
     END IF;
-    query := format('SELECT %s AS payload, %s AS dedup_key FROM %s t',
-                    CASE WHEN 'payload' = ANY (columns) THEN 't.payload::text' ELSE 'row_to_json(t)::text' END,
-                    CASE WHEN 'dedup_key' = ANY (columns) THEN 't.dedup_key::text' ELSE 'NULL::text' END, staging);
+    query := format('SELECT %s AS payload, %s AS dedup_key FROM %s %s',
+                    CASE WHEN 'payload' = ANY (columns) THEN 'payload::text' ELSE format('row_to_json(%s)::text', alias) END,
+                    CASE WHEN 'dedup_key' = ANY (columns) THEN 'dedup_key::text' ELSE 'NULL::text' END, staging, alias);
 END $$;
 COMMENT ON FUNCTION referral.staging_plan(regclass, text) IS
 'How receive_batch() reads a staging table: the query for (payload, dedup_key), and the content type of what it gives. A row is its column payload when there is one, else a JSON object of its columns.';
@@ -135,7 +140,10 @@ BEGIN
     SELECT * INTO plan FROM referral.staging_plan(staging, content_type);
     -- the first COMMIT puts aside what is left of the rows: they are read once, as they are now
     FOR r IN EXECUTE plan.query LOOP
-        CONTINUE WHEN r.payload IS NULL;
+        IF r.payload IS NULL THEN
+            failed := failed + 1;    -- there is nothing to keep
+            CONTINUE;
+        END IF;
         payloads := payloads || r.payload;
         keys := keys || r.dedup_key;
         IF pg_catalog.cardinality(payloads) >= chunk THEN
@@ -154,7 +162,7 @@ BEGIN
     END IF;
 END $$;
 COMMENT ON PROCEDURE referral.receive_batch(regclass, referral.intake_channel, text, text, bigint, bigint, bigint) IS
-'Receives each row of a table of the caller''s, such as a temporary one that COPY has filled, as a message of a source: its column payload, with dedup_key where there is one, or a JSON object of its columns for a source mapping (content type: application/json; mapping=name, or the source''s default_mapping). Returns how many were processed, were there already, and failed: those are in inbox_message with status error, and stop no others. Commits every 500 rows, so it cannot be called inside a transaction block; after an interruption call it again: what is there already is only counted. Several sessions may work at once, each on a table of its own. RF003 and RF020 as receive().';
+'Receives each row of a table of the caller''s, such as a temporary one that COPY has filled, as a message of a source: its column payload, with dedup_key where there is one, or a JSON object of its columns for a source mapping (content type: application/json; mapping=name, or the source''s default_mapping). Returns how many were processed, were there already, and failed: those are in inbox_message with status error, and stop no others; of a row without a payload there is nothing to keep, so it only counts as failed. Commits every 500 rows, so it cannot be called inside a transaction block; after an interruption call it again: what is there already is only counted. Several sessions may work at once, each on a table of its own. RF003 and RF020 as receive().';
 
 REVOKE ALL ON FUNCTION referral.receive_chunk(referral.intake_channel, text, text, text[], text[]), referral.staging_plan(regclass, text),
     referral.analyze_first_rows() FROM PUBLIC;

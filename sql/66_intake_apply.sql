@@ -13,6 +13,7 @@ CREATE TYPE referral.intake_work AS (
     id bigint,                  -- what the step that was taken last has found or made; null when nothing
     patient_id bigint,
     patient_match text,
+    is_stranger boolean,        -- is who is told another person than the referral of the case has?
     coverage_id bigint,
     payer_id bigint,
     plan_id bigint,
@@ -75,6 +76,39 @@ LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'intake_fill';
 COMMENT ON FUNCTION referral.intake_fill(anyelement, jsonb) IS
 'The row with what an object of a case says in its text columns, by their names: as intake_text() has it; what it does not say stays. A row of nulls is taken for a null row. The row for a null object.';
 
+CREATE FUNCTION referral.intake_identifies(system text, value text, type text) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    d referral.demographics;
+BEGIN
+    -- accounts, visits, and what a family shares
+    IF type IN ('AN', 'ANC', 'AND', 'ANON', 'ANT', 'VN', 'MB', 'SN') THEN
+        RETURN false;
+    END IF;
+    -- these are not typed by anybody
+    IF type = 'FHIR' OR system = 'inbox_message' THEN
+        RETURN true;
+    END IF;
+    d := referral.patient_demographics(NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+                                       NULL, NULL, NULL, NULL, ARRAY[system || '|' || value]);
+    RETURN referral.match_levels(d, d) <> '{}';
+END $$;
+COMMENT ON FUNCTION referral.intake_identifies(text, text, text) IS
+'Can a number of a system and type (HL7 table 0203) say who somebody is? Not an account, a visit or a member of an insurance, and not what stands for "not known": what match_placeholder lists, one digit repeated, digits that count up. True where it is not said of what type it is.';
+
+CREATE FUNCTION referral.intake_personal(list jsonb, source text) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    FOR i IN REVERSE referral.intake_count(list) - 1 .. 0 LOOP
+        IF referral.intake_identifies(referral.intake_system(list -> i, source), referral.intake_text(list -> i, 'value'), list -> i ->> 'type') IS NOT TRUE THEN
+            list := list - i;
+        END IF;
+    END LOOP;
+    RETURN list;
+END $$;
+COMMENT ON FUNCTION referral.intake_personal(jsonb, text) IS
+'Those identifiers of a list that say who somebody is: intake_identifies().';
+
 CREATE FUNCTION referral.intake_lock(org_id bigint, what text) RETURNS void
 LANGUAGE sql VOLATILE
 RETURN pg_advisory_xact_lock(hashtextextended(what, org_id));
@@ -105,25 +139,32 @@ END $$;
 COMMENT ON FUNCTION referral.intake_keep_identifiers(bigint, jsonb, text, bigint, bigint, bigint, bigint, boolean) IS
 'Writes the identifiers of a list that a patient, practitioner, provider organisation or referral does not have yet. Exactly one of the four is given. is_new: it was made just now, so it has none.';
 
+-- Clocks of two systems are never the same: what two of them say counts in the order in which it came.
 CREATE FUNCTION referral.intake_is_outdated(w referral.intake_work, entity text, id bigint) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF w.sent_at IS NULL THEN
-        RETURN false;
-    END IF;
     RETURN EXISTS (
-        SELECT FROM referral.inbox_message m CROSS JOIN LATERAL jsonb_array_elements(m.results) x
-        WHERE m.org_id = w.org_id AND m.referral_id = w.referral_id AND m.message_id IS DISTINCT FROM w.message_id
-          AND x ->> 'entity' = intake_is_outdated.entity AND x ->> 'id' = intake_is_outdated.id::text
-          AND referral.try_timestamp(x ->> 'sent_at') > w.sent_at)
-    OR EXISTS (
-        SELECT FROM referral.inbox_message m CROSS JOIN LATERAL jsonb_array_elements(m.results) x
-        WHERE m.org_id = w.org_id AND m.patient_id = w.patient_id AND m.message_id IS DISTINCT FROM w.message_id
-          AND x ->> 'entity' = intake_is_outdated.entity AND x ->> 'id' = intake_is_outdated.id::text
-          AND referral.try_timestamp(x ->> 'sent_at') > w.sent_at);
+        SELECT FROM referral.intake_latest t
+        WHERE t.org_id = w.org_id AND t.entity = intake_is_outdated.entity AND t.entity_id = intake_is_outdated.id
+          AND CASE WHEN t.source = w.source AND t.sent_at <> w.sent_at THEN t.sent_at > w.sent_at ELSE t.message_id > w.message_id END);
 END $$;
 COMMENT ON FUNCTION referral.intake_is_outdated(referral.intake_work, text, bigint) IS
-'Has another message, sent later than the one that is being applied, told of the row already? By the results that inbox_message keeps; false when the message does not say when it was sent.';
+'Has a newer message than the one that is being applied told of the row already? Newer is one that the same source sent later; of another source, or where it is not said when, one that came later.';
+
+CREATE FUNCTION referral.intake_note_latest(w referral.intake_work) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO referral.intake_latest AS t (org_id, entity, entity_id, source, sent_at, message_id)
+    SELECT DISTINCT w.org_id, x ->> 'entity', (x ->> 'id')::bigint, w.source, w.sent_at, w.message_id
+    FROM jsonb_array_elements(w.results) x
+    WHERE x ->> 'entity' IN ('patient', 'referral', 'appointment', 'coverage', 'prior_authorization', 'consult_report', 'document',
+                              'communication')
+    ORDER BY 2, 3
+    ON CONFLICT ON CONSTRAINT intake_latest_pkey DO UPDATE SET sent_at = excluded.sent_at, message_id = excluded.message_id
+    WHERE CASE WHEN t.sent_at <> excluded.sent_at THEN excluded.sent_at > t.sent_at ELSE excluded.message_id > t.message_id END;
+END $$;
+COMMENT ON FUNCTION referral.intake_note_latest(referral.intake_work) IS
+'Notes for the rows that a case told of that its message did, unless a newer one of the source has.';
 
 -- ---------- the case ----------
 
@@ -135,7 +176,7 @@ DECLARE
     r jsonb := CASE jsonb_typeof(intake -> 'referral') WHEN 'object' THEN intake -> 'referral' END;
     p jsonb := CASE jsonb_typeof(intake -> 'patient') WHEN 'object' THEN intake -> 'patient' END;
     candidates bigint[];
-    known bigint;
+    known bigint[];
     x jsonb;
 BEGIN
     w.org_id := org_id;
@@ -150,6 +191,12 @@ BEGIN
     w.patient_match := 'none';
     w.results := '[]';
     w.findings := '[]';
+    IF w.sent_at > now() + interval '1 day' THEN
+        -- by that clock all that comes until then would be older
+        w.findings := referral.intake_finding('invalid_time', 'warning', 'message.sent_at', 'in the future; it counts as sent when it came',
+                                              intake #>> '{message,sent_at}');
+        w.sent_at := NULL;
+    END IF;
 
     IF w.kind <> 'none' THEN
         IF intake ? 'directory' THEN
@@ -161,8 +208,9 @@ BEGIN
             IF candidates IS NULL AND w.kind = 'appointment' THEN
                 candidates := referral.intake_find_referral(w, (intake #> '{appointments,0}') - 'identifiers');
             END IF;
-            IF array_length(candidates, 1) = 1 THEN
-                SELECT t.patient_id INTO known FROM referral.referral t WHERE t.org_id = w.org_id AND t.referral_id = candidates[1];
+            IF candidates IS NOT NULL THEN
+                known := ARRAY(SELECT DISTINCT t.patient_id FROM referral.referral t
+                               WHERE t.org_id = w.org_id AND t.referral_id = ANY (candidates) AND t.patient_id IS NOT NULL LIMIT 20);
             END IF;
         END IF;
         IF w.kind <> 'directory' THEN
@@ -190,13 +238,11 @@ BEGIN
         END IF;
     END IF;
 
-    IF w.sent_at IS NOT NULL AND w.results <> '[]' THEN
-        -- a message that was sent before this one and is applied later is known by that: intake_is_outdated()
-        w.results := (SELECT jsonb_agg(t || jsonb_build_object('sent_at', w.sent_at) ORDER BY o)
-                      FROM jsonb_array_elements(w.results) WITH ORDINALITY x (t, o));
+    IF w.message_id IS NOT NULL AND w.results <> '[]' THEN
+        PERFORM referral.intake_note_latest(w);
     END IF;
     RETURN jsonb_strip_nulls(jsonb_build_object('referral_id', w.referral_id, 'patient_id', w.patient_id, 'appointment_id', w.appointment_id))
         || jsonb_build_object('patient_match', w.patient_match, 'results', w.results, 'findings', w.findings);
 END $$;
 COMMENT ON FUNCTION referral.apply_case(bigint, bigint, text, text, jsonb) IS
-'Writes one case of a message (docs/intake_apply.md) into the model with the caller''s rights: finds or makes its patient, coverage, people, referral, appointments, reports and so on. Returns {"referral_id","patient_id","appointment_id","patient_match","results":[{"entity","id","action","sent_at"}…],"findings":[…]}. What cannot be used becomes a finding; moves that the guard refuses do, too. Applying the same case again changes nothing; one that was sent before another that has been applied only adds what is not known. message_id may be null: it is then no row of inbox_message. Errors are those of the tables, such as 42501.';
+'Writes one case of a message (docs/intake_apply.md) into the model with the caller''s rights: finds or makes its patient, coverage, people, referral, appointments, reports and so on. Returns {"referral_id","patient_id","appointment_id","patient_match","results":[{"entity","id","action"}…],"findings":[…]}. What cannot be used becomes a finding; moves that the guard refuses do, too. Applying the same case again changes nothing; one that was sent before another that has been applied only adds what is not known. message_id may be null: it is then no row of inbox_message. Errors are those of the tables, such as 42501.';

@@ -39,31 +39,43 @@ END $$;
 COMMENT ON FUNCTION referral.intake_appointment_referral(referral.intake_work, jsonb) IS
 'Finds the referral that an appointment was made for; in referral_id of the answer. None, with a finding, when it cannot be told.';
 
-CREATE FUNCTION referral.intake_find_appointment(w referral.intake_work, a jsonb) RETURNS bigint
+-- Schedulers count anew, and one number may serve two of them: it is the patient's appointment, or another one.
+CREATE FUNCTION referral.intake_find_appointment(w INOUT referral.intake_work, a jsonb)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     placer text := referral.intake_text(a, 'placer_appointment_id');
     filler text := coalesce(referral.intake_text(a, 'filler_appointment_id'), referral.intake_text(a #> '{identifiers,0}', 'value'));
     starts timestamptz := referral.try_timestamp(a ->> 'starts_at');
-    found_id bigint;
+    candidates bigint[];
+    several boolean;
 BEGIN
+    w.appointment_id := NULL;
     IF filler IS NOT NULL THEN
-        SELECT max(t.appointment_id) INTO found_id FROM referral.appointment t
-        WHERE t.org_id = w.org_id AND t.filler_appointment_id = filler AND t.source IS NOT DISTINCT FROM w.source;
+        candidates := ARRAY(SELECT t.appointment_id FROM referral.appointment t
+                            WHERE t.org_id = w.org_id AND t.filler_appointment_id = filler AND t.source IS NOT DISTINCT FROM w.source);
     END IF;
-    IF found_id IS NULL AND placer IS NOT NULL THEN
-        SELECT max(t.appointment_id) INTO found_id FROM referral.appointment t
-        WHERE t.org_id = w.org_id AND t.placer_appointment_id = placer AND t.source IS NOT DISTINCT FROM w.source
-          AND (filler IS NULL OR t.filler_appointment_id IS NULL);
+    IF placer IS NOT NULL AND coalesce(candidates, '{}') = '{}' THEN
+        candidates := ARRAY(SELECT t.appointment_id FROM referral.appointment t
+                            WHERE t.org_id = w.org_id AND t.placer_appointment_id = placer AND t.source IS NOT DISTINCT FROM w.source
+                              AND (filler IS NULL OR t.filler_appointment_id IS NULL));
     END IF;
-    IF found_id IS NULL AND filler IS NULL AND placer IS NULL AND starts IS NOT NULL AND w.patient_id IS NOT NULL THEN
-        SELECT max(t.appointment_id) INTO found_id FROM referral.appointment t
+    IF candidates <> '{}' THEN
+        SELECT max(t.appointment_id), min(t.patient_id) <> max(t.patient_id) INTO w.appointment_id, several
+        FROM referral.appointment t
+        WHERE t.org_id = w.org_id AND t.appointment_id = ANY (candidates)
+          AND (w.patient_id IS NULL OR t.patient_id IS NULL OR w.patient_id IN (t.patient_id, referral.survivor_of(w.org_id, t.patient_id)));
+        IF w.appointment_id IS NULL OR several AND w.patient_id IS NULL THEN
+            w.appointment_id := NULL;
+            w.findings := w.findings || referral.intake_finding('ambiguous_referral', 'error', 'appointment.filler_appointment_id',
+                'the number is that of an appointment of another patient; this one stands for itself');
+        END IF;
+    ELSIF filler IS NULL AND placer IS NULL AND starts IS NOT NULL AND w.patient_id IS NOT NULL THEN
+        SELECT max(t.appointment_id) INTO w.appointment_id FROM referral.appointment t
         WHERE t.org_id = w.org_id AND t.patient_id = w.patient_id AND t.starts_at = starts AND t.source IS NOT DISTINCT FROM w.source;
     END IF;
-    RETURN found_id;
 END $$;
 COMMENT ON FUNCTION referral.intake_find_appointment(referral.intake_work, jsonb) IS
-'The appointment that a case means: by the filler''s number, else the placer''s, of the same source; one without numbers by patient and time. Null when there is none.';
+'Finds the appointment that a case means: by the filler''s number, else the placer''s, of the same source, where it is its patient''s; one without numbers by patient and time. In appointment_id of the answer; null when there is none, with a finding when the number is that of another patient.';
 
 CREATE FUNCTION referral.intake_move_appointment(w referral.intake_work, wanted text, reason text, starts timestamptz, ends timestamptz) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -125,12 +137,19 @@ BEGIN
     END IF;
     IF refused IS NULL THEN
         w.results := w.results || referral.intake_result('referral', w.referral_id, 'updated');
-    ELSE
+        -- its report may have come first
+        IF wanted = 'completed' AND EXISTS (
+            SELECT FROM referral.consult_report t
+            WHERE t.org_id = w.org_id AND t.referral_id = w.referral_id AND t.status IN ('final', 'amended')) THEN
+            refused := referral.intake_move(w, 'closed_loop');
+        END IF;
+    END IF;
+    IF refused IS NOT NULL THEN
         w.findings := w.findings || referral.intake_finding('transition_refused', 'warning', 'referral.state', refused);
     END IF;
 END $$;
 COMMENT ON FUNCTION referral.intake_follow_appointment(referral.intake_work, jsonb, text, timestamptz) IS
-'Moves the referral of an appointment: booked to scheduled, noshow to no_show, cancelled to appointment_cancelled, fulfilled to completed; a finding when the guard refuses.';
+'Moves the referral of an appointment: booked to scheduled, noshow to no_show, cancelled to appointment_cancelled, fulfilled to completed, and on to closed_loop when its final report is here already; a finding when the guard refuses.';
 
 CREATE FUNCTION referral.intake_appointment(w referral.intake_work, a jsonb) RETURNS referral.intake_work
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -147,6 +166,7 @@ DECLARE
     old_starts timestamptz;
     before bigint;
     after bigint;
+    said jsonb;
 BEGIN
     IF starts IS NULL AND referral.intake_text(a, 'starts_at') IS NOT NULL THEN
         w.findings := w.findings || referral.intake_finding('invalid_time', 'warning', 'appointment.starts_at', 'no such time', a ->> 'starts_at');
@@ -166,12 +186,15 @@ BEGIN
         WHERE s.org_id = w.org_id AND (s.identifier = a ->> 'location' OR lower(s.name) = lower(a ->> 'location'));
     END IF;
 
-    w.appointment_id := referral.intake_find_appointment(w, a);
+    said := w.findings;
+    w := referral.intake_find_appointment(w, a);
     IF w.appointment_id IS NULL THEN
         PERFORM referral.intake_lock(w.org_id, 'appointment ' || coalesce(referral.intake_text(a, 'filler_appointment_id'),
             referral.intake_text(a, 'placer_appointment_id'), w.patient_id::text, ''));
-        w.appointment_id := referral.intake_find_appointment(w, a);
-    ELSE
+        w.findings := said;
+        w := referral.intake_find_appointment(w, a);
+    END IF;
+    IF w.appointment_id IS NOT NULL THEN
         -- what it was made for is known
         SELECT coalesce(t.referral_id, w.referral_id) INTO w.referral_id FROM referral.appointment t
         WHERE t.org_id = w.org_id AND t.appointment_id = w.appointment_id;
@@ -198,7 +221,7 @@ BEGIN
     ELSIF referral.intake_is_outdated(w, 'appointment', w.appointment_id) THEN
         w.results := w.results || referral.intake_result('appointment', w.appointment_id, 'unchanged');
         w.findings := w.findings || referral.intake_finding('out_of_order', 'info', 'appointment',
-            'a message that was sent later has been applied; the appointment stays as it is');
+            'a newer message has been applied; the appointment stays as it is');
         RETURN w;
     ELSE
         SELECT t.step, t.starts_at, t.version INTO old_step, old_starts, before
@@ -271,16 +294,25 @@ BEGIN
                WHEN w.patient_id IS NOT NULL THEN t.patient_id = w.patient_id
                ELSE t.referral_id IS NULL AND t.patient_id IS NULL END;
     IF w.id IS NULL THEN
-        INSERT INTO referral.document (org_id, referral_id, patient_id, type, status, title, source, content_hash, identifier, content_type, url)
+        INSERT INTO referral.document (org_id, referral_id, patient_id, type, status, title, source, content_hash, identifier, content_type, url,
+            inbox_message_id)
         VALUES (w.org_id, w.referral_id, w.patient_id, coalesce(referral.intake_text(d, 'type'), 'other'), coalesce(told, 'current'),
-                referral.intake_text(d, 'title'), w.source, hash, number, referral.intake_text(d, 'content_type'), referral.intake_prose(d, 'url'))
+                referral.intake_text(d, 'title'), w.source, hash, number, referral.intake_text(d, 'content_type'), referral.intake_prose(d, 'url'),
+                w.message_id)
         RETURNING document_id INTO w.id;
         w.results := w.results || referral.intake_result('document', w.id, 'created');
         RETURN w;
     END IF;
+    IF referral.intake_is_outdated(w, 'document', w.id) THEN
+        w.results := w.results || referral.intake_result('document', w.id, 'unchanged');
+        RETURN w;
+    END IF;
     UPDATE referral.document t
     SET status = coalesce(told, t.status), title = coalesce(referral.intake_text(d, 'title'), t.title), content_hash = coalesce(hash, t.content_hash),
-        url = coalesce(referral.intake_prose(d, 'url'), t.url)
+        url = coalesce(referral.intake_prose(d, 'url'), t.url),
+        -- the message that has the content which counts now
+        inbox_message_id = CASE WHEN t.content_hash IS DISTINCT FROM hash AND hash IS NOT NULL THEN coalesce(w.message_id, t.inbox_message_id)
+                                ELSE t.inbox_message_id END
     WHERE t.org_id = w.org_id AND t.document_id = w.id
       AND (t.status, t.title, t.content_hash, t.url) IS DISTINCT FROM
           (coalesce(told, t.status), coalesce(referral.intake_text(d, 'title'), t.title), coalesce(hash, t.content_hash),
@@ -336,6 +368,11 @@ BEGIN
             referral.try_timestamp(r ->> 'acknowledged_at'), referral.try_timestamp(r ->> 'told_patient_at'), w.source)
         RETURNING consult_report_id INTO report;
         w.results := w.results || referral.intake_result('consult_report', report, 'created');
+    ELSIF referral.intake_is_outdated(w, 'consult_report', report) THEN
+        w.results := w.results || referral.intake_result('consult_report', report, 'unchanged');
+        w.findings := w.findings || referral.intake_finding('out_of_order', 'info', 'report',
+            'a newer message has been applied; the report stays as it is');
+        RETURN w;
     ELSE
         UPDATE referral.consult_report t
         SET status = n.status, document_id = n.document_id, author_id = n.author_id, ended_at = n.ended_at, sent_at = n.sent_at,
@@ -360,7 +397,8 @@ BEGIN
         IF refused IS NULL THEN
             w.results := w.results || referral.intake_result('referral', w.referral_id, 'updated');
         ELSE
-            w.findings := w.findings || referral.intake_finding('transition_refused', 'info', 'referral.state', refused);
+            -- somebody has to see that the report is there, and the loop is open
+            w.findings := w.findings || referral.intake_finding('transition_refused', 'warning', 'referral.state', refused);
         END IF;
     END IF;
     RETURN w;
@@ -401,7 +439,14 @@ BEGIN
                  coalesce(referral.try_numeric(x ->> 'authorized_quantity'), o.authorized_quantity) AS authorized_quantity,
                  coalesce(referral.intake_valid(x), o.valid) AS valid, coalesce(referral.try_boolean(x ->> 'human_reviewed'), o.human_reviewed) AS human_reviewed
           FROM referral.prior_authorization_item o
-          WHERE o.org_id = w.org_id AND o.prior_authorization_id = authorization_id AND o.sequence = number) n
+          WHERE o.org_id = w.org_id AND o.prior_authorization_id = authorization_id AND o.sequence = number
+            AND o.review_action IS DISTINCT FROM 'A3'
+          UNION ALL
+          -- of a denial only the reason and who gave it may be told later
+          SELECT o.code_system, o.code, o.display, o.quantity, o.unit, o.review_action, coalesce(o.reason_code, referral.intake_text(x, 'reason_code')),
+                 o.authorization_number, o.authorized_quantity, o.valid, coalesce(o.human_reviewed, referral.try_boolean(x ->> 'human_reviewed'))
+          FROM referral.prior_authorization_item o
+          WHERE o.org_id = w.org_id AND o.prior_authorization_id = authorization_id AND o.sequence = number AND o.review_action = 'A3') n
     WHERE t.org_id = w.org_id AND t.prior_authorization_id = authorization_id AND t.sequence = number
       AND (t.code_system, t.code, t.display, t.quantity, t.unit, t.review_action, t.reason_code, t.authorization_number, t.authorized_quantity,
            t.valid, t.human_reviewed) IS DISTINCT FROM
@@ -417,23 +462,35 @@ BEGIN
                       WHERE t.org_id = w.org_id AND t.prior_authorization_id = authorization_id AND t.sequence = number);
 END $$;
 COMMENT ON FUNCTION referral.intake_authorization_item(referral.intake_work, bigint, jsonb, integer) IS
-'Writes an item of a prior authorization, by its number in the request (place where it has none): what is told in place of what is there.';
+'Writes an item of a prior authorization, by its number in the request (place where it has none): what is told in place of what is there. Of a denied one only what is not known yet of its reason.';
 
-CREATE FUNCTION referral.intake_find_authorization(w referral.intake_work, list jsonb) RETURNS bigint
+CREATE FUNCTION referral.intake_find_authorization(w INOUT referral.intake_work, list jsonb)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    found_id bigint;
+    another boolean;
 BEGIN
+    w.id := NULL;
     FOR i IN 0 .. referral.intake_count(list) - 1 LOOP
-        SELECT max(t.prior_authorization_id) INTO found_id FROM referral.prior_authorization t
+        SELECT max(t.prior_authorization_id) FILTER (WHERE x.fits),
+               coalesce(NOT bool_or(x.fits) OR w.patient_id IS NULL AND min(p.patient_id) <> max(p.patient_id), false)
+        INTO w.id, another
+        FROM referral.prior_authorization t
+        LEFT JOIN referral.referral r USING (org_id, referral_id)
+        CROSS JOIN LATERAL (SELECT coalesce(t.patient_id, r.patient_id) AS patient_id) p
+        CROSS JOIN LATERAL (SELECT w.patient_id IS NULL OR p.patient_id IS NULL
+                                   OR w.patient_id IN (p.patient_id, referral.survivor_of(w.org_id, p.patient_id)) AS fits) x
         WHERE t.org_id = w.org_id AND t.identifier = referral.intake_text(list -> i, 'value')
           AND t.identifier_system = referral.intake_system(list -> i, w.source);
-        EXIT WHEN found_id IS NOT NULL;
+        IF another THEN
+            w.id := NULL;
+            w.findings := w.findings || referral.intake_finding('ambiguous_referral', 'error', 'authorization.identifiers',
+                'the number is that of an authorization of another patient');
+        END IF;
+        EXIT WHEN w.id IS NOT NULL;
     END LOOP;
-    RETURN found_id;
 END $$;
 COMMENT ON FUNCTION referral.intake_find_authorization(referral.intake_work, jsonb) IS
-'The newest prior authorization that one of the identifiers names. Null when there is none.';
+'Finds the newest prior authorization of the patient of a case that one of the identifiers names; in id of the answer. Null when there is none, with a finding when it is of another patient.';
 
 CREATE FUNCTION referral.intake_authorization(w referral.intake_work, a jsonb) RETURNS referral.intake_work
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -441,8 +498,8 @@ DECLARE
     is_answer boolean := referral.intake_text(a #> '{request,0}', 'value') IS NOT NULL;
     ids jsonb := CASE WHEN is_answer THEN a -> 'request' ELSE a -> 'identifiers' END;
     told text := referral.intake_text(a, 'status');
-    found_id bigint := referral.intake_find_authorization(w, ids);
-    replaced bigint := referral.intake_find_authorization(w, a -> 'replaces');
+    found_id bigint;
+    replaced bigint;
     x record;
     o record;
     changed bigint;
@@ -451,8 +508,18 @@ BEGIN
         w.findings := w.findings || referral.intake_finding('invalid_code', 'warning', 'authorization.status', 'not a status of an authorization', told);
         told := NULL;
     END IF;
+    w := referral.intake_find_authorization(w, a -> 'replaces');
+    replaced := w.id;
+    w := referral.intake_find_authorization(w, ids);
+    found_id := w.id;
     IF is_answer AND found_id IS NULL THEN
         w.findings := w.findings || referral.intake_finding('order_not_found', 'warning', 'authorization.request', 'the request that it answers is not here');
+    END IF;
+    IF found_id IS NOT NULL AND referral.intake_is_outdated(w, 'prior_authorization', found_id) THEN
+        w.results := w.results || referral.intake_result('prior_authorization', found_id, 'unchanged');
+        w.findings := w.findings || referral.intake_finding('out_of_order', 'info', 'authorization',
+            'a newer message has been applied; the authorization stays as it is');
+        RETURN w;
     END IF;
     -- a denial stays as it was; what the payer says later stands beside it
     IF found_id IS NOT NULL AND EXISTS (
@@ -460,7 +527,11 @@ BEGIN
         JOIN jsonb_array_elements(CASE jsonb_typeof(a -> 'items') WHEN 'array' THEN a -> 'items' END) WITH ORDINALITY i (item, place)
           ON coalesce(referral.try_integer(i.item ->> 'sequence'), i.place::integer) = t.sequence
         WHERE t.org_id = w.org_id AND t.prior_authorization_id = found_id AND t.review_action = 'A3'
-          AND i.item ->> 'review_action' <> t.review_action) THEN
+          AND (i.item ->> 'review_action' <> t.review_action
+               OR is_answer AND (referral.intake_text(i.item, 'reason_code') <> t.reason_code OR referral.intake_text(i.item, 'code') <> t.code
+                                 OR referral.intake_text(i.item, 'authorization_number') IS DISTINCT FROM t.authorization_number
+                                    AND i.item ->> 'authorization_number' <> ''
+                                 OR referral.try_numeric(i.item ->> 'authorized_quantity') > 0))) THEN
         replaced := found_id;
         found_id := NULL;
     END IF;
@@ -557,7 +628,9 @@ BEGIN
         RETURNING communication_id INTO w.id;
         w.results := w.results || referral.intake_result('communication', w.id, 'created');
     ELSE
-        UPDATE referral.communication t SET status = told WHERE t.org_id = w.org_id AND t.communication_id = w.id AND t.status <> told;
+        UPDATE referral.communication t SET status = told
+        WHERE t.org_id = w.org_id AND t.communication_id = w.id AND t.status <> told
+          AND NOT referral.intake_is_outdated(w, 'communication', w.id);
         GET DIAGNOSTICS changed = ROW_COUNT;
         w.results := w.results || referral.intake_result('communication', w.id, CASE WHEN changed > 0 THEN 'updated' ELSE 'unchanged' END);
     END IF;

@@ -83,23 +83,38 @@ END $$;
 COMMENT ON FUNCTION referral.intake_demographics(referral.intake_person, jsonb, text) IS
 'What a case tells a patient by: the row n and the identifiers of p.';
 
-CREATE FUNCTION referral.intake_contradicts(o referral.intake_person, known referral.demographics, n referral.intake_person) RETURNS boolean
+-- The number agrees, or nobody would ask.  What a family shares (name, address, phone) says nothing for it; one slip, a
+-- marriage or another spelling says nothing against it; two of them at once do.
+CREATE FUNCTION referral.intake_contradicts(known referral.demographics, told referral.demographics) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    told referral.demographics;
+    levels text[] := referral.match_levels(known, told);
+    known_birth text := referral.demographics_to_jsonb(known) ->> 'birth_date';
+    told_birth text := referral.demographics_to_jsonb(told) ->> 'birth_date';
+    known_year integer := referral.try_integer(left(known_birth, 4));
+    told_year integer := referral.try_integer(left(told_birth, 4));
+    doubts integer := 0;
+    level text;
 BEGIN
-    IF (o.family IS NULL OR n.family IS NULL OR lower(o.family) = lower(n.family))
-       AND (o.given IS NULL OR n.given IS NULL OR lower(o.given) = lower(n.given))
-       AND (o.birth_date IS NULL OR n.birth_date IS NULL OR o.birth_date = n.birth_date) THEN
-        RETURN false;
+    -- a parent and a child may share the rest; the first of January says little of the day, but something of the year
+    IF levels && '{given:different,birth_date:different}' OR abs(known_year - told_year) > 12 AND least(known_year, told_year) > 1901 THEN
+        RETURN true;
     END IF;
-    -- the identifiers agree, or nobody would ask: what says the rest?  Little evidence is none against it, so it takes 5 bits.
-    told := referral.intake_demographics(n, NULL, NULL);
-    RETURN referral.match_grade(known, told) = 'certainly-not'
-       AND referral.match_score(known, told) < referral.match_score(known, '{}') - 5;
+    FOREACH level IN ARRAY levels LOOP
+        IF level IN ('birth_date:digit', 'birth_date:near', 'birth_date:two_parts')
+           OR level = 'birth_date:year' AND '-01-01' NOT IN (right(known_birth, 6), right(told_birth, 6)) THEN
+            doubts := doubts + 1;
+        ELSIF level = 'family:different' THEN
+            -- who has married was still born on the same day
+            doubts := doubts + CASE WHEN known_birth = told_birth OR levels && '{birth_date:swapped}' THEN 1 ELSE 2 END;
+        ELSIF level IN ('given:nickname', 'given:close', 'given:similar', 'family:close', 'family:similar', 'sex:different', 'suffix:different', 'birth_order:different') THEN
+            doubts := doubts + 1;
+        END IF;
+    END LOOP;
+    RETURN doubts > 1;
 END $$;
-COMMENT ON FUNCTION referral.intake_contradicts(referral.intake_person, referral.demographics, referral.intake_person) IS
-'Do names, birth date and so on of n say that it is not o, whose demographics are known, even though an identifier says that it is?';
+COMMENT ON FUNCTION referral.intake_contradicts(referral.demographics, referral.demographics) IS
+'Do names, birth date and sex say that two records are not of one person, even though a number says that they are? Another first name or birth date does; so do two lesser differences. What is not known contradicts nothing.';
 
 -- Whoever gives out numbers of a kind, and has given them two, says that they are two people; it may be wrong, which a person decides.
 CREATE FUNCTION referral.intake_told_apart(org_id bigint, identifiers jsonb, source text, patient_id bigint) RETURNS boolean
@@ -109,11 +124,11 @@ DECLARE
 BEGIN
     FOR i IN 0 .. referral.intake_count(identifiers) - 1 LOOP
         x := identifiers -> i;
-        IF x ->> 'value' <> '' AND (x ->> 'type' IS NULL OR x ->> 'type' NOT IN ('AN', 'VN')) AND x ->> 'system' IS DISTINCT FROM 'inbox_message'
+        IF x ->> 'value' <> '' AND x ->> 'system' IS DISTINCT FROM 'inbox_message'
            AND EXISTS (SELECT FROM referral.identifier t
                        WHERE t.org_id = intake_told_apart.org_id AND t.patient_id = intake_told_apart.patient_id
                          AND t.system = referral.intake_system(x, source) AND t.type IS NOT DISTINCT FROM referral.intake_text(x, 'type')
-                         AND t.value <> referral.intake_text(x, 'value')) THEN
+                         AND t.value <> referral.intake_text(x, 'value') AND referral.intake_identifies(t.system, t.value, t.type)) THEN
             RETURN true;
         END IF;
     END LOOP;
@@ -124,78 +139,125 @@ COMMENT ON FUNCTION referral.intake_told_apart(bigint, jsonb, text, bigint) IS
 
 -- Who has one of the identifiers, or is known otherwise, and is not contradicted by the rest?  One number may be shared by
 -- two records of a sender that have other numbers of their own; then the names are to say that it is one person.
-CREATE FUNCTION referral.intake_find_patient(w INOUT referral.intake_work, p jsonb, n referral.intake_person, known bigint)
+CREATE FUNCTION referral.intake_find_patient(w INOUT referral.intake_work, own jsonb, n referral.intake_person, known bigint[])
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     candidates bigint[] := '{}';
-    candidate bigint;
-    ids referral.intake_identifiers := referral.intake_identifiers(p -> 'identifiers', w.source);
-    o referral.intake_person;
+    ids referral.intake_identifiers := referral.intake_identifiers(own, w.source);
+    numbered integer;
     hit record;
+    told referral.demographics;
     refused integer := 0;
     same bigint[] := '{}';
+    records referral.demographics[] := '{}';
 BEGIN
     w.new_identifiers := false;
     IF cardinality(ids.numbers) > 0 THEN
-        -- an account or a visit is not a person, but it is kept; what more than 20 have stands for "not known";
-        -- of several owners it is not known here who has which
+        -- what more than 20 have stands for "not known"; of several owners it is not known here who has which
         SELECT coalesce(array_agg(y.id ORDER BY s.place) FILTER (WHERE y.id IS NOT NULL), '{}'),
                bool_or(t.owners IS NULL OR cardinality(t.owners) > 20) OR coalesce(min(y.id) <> max(y.id), false)
         INTO candidates, w.new_identifiers
-        FROM unnest(ids.numbers, ids.systems, ids.types) WITH ORDINALITY s (number, system, type, place)
+        FROM unnest(ids.numbers, ids.systems) WITH ORDINALITY s (number, system, place)
         CROSS JOIN LATERAL (SELECT array_agg(i.patient_id) AS owners
                             FROM (SELECT x.patient_id FROM referral.identifier x
-                                  WHERE x.org_id = w.org_id AND x.value = s.number AND x.system = s.system AND x.patient_id IS NOT NULL
-                                    AND (s.type IS NULL OR s.type NOT IN ('AN', 'VN')) LIMIT 21) i) t
+                                  WHERE x.org_id = w.org_id AND x.value = s.number AND x.system = s.system AND x.patient_id IS NOT NULL LIMIT 21) i) t
         CROSS JOIN LATERAL (SELECT array_agg(i.patient_id) AS owners
                             FROM (SELECT x.patient_id FROM referral.patient x
-                                  WHERE t.owners IS NULL AND (s.type IS NULL OR s.type NOT IN ('AN', 'VN')) AND x.org_id = w.org_id
+                                  WHERE t.owners IS NULL AND x.org_id = w.org_id
                                     AND x.identifier = s.number AND (x.identifier_system = s.system OR x.identifier_system IS NULL)
                                   LIMIT 21) i) q
         LEFT JOIN LATERAL unnest(coalesce(t.owners, q.owners)) y (id) ON cardinality(coalesce(t.owners, q.owners)) <= 20;
     END IF;
-    IF known IS NOT NULL THEN
-        IF NOT known = ANY (candidates) THEN
-            candidates := candidates || known;
-            w.new_identifiers := true;
-        END IF;
+    numbered := cardinality(candidates);
+    IF NOT candidates @> known THEN
+        candidates := candidates || known;
+        w.new_identifiers := true;
     END IF;
     w.patient_id := NULL;
-    FOREACH candidate IN ARRAY candidates LOOP
-        SELECT q.patient_id, q.merged_into, q.family, q.given, q.birth_date, q.demographics INTO hit
-        FROM referral.patient q WHERE q.org_id = w.org_id AND q.patient_id = candidate;
+    FOR i IN 1 .. cardinality(candidates) LOOP
+        SELECT q.patient_id, q.merged_into, q.family, q.given, q.birth_date, q.sex, q.demographics INTO hit
+        FROM referral.patient q WHERE q.org_id = w.org_id AND q.patient_id = candidates[i];
         IF hit.merged_into IS NOT NULL THEN
-            SELECT q.patient_id, q.merged_into, q.family, q.given, q.birth_date, q.demographics INTO hit
-            FROM referral.patient q WHERE q.org_id = w.org_id AND q.patient_id = referral.survivor_of(w.org_id, candidate);
+            SELECT q.patient_id, q.merged_into, q.family, q.given, q.birth_date, q.sex, q.demographics INTO hit
+            FROM referral.patient q WHERE q.org_id = w.org_id AND q.patient_id = referral.survivor_of(w.org_id, candidates[i]);
         END IF;
         CONTINUE WHEN hit.patient_id IS NULL OR hit.patient_id = ANY (same);
-        o.family := hit.family;
-        o.given := hit.given;
-        o.birth_date := hit.birth_date;
-        IF referral.intake_contradicts(o, hit.demographics, n)
-           OR (lower(o.family), lower(o.given), o.birth_date) IS DISTINCT FROM (lower(n.family), lower(n.given), n.birth_date)
-              AND num_nonnulls(n.family, n.given) > 0
-              AND referral.intake_told_apart(w.org_id, p -> 'identifiers', w.source, hit.patient_id)
-              AND referral.match_grade(hit.demographics, referral.intake_demographics(n, NULL, NULL)) NOT IN ('certain', 'probable') THEN
+        IF told IS NULL AND (lower(hit.family), lower(hit.given), hit.birth_date) IS DISTINCT FROM (lower(n.family), lower(n.given), n.birth_date) THEN
+            told := referral.intake_demographics(n, NULL, NULL);
+        END IF;
+        IF (lower(hit.family), lower(hit.given), hit.birth_date) IS DISTINCT FROM (lower(n.family), lower(n.given), n.birth_date)
+           AND (referral.intake_contradicts(hit.demographics, told)
+                OR (num_nonnulls(n.family, n.given) > 0 OR i > numbered)
+                   AND referral.intake_told_apart(w.org_id, own, w.source, hit.patient_id)
+                   AND referral.match_grade(hit.demographics, told) NOT IN ('certain', 'probable')) THEN
             refused := refused + 1;
         ELSE
             same := same || hit.patient_id;
+            records := records || hit.demographics;
         END IF;
     END LOOP;
+    IF cardinality(same) > 1 THEN
+        same := referral.intake_choose_patient(same, records, coalesce(told, referral.intake_demographics(n, NULL, NULL)));
+        w.findings := w.findings || referral.intake_finding('possible_duplicate', CASE WHEN same = '{}' THEN 'error' ELSE 'warning' END,
+            'patient.identifiers', 'several patients fit what was sent');
+    END IF;
     IF same <> '{}' THEN
         w.patient_id := same[1];
         w.patient_match := 'identifier';
-        IF array_length(same, 1) > 1 THEN
-            w.findings := w.findings || referral.intake_finding('possible_duplicate', 'warning', 'patient.identifiers',
-                'several patients fit what was sent');
-        END IF;
     ELSIF refused > 0 THEN
+        w.new_identifiers := true;    -- two have it now
         w.findings := w.findings || referral.intake_finding('possible_duplicate', 'error', 'patient.identifiers',
             'an identifier is that of a patient whose name and birth date say otherwise');
     END IF;
 END $$;
-COMMENT ON FUNCTION referral.intake_find_patient(referral.intake_work, jsonb, referral.intake_person, bigint) IS
-'Finds the patient of a case by identifiers, or known, the one its referral has; in patient_id of the answer. Nobody whose demographics contradict.';
+COMMENT ON FUNCTION referral.intake_find_patient(referral.intake_work, jsonb, referral.intake_person, bigint[]) IS
+'Finds the patient of a case by his own identifiers, or among known, those whom the referrals have that it may mean; in patient_id of the answer. Nobody whose demographics contradict.';
+
+-- Records of one person that nobody has merged yet are all right, whichever; of two people the wrong one is not.
+CREATE FUNCTION referral.intake_choose_patient(same bigint[], records referral.demographics[], told referral.demographics) RETURNS bigint[]
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    best integer := 1;
+    score float8;
+    first float8 := referral.match_score(records[1], told);
+    second float8 := '-infinity';
+    alike boolean := true;
+BEGIN
+    FOR i IN 2 .. cardinality(same) LOOP
+        alike := alike AND NOT referral.intake_contradicts(records[1], records[i]);
+        score := referral.match_score(records[i], told);
+        IF score > first THEN
+            second := first;
+            first := score;
+            best := i;
+        ELSE
+            second := greatest(second, score);
+        END IF;
+    END LOOP;
+    RETURN CASE WHEN alike THEN ARRAY[same[1]] WHEN first - second >= 5 THEN ARRAY[same[best]] ELSE '{}' END;
+END $$;
+COMMENT ON FUNCTION referral.intake_choose_patient(bigint[], referral.demographics[], referral.demographics) IS
+'Of several patients that fit what was told, the first when nothing says that they are different people; else the one that fits best, by 5 bits; else none. An array of one, or an empty one.';
+
+CREATE FUNCTION referral.intake_owns_patient(w referral.intake_work, p jsonb, number text, of_system text) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    a_country constant text := 'http://hl7.org/fhir/sid/%';
+BEGIN
+    FOR i IN 0 .. referral.intake_count(p -> 'identifiers') - 1 LOOP
+        IF referral.intake_text(p -> 'identifiers' -> i, 'value') = number AND of_system NOT LIKE a_country
+           AND referral.intake_system(p -> 'identifiers' -> i, w.source) = of_system THEN
+            RETURN true;
+        END IF;
+    END LOOP;
+    RETURN NOT EXISTS (SELECT FROM referral.referral t
+                       WHERE t.org_id = w.org_id AND t.patient_id = w.patient_id AND t.source IS DISTINCT FROM w.source)
+       AND NOT EXISTS (SELECT FROM referral.identifier t
+                       WHERE t.org_id = w.org_id AND t.patient_id = w.patient_id
+                         AND t.system NOT IN (w.source, 'inbox_message') AND t.system NOT LIKE a_country);
+END $$;
+COMMENT ON FUNCTION referral.intake_owns_patient(referral.intake_work, jsonb, text, text) IS
+'May the sender of a case say what the name, birth date and sex of its patient are? Yes when it tells the number by which he is known first (number of of_system), if that is not one of a whole country; or when nobody else has told of him.';
 
 CREATE FUNCTION referral.intake_update_patient(w INOUT referral.intake_work, p jsonb)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -203,7 +265,7 @@ DECLARE
     o referral.intake_person;
     n referral.intake_person;
     v record;
-    number text;
+    of_person text[] := '{family,given,middle,suffix,birth_date,sex}';
     refused text;
 BEGIN
     SELECT t.family, t.given, t.middle, t.suffix, t.birth_date, t.sex, t.phone, t.email, t.address, t.city, t.state, t.postal_code,
@@ -215,15 +277,23 @@ BEGIN
     END IF;
     v := referral.intake_patient_values(w, p, o);    -- its findings are there already
     n := v.n;
-    number := referral.intake_text(p #> '{identifiers,0}', 'value');
-    IF n.identifier IS NULL AND number IS NOT NULL THEN
-        n.identifier := number;
-        n.identifier_system := referral.intake_system(p #> '{identifiers,0}', w.source);
+    IF n.identifier IS NULL THEN
+        n.identifier := referral.intake_text(referral.intake_personal(p -> 'identifiers', w.source) -> 0, 'value');
+        n.identifier_system := CASE WHEN n.identifier IS NOT NULL
+                                    THEN referral.intake_system(referral.intake_personal(p -> 'identifiers', w.source) -> 0, w.source) END;
+    END IF;
+    IF (o.family <> n.family OR o.given <> n.given OR o.middle <> n.middle OR o.suffix <> n.suffix OR o.birth_date <> n.birth_date
+        OR o.sex <> n.sex AND o.sex <> 'unknown') AND NOT referral.intake_owns_patient(w, p, n.identifier, n.identifier_system) THEN
+        -- a number links; it does not rename
+        w.findings := w.findings || referral.intake_finding('not_source_of_record', 'warning', 'patient',
+            'who he is was told by somebody else; name, birth date and sex were not changed');
+        n := jsonb_populate_record(n, (SELECT jsonb_object_agg(x.key, x.value) FROM jsonb_each(jsonb_strip_nulls(to_jsonb(o))) x
+                                       WHERE x.key = ANY (of_person) AND x.value <> '"unknown"'));
     END IF;
     IF n IS DISTINCT FROM o AND NOT w.fill_only AND referral.intake_is_outdated(w, 'patient', w.patient_id) THEN
         n := jsonb_populate_record(n, jsonb_strip_nulls(to_jsonb(o)));
         w.findings := w.findings || referral.intake_finding('out_of_order', 'info', 'patient',
-            'a message that was sent later has been applied; only what was not known is written');
+            'a newer message has been applied; only what was not known is written');
     END IF;
     -- a source of record may refuse single values: the others are written without them
     FOR attempt IN 1 .. 25 LOOP
@@ -251,60 +321,63 @@ END $$;
 COMMENT ON FUNCTION referral.intake_update_patient(referral.intake_work, jsonb) IS
 'Writes what a case says of a known patient, where it differs. Values that another system owns are left out, with a finding.';
 
-CREATE FUNCTION referral.intake_patient(w referral.intake_work, p jsonb, known bigint) RETURNS referral.intake_work
+CREATE FUNCTION referral.intake_patient(w referral.intake_work, p jsonb, known bigint[]) RETURNS referral.intake_work
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     n referral.intake_person;
     v record;
     m record;
     told boolean;
+    own jsonb;
 BEGIN
     v := referral.intake_patient_values(w, p, n);
     w := v.w;
     n := v.n;
     told := p @? '$.identifiers[*].value' OR num_nonnulls(n.family, n.given, n.birth_date, n.phone) > 0;
     IF told IS NOT TRUE THEN
-        IF known IS NOT NULL THEN
-            w.patient_id := referral.survivor_of(w.org_id, known);
+        IF cardinality(known) = 1 THEN
+            w.patient_id := referral.survivor_of(w.org_id, known[1]);
             w.patient_match := 'identifier';
         END IF;
         RETURN w;
     END IF;
 
-    -- the first message of a case that brings no identifier left its own, so that it can be applied again
-    IF p #>> '{identifiers,0,value}' IS NULL AND w.message_key <> '' THEN
-        p := jsonb_set(p, '{identifiers}', jsonb_build_array(jsonb_build_object('system', 'inbox_message', 'value', w.message_key)));
+    -- a message that brings no identifier of a person leaves its own, so that it can be applied again
+    own := referral.intake_personal(p -> 'identifiers', w.source);
+    IF referral.intake_count(own) = 0 AND w.message_key <> '' THEN
+        own := jsonb_build_array(jsonb_build_object('system', 'inbox_message', 'value', w.message_key));
+        p := p || jsonb_build_object('identifiers', own || CASE jsonb_typeof(p -> 'identifiers') WHEN 'array' THEN p -> 'identifiers' ELSE '[]' END);
     END IF;
     v := NULL;
-    v := referral.intake_find_patient(w, p, n, known);
-    IF v.patient_id IS NULL AND p #>> '{identifiers,0,value}' IS NOT NULL THEN
+    v := referral.intake_find_patient(w, own, n, known);
+    IF v.patient_id IS NULL AND own #>> '{0,value}' IS NOT NULL THEN
         -- another message may be making him right now
-        PERFORM referral.intake_lock(w.org_id, 'patient ' || (p #>> '{identifiers,0,value}'));
+        PERFORM referral.intake_lock(w.org_id, 'patient ' || (own #>> '{0,value}'));
         -- whoever made him has left the number
-        IF EXISTS (SELECT FROM referral.identifier t WHERE t.org_id = w.org_id AND t.value = referral.intake_text(p #> '{identifiers,0}', 'value')) THEN
-            v := referral.intake_find_patient(w, p, n, known);
+        IF EXISTS (SELECT FROM referral.identifier t WHERE t.org_id = w.org_id AND t.value = referral.intake_text(own -> 0, 'value')) THEN
+            v := referral.intake_find_patient(w, own, n, known);
         END IF;
     END IF;
     w := v;
+    w.new_identifiers := w.new_identifiers OR referral.intake_count(own) < referral.intake_count(p -> 'identifiers');
     IF w.patient_id IS NULL THEN
         SELECT f.patient_id, f.grade INTO m
-        FROM referral.find_matches(w.org_id, referral.intake_demographics(n, p, w.source), 3) f LIMIT 1;
-        IF m.grade = 'certain' AND NOT referral.intake_told_apart(w.org_id, p -> 'identifiers', w.source, m.patient_id) THEN
+        FROM referral.find_matches(w.org_id, referral.intake_demographics(n, jsonb_build_object('identifiers', own), w.source), 3) f LIMIT 1;
+        IF m.grade = 'certain' AND NOT referral.intake_told_apart(w.org_id, own, w.source, m.patient_id) THEN
             w.patient_id := m.patient_id;
             w.patient_match := 'certain';
         ELSIF w.kind IN ('referral_status', 'referral_cancel', 'status_request') THEN
+            w.is_stranger := cardinality(known) > 0;
             RETURN w;    -- about a referral that is here or is not: no reason to make a patient
         END IF;
     END IF;
 
     IF w.patient_id IS NOT NULL THEN
-        w := referral.intake_update_patient(w, CASE WHEN p #>> '{identifiers,0,system}' = 'inbox_message' THEN p - 'identifiers' ELSE p END);
+        w := referral.intake_update_patient(w, CASE WHEN own #>> '{0,system}' = 'inbox_message' THEN p - 'identifiers' ELSE p END);
     ELSE
-        n.identifier := referral.intake_text(p #> '{identifiers,0}', 'value');
-        n.identifier_system := referral.intake_system(p #> '{identifiers,0}', w.source);
-        IF n.identifier_system = 'inbox_message' THEN
-            n.identifier := NULL;
-            n.identifier_system := NULL;
+        IF own #>> '{0,system}' IS DISTINCT FROM 'inbox_message' THEN
+            n.identifier := referral.intake_text(own -> 0, 'value');
+            n.identifier_system := CASE WHEN n.identifier IS NOT NULL THEN referral.intake_system(own -> 0, w.source) END;
         END IF;
         INSERT INTO referral.patient (org_id, family, given, middle, suffix, birth_date, sex, phone, email, address, city, state, postal_code,
             language, mother_maiden_name, multiple_birth, birth_order, alias, previous_family, other_phones, identifier_system, identifier,
@@ -312,10 +385,9 @@ BEGIN
         SELECT w.org_id, n.family, n.given, n.middle, n.suffix, n.birth_date, n.sex, n.phone, n.email, n.address, n.city, n.state, n.postal_code,
             n.language, n.mother_maiden_name, n.multiple_birth, n.birth_order, n.alias, n.previous_family, n.other_phones,
             n.identifier_system, n.identifier,
-            -- beside the first one; an account or a visit is not the person's
+            -- beside the first one
             (SELECT array_agg(referral.intake_system(x, w.source) || '|' || referral.intake_text(x, 'value'))
-             FROM jsonb_array_elements(CASE WHEN referral.intake_count(p -> 'identifiers') > 1 THEN (p -> 'identifiers') - 0 END) x
-             WHERE coalesce(x ->> 'type', '') NOT IN ('AN', 'VN'))
+             FROM jsonb_array_elements(CASE WHEN referral.intake_count(own) > 1 THEN own - 0 END) x)
         RETURNING patient_id INTO w.patient_id;
         w.results := w.results || referral.intake_result('patient', w.patient_id, 'created');
         w.patient_match := 'new';
@@ -336,8 +408,8 @@ BEGIN
     END IF;
     RETURN w;
 END $$;
-COMMENT ON FUNCTION referral.intake_patient(referral.intake_work, jsonb, bigint) IS
-'Finds or makes the patient of a case and brings him up to date; patient_id and patient_match of the answer. known: the patient whom the referral of the case has. Nobody, with a finding, when nothing is told.';
+COMMENT ON FUNCTION referral.intake_patient(referral.intake_work, jsonb, bigint[]) IS
+'Finds or makes the patient of a case and brings him up to date; patient_id and patient_match of the answer. known: the patients whom the referrals have that it may mean. Nobody, with a finding, when nothing is told.';
 
 CREATE FUNCTION referral.intake_patient_of(w INOUT referral.intake_work)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -514,6 +586,11 @@ BEGIN
     END IF;
     IF (n.plan_id, n.subscriber_id, n.group_number, n.relationship, n.status, n.period)
        IS NOT DISTINCT FROM (o.plan_id, o.subscriber_id, o.group_number, o.relationship, o.status, o.period) THEN
+        w.results := w.results || referral.intake_result('coverage', w.id, 'unchanged');
+        RETURN w;
+    ELSIF referral.intake_is_outdated(w, 'coverage', w.id) THEN
+        w.findings := w.findings || referral.intake_finding('out_of_order', 'info', 'coverage',
+            'a newer message has been applied; the coverage stays as it is');
         RETURN w;
     END IF;
     BEGIN

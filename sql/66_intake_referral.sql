@@ -39,9 +39,11 @@ BEGIN
     IF candidates IS NULL AND w.kind <> 'referral' AND coalesce(placer, filler) IS NOT NULL THEN
         -- the other side answers with our number, often without saying whose it is
         SELECT array_agg(DISTINCT t.referral_id) INTO candidates FROM (
-            SELECT u.referral_id FROM referral.referral u WHERE u.org_id = w.org_id AND u.placer_order_number = placer
+            SELECT u.referral_id FROM referral.referral u
+            WHERE u.org_id = w.org_id AND u.placer_order_number = placer AND (placer_system IS NULL OR u.placer_order_system IS NULL)
             UNION ALL
-            SELECT u.referral_id FROM referral.referral u WHERE u.org_id = w.org_id AND u.filler_order_number = filler) t;
+            SELECT u.referral_id FROM referral.referral u
+            WHERE u.org_id = w.org_id AND u.filler_order_number = filler AND (filler_system IS NULL OR u.filler_order_system IS NULL)) t;
     END IF;
     IF candidates IS NULL AND w.kind = 'referral' AND w.message_key <> '' AND coalesce(placer, filler) IS NULL THEN
         SELECT array_agg(t.referral_id) INTO candidates FROM referral.identifier t
@@ -61,6 +63,11 @@ DECLARE
 BEGIN
     w.referral_id := NULL;
     IF candidates IS NULL THEN
+        RETURN;
+    END IF;
+    IF w.is_stranger THEN
+        w.findings := w.findings || referral.intake_finding('ambiguous_referral', 'error', 'referral.placer_order_number',
+            'the number is that of a referral of another patient');
         RETURN;
     END IF;
     IF array_length(candidates, 1) = 1 THEN
@@ -376,10 +383,19 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v record;
     n referral.intake_request;
+    arrived timestamptz := now();
+    is_late boolean;
 BEGIN
+    -- a message that was mended since has not waited less
+    arrived := least(arrived, (SELECT m.received_at FROM referral.inbox_message m WHERE m.org_id = w.org_id AND m.message_id = w.message_id));
+    is_late := arrived < now() AND coalesce(current_setting('referral.occurred_at', true), '') = ''
+               AND pg_has_role(session_user, 'referral_integration', 'MEMBER');
     v := referral.intake_request_values(w, r, n);
     w := v.w;
     n := v.n;
+    IF is_late THEN
+        PERFORM set_config('referral.occurred_at', to_char(arrived AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), true);
+    END IF;
     INSERT INTO referral.referral (org_id, urgency, intent, referral_type, patient_id, requester_id, performer_id, payer_id, plan_id, coverage_id,
         encounter_id, site_id, region, specialty, service_line, placer_order_number, placer_order_system, filler_order_number, filler_order_system,
         reason_code_system, reason_code, reason_text, service_code_system, service_code, service_text, authored_at, expires_on,
@@ -390,8 +406,11 @@ BEGIN
         n.filler_order_system, n.reason_code_system, n.reason_code, n.reason_text, n.service_code_system, n.service_code, n.service_text,
         n.authored_at, n.expires_on, n.authorization_required, n.authorization_number, n.expected_value, n.requesting_organization_id,
         n.performing_organization_id, n.network_status, w.channel, w.source,
-        coalesce(referral.try_timestamp(r ->> 'received_at'), now()))
+        coalesce(referral.try_timestamp(r ->> 'received_at'), arrived))
     RETURNING referral_id INTO w.referral_id;
+    IF is_late THEN
+        PERFORM set_config('referral.occurred_at', '', true);
+    END IF;
     w.results := w.results || referral.intake_result('referral', w.referral_id, 'created');
     IF n.placer_order_number IS NULL AND n.filler_order_number IS NULL AND r #>> '{identifiers,0,value}' IS NULL AND w.message_key <> '' THEN
         -- so that this message finds it when it is applied again
@@ -415,7 +434,7 @@ BEGIN
       AND (referral.intake_text(c.code, 'code') IS NOT NULL OR referral.intake_text(c.code, 'display') IS NOT NULL);
 END $$;
 COMMENT ON FUNCTION referral.intake_create_referral(referral.intake_work, jsonb) IS
-'Makes the referral of a checked request; its id is in referral_id of the answer.';
+'Makes the referral of a checked request, as of when its message came (its clocks, too, when a member of referral_integration does it); its id is in referral_id of the answer.';
 
 CREATE FUNCTION referral.intake_update_referral(w INOUT referral.intake_work, r jsonb)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -452,7 +471,7 @@ BEGIN
         w.fill_only := true;
         n := jsonb_populate_record(n, jsonb_strip_nulls(to_jsonb(o)));
         w.findings := w.findings || referral.intake_finding('out_of_order', 'info', 'referral',
-            'a message that was sent later has been applied; only what was not known is written');
+            'a newer message has been applied; only what was not known is written');
     END IF;
     FOR attempt IN 1 .. 40 LOOP
         EXIT WHEN n IS NOT DISTINCT FROM o;
@@ -504,16 +523,26 @@ DECLARE
     reason text := referral.intake_text(r, 'status_reason');
     now_in referral.state;
     refused text;
+    decided referral.decision;
 BEGIN
+    SELECT t.state, t.decision INTO now_in, decided FROM referral.referral t WHERE t.org_id = w.org_id AND t.referral_id = w.referral_id;
     IF referral.intake_is_outdated(w, 'referral', w.referral_id) THEN
-        w.findings := w.findings || referral.intake_finding('out_of_order', 'info', 'referral.state',
-            'a message that was sent later has been applied; the referral stays where it is');
+        -- somebody does not want it any more, and what came later does not say that it is wanted again
+        w.findings := w.findings || referral.intake_finding('out_of_order',
+            CASE WHEN NOT referral.intake_is_over(now_in)
+                      AND (w.kind = 'referral_cancel' AND now_in <> 'cancellation_requested' OR wanted IN ('declined', 'cancelled')
+                           OR told = 'declined' AND decided IS DISTINCT FROM told) THEN 'warning' ELSE 'info' END,
+            'referral.state', 'a newer message has been applied; the referral stays where it is');
         RETURN;
     END IF;
-    SELECT t.state INTO now_in FROM referral.referral t WHERE t.org_id = w.org_id AND t.referral_id = w.referral_id;
-    IF told IS NOT NULL AND (NOT referral.intake_is_over(now_in) OR now_in = 'declined') THEN
+    IF told IS DISTINCT FROM decided AND told IS NOT NULL AND (NOT referral.intake_is_over(now_in) OR now_in = 'declined') THEN
         UPDATE referral.referral t SET decision = told, decision_at = coalesce(w.sent_at, now())
-        WHERE t.org_id = w.org_id AND t.referral_id = w.referral_id AND t.decision IS DISTINCT FROM told;
+        WHERE t.org_id = w.org_id AND t.referral_id = w.referral_id;
+        IF NOT w.results @> referral.intake_result('referral', w.referral_id, 'updated') THEN
+            w.results := w.results || referral.intake_result('referral', w.referral_id, 'updated');
+        END IF;
+    END IF;
+    IF told IS NOT NULL AND (NOT referral.intake_is_over(now_in) OR now_in = 'declined') THEN
         -- a decision asks for the move that goes with it
         wanted := coalesce(wanted, CASE told WHEN 'accepted' THEN CASE WHEN now_in = 'received' THEN 'validated'::referral.state END
                                              WHEN 'declined' THEN 'declined' END);
@@ -590,6 +619,9 @@ BEGIN
     END IF;
     IF w.kind IN ('referral_cancel', 'referral_status') OR w.kind = 'referral' AND r ?| '{state,decision}' AND NOT w.fill_only THEN
         w := referral.intake_progress(w, r);
+        IF NOT w.results @> jsonb_build_array(jsonb_build_object('entity', 'referral', 'id', w.referral_id)) THEN
+            w.results := w.results || referral.intake_result('referral', w.referral_id, 'unchanged');
+        END IF;
     END IF;
     RETURN w;
 END $$;
@@ -622,6 +654,9 @@ BEGIN
         UPDATE referral.referral t SET authorization_number = referral.intake_text(r, 'authorization_number')
         WHERE t.org_id = w.org_id AND t.referral_id = w.referral_id AND t.authorization_number IS NULL
           AND referral.intake_text(r, 'authorization_number') IS NOT NULL;
+        IF FOUND THEN
+            w.results := w.results || referral.intake_result('referral', w.referral_id, 'updated');
+        END IF;
     END IF;
     IF r ? 'identifiers' THEN
         PERFORM referral.intake_keep_identifiers(w.org_id, r -> 'identifiers', w.source, referral_id => w.referral_id);
@@ -647,9 +682,10 @@ REVOKE ALL ON FUNCTION
     referral.intake_valid(jsonb), referral.intake_authorization_item(referral.intake_work, bigint, jsonb, integer),
     referral.intake_authorization(referral.intake_work, jsonb), referral.intake_communication(referral.intake_work, jsonb),
     referral.intake_events(referral.intake_work, jsonb), referral.intake_patient_values(referral.intake_work, jsonb, referral.intake_person),
-    referral.intake_find_patient(referral.intake_work, jsonb, referral.intake_person, bigint),
-    referral.intake_update_patient(referral.intake_work, jsonb), referral.intake_patient(referral.intake_work, jsonb, bigint),
-    referral.intake_patient_of(referral.intake_work), referral.intake_is_outdated(referral.intake_work, text, bigint),
+    referral.intake_find_patient(referral.intake_work, jsonb, referral.intake_person, bigint[]),
+    referral.intake_owns_patient(referral.intake_work, jsonb, text, text),
+    referral.intake_update_patient(referral.intake_work, jsonb), referral.intake_patient(referral.intake_work, jsonb, bigint[]),
+    referral.intake_patient_of(referral.intake_work), referral.intake_is_outdated(referral.intake_work, text, bigint), referral.intake_note_latest(referral.intake_work),
     referral.intake_place_coverage(referral.intake_work, referral.intake_cover), referral.intake_coverage(referral.intake_work, jsonb),
     referral.intake_update_coverage(referral.intake_work, referral.intake_cover, referral.intake_cover, jsonb),
     referral.intake_encounter(referral.intake_work, jsonb), referral.intake_find_referral(referral.intake_work, jsonb),

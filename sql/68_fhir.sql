@@ -89,6 +89,13 @@ CREATE FUNCTION referral.fhir_concept_name(concept jsonb) RETURNS text
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'fhir_concept_name';
 COMMENT ON FUNCTION referral.fhir_concept_name(jsonb) IS 'The code of a CodeableConcept, or of the first of several; its text when it has no code. Null for null and when nothing can be read.';
 
+CREATE FUNCTION referral.fhir_specialty(concept jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN referral.fhir_concept_name(concept) ~ '^[0-9]{3}[0-9A-Z]{6}X$' THEN referral.fhir_concept_name(concept)
+            ELSE lower(coalesce(referral.fhir_concept(referral.fhir_first(concept)) ->> 'display', referral.fhir_concept_name(concept))) END;
+COMMENT ON FUNCTION referral.fhir_specialty(jsonb) IS
+'The specialty that a CodeableConcept names, or the first of several: in words and small letters, as other messages tell it; a code of the provider taxonomy as it is, and another code only when there are no words. Null for null and when nothing can be read.';
+
 CREATE FUNCTION referral.fhir_identifier(identifier jsonb) RETURNS jsonb
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'fhir_identifier';
 COMMENT ON FUNCTION referral.fhir_identifier(jsonb) IS 'A FHIR Identifier as system, value, type (as it is told, or known by the system) and assigner. Null when it has no value.';

@@ -40,13 +40,21 @@ DECLARE
                   || referral.fhir_list(resource -> 'about') || referral.fhir_list(resource #> '{context,related}')
                   || referral.fhir_list(resource -> 'prescription')
                   || referral.fhir_list(referral.fhir_extension(resource -> 'prescription', 'requestedService') -> 'valueReference');
+    items jsonb := CASE WHEN resource ->> 'resourceType' = 'Claim' THEN referral.fhir_list(resource -> 'item') END;
     ids jsonb := '[]';
+    one jsonb;
 BEGIN
+    -- items mostly ask for the same
+    FOR i IN 0 .. least(jsonb_array_length(items), 20) - 1 LOOP
+        list := list || referral.fhir_list(referral.fhir_extension(items -> i, 'requestedService') -> 'valueReference');
+    END LOOP;
     FOR i IN 0 .. least(jsonb_array_length(list), 20) - 1 LOOP
         -- of the types that a referral has; a reference may not tell
         IF coalesce(referral.fhir_reference_type(list -> i), 'ServiceRequest')
            IN ('ServiceRequest', 'ReferralRequest') THEN
-            ids := ids || coalesce(referral.fhir_reference_ids(list -> i, source, 'ServiceRequest'), '[]');
+            one := coalesce(referral.fhir_reference_ids(list -> i, source, 'ServiceRequest'), '[]');
+            CONTINUE WHEN ids @> one;
+            ids := ids || one;
         END IF;
     END LOOP;
     IF resource ->> 'resourceType' = 'Task' THEN
@@ -55,7 +63,7 @@ BEGIN
     RETURN nullif(ids, '[]');
 END $$;
 COMMENT ON FUNCTION referral.fhir_referral_ids(jsonb, text) IS
-'The referral that a resource belongs to, as its references tell (basedOn, focus, about, context, prescription). Null when they do not.';
+'The referral that a resource belongs to, as its references tell (basedOn, focus, about, context, prescription, the service that an item of a claim asks for). Null when they do not.';
 
 CREATE FUNCTION referral.fhir_task_reports(keys jsonb, resources jsonb[], source text, task jsonb, root integer) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$

@@ -115,7 +115,7 @@ BEGIN
         FROM referral.rule_version v JOIN referral.required_field_rule f USING (rule_version_id)
         WHERE v.status = 'active'
           AND (f.scope_org_id IS NULL OR f.scope_org_id = (x.referral).org_id)
-          AND (f.scope_specialty IS NULL OR f.scope_specialty = (x.referral).specialty)
+          AND (f.scope_specialty IS NULL OR lower(f.scope_specialty) = lower((x.referral).specialty))
           AND (f.scope_referral_type IS NULL OR f.scope_referral_type = (x.referral).referral_type)
           AND (f.scope_payer_id IS NULL OR f.scope_payer_id = (x.referral).payer_id)
           AND (f.applies_when IS NULL OR referral.rule_matches(f.applies_when, x.referral))
@@ -128,7 +128,7 @@ BEGIN
         FROM referral.rule_version v JOIN referral.document_requirement d USING (rule_version_id)
         WHERE v.status = 'active'
           AND (d.scope_org_id IS NULL OR d.scope_org_id = (x.referral).org_id)
-          AND (d.scope_specialty IS NULL OR d.scope_specialty = (x.referral).specialty)
+          AND (d.scope_specialty IS NULL OR lower(d.scope_specialty) = lower((x.referral).specialty))
           AND (d.scope_referral_type IS NULL OR d.scope_referral_type = (x.referral).referral_type)
           AND (d.scope_payer_id IS NULL OR d.scope_payer_id = (x.referral).payer_id)
           AND (d.applies_when IS NULL OR referral.rule_matches(d.applies_when, x.referral))
@@ -206,10 +206,12 @@ COMMENT ON FUNCTION referral.check_referral(bigint, bigint) IS
 'Runs validate(), records the result in referral.validation_result, opens and closes exception items, drafts outreach. Returns: is nothing missing or invalid? A check that finds the same by the same rules as the last one writes nothing. A referral in a terminal state is not judged any more: what the last check found, null without one. RF019 when the referral does not exist or is not visible. Null for null.';
 
 CREATE FUNCTION referral.validation_category(kind text, field text) RETURNS referral.exception_category
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN (CASE WHEN kind = 'document' THEN 'missing_document'
-             WHEN split_part(field, '.', 1) = 'coverage' THEN 'eligibility'
-             ELSE 'policy' END)::referral.exception_category;
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN CASE WHEN kind = 'document' THEN 'missing_document'
+                WHEN split_part(field, '.', 1) = 'coverage' THEN 'eligibility'
+                ELSE 'policy' END;
+END $$;
 COMMENT ON FUNCTION referral.validation_category(text, text) IS
 'The category of the exception that a finding of validate() opens, by its kind and field.';
 
@@ -235,13 +237,22 @@ BEGIN
         WHERE NOT EXISTS (SELECT FROM jsonb_to_recordset(present) f (severity text, kind text, code text, field_or_document text)
                           WHERE f.severity <> 'warning' AND f.code = g.code
                             AND referral.validation_category(f.kind, f.field_or_document) = g.category);
+        -- a message could not tell it, and it has been told since
+        PERFORM referral.close_exception(e.org_id, e.exception_id, 'It has been told since.')
+        FROM jsonb_to_recordset(former) o (field_or_document text)
+        JOIN (VALUES ('patient', 'patient_missing', ''), ('patient.family', 'patient_unnamed', ''),
+                     ('patient.birth_date', 'invalid_date', 'patient.birth_date')) t (field, code, attribute) ON t.field = o.field_or_document
+        JOIN referral.exception_item e ON e.org_id = settle_validation.org_id AND e.entity = 'referral'
+            AND e.entity_id = settle_validation.referral_id AND e.category = 'integration' AND e.code = t.code
+            AND starts_with(e.detail, t.attribute) AND e.status IN ('open', 'in_progress')
+        WHERE NOT EXISTS (SELECT FROM jsonb_to_recordset(present) f (field_or_document text) WHERE f.field_or_document = o.field_or_document);
     END IF;
     IF jsonb_path_exists(former || present, '$[*].template ? (@ != null)') THEN
         PERFORM referral.draft_outreach(settle_validation.org_id, settle_validation.referral_id, former, present);
     END IF;
 END $$;
 COMMENT ON FUNCTION referral.settle_validation(bigint, bigint, jsonb, jsonb) IS
-'What follows from a check of a referral, by what the one before found and what this one did: opens an exception for each new finding that is no warning, closes those of findings that are gone, drafts outreach. One that a person dismissed stays so while the finding stands. Called by check_referral().';
+'What follows from a check of a referral, by what the one before found and what this one did: opens an exception for each new finding that is no warning, closes those of findings that are gone, and those of messages that could not tell what is there now, drafts outreach. One that a person dismissed stays so while the finding stands. Called by check_referral().';
 
 CREATE FUNCTION referral.end_validation(org_id bigint, referral_id bigint) RETURNS void
 LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
@@ -259,6 +270,26 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION referral.end_validation(bigint, bigint) IS
 'A referral has come to its end, so nothing is wanted any more: closes exceptions and drafts that its last check left open, with a result that was judged by no rules. Nothing happens when that check found nothing, or there was none. Null for null.';
+
+CREATE FUNCTION referral.check_patient(org_id bigint, patient_id bigint) RETURNS integer
+LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    r record;
+    checked integer := 0;
+BEGIN
+    FOR r IN SELECT x.referral_id FROM referral.referral x
+             WHERE x.org_id = check_patient.org_id AND x.patient_id = check_patient.patient_id
+               AND EXISTS (SELECT FROM referral.exception_item e
+                           WHERE e.org_id = x.org_id AND e.entity = 'referral' AND e.entity_id = x.referral_id
+                             AND e.category IN ('policy', 'eligibility', 'missing_document') AND e.status IN ('open', 'in_progress'))
+             ORDER BY x.referral_id LOOP
+        PERFORM referral.check_referral(check_patient.org_id, r.referral_id);
+        checked := checked + 1;
+    END LOOP;
+    RETURN checked;
+END $$;
+COMMENT ON FUNCTION referral.check_patient(bigint, bigint) IS
+'check_referral() of the referrals of a patient about which something is open, after the patient or a coverage was completed; returns how many. Messages do it by themselves. Null for null.';
 
 CREATE FUNCTION referral.check_after_document() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -427,6 +458,6 @@ END $$;
 COMMENT ON FUNCTION referral.draft_outreach(bigint, bigint, jsonb, jsonb) IS
 'Writes a draft into referral.communication for each template that findings name, when something new is missing: one open draft per referral and template. A draft that nobody has approved follows what is missing, and becomes not-done when nothing is. Called by settle_validation().';
 
-REVOKE ALL ON FUNCTION referral.check_referral(bigint, bigint), referral.settle_validation(bigint, bigint, jsonb, jsonb), referral.end_validation(bigint, bigint),
+REVOKE ALL ON FUNCTION referral.check_referral(bigint, bigint), referral.check_patient(bigint, bigint), referral.settle_validation(bigint, bigint, jsonb, jsonb), referral.end_validation(bigint, bigint),
     referral.draft_outreach(bigint, bigint, jsonb, jsonb), referral.required_field_check(), referral.document_requirement_check(),
     referral.outreach_template_check(), referral.check_after_document() FROM PUBLIC;

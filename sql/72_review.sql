@@ -46,7 +46,7 @@ BEGIN
     status := CASE WHEN reason IS NULL THEN 'auto_accepted' ELSE 'in_review' END;
 END $$;
 COMMENT ON FUNCTION referral.judge_confidence(text, text, text, float8, boolean) IS
-'May what a model says pass without a person? auto_accepted when its confidence, 0 to 1, reaches the threshold in force, the value is one that the field can have, and nothing else that holds contradicts it; else in_review, with the reason: invalid_value, no_confidence (null, NaN or out of range), no_threshold, below_threshold, contradiction. With the threshold that decided.';
+'May what a model says pass without a person? auto_accepted when its confidence, 0 to 1, reaches the threshold in force, the value is one that the field can have, and nothing that holds for the field contradicts it, nor has a person rejected the same; else in_review, with the reason: invalid_value, no_confidence (null, NaN or out of range), no_threshold, below_threshold, contradiction. With the threshold that decided.';
 
 -- ---------- The guards ----------
 
@@ -122,7 +122,14 @@ BEGIN
             NEW.field, NEW.value, NEW.confidence,
             EXISTS (SELECT FROM referral.extraction e
                     WHERE e.org_id = NEW.org_id AND e.document_id = NEW.document_id AND e.field = NEW.field
-                      AND e.status IN ('auto_accepted', 'accepted', 'corrected') AND coalesce(e.reviewed_value, e.value) <> NEW.value)) j;
+                      AND CASE e.status WHEN 'in_review' THEN false
+                          -- what a person has rejected comes back only by a person
+                          WHEN 'rejected' THEN e.value = NEW.value
+                              AND NOT EXISTS (SELECT FROM referral.extraction l
+                                              WHERE l.org_id = e.org_id AND l.document_id = e.document_id AND l.field = e.field
+                                                AND l.status IN ('accepted', 'corrected') AND l.reviewed_value = e.value
+                                                AND l.reviewed_at > e.reviewed_at)
+                          ELSE coalesce(e.reviewed_value, e.value) <> NEW.value END)) j;
         NEW.produced_by := referral.current_actor();
         NEW.reviewed_value := NULL; NEW.reviewed_by := NULL; NEW.reviewed_at := NULL;
         RETURN NEW;
@@ -157,8 +164,13 @@ BEGIN
             NEW.document_type, 'document.type', NEW.document_type, NEW.confidence,
             EXISTS (SELECT FROM referral.document_classification c
                     WHERE c.org_id = NEW.org_id AND c.document_id = NEW.document_id
-                      AND c.status IN ('auto_accepted', 'accepted', 'corrected')
-                      AND coalesce(c.reviewed_type, c.document_type) <> NEW.document_type)) j;
+                      AND CASE c.status WHEN 'in_review' THEN false
+                          WHEN 'rejected' THEN c.document_type = NEW.document_type
+                              AND NOT EXISTS (SELECT FROM referral.document_classification l
+                                              WHERE l.org_id = c.org_id AND l.document_id = c.document_id
+                                                AND l.status IN ('accepted', 'corrected') AND l.reviewed_type = c.document_type
+                                                AND l.reviewed_at > c.reviewed_at)
+                          ELSE coalesce(c.reviewed_type, c.document_type) <> NEW.document_type END)) j;
         NEW.produced_by := referral.current_actor();
         NEW.reviewed_type := NULL; NEW.reviewed_by := NULL; NEW.reviewed_at := NULL;
         RETURN NEW;
@@ -354,6 +366,11 @@ BEGIN
           FROM referral.extraction e
           WHERE e.org_id = extracted_case.org_id AND e.document_id = extracted_case.document_id
             AND e.status IN ('auto_accepted', 'accepted', 'corrected')
+            -- nor does it hold as another model has read it before
+            AND (e.status <> 'auto_accepted'
+                 OR NOT EXISTS (SELECT FROM referral.extraction x
+                                WHERE x.org_id = e.org_id AND x.document_id = e.document_id AND x.field = e.field
+                                  AND x.status = 'rejected' AND x.value = e.value))
           ORDER BY e.field, (e.reviewed_by IS NOT NULL) DESC, e.reviewed_at DESC, e.extraction_id DESC) f
     WHERE f.field NOT LIKE 'document.%';    -- the document is there already
     IF attributes IS NULL THEN
@@ -367,7 +384,7 @@ BEGIN
         'extra', jsonb_build_object('document_id', document_id));
 END $$;
 COMMENT ON FUNCTION referral.extracted_case(bigint, bigint) IS
-'What models and people have read from a document, as an intake case: the accepted and corrected values alone. Null while anything of the document is in review, when there is nothing, and for null.';
+'What models and people have read from a document, as an intake case: the accepted and corrected values alone, and of what passed by itself nothing that a person has rejected. Null while anything of the document is in review, when there is nothing, and for null.';
 
 REVOKE ALL ON FUNCTION referral.check_review(bigint, text, bigint, text, text, boolean), referral.refuse_result_change(text, bigint),
     referral.extraction_guard(), referral.classification_guard(), referral.review_item(bigint, bigint, text, bigint, text, text, text, text),

@@ -69,7 +69,7 @@ extern const char *hl7_skip_frame(const char *at, const char *end);
 extern const char *hl7_skip_frame_end(const char *at, const char *end);
 extern const char *hl7_line_end(const char *at, const char *end);
 extern bool hl7_is_blank(const char *at, const char *end);
-extern bool hl7_is_envelope(const char *at, const char *end);
+extern bool hl7_is_envelope(const char *at, const char *end, char field);
 extern const char *hl7_read_header(const char *at, const char *end, Hl7Separators *separators,
 								   const char **problem);
 extern bool hl7_is_name(const char *name, int length);

@@ -362,7 +362,7 @@ write_segment(Builder *builder, const JsonbValue *segment)
 			   "a segment is not an object whose \"segment\" is three capital letters or digits");
 	is_header = memcmp(name.val.string.val, "MSH", HL7_NAME_LENGTH) == 0;
 	if (is_header != (builder->place.segment == 1) ||
-		hl7_is_envelope(name.val.string.val, name.val.string.val + name.val.string.len))
+		hl7_is_envelope(name.val.string.val, name.val.string.val + name.val.string.len, '\0'))
 		refuse(builder,
 			   "the first segment, and no other, is MSH, and none is FHS, BHS, BTS or FTS");
 	appendBinaryStringInfo(builder->out, name.val.string.val, HL7_NAME_LENGTH);

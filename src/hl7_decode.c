@@ -91,7 +91,7 @@ declared_encoding(const char *at, const char *end)
 	const char *problem;
 
 	at = hl7_skip_frame(at, end);
-	while (hl7_is_envelope(at, end))
+	while (hl7_is_envelope(at, end, '\0'))
 		at = hl7_skip_frame(hl7_line_end(at, end), end);
 	end = hl7_line_end(at, end);
 	at = hl7_read_header(at, end, &separators, &problem);
@@ -257,6 +257,7 @@ hl7_split(PG_FUNCTION_ARGS)
 	const char *end = at + VARSIZE_ANY_EXHDR(batch);
 	const char *message = NULL; /* the one at hand */
 	const char *message_end = NULL;
+	char		field = '\0';
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	while (at < end)
@@ -264,9 +265,11 @@ hl7_split(PG_FUNCTION_ARGS)
 		const char *line = hl7_skip_frame(at, end);
 		const char *line_end = hl7_line_end(line, end);
 		const char *filled = hl7_skip_frame_end(line, line_end);
-		bool		envelope = hl7_is_envelope(line, line_end);
+		bool		envelope = hl7_is_envelope(line, line_end, field);
 
 		CHECK_FOR_INTERRUPTS();
+		if ((envelope || starts_message(line, line_end)) && line_end - line > HL7_NAME_LENGTH)
+			field = line[HL7_NAME_LENGTH];
 		if (message != NULL && (envelope || starts_message(line, line_end)))
 		{
 			put_message(result, message, message_end);

@@ -386,7 +386,7 @@ is_line(const char *at, const char *end, const char *name, char separator)
 {
 	return end - at >= HL7_NAME_LENGTH && memcmp(at, name, HL7_NAME_LENGTH) == 0 &&
 		(end - at == HL7_NAME_LENGTH || at[HL7_NAME_LENGTH] == separator) &&
-		!hl7_is_envelope(at, end);
+		!hl7_is_envelope(at, end, separator);
 }
 
 /* The fields of the line of a path's segment, or false */
@@ -420,7 +420,7 @@ find_header(const char *text, const char **end, Hl7Separators *separators)
 	const char *problem;
 	const char *rest;
 
-	while (hl7_is_envelope(at, *end))
+	while (hl7_is_envelope(at, *end, '\0'))
 		at = hl7_skip_frame(hl7_line_end(at, *end), *end);
 	*end = hl7_skip_frame_end(at, *end);
 	rest = hl7_read_header(at, *end, separators, &problem);

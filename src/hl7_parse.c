@@ -337,7 +337,7 @@ read_message(Parser *parser)
 	const char *at = hl7_skip_frame(parser->text, parser->end);
 	const char *line = at;
 
-	while (hl7_is_envelope(at, parser->end))
+	while (hl7_is_envelope(at, parser->end, '\0'))
 		line = at = hl7_skip_frame(hl7_line_end(at, parser->end), parser->end);
 	parser->end = hl7_skip_frame_end(at, parser->end);
 	at = read_header(parser, at);
@@ -354,7 +354,8 @@ read_message(Parser *parser)
 			continue;
 		}
 		CHECK_FOR_INTERRUPTS();
-		if (hl7_is_envelope(at, parser->end) || hl7_is_blank(at, parser->end))
+		if (hl7_is_envelope(at, parser->end, parser->separators.field) ||
+			hl7_is_blank(at, parser->end))
 		{
 			at = hl7_line_end(at, parser->end);
 			continue;

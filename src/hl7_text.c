@@ -130,15 +130,36 @@ hl7_is_blank(const char *at, const char *end)
 	return at == end || *at == '\r' || *at == '\n';
 }
 
-/* A line of the envelope around a batch or a file of messages. */
+/* Whether separators of its own follow the name, as in MSH. */
+static bool
+declares_separators(const char *at, const char *end)
+{
+	for (int i = 0; i < 5; i++)
+	{
+		if (end - at <= HL7_NAME_LENGTH + i || !ispunct((unsigned char) at[HL7_NAME_LENGTH + i]))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * A line of the envelope around a batch or a file of messages.  field: the
+ * separator that is in use, or 0 before any was declared.  A line of somebody's
+ * text that begins with one of the names is none.
+ */
 bool
-hl7_is_envelope(const char *at, const char *end)
+hl7_is_envelope(const char *at, const char *end, char field)
 {
 	static const char *const names[] = { "FHS", "BHS", "BTS", "FTS" };
 
-	if (end - at < HL7_NAME_LENGTH ||
-		(end - at > HL7_NAME_LENGTH && isalnum((unsigned char) at[HL7_NAME_LENGTH])))
+	if (end - at < HL7_NAME_LENGTH)
 		return false;
+	if (end - at > HL7_NAME_LENGTH && at[HL7_NAME_LENGTH] != '\r' && at[HL7_NAME_LENGTH] != '\n')
+	{
+		if (field == '\0' ? isalnum((unsigned char) at[HL7_NAME_LENGTH]) :
+			at[HL7_NAME_LENGTH] != field && (at[1] != 'H' || !declares_separators(at, end)))
+			return false;
+	}
 	for (int i = 0; i < lengthof(names); i++)
 	{
 		if (memcmp(at, names[i], HL7_NAME_LENGTH) == 0)

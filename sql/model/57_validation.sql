@@ -107,7 +107,7 @@ GRANT SELECT ON referral.validation_result TO referral_admin, referral_coordinat
     referral_authorizer, referral_approver, referral_auditor, referral_integration, referral_analyst;
 GRANT INSERT ON referral.validation_result TO referral_coordinator, referral_clinician, referral_scheduler, referral_authorizer,
     referral_integration;
-GRANT EXECUTE ON FUNCTION referral.check_referral(bigint, bigint), referral.settle_validation(bigint, bigint, jsonb, jsonb),
+GRANT EXECUTE ON FUNCTION referral.check_referral(bigint, bigint), referral.check_patient(bigint, bigint), referral.settle_validation(bigint, bigint, jsonb, jsonb),
     referral.end_validation(bigint, bigint), referral.draft_outreach(bigint, bigint, jsonb, jsonb)
     TO referral_coordinator, referral_clinician, referral_scheduler, referral_authorizer, referral_integration;
 

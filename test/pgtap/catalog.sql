@@ -36,6 +36,7 @@ INSERT INTO public.exception VALUES
 
 INSERT INTO public.exception VALUES
     ('has a guard', 'match_queue', 'a queue'), ('is journaled', 'match_queue', 'a queue'),
+    ('has a guard', 'intake_latest', 'follows the messages'), ('is journaled', 'intake_latest', 'follows from the journal of the messages'),
     ('has a guard', 'match_candidate', 'follows the two patients'),
     ('is journaled', 'match_candidate', 'follows from the journal of the two patients and of decisions'),
     ('SQL and PL/pgSQL functions pin search_path', 'referral.process_match_queue(integer)', 'a procedure that commits can have no SET clause');

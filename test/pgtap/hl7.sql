@@ -1,6 +1,6 @@
 -- HL7 v2: what a message becomes, what is refused and where, values by path, and that what is written reads the same.
 -- A parser written out in PL/pgSQL says what random messages are.
-SELECT plan(403);
+SELECT plan(406);
 \ir ../lib/refused.sql
 SET search_path = referral, public;
 SET timezone = 'UTC';
@@ -85,6 +85,7 @@ FROM (VALUES
     (E'MSH|^~\t&|', 'Segment 1, character 4: a separator is no ASCII punctuation mark.'), ('MSHX^~\&X', 'Segment 1, character 4: a separator is no ASCII punctuation mark.'),
     (E'MSH|^~\\&|é\rpid|SECRET', 'Segment 2, character 12: the line does not start with a segment''s name and a field separator.'),
     (E'MSH|^~\\&|日本\r\n\r\nPID|1\r\nSECRET', 'Segment 3, character 23: the line does not start with a segment''s name and a field separator.'),
+    (E'MSH|^~\\&|\rBTS: SECRET', 'Segment 2, character 11: the line does not start with a segment''s name and a field separator.'),
     (E'MSH|^~\\&|\rPIDX|', 'Segment 2, character 11: the line does not start with a segment''s name and a field separator.'),
     (E'MSH|^~\\&|\rPID^1', 'Segment 2, character 11: the line does not start with a segment''s name and a field separator.'),
     (E'MSH|^~\\&|\rPI', 'Segment 2, character 11: the line does not start with a segment''s name and a field separator.'),
@@ -297,6 +298,8 @@ SELECT is(hl7_decode(''), '', 'nothing');
 
 SELECT is((SELECT array_agg(m ORDER BY n) FROM hl7_split(batch) WITH ORDINALITY x (m, n)), expected, what)
 FROM (VALUES (E'MSH|^~\\&|a\rPID|1\r', ARRAY[E'MSH|^~\\&|a\rPID|1'], 'a single message'), (E'MSH|a\nPID|1\n\nMSH|b\n', ARRAY[E'MSH|a\nPID|1', 'MSH|b'], 'two messages'),
+             (E'MSH|^~\\&|a\rNTE|1||Allergies:\rBTS: penicillin\rBHS^x\rNTE|2', ARRAY[E'MSH|^~\\&|a\rNTE|1||Allergies:\rBTS: penicillin\rBHS^x\rNTE|2'], 'a text with the name of an envelope'),
+             (E'FHS|^~\\&|a\rMSH|^~\\&|a\rFTS|1\rBHS#^~\\&#a\rMSH#^~\\&#b\rBTS#1', ARRAY[E'MSH|^~\\&|a', E'MSH#^~\\&#b'], 'two files with separators of their own'),
              (E'\x0bMSH|a\rPID|1\r\x1c\r\x0bMSH|b\r\x1c\r', ARRAY[E'MSH|a\rPID|1', 'MSH|b'], 'two frames'), (E'\ufeffFHS|^~\\&\r\nBHS|^~\\&\r\nMSH|a\r\nPID|1\r\nBTS|1\r\nBHS\r\nMSH|b\r\nBTS\r\nFTS|2', ARRAY[E'MSH|a\r\nPID|1', 'MSH|b'], 'a file of batches'),
              (E'junk\rmore\rMSH|a\rbroken\rBTS\rstray\r', ARRAY[E'junk\rmore', E'MSH|a\rbroken', 'stray'], 'what belongs to no message is not lost'), ('', NULL, 'nothing'), (E'\r\n \r\n\x1c', NULL, 'nothing but blanks')) x (batch, expected, what);
 SELECT is((SELECT array_agg(hl7_get(m, 'MSH-10') ORDER BY n) FROM hl7_split((SELECT string_agg(E'MSH|^~\\&||||||||' || i || E'\rPID|' || i, E'\r\n') FROM generate_series(1, 1000) i)) WITH ORDINALITY x (m, n)),

@@ -1,5 +1,5 @@
 -- Messages in: stored first, read, written; what fails stays, what comes again is counted, nothing is lost.
-SELECT plan(144);
+SELECT plan(155);
 \ir ../lib/refused.sql
 -- what a referral lacks is another test's matter (validation.sql)
 SET client_min_messages = error;
@@ -356,11 +356,39 @@ RESET SESSION AUTHORIZATION;
 INSERT INTO mine TABLE files;
 SET SESSION AUTHORIZATION intake_feed;
 CALL referral.receive_batch('mine', 'hl7v2', 'files') \gset bulk_
-SELECT is(ARRAY[:bulk_processed, :bulk_repeated, :bulk_failed], '{4,0,1}', 'a column payload is the message, dedup_key its key');
+SELECT is(ARRAY[:bulk_processed, :bulk_repeated, :bulk_failed], '{4,0,2}', 'a column payload is the message, dedup_key its key');
 SELECT results_eq($$SELECT dedup_key ~ '^file1(#|$)', count(*) FROM referral.inbox_message WHERE source = 'files' GROUP BY 1 ORDER BY 1$$, 'VALUES (false, 3::bigint), (true, 2)', 'a key that is there twice, with other content, is two messages');
 SELECT is(public.code($$CALL referral.receive_batch('mine', 'hl7v2', 'nobody')$$), 'RF003', 'who may not send one may not send many');
 SELECT is(public.code($$CALL referral.receive_batch('mine', 'hl7v2', 'files')$$), '2D000', 'it commits, so not inside a transaction');
 RESET SESSION AUTHORIZATION;
 SELECT results_eq($$SELECT * FROM referral.staging_plan('staged', 'text/csv; mapping=x')$$, $$VALUES ('application/json; mapping=x', 'SELECT row_to_json(t)::text AS payload, NULL::text AS dedup_key FROM staged t')$$, 'how a table is read');
+CREATE TABLE public.named (t text, last text);
+SELECT is((referral.staging_plan('public.named', NULL)).query, 'SELECT row_to_json(t_)::text AS payload, NULL::text AS dedup_key FROM public.named t_', 'whatever its columns are called');
+
+-- 9. Who writes to the inbox by other ways
+
+INSERT INTO referral.source_system (source, logins) VALUES ('guarded', '{intake_feed}'), ('quiet', NULL);
+UPDATE referral.source_system SET active = false WHERE source = 'quiet';
+SET SESSION AUTHORIZATION intake_jane;
+SELECT is(public.code(format($$INSERT INTO referral.inbox_message (channel, source, dedup_key, payload, payload_hash) VALUES ('hl7v2', %L, 'forged', 'MSH|', '\x00')$$, s.source)), s.code, s.what)
+FROM (VALUES ('guarded', 'RF003', 'a source with logins of its own'), ('quiet', 'RF003', 'one that is switched off'), ('open', 'done', 'one that is anybody''s')) s (source, code, what);
+INSERT INTO referral.inbox_message (channel, source, dedup_key, payload, payload_hash) VALUES ('hl7v2', 'open', 'forged', 'MSH|', '\x00');
+RESET SESSION AUTHORIZATION;
+SELECT is((SELECT payload_hash FROM referral.inbox_message WHERE source = 'open'), sha256('MSH|'), 'the hash is that of the payload, whatever is said');
+SELECT is(public.code($$SELECT referral.receive('hl7v2', repeat('x', 501), NULL, 'MSH|')$$), 'RF020', 'a source that no index takes');
+SELECT is(public.code($$SELECT referral.receive('hl7v2', repeat('x', 500), NULL, 'MSH|')$$), 'done', 'a long one');
+
+-- 10. Late messages, and what fails when it is processed again
+
+SELECT status FROM referral.receive('hl7v2', 'LATE', NULL, replace(public.ref('LT1', 'New', 'A', '19800101'), '20260302101500', '20260305101500') || E'\r' || replace(public.ref('LT2', 'New', 'B', '19810101'), '20260302101500', '20260305101500')) \g /dev/null
+SELECT message_id AS late_id FROM referral.receive('hl7v2', 'LATE', NULL, public.ref('LT1', 'Old', 'C', '19800101')) \gset
+SELECT is((SELECT family FROM referral.patient p JOIN referral.referral r USING (org_id, patient_id) WHERE r.placer_order_number = 'LT1'), 'New', 'a message of several parts is remembered, too');
+SELECT is((SELECT string_agg(DISTINCT code || ' ' || severity, ', ') FROM referral.data_quality_finding WHERE message_id = :late_id AND code = 'out_of_order'), 'out_of_order info', 'what is older is known to be');
+SELECT message_id AS late_id, referral_id AS late_referral FROM referral.receive('flat_file', 'latecsv', 'application/json; mapping=test', '{"last":"Fails","first":"Later","order":"LT3"}') \gset
+UPDATE referral.rule_version SET status = 'retired' WHERE rule_set_id = (SELECT rule_set_id FROM referral.rule_set WHERE name = 'source_mapping/test') AND status = 'active';
+SELECT is((SELECT status::text FROM referral.reprocess(1, :late_id)), 'error', 'a message whose mapping is gone');
+SELECT results_eq(format('SELECT status::text, outcome, referral_id, jsonb_array_length(results) > 0 FROM referral.inbox_message WHERE message_id = %s', :late_id),
+    format($$VALUES ('error', 'referral_created', %s::bigint, true)$$, :late_referral), 'keeps what it wrote when it could be read');
+
 
 SELECT * FROM finish();

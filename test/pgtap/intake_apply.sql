@@ -1,5 +1,5 @@
 -- Cases of messages are written into the model: who and what is found again, what is overwritten, what becomes a finding.
-SELECT plan(147);
+SELECT plan(168);
 \ir ../lib/refused.sql
 SET timezone = 'UTC';
 
@@ -69,7 +69,7 @@ SELECT is((SELECT other_identifiers FROM referral.patient WHERE patient_id = :p1
 
 SELECT public.written() AS before \gset
 CREATE TEMP TABLE again AS SELECT public.apply(:'full') AS a;
-SELECT is(public.done(a), 'patient unchanged, referral unchanged', 'once more: nothing changes') FROM again;
+SELECT is(public.done(a), 'patient unchanged, coverage unchanged, referral unchanged', 'once more: nothing changes') FROM again;
 SELECT is(public.codes(a), '', 'and nothing is to be said') FROM again;
 SELECT is(public.written(), :'before', 'and nothing is written');
 SELECT is(a ->> 'patient_match', 'identifier', 'the patient is found by his identifiers') FROM again;
@@ -211,7 +211,7 @@ SELECT is((SELECT network_status::text FROM referral.referral WHERE placer_order
 SELECT public.apply(public.ref('T1', '{}', '{"identifiers":[{"value":"T1"}],"family":"Tee","given":"Una"}')) ->> 'referral_id' AS t1 \gset
 SELECT is(public.done(public.apply('{"kind":"referral_status","referral":{"placer_order_number":"T1","filler_order_number":"F1","decision":"accepted"}}', 'shore')), 'referral updated, referral updated', 'accepted by the other side, with its number');
 SELECT results_eq(format('SELECT state::text, decision::text, filler_order_number, filler_order_system FROM referral.referral WHERE referral_id = %s', :t1), $$VALUES ('validated', 'accepted', 'F1', 'shore')$$, 'it is validated');
-SELECT is(public.done(public.apply('{"kind":"referral_status","referral":{"filler_order_number":"F1","decision":"accepted"}}', 'shore')), '', 'once more: nothing');
+SELECT is(public.done(public.apply('{"kind":"referral_status","referral":{"filler_order_number":"F1","decision":"accepted"}}', 'shore')), 'referral unchanged', 'once more: nothing');
 CREATE TEMP TABLE declined AS SELECT public.apply('{"kind":"referral_status","referral":{"filler_order_number":"F1","filler_order_system":"shore","decision":"declined","comment":"full"}}', 'shore') AS a;
 SELECT is(public.codes(a), 'transition_refused info', 'a system does not decline') FROM declined;
 SELECT results_eq(format($$SELECT r.state::text, r.decision::text, e.category::text, e.blocking FROM referral.referral r JOIN referral.exception_item e USING (referral_id) WHERE r.referral_id = %s AND e.code = 'decision_declined'$$, :t1),
@@ -221,7 +221,7 @@ SELECT is(public.state(:t1), 'validated', 'and none');
 SELECT is(public.codes(public.apply('{"kind":"referral_status","referral":{"placer_order_number":"NONE","state":"completed"}}', 'shore')), 'order_not_found error', 'about a referral that is not here');
 SELECT is(public.done(public.apply('{"kind":"referral_cancel","referral":{"placer_order_number":"T1"}}')), 'referral updated', 'taken back by the requester');
 SELECT results_eq(format('SELECT state::text, status_reason FROM referral.referral WHERE referral_id = %s', :t1), $$VALUES ('cancelled', 'other')$$, 'is cancelled');
-SELECT is(public.done(public.apply('{"kind":"referral_cancel","referral":{"placer_order_number":"T1"}}')), '', 'once more: nothing');
+SELECT is(public.done(public.apply('{"kind":"referral_cancel","referral":{"placer_order_number":"T1"}}')), 'referral unchanged', 'once more: nothing');
 CREATE TEMP TABLE late AS SELECT public.apply(public.ref('T1', '{"urgency":"stat"}', '{"identifiers":[{"value":"T1"}],"family":"Tee","given":"Una"}')) AS a;
 SELECT is(public.codes(a), 'transition_refused error', 'a request about one that is over') FROM late;
 SELECT is((SELECT urgency::text FROM referral.referral WHERE referral_id = :t1), 'routine', 'changes nothing silently');
@@ -289,11 +289,56 @@ SELECT is(public.codes(a), 'out_of_order info, out_of_order info', 'a message th
 SELECT results_eq(format('SELECT r.urgency::text, r.region, r.state::text, p.city, p.phone, c.code FROM referral.referral r JOIN referral.patient p USING (patient_id) JOIN referral.referral_code c USING (referral_id) WHERE referral_id = %s', :l1),
     $$VALUES ('stat', 'north', 'received', 'Troy', '2175559999', 'B')$$, 'adds what was not known, and changes nothing');
 SELECT is(public.codes(public.sent('2026-05-03T00:00:00Z', public.ref('L1', '{"urgency":"asap"}', public.late('{"city":"Ulm"}')))), '', 'a later one does');
-SELECT is(public.codes(public.sent('2026-05-02T12:00:00Z', '{"kind":"referral_cancel","referral":{"placer_order_number":"L1"}}')), 'out_of_order info', 'nor does it move the referral');
+SELECT is(public.codes(public.sent('2026-05-02T12:00:00Z', '{"kind":"referral_cancel","referral":{"placer_order_number":"L1"}}')), 'out_of_order warning', 'nor does it move the referral, but a person is told that somebody does not want it');
 SELECT is(public.state(:l1), 'received', 'which stays where it is');
 SELECT is(public.done(public.sent('2026-05-05T00:00:00Z', '{"kind":"appointment","appointments":[{"placer_order_number":"L1","filler_appointment_id":"LA","status":"cancelled"}]}')), 'appointment created', 'cancelled');
 SELECT is(public.codes(public.sent('2026-05-04T00:00:00Z', '{"kind":"appointment","appointments":[{"placer_order_number":"L1","filler_appointment_id":"LA","status":"booked","starts_at":"2026-06-01T00:00:00Z"}]}')), 'out_of_order info', 'booked comes late');
 SELECT is((SELECT step FROM referral.appointment WHERE filler_appointment_id = 'LA'), 'cancelled', 'and is over');
+-- of any source, with or without a time, as another message or once more as the message of that id
+CREATE FUNCTION public.told(source text, at text, intake jsonb, id bigint DEFAULT NULL, OUT m bigint, OUT a jsonb) LANGUAGE plpgsql AS $$
+BEGIN
+    m := id;
+    IF m IS NULL THEN
+        INSERT INTO referral.inbox_message (channel, source, dedup_key, payload, payload_hash)
+        VALUES ('hl7v2', told.source, gen_random_uuid(), intake::text, '') RETURNING message_id INTO m;
+    END IF;
+    a := referral.apply_case(1, m, told.source, 'hl7v2', intake || jsonb_build_object('message', jsonb_strip_nulls(jsonb_build_object('sent_at', at))));
+END $$;
+CREATE FUNCTION public.urgency(number text) RETURNS text LANGUAGE sql AS $$SELECT string_agg(urgency::text, ',') FROM referral.referral WHERE placer_order_number = number$$;
+SET SESSION AUTHORIZATION intake_apply_feed;
+SELECT m AS day1 FROM public.told('csv', NULL, public.ref('L2', '{"urgency":"routine","placer_order_system":"X"}', public.late('{"identifiers":[{"value":"PL2"}]}'))) \gset
+SELECT is(public.codes((public.told('csv', NULL, public.ref('L2', '{"urgency":"stat","placer_order_system":"X"}', public.late('{"identifiers":[{"value":"PL2"}]}')))).a), '', 'without times what comes later counts');
+SELECT is(public.codes((public.told('csv', NULL, public.ref('L2', '{"urgency":"routine","placer_order_system":"X"}', public.late('{"identifiers":[{"value":"PL2"}]}')), :day1)).a), 'out_of_order info', 'and what is processed again does not');
+SELECT is(public.urgency('L2'), 'stat', 'nothing is undone by it');
+SELECT is(public.codes((public.told('slow clock', '2020-01-01T00:00:00Z', public.ref('L2', '{"urgency":"asap","placer_order_system":"X"}', public.late('{"identifiers":[{"value":"PL2"}]}')))).a), '', 'clocks of two systems are not compared');
+SELECT is(public.urgency('L2'), 'asap', 'what came later counts');
+SELECT is(public.codes((public.told('wrong clock', '2199-01-01T00:00:00Z', public.ref('L3', '{"urgency":"routine"}', public.late('{"identifiers":[{"value":"PL3"}]}')))).a), 'invalid_time warning, possible_duplicate warning', 'sent in the future');
+SELECT is(public.codes((public.told('wrong clock', '2026-01-01T00:00:00Z', public.ref('L3', '{"urgency":"stat"}', public.late('{"identifiers":[{"value":"PL3"}]}')))).a), '', 'silences nothing that comes after it');
+SELECT is(public.codes((public.told('wrong clock', '2026-01-02T00:00:00Z', '{"kind":"referral_cancel","referral":{"placer_order_number":"L3"}}')).a), '', 'nor a cancel');
+SELECT is((SELECT concat_ws(' ', urgency, state) FROM referral.referral WHERE placer_order_number = 'L3'), 'stat cancelled', 'both are done');
+SELECT public.told('hub', '2026-05-01T00:00:00Z', public.ref('L4', '{}', public.late('{"identifiers":[{"value":"PL4"}]}'))) \g /dev/null
+SELECT is(public.done((public.told('hub', '2026-05-05T00:00:00Z', '{"kind":"referral_status","referral":{"placer_order_number":"L4","decision":"declined"}}')).a), 'referral updated', 'declined');
+SELECT is(public.codes((public.told('hub', '2026-05-03T00:00:00Z', '{"kind":"referral_status","referral":{"placer_order_number":"L4","decision":"accepted"}}')).a), 'out_of_order info', 'what was accepted before comes late');
+SELECT is((SELECT concat_ws(' ', state, decision) FROM referral.referral WHERE placer_order_number = 'L4'), 'received declined', 'and undoes nothing');
+-- reports, authorizations, coverages, documents
+SELECT public.told('hub', '2026-05-05T00:00:00Z', '{"kind":"report","referral":{"placer_order_number":"L4"},"reports":[{"identifier":"LR","status":"entered-in-error"}]}') \g /dev/null
+SELECT is(public.codes((public.told('hub', '2026-05-01T00:00:00Z', '{"kind":"report","referral":{"placer_order_number":"L4"},"reports":[{"identifier":"LR","status":"final"}]}')).a), 'out_of_order info', 'a report that was withdrawn');
+SELECT is((SELECT status FROM referral.consult_report WHERE identifier = 'LR'), 'entered-in-error', 'stays withdrawn');
+\set pended '{"kind":"authorization","referral":{"placer_order_number":"L4"},"authorizations":[{"request":[{"value":"LQ"}],"status":"pended","items":[{"sequence":1,"code":"93306","review_action":"A4"}]}]}'
+SELECT m AS pended_id FROM public.told('hub', '2026-05-01T00:00:00Z', :'pended') \gset
+SELECT public.told('hub', '2026-05-02T00:00:00Z', '{"kind":"authorization","referral":{"placer_order_number":"L4"},"authorizations":[{"request":[{"value":"LQ"}],"status":"decided","items":[{"sequence":1,"review_action":"A3","reason_code":"R1"}]}]}') \g /dev/null
+SELECT is(public.codes((public.told('hub', '2026-05-01T00:00:00Z', :'pended', :pended_id)).a), 'out_of_order info', 'an answer from before the denial');
+SELECT results_eq($$SELECT status, replaces_id FROM referral.prior_authorization WHERE identifier = 'LQ'$$, $$VALUES ('decided', NULL::bigint)$$, 'does not replace it');
+CREATE FUNCTION public.answered(item text) RETURNS text LANGUAGE sql AS $$
+    SELECT public.done((public.told('hub', NULL, ('{"kind":"authorization","referral":{"placer_order_number":"L4"},"authorizations":[{"request":[{"value":"LQ"}],"items":[' || item || ']}]}')::jsonb)).a) $$;
+SELECT is(public.answered('{"sequence":1,"review_action":"A3","human_reviewed":true}'), 'prior_authorization unchanged', 'the denial once more');
+SELECT is(public.answered('{"sequence":1,"code":"99999","authorization_number":"AUTH9","authorized_quantity":5}'), 'prior_authorization created', 'an answer that does not say what it decides');
+SELECT results_eq($$SELECT i.code, i.review_action, i.reason_code, i.authorization_number, i.human_reviewed FROM referral.prior_authorization_item i JOIN referral.prior_authorization a USING (org_id, prior_authorization_id) WHERE a.identifier = 'LQ' ORDER BY i.prior_authorization_item_id LIMIT 1$$,
+    $$VALUES ('93306', 'A3', 'R1', NULL, true)$$, 'changes nothing of the denial');
+SELECT public.told('hub', '2026-05-05T00:00:00Z', '{"kind":"patient","patient":{"identifiers":[{"value":"L1"}]},"coverages":[{"payer":{"name":"Acme"},"subscriber_id":"L","status":"cancelled"}],"documents":[{"identifier":"LD","status":"superseded"}]}') \g /dev/null
+SELECT is(public.codes((public.told('hub', '2026-05-01T00:00:00Z', '{"kind":"patient","patient":{"identifiers":[{"value":"L1"}]},"coverages":[{"payer":{"name":"Acme"},"subscriber_id":"L","status":"active"}]}')).a), 'out_of_order info', 'a coverage that has ended');
+SELECT public.told('hub', '2026-05-05T00:00:00Z', '{"kind":"document","referral":{"placer_order_number":"L4"},"documents":[{"identifier":"LD","status":"superseded"}]}') \g /dev/null
+SELECT is(public.done((public.told('hub', '2026-05-01T00:00:00Z', '{"kind":"document","referral":{"placer_order_number":"L4"},"documents":[{"identifier":"LD","status":"current"}]}')).a), 'document unchanged', 'a document that was superseded');
 
 -- 10. Source of record: what another system keeps is left out, the rest is written
 

@@ -28,7 +28,7 @@ SELECT results_eq($$SELECT regexp_replace(path, '^.*/', ''), status, outcome, fi
     $$VALUES ('OMG-O19-01.hl7', 'processed', 'referral_not_found', true),
              ('ORM-O01-01.hl7', 'processed', 'referral_created', false),
              ('REF-I12-01.hl7', 'processed', 'referral_created', true),
-             ('REF-I12-02.hl7', 'processed', 'referral_unchanged', false),
+             ('REF-I12-02.hl7', 'processed', 'referral_unchanged', true),
              ('REF-I14-01.hl7', 'processed', 'referral_cancelled', false),
              ('REF-I14-02.hl7', 'processed', 'referral_unchanged', true),
              ('SIU-S12-01.hl7', 'processed', 'appointment_created', true),

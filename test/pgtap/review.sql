@@ -1,5 +1,5 @@
 -- What models read counts only when it is sure enough, or when a person has looked at it; nothing passes unseen.
-SELECT plan(138);
+SELECT plan(145);
 \ir ../lib/refused.sql
 
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
@@ -320,6 +320,32 @@ SELECT is((SELECT count(*) FROM referral.exception_item x JOIN referral.extracti
 SELECT outcome FROM referral.reprocess(1, :fax) \g /dev/null
 SELECT is((SELECT count(*) FROM referral.referral WHERE patient_id = (SELECT patient_id FROM referral.patient WHERE family = 'Achebe')), 1::bigint, 'the same again makes no other one');
 SELECT is_empty('SELECT * FROM referral.silent_pass', 'nothing has passed unseen');
+
+-- a value that a person has rejected comes back only by a person
+INSERT INTO referral.document (document_id, type, referral_id) VALUES (50, 'unindexed', NULL);
+SET SESSION AUTHORIZATION review_bot;
+SELECT is(public.read(50, 'patient.given', 'Adaeze', 1), 'auto_accepted', 'one model passes');
+SELECT is(public.read(50, 'patient.given', 'Adaeze', 0.5, 'other'), 'in_review below_threshold', 'another one is not sure');
+SET SESSION AUTHORIZATION review_jane;
+SELECT referral.review_extraction(1, entity_id, 'reject') FROM referral.extraction_review_queue WHERE document_id = 50 \g /dev/null
+SET SESSION AUTHORIZATION review_bot;
+SELECT is(referral.extracted_case(1, 50), NULL, 'what a person has rejected does not hold by the word of a model either');
+SELECT is(public.read(50, 'patient.given', 'Adaeze', 1, 'third'), 'in_review contradiction', 'nor does it pass when a model says it again');
+SET SESSION AUTHORIZATION review_jane;
+SELECT referral.review_extraction(1, entity_id, 'accept') FROM referral.extraction_review_queue WHERE document_id = 50 \g /dev/null
+SELECT is(referral.extracted_case(1, 50) #>> '{patient,given}', 'Adaeze', 'a person may think better of it');
+SET SESSION AUTHORIZATION review_bot;
+SELECT is(public.read(50, 'patient.given', 'Adaeze', 1, 'fourth'), 'auto_accepted', 'then it passes again');
+RESET SESSION AUTHORIZATION;
+SET SESSION AUTHORIZATION review_bot;
+INSERT INTO referral.document_classification (document_id, document_type, confidence, model, model_version) VALUES (50, 'consult_report', 0.3, 'again', '1');
+SET SESSION AUTHORIZATION review_mary;
+SELECT referral.review_classification(1, entity_id, 'reject') FROM referral.extraction_review_queue WHERE document_id = 50 \g /dev/null
+SET SESSION AUTHORIZATION review_bot;
+INSERT INTO referral.document_classification (document_id, document_type, confidence, model, model_version) VALUES (50, 'consult_report', 1, 'again', '2');
+SELECT is((SELECT status || ' ' || reason FROM referral.document_classification WHERE model = 'again' AND model_version = '2'), 'in_review contradiction',
+    'the type of a document neither');
+RESET SESSION AUTHORIZATION;
 
 SELECT is_empty(format('SELECT * FROM referral.verify_coverage(%L, 1, NULL)', e), 'the journal tells all of ' || e) FROM unnest(ARRAY['extraction', 'document_classification']) e;
 

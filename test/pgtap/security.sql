@@ -554,6 +554,7 @@ FROM (VALUES ('inbox_message', 'INSERT', 'coordinator clinician integration', '{
 INSERT INTO public.expected VALUES
     ('eligibility_check', 'INSERT', 'authorizer coordinator integration'), ('eligibility_check', 'UPDATE', 'authorizer coordinator integration'),
     ('exception_item', 'INSERT', 'admin authorizer clinician coordinator integration scheduler'), ('exception_item', 'UPDATE', 'admin authorizer clinician coordinator integration scheduler'),
+    ('intake_latest', 'SELECT', 'admin auditor clinician coordinator integration'), ('intake_latest', 'INSERT', 'clinician coordinator integration'), ('intake_latest', 'UPDATE', 'clinician coordinator integration'),
     ('source_system', 'INSERT', 'admin'), ('source_system', 'UPDATE', 'admin'), ('validation_result', 'INSERT', 'authorizer clinician coordinator integration scheduler'),
     ('value_set', 'INSERT', 'admin integration'), ('value_set', 'UPDATE', 'admin integration'), ('rejected_write', 'SELECT', 'admin auditor clinician coordinator integration'),
     ('silent_pass', 'SELECT', 'admin auditor'), ('extraction_accuracy', 'SELECT', 'admin analyst auditor authorizer clinician coordinator integration');
@@ -668,16 +669,17 @@ FROM unnest(ARRAY['analyze_first_rows', 'apply_case', 'apply_document', 'apply_i
     'intake_appointment_referral', 'intake_authorization', 'intake_authorization_item', 'intake_check_request', 'intake_choose_referral',
     'intake_codes', 'intake_communication', 'intake_coverage', 'intake_create_referral', 'intake_directory', 'intake_document', 'intake_encounter',
     'intake_events', 'intake_find_appointment', 'intake_find_authorization', 'intake_find_organization', 'intake_find_patient', 'intake_find_payer',
-    'intake_find_plan', 'intake_find_practitioner', 'intake_find_referral', 'intake_follow_appointment', 'intake_hash', 'intake_is_outdated', 'intake_keep_identifiers',
-    'intake_lock', 'intake_move', 'intake_move_appointment', 'intake_organization', 'intake_patient', 'intake_patient_of', 'intake_patient_values', 'intake_payer',
+    'intake_find_plan', 'intake_find_practitioner', 'intake_find_referral', 'intake_follow_appointment', 'intake_hash', 'intake_is_outdated', 'intake_keep_identifiers', 'intake_note_latest',
+    'intake_lock', 'intake_move', 'intake_move_appointment', 'intake_organization', 'intake_owns_patient', 'intake_patient', 'intake_patient_of', 'intake_patient_values', 'intake_payer',
     'intake_place_coverage', 'intake_plan', 'intake_practitioner', 'intake_progress', 'intake_referral', 'intake_relations', 'intake_report',
     'intake_request_values', 'intake_role', 'intake_service', 'intake_site', 'intake_update_coverage', 'intake_update_patient',
     'intake_update_referral', 'intake_valid', 'message_from', 'note_findings', 'receive', 'receive_batch', 'receive_chunk', 'receive_rows',
     'reprocess', 'reprocess_errors', 'settle_findings', 'staging_plan', 'work_on_message']) f;
 INSERT INTO public.expected_function
 SELECT f, 'PUBLIC'
-FROM unnest(ARRAY['canonical_case', 'canonical_fault', 'care_date', 'case_actions', 'case_outcome', 'check_validation_version', 'cms50', 'csv_records',
-    'eligibility_confirmed', 'eligibility_in_force', 'fill_placeholders', 'finding_category', 'finding_needs_person', 'intake_contradicts',
+FROM unnest(ARRAY['canonical_case', 'canonical_fault', 'care_date', 'case_actions', 'case_outcome', 'check_validation_version', 'cms50', 'csv_columns',
+    'csv_records', 'eligibility_confirmed', 'eligibility_in_force', 'fill_placeholders', 'finding_category', 'finding_needs_person',
+    'intake_choose_patient', 'intake_contradicts', 'intake_identifies', 'intake_personal',
     'intake_count', 'intake_demographics', 'intake_error', 'intake_fill', 'intake_finding', 'intake_identifiers',
     'intake_is_over', 'intake_prose', 'intake_reason', 'intake_result',
     'intake_system', 'intake_text', 'intake_told_apart', 'intake_union', 'is_canonical_attribute', 'is_complete', 'is_passing_error',
