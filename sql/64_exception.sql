@@ -15,6 +15,10 @@ BEGIN
             USING ERRCODE = 'RF017', DETAIL = 'entity, entity_id, category, code and opened_by do not change.',
                   HINT = 'Dismiss it, and open another one with open_exception().';
     END IF;
+    -- a case that waits for a person is not let go on by a model
+    IF TG_OP = 'UPDATE' AND OLD.blocking AND NOT NEW.blocking AND NOT was_closed AND referral.current_actor_kind(NEW.org_id) = 'ai' THEN
+        NEW.blocking := true;
+    END IF;
     IF NEW.status NOT IN ('resolved', 'dismissed') THEN
         NEW.resolved_at := NULL;
         NEW.resolved_by := NULL;
@@ -29,6 +33,11 @@ BEGIN
                 USING ERRCODE = 'RF005', DETAIL = 'The record is to say how the exception was settled.',
                       HINT = 'Set resolution, or call close_exception() with it.';
         END IF;
+        IF (NEW.category = 'low_confidence' OR NEW.code = 'decision_declined') AND referral.current_actor_kind(NEW.org_id) <> 'user' THEN
+            RAISE EXCEPTION 'exception % is for a person to close', NEW.exception_id
+                USING ERRCODE = 'RF003', DETAIL = 'It asks for a decision that models and systems do not take.',
+                      HINT = 'Let a person decide: review the value, or decline or send on the referral.';
+        END IF;
         NEW.resolved_at := clock_timestamp();
         NEW.resolved_by := referral.current_actor();
     ELSE
@@ -38,7 +47,7 @@ BEGIN
     RETURN NEW;
 END $$;
 COMMENT ON FUNCTION referral.exception_guard() IS
-'BEFORE row trigger of referral.exception_item: fills in who closed an exception and when, counts how often it was opened again. RF005 when it is closed without a resolution, RF017 when what it is about is changed.';
+'BEFORE row trigger of referral.exception_item: fills in who closed an exception and when, counts how often it was opened again. what blocks goes on doing so when a model says otherwise. RF003 when others than a person close one that asks for his decision (low_confidence, decision_declined); RF005 when it is closed without a resolution, RF017 when what it is about is changed.';
 REVOKE ALL ON FUNCTION referral.exception_guard() FROM PUBLIC;
 
 CREATE FUNCTION referral.open_exception(org_id bigint, category referral.exception_category, entity text, entity_id bigint,

@@ -185,7 +185,7 @@ BEGIN
         FOR f IN
             INSERT INTO referral.data_quality_finding AS d (org_id, message_id, referral_id, patient_id, code, severity, attribute, value,
                                                             position, detail)
-            SELECT DISTINCT ON (g.code, g.attribute, g.position)
+            SELECT DISTINCT ON (g.referral_id, g.patient_id, g.code, g.attribute, g.position)
                    note_findings.org_id, note_findings.message_id, g.referral_id, g.patient_id, coalesce(g.code, 'invalid_value'),
                    CASE WHEN g.severity IN ('info', 'warning', 'error') THEN g.severity ELSE 'warning' END, g.attribute,
                    left(g.value, 1000), g.position, g.detail
@@ -194,9 +194,10 @@ BEGIN
             WHERE NOT again OR NOT EXISTS (
                 SELECT FROM referral.data_quality_finding x
                 WHERE x.org_id = note_findings.org_id AND x.message_id = note_findings.message_id AND x.resolved_at IS NULL
-                  AND (x.code, x.attribute, x.position) IS NOT DISTINCT FROM (g.code, g.attribute, g.position))
+                  AND (x.code, x.attribute, x.position, x.referral_id, x.patient_id)
+                      IS NOT DISTINCT FROM (g.code, g.attribute, g.position, g.referral_id, g.patient_id))
             -- the worst of those that are the same
-            ORDER BY g.code, g.attribute, g.position, CASE g.severity WHEN 'error' THEN 1 WHEN 'info' THEN 3 ELSE 2 END
+            ORDER BY g.referral_id, g.patient_id, g.code, g.attribute, g.position, CASE g.severity WHEN 'error' THEN 1 WHEN 'info' THEN 3 ELSE 2 END
             RETURNING d.referral_id, d.code, d.severity, d.attribute, d.position, d.detail
         LOOP
             noted := noted + 1;
@@ -228,8 +229,9 @@ BEGIN
     FOR d IN
         UPDATE referral.data_quality_finding x SET resolved_at = clock_timestamp()
         WHERE x.org_id = settle_findings.org_id AND x.message_id = settle_findings.message_id AND x.resolved_at IS NULL
-          AND NOT EXISTS (SELECT FROM jsonb_to_recordset(findings) g (code text, attribute text, position text)
-                          WHERE (g.code, g.attribute, g.position) IS NOT DISTINCT FROM (x.code, x.attribute, x.position))
+          AND NOT EXISTS (SELECT FROM jsonb_to_recordset(findings) g (code text, attribute text, position text, referral_id bigint, patient_id bigint)
+                          WHERE (g.code, g.attribute, g.position, g.referral_id, g.patient_id)
+                                IS NOT DISTINCT FROM (x.code, x.attribute, x.position, x.referral_id, x.patient_id))
         RETURNING x.code, x.referral_id
     LOOP
         -- another message may have found the same about the referral
@@ -445,12 +447,12 @@ DECLARE
 BEGIN
     context := set_config('referral.origin', m.source, true);
     context := set_config('referral.correlation_id', 'message ' || m.message_id, true);
-    -- times without a zone are the sender's, and never the session's
-    IF m.zone <> zone THEN
-        context := set_config('TimeZone', m.zone, true);
-    END IF;
     LOOP
         BEGIN
+            -- times without a zone are the sender's, and never the session's; here, because the server may not know it
+            IF m.zone <> current_setting('TimeZone') THEN
+                context := set_config('TimeZone', m.zone, true);
+            END IF;
             IF parts IS NULL THEN
                 parts := referral.payload_parts(kind, payload);
                 EXIT WHEN parts = '{}';

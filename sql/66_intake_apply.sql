@@ -207,6 +207,11 @@ BEGIN
             candidates := referral.intake_find_referral(w, r);
             IF candidates IS NULL AND w.kind = 'appointment' THEN
                 candidates := referral.intake_find_referral(w, (intake #> '{appointments,0}') - 'identifiers');
+            ELSIF candidates IS NULL AND w.kind = 'authorization' THEN
+                x := coalesce(intake #> '{authorizations,0,request}', intake #> '{authorizations,0,identifiers}');
+                candidates := (SELECT array_agg(DISTINCT t.referral_id) FROM referral.prior_authorization t
+                               WHERE t.org_id = w.org_id AND t.referral_id IS NOT NULL AND t.identifier = referral.intake_text(x -> 0, 'value')
+                                 AND t.identifier_system = referral.intake_system(x -> 0, w.source));
             END IF;
             IF candidates IS NOT NULL THEN
                 known := ARRAY(SELECT DISTINCT t.patient_id FROM referral.referral t

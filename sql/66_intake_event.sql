@@ -585,8 +585,13 @@ BEGIN
                          WHERE q.org_id = w.org_id AND q.prior_authorization_id = found_id), min(t.authorization_number)) AS number
         INTO o FROM referral.prior_authorization_item t WHERE t.org_id = w.org_id AND t.prior_authorization_id = found_id;
         IF o.granted AND o.number IS NOT NULL THEN
-            UPDATE referral.referral t SET authorization_number = o.number
-            WHERE t.org_id = w.org_id AND t.referral_id = w.referral_id AND t.authorization_number IS NULL;
+            BEGIN
+                UPDATE referral.referral t SET authorization_number = o.number
+                WHERE t.org_id = w.org_id AND t.referral_id = w.referral_id AND t.authorization_number IS NULL;
+            EXCEPTION WHEN SQLSTATE 'RF009' THEN
+                w.findings := w.findings || referral.intake_finding('not_source_of_record', 'warning', 'referral.authorization_number',
+                    'another system owns this attribute', o.number);
+            END;
         END IF;
     END IF;
     RETURN w;

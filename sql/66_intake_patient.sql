@@ -452,8 +452,14 @@ BEGIN
             CONTINUE;
         END IF;
         EXIT WHEN lower(o.period) >= lower(n.period) OR (NOT upper_inf(o.period) AND upper(o.period) > lower(n.period) + 1);
-        UPDATE referral.coverage c SET period = daterange(lower(o.period), lower(n.period))
-        WHERE c.org_id = w.org_id AND c.coverage_id = o.coverage_id;
+        BEGIN
+            UPDATE referral.coverage c SET period = daterange(lower(o.period), lower(n.period))
+            WHERE c.org_id = w.org_id AND c.coverage_id = o.coverage_id;
+        EXCEPTION WHEN SQLSTATE 'RF009' THEN
+            w.findings := w.findings || referral.intake_finding('not_source_of_record', 'warning', 'coverage.period',
+                'another system owns the coverage before, which therefore does not end');
+            EXIT;
+        END;
         w.results := w.results || referral.intake_result('coverage', o.coverage_id, 'updated');
         w.findings := w.findings || referral.intake_finding('payer_changed', 'info', 'coverage.payer',
             'the coverage before ends the day before this one begins');

@@ -536,8 +536,14 @@ BEGIN
         RETURN;
     END IF;
     IF told IS DISTINCT FROM decided AND told IS NOT NULL AND (NOT referral.intake_is_over(now_in) OR now_in = 'declined') THEN
-        UPDATE referral.referral t SET decision = told, decision_at = coalesce(w.sent_at, now())
-        WHERE t.org_id = w.org_id AND t.referral_id = w.referral_id;
+        BEGIN
+            UPDATE referral.referral t SET decision = told, decision_at = coalesce(w.sent_at, now())
+            WHERE t.org_id = w.org_id AND t.referral_id = w.referral_id;
+        EXCEPTION WHEN SQLSTATE 'RF009' THEN
+            w.findings := w.findings || referral.intake_finding('not_source_of_record', 'warning', 'referral.decision',
+                'another system owns this attribute', told::text);
+            RETURN;
+        END;
         IF NOT w.results @> referral.intake_result('referral', w.referral_id, 'updated') THEN
             w.results := w.results || referral.intake_result('referral', w.referral_id, 'updated');
         END IF;
@@ -633,30 +639,39 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     changed bigint;
     over boolean;
+    refused text;
 BEGIN
     SELECT referral.intake_is_over(t.state) INTO over FROM referral.referral t WHERE t.org_id = w.org_id AND t.referral_id = w.referral_id;
     IF over THEN
         RETURN;
     END IF;
-    UPDATE referral.referral t
-    SET filler_order_number = coalesce(t.filler_order_number, referral.intake_text(r, 'filler_order_number')),
-        filler_order_system = CASE WHEN t.filler_order_number IS NULL AND referral.intake_text(r, 'filler_order_number') IS NOT NULL
-                                   THEN coalesce(referral.intake_text(r, 'filler_order_system'), w.source) ELSE t.filler_order_system END,
-        patient_id = coalesce(t.patient_id, w.patient_id)
-    WHERE t.org_id = w.org_id AND t.referral_id = w.referral_id
-      AND (t.filler_order_number IS NULL AND referral.intake_text(r, 'filler_order_number') IS NOT NULL
-           OR t.patient_id IS NULL AND w.patient_id IS NOT NULL);
-    GET DIAGNOSTICS changed = ROW_COUNT;
-    IF changed > 0 THEN
-        w.results := w.results || referral.intake_result('referral', w.referral_id, 'updated');
-    END IF;
-    IF w.kind = 'referral_status' AND r ? 'authorization_number' THEN
-        UPDATE referral.referral t SET authorization_number = referral.intake_text(r, 'authorization_number')
-        WHERE t.org_id = w.org_id AND t.referral_id = w.referral_id AND t.authorization_number IS NULL
-          AND referral.intake_text(r, 'authorization_number') IS NOT NULL;
-        IF FOUND THEN
+    BEGIN
+        UPDATE referral.referral t
+        SET filler_order_number = coalesce(t.filler_order_number, referral.intake_text(r, 'filler_order_number')),
+            filler_order_system = CASE WHEN t.filler_order_number IS NULL AND referral.intake_text(r, 'filler_order_number') IS NOT NULL
+                                       THEN coalesce(referral.intake_text(r, 'filler_order_system'), w.source) ELSE t.filler_order_system END,
+            patient_id = coalesce(t.patient_id, w.patient_id)
+        WHERE t.org_id = w.org_id AND t.referral_id = w.referral_id
+          AND (t.filler_order_number IS NULL AND referral.intake_text(r, 'filler_order_number') IS NOT NULL
+               OR t.patient_id IS NULL AND w.patient_id IS NOT NULL);
+        GET DIAGNOSTICS changed = ROW_COUNT;
+        IF changed > 0 THEN
             w.results := w.results || referral.intake_result('referral', w.referral_id, 'updated');
         END IF;
+        IF w.kind = 'referral_status' AND r ? 'authorization_number' THEN
+            UPDATE referral.referral t SET authorization_number = referral.intake_text(r, 'authorization_number')
+            WHERE t.org_id = w.org_id AND t.referral_id = w.referral_id AND t.authorization_number IS NULL
+              AND referral.intake_text(r, 'authorization_number') IS NOT NULL;
+            IF FOUND THEN
+                w.results := w.results || referral.intake_result('referral', w.referral_id, 'updated');
+            END IF;
+        END IF;
+    EXCEPTION WHEN SQLSTATE 'RF009' THEN
+        GET STACKED DIAGNOSTICS refused = COLUMN_NAME;
+    END;
+    IF refused IS NOT NULL THEN
+        w.findings := w.findings || referral.intake_finding('not_source_of_record', 'warning', concat_ws('.', 'referral', nullif(refused, '')),
+            'another system owns this attribute');
     END IF;
     IF r ? 'identifiers' THEN
         PERFORM referral.intake_keep_identifiers(w.org_id, r -> 'identifiers', w.source, referral_id => w.referral_id);

@@ -393,7 +393,7 @@ BEGIN
     END IF;
     keys := referral.fhir_keys(roots, types, full_urls, resources);
     SELECT array_agg(h.head), array_agg(h.who), array_agg(h.unresolved) INTO heads, subjects, unresolved
-    FROM referral.fhir_heads(keys, roots, types, resources) h;
+    FROM referral.fhir_heads(keys, roots, types, resources, is_bundle) h;
     findings := referral.fhir_case_findings(types, positions, resources, heads, unresolved, is_bundle);
 
     FOR leader, members IN

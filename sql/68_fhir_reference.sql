@@ -151,7 +151,7 @@ RETURN CASE WHEN type IN ('Patient', 'Coverage', 'Encounter', 'Procedure') THEN 
 COMMENT ON FUNCTION referral.fhir_group(text) IS
 'What a type of resource is that makes no case by its rank: patient, of a patient; detail, of a patient and never alone; document; directory. Null for others.';
 
-CREATE FUNCTION referral.fhir_heads(keys jsonb, roots integer[], types text[], resources jsonb[])
+CREATE FUNCTION referral.fhir_heads(keys jsonb, roots integer[], types text[], resources jsonb[], is_bundle boolean)
 RETURNS TABLE (n integer, head integer, who text, unresolved jsonb)
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
@@ -159,6 +159,11 @@ BEGIN
         n := 1;
         head := CASE WHEN referral.fhir_rank(types[1]) IS NOT NULL OR referral.fhir_group(types[1]) IN ('patient', 'document') THEN 1
                      WHEN referral.fhir_group(types[1]) = 'directory' THEN 0 ELSE -1 END;
+        -- on its own it may refer to what is elsewhere, but not to what it should contain
+        IF is_bundle OR resources[1]::text LIKE '%"reference": "#%' THEN
+            unresolved := (SELECT jsonb_agg(jsonb_build_object('path', r.path, 'role', r.role, 'reference', r.reference))
+                           FROM referral.fhir_references(keys, roots, types, resources) r WHERE r.target IS NULL);
+        END IF;
         RETURN NEXT;
         RETURN;
     END IF;
@@ -228,5 +233,5 @@ BEGIN
                FROM reference r WHERE r.target IS NULL GROUP BY r.n) m ON m.n = s.n
     ORDER BY s.n;
 END $$;
-COMMENT ON FUNCTION referral.fhir_heads(jsonb, integer[], text[], jsonb[]) IS
-'Which resources of a message make one case: head is the number of the one that leads it; 0 for the directory, -1 for what belongs to nothing, null for a person or a place that cases only name. who tells the patients apart that they are about; unresolved holds the references to what the message does not have. Arguments as fhir_entries() and fhir_keys() give them.';
+COMMENT ON FUNCTION referral.fhir_heads(jsonb, integer[], text[], jsonb[], boolean) IS
+'Which resources of a message make one case: head is the number of the one that leads it; 0 for the directory, -1 for what belongs to nothing, null for a person or a place that cases only name. who tells the patients apart that they are about; unresolved holds the references to what the message does not have; of a resource that is no bundle only when it refers to something within itself. Arguments as fhir_entries() and fhir_keys() give them.';

@@ -1,5 +1,5 @@
 -- Exceptions: opened once for one trouble, closed with a resolution, opened again when the trouble comes back.
-SELECT plan(44);
+SELECT plan(49);
 \ir ../lib/refused.sql
 
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
@@ -101,5 +101,22 @@ SET SESSION AUTHORIZATION exception_analyst;
 SELECT is(public.code('SELECT * FROM referral.exception_queue'), '42501', 'analysts do not');
 RESET SESSION AUTHORIZATION;
 SELECT is(public.code('TRUNCATE referral.exception_item'), 'RF007', 'none gets lost');
+
+-- what asks for a person
+RESET SESSION AUTHORIZATION;
+CREATE ROLE exception_bot LOGIN IN ROLE referral_integration;
+INSERT INTO referral.organization_member (org_id, login, actor_kind) VALUES (1, 'exception_bot', 'ai');
+SET SESSION AUTHORIZATION exception_bot;
+SELECT referral.open_exception(1, 'low_confidence', 'extraction', 77, NULL, 'below_threshold', NULL, 'medium') AS unsure,
+       referral.open_exception(1, 'policy', 'referral', 77, NULL, 'decision_declined', NULL, 'high', true) AS declined \gset
+SELECT is(public.code(format('SELECT referral.close_exception(1, %s, ''fine'')', e.id)), 'RF003', e.what)
+FROM (VALUES (:unsure, 'a model does not close what waits for a review of its work'), (:declined, 'nor what a person has to decide')) e (id, what);
+UPDATE referral.exception_item SET blocking = false WHERE exception_id = :declined;
+SELECT is((SELECT blocking FROM referral.exception_item WHERE exception_id = :declined), true, 'what blocks goes on doing so');
+SET SESSION AUTHORIZATION exception_feed;
+SELECT is(public.code(format('SELECT referral.close_exception(1, %s, ''fine'')', :declined)), 'RF003', 'a system does not either');
+SET SESSION AUTHORIZATION exception_jane;
+SELECT is(public.code(format('SELECT referral.close_exception(1, %s, ''sent to another provider'')', :declined)), 'done', 'a person does');
+RESET SESSION AUTHORIZATION;
 
 SELECT * FROM finish();

@@ -1,5 +1,5 @@
 -- Messages in: stored first, read, written; what fails stays, what comes again is counted, nothing is lost.
-SELECT plan(155);
+SELECT plan(160);
 \ir ../lib/refused.sql
 -- what a referral lacks is another test's matter (validation.sql)
 SET client_min_messages = error;
@@ -378,11 +378,24 @@ SELECT is((SELECT payload_hash FROM referral.inbox_message WHERE source = 'open'
 SELECT is(public.code($$SELECT referral.receive('hl7v2', repeat('x', 501), NULL, 'MSH|')$$), 'RF020', 'a source that no index takes');
 SELECT is(public.code($$SELECT referral.receive('hl7v2', repeat('x', 500), NULL, 'MSH|')$$), 'done', 'a long one');
 
+-- a source whose zone this server does not know, since a restore brought it
+SET session_replication_role = replica;
+INSERT INTO referral.source_system (org_id, source, zone, version) VALUES (1, 'mars', 'Mars/Olympus', 1);
+SET session_replication_role = origin;
+SELECT results_eq(format($$SELECT status::text, error ~ '^22023' FROM referral.receive('hl7v2', 'mars', NULL, %L)$$, public.ref('MZ', 'Zone', 'MZ')), $$VALUES ('error', true)$$, 'a message is kept with the error');
+SELECT is(current_setting('TimeZone'), 'UTC', 'and the session''s zone stays');
+-- one part is not another
+SELECT message_id AS parts_id FROM referral.receive('hl7v2', 'parts', NULL, public.ref('PF1', 'One', 'A', '19761325') || E'\r' || public.ref('PF2', 'Two', 'B', '19761326')) \gset
+SELECT is((SELECT array_agg(f.value ORDER BY f.value) FROM referral.data_quality_finding f WHERE f.message_id = :parts_id AND f.code = 'invalid_date'), '{19761325,19761326}', 'each part has findings of its own');
+SELECT is((SELECT count(*) FROM referral.exception_item e JOIN referral.referral r USING (org_id, referral_id) WHERE r.placer_order_number LIKE 'PF_' AND e.code = 'invalid_date'), 2::bigint, 'and an exception');
+SELECT referral.reprocess(1, :parts_id) \g /dev/null
+SELECT is((SELECT array_agg(f.value ORDER BY f.value) FROM referral.data_quality_finding f WHERE f.message_id = :parts_id AND f.code = 'invalid_date'), '{19761325,19761326}', 'not twice when they are processed again');
+
 -- 10. Late messages, and what fails when it is processed again
 
-SELECT status FROM referral.receive('hl7v2', 'LATE', NULL, replace(public.ref('LT1', 'New', 'A', '19800101'), '20260302101500', '20260305101500') || E'\r' || replace(public.ref('LT2', 'New', 'B', '19810101'), '20260302101500', '20260305101500')) \g /dev/null
-SELECT message_id AS late_id FROM referral.receive('hl7v2', 'LATE', NULL, public.ref('LT1', 'Old', 'C', '19800101')) \gset
-SELECT is((SELECT family FROM referral.patient p JOIN referral.referral r USING (org_id, patient_id) WHERE r.placer_order_number = 'LT1'), 'New', 'a message of several parts is remembered, too');
+SELECT status FROM referral.receive('hl7v2', 'LATE', NULL, replace(replace(public.ref('LT1', 'New', 'A', '19800101'), '20260302101500', '20260305101500'), 'R^Routine', 'S^Stat') || E'\r' || replace(public.ref('LT2', 'New', 'B', '19810101'), '20260302101500', '20260305101500')) \g /dev/null
+SELECT message_id AS late_id FROM referral.receive('hl7v2', 'LATE', NULL, public.ref('LT1', 'New', 'C', '19800101')) \gset
+SELECT is((SELECT string_agg(urgency::text, ',') FROM referral.referral r WHERE r.placer_order_number = 'LT1'), 'stat', 'a message of several parts is remembered, too');
 SELECT is((SELECT string_agg(DISTINCT code || ' ' || severity, ', ') FROM referral.data_quality_finding WHERE message_id = :late_id AND code = 'out_of_order'), 'out_of_order info', 'what is older is known to be');
 SELECT message_id AS late_id, referral_id AS late_referral FROM referral.receive('flat_file', 'latecsv', 'application/json; mapping=test', '{"last":"Fails","first":"Later","order":"LT3"}') \gset
 UPDATE referral.rule_version SET status = 'retired' WHERE rule_set_id = (SELECT rule_set_id FROM referral.rule_set WHERE name = 'source_mapping/test') AND status = 'active';

@@ -1,5 +1,5 @@
 -- Cases of messages are written into the model: who and what is found again, what is overwritten, what becomes a finding.
-SELECT plan(168);
+SELECT plan(175);
 \ir ../lib/refused.sql
 SET timezone = 'UTC';
 
@@ -340,12 +340,27 @@ SELECT is(public.codes((public.told('hub', '2026-05-01T00:00:00Z', '{"kind":"pat
 SELECT public.told('hub', '2026-05-05T00:00:00Z', '{"kind":"document","referral":{"placer_order_number":"L4"},"documents":[{"identifier":"LD","status":"superseded"}]}') \g /dev/null
 SELECT is(public.done((public.told('hub', '2026-05-01T00:00:00Z', '{"kind":"document","referral":{"placer_order_number":"L4"},"documents":[{"identifier":"LD","status":"current"}]}')).a), 'document unchanged', 'a document that was superseded');
 
+-- an answer about somebody else
+SELECT public.told('payer', NULL, public.ref('L5', '{}', '{"identifiers":[{"value":"PL5"}],"family":"Quick","given":"Ann","birth_date":"1960-01-01","sex":"female"}')
+    || '{"authorizations":[{"identifiers":[{"value":"LA1"}],"status":"requested","items":[{"sequence":1,"code":"1"}]}]}') \g /dev/null
+CREATE FUNCTION public.auth_answer(patient jsonb) RETURNS jsonb LANGUAGE sql AS $$
+    SELECT (public.told('payer', NULL, jsonb_build_object('kind', 'authorization', 'patient', patient) ||
+        '{"authorizations":[{"request":[{"value":"LA1"}],"status":"decided","authorization_number":"AX","items":[{"sequence":1,"code":"1","review_action":"A1"}]}]}')).a $$;
+SELECT ok(public.codes(public.auth_answer('{"identifiers":[{"value":"zzz"}],"family":"Else","given":"Sam","birth_date":"1999-01-01","sex":"male"}')) ~ 'ambiguous_referral error', 'an answer with the number of another patient''s request');
+SELECT results_eq($$SELECT a.status, i.review_action, r.authorization_number FROM referral.prior_authorization a JOIN referral.prior_authorization_item i USING (org_id, prior_authorization_id)
+    JOIN referral.referral r ON r.referral_id = a.referral_id WHERE r.placer_order_number = 'L5'$$, $$VALUES ('requested', NULL, NULL)$$, 'decides nothing of it');
+SELECT is(public.codes(public.auth_answer('{"family":"Quick","given":"Ann","birth_date":"1960-01-01"}')), '', 'the patient''s own, with another number or none');
+SELECT results_eq($$SELECT a.status, i.review_action, r.authorization_number FROM referral.prior_authorization a JOIN referral.prior_authorization_item i USING (org_id, prior_authorization_id)
+    JOIN referral.referral r ON r.referral_id = a.referral_id WHERE r.placer_order_number = 'L5'$$, $$VALUES ('decided', 'A1', 'AX')$$, 'does');
+
 -- 10. Source of record: what another system keeps is left out, the rest is written
 
 RESET SESSION AUTHORIZATION;
 INSERT INTO referral.rule_set (name, kind) VALUES ('source_of_record/standard', 'source_of_record') ON CONFLICT (name) DO NOTHING;
 INSERT INTO referral.rule_version (rule_set_id, is_seed) SELECT rule_set_id, true FROM referral.rule_set WHERE name = 'source_of_record/standard' RETURNING rule_version_id AS v \gset
-INSERT INTO referral.source_of_record (rule_version_id, entity, attribute, owner_system, policy) VALUES (:v, 'patient', 'family', 'registry', 'refuse'), (:v, 'patient', 'phone', 'registry', 'refuse'), (:v, 'referral', 'urgency', 'registry', 'refuse');
+INSERT INTO referral.source_of_record (rule_version_id, entity, attribute, owner_system, policy) VALUES (:v, 'patient', 'family', 'registry', 'refuse'), (:v, 'patient', 'phone', 'registry', 'refuse'), (:v, 'referral', 'urgency', 'registry', 'refuse'),
+    (:v, 'referral', 'decision', 'registry', 'refuse'), (:v, 'referral', 'filler_order_number', 'registry', 'refuse'), (:v, 'referral', 'authorization_number', 'registry', 'refuse'),
+    (:v, 'coverage', 'period', 'registry', 'refuse');
 UPDATE referral.rule_version SET status = 'active' WHERE rule_version_id = :v;
 SET SESSION AUTHORIZATION intake_apply_feed;
 SET referral.origin = 'hub';
@@ -353,6 +368,12 @@ CREATE TEMP TABLE kept AS SELECT public.apply(public.ref('O1', '{"placer_order_s
 SELECT is(public.codes(a), 'not_source_of_record warning, not_source_of_record warning, not_source_of_record warning', 'each of them is a finding') FROM kept;
 SELECT results_eq(format('SELECT p.family, p.phone, p.city, r.urgency::text, r.reason_text FROM referral.referral r JOIN referral.patient p USING (patient_id) WHERE r.referral_id = %s', :r1),
     $$VALUES ('Newname', '2175550202', 'Joliet', 'stat', 'new')$$, 'the rest is written');
+SELECT public.apply(public.ref('O9', '{"placer_order_system":"LAKE"}', '{"identifiers":[{"system":"LAKE","value":"MR9","type":"MR"}]}')) \g /dev/null
+SELECT is(public.codes(public.apply('{"kind":"referral_status","referral":{"placer_order_number":"O9","placer_order_system":"LAKE","decision":"accepted","filler_order_number":"FX","authorization_number":"AX"}}')), 'not_source_of_record warning, not_source_of_record warning', 'so with an answer');
+SELECT public.apply('{"kind":"patient","message":{"sent_at":"2026-01-01T00:00:00Z"},"patient":{"identifiers":[{"value":"CO"}],"family":"Covered","given":"Al"},"coverages":[{"payer":{"name":"One"},"subscriber_id":"1","start":"2025-01-01"}]}') \g /dev/null
+SELECT ok(public.codes(public.apply('{"kind":"patient","message":{"sent_at":"2026-06-01T00:00:00Z"},"patient":{"identifiers":[{"value":"CO"}],"city":"Galena"},"coverages":[{"payer":{"name":"Two"},"subscriber_id":"2","start":"2026-01-01"}]}')) ~ 'not_source_of_record warning', 'and with a new coverage before which another one would have to end');
+SELECT results_eq($$SELECT c.subscriber_id, c.priority, c.period, p.city FROM referral.coverage c JOIN referral.patient p USING (org_id, patient_id) WHERE p.identifier = 'CO' ORDER BY 1$$,
+    $$VALUES ('1', 1, daterange('2025-01-01', NULL), 'Galena'), ('2', 2, daterange('2026-01-01', NULL), 'Galena')$$, 'which is put behind it');
 RESET referral.origin;
 
 -- 11. Who may

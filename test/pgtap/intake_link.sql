@@ -121,7 +121,7 @@ CREATE FUNCTION public.payer_says(what jsonb, patient jsonb, referral text DEFAU
         'referral', CASE WHEN referral IS NOT NULL THEN jsonb_build_object('placer_order_number', referral, 'placer_order_system', 'RRA') END)), 'PAY') $$;
 SELECT is(public.codes(public.payer_says('{"identifiers":[{"system":"p","value":"PA1"}],"status":"requested","items":[{"sequence":1,"code":"1"}]}', NULL, '4711')), '', 'a request for her');
 \set decided '{"request":[{"system":"p","value":"PA1"}],"status":"decided","authorization_number":"AX","items":[{"sequence":1,"code":"1","review_action":"A1"}]}'
-SELECT is(public.codes(public.payer_says(:'decided', public.person('Else', 'Sam', '1999-05-01', 'male', 'MR|K|zzz'))), 'ambiguous_referral error, order_not_found warning', 'the payer''s answer about somebody else');
+SELECT is(public.codes(public.payer_says(:'decided', public.person('Else', 'Sam', '1999-05-01', 'male', 'MR|K|zzz'))), 'ambiguous_referral error, order_not_found warning, possible_duplicate error', 'the payer''s answer about somebody else');
 SELECT results_eq(format('SELECT status, authorization_number FROM referral.prior_authorization WHERE referral_id = %s', :'r4711'), $$VALUES ('requested', NULL::text)$$, 'does not decide it');
 SELECT is((SELECT authorization_number FROM referral.referral WHERE referral_id = :'r4711'), NULL, 'nor authorize her referral');
 SELECT is(public.codes(public.payer_says(:'decided', public.person('Rrfam', 'Anna', NULL, NULL), '4711')), '', 'hers does');

@@ -547,6 +547,7 @@ FROM (VALUES ('inbox_message', 'INSERT', 'coordinator clinician integration', '{
              ('document_classification', 'SELECT', 'analyst', '{confidence,document_classification_id,document_id,document_type,model,model_version,org_id,produced_at,reason,reviewed_at,reviewed_type,rule_version,status,threshold}'),
              ('document_classification', 'UPDATE', 'admin authorizer clinician coordinator', '{reviewed_type,status,version}'),
              ('extraction', 'INSERT', 'coordinator integration', '{confidence,document_id,field,model,model_version,org_id,produced_at,value}'),
+             ('validation_result', 'INSERT', 'authorizer clinician coordinator integration scheduler', '{findings,invalid,is_first_pass,missing,org_id,passed,referral_id,rule_versions,warnings}'),
              ('extraction', 'SELECT', 'analyst', '{confidence,document_id,extraction_id,field,model,model_version,org_id,produced_at,reason,reviewed_at,rule_version,status,threshold}'),
              ('extraction', 'UPDATE', 'admin authorizer clinician coordinator', '{reviewed_value,status,version}'),
              ('eligibility_check', 'SELECT', 'analyst', '{answered_at,attempt,coverage_id,covered,eligibility_check_id,mode,org_id,pa_needed,referral_id,requested_at,status,version}')) g (t, p, r, columns),
@@ -555,7 +556,7 @@ INSERT INTO public.expected VALUES
     ('eligibility_check', 'INSERT', 'authorizer coordinator integration'), ('eligibility_check', 'UPDATE', 'authorizer coordinator integration'),
     ('exception_item', 'INSERT', 'admin authorizer clinician coordinator integration scheduler'), ('exception_item', 'UPDATE', 'admin authorizer clinician coordinator integration scheduler'),
     ('intake_latest', 'SELECT', 'admin auditor clinician coordinator integration'), ('intake_latest', 'INSERT', 'clinician coordinator integration'), ('intake_latest', 'UPDATE', 'clinician coordinator integration'),
-    ('source_system', 'INSERT', 'admin'), ('source_system', 'UPDATE', 'admin'), ('validation_result', 'INSERT', 'authorizer clinician coordinator integration scheduler'),
+    ('source_system', 'INSERT', 'admin'), ('source_system', 'UPDATE', 'admin'),
     ('value_set', 'INSERT', 'admin integration'), ('value_set', 'UPDATE', 'admin integration'), ('rejected_write', 'SELECT', 'admin auditor clinician coordinator integration'),
     ('silent_pass', 'SELECT', 'admin auditor'), ('extraction_accuracy', 'SELECT', 'admin analyst auditor authorizer clinician coordinator integration');
 -- what an analyst sees of a referral: the operation, not the patient
@@ -677,7 +678,8 @@ FROM unnest(ARRAY['analyze_first_rows', 'apply_case', 'apply_document', 'apply_i
     'reprocess', 'reprocess_errors', 'settle_findings', 'staging_plan', 'work_on_message']) f;
 INSERT INTO public.expected_function
 SELECT f, 'PUBLIC'
-FROM unnest(ARRAY['canonical_case', 'canonical_fault', 'care_date', 'case_actions', 'case_outcome', 'check_validation_version', 'cms50', 'csv_columns',
+FROM unnest(ARRAY[
+    'canonical_case', 'canonical_fault', 'care_date', 'case_actions', 'case_outcome', 'check_validation_version', 'cms50', 'csv_columns',
     'csv_records', 'eligibility_confirmed', 'eligibility_in_force', 'fill_placeholders', 'finding_category', 'finding_needs_person',
     'intake_choose_patient', 'intake_contradicts', 'intake_identifies', 'intake_personal',
     'intake_count', 'intake_demographics', 'intake_error', 'intake_fill', 'intake_finding', 'intake_identifiers',

@@ -305,7 +305,7 @@ SELECT setval(pg_get_serial_sequence('referral.patient', 'patient_id'), 100), se
 SELECT public.kept('patient family EHR refuse', 'patient phone EHR quarantine') \g /dev/null
 CREATE FUNCTION public.message(sender text, event text, family text, street text, phone text) RETURNS text LANGUAGE sql AS $$
     SELECT concat_ws(chr(13), 'MSH|^~\&|' || sender || '|H|REF|H|20261102101500||REF^' || event || '|' || sender || event || '|P|2.5',
-                     'PRD|RP|Lee^Ann', 'PID|1||77^^^H^MR||' || family || '^Ada||19700102|F|||' || street || '^^Rome^NY^10001||' || phone, 'RF1|A|R|CAR|||R1')
+                     'PRD|RP|Lee^Ann', 'PID|1||7731^^^H^MR||' || family || '^Ada||19700102|F|||' || street || '^^Rome^NY^10001||' || phone, 'RF1|A|R|CAR|||R1')
 $$;
 SET SESSION AUTHORIZATION source_of_record_feed;
 SELECT is((SELECT status::text FROM referral.receive('hl7v2', 'EHR', NULL, public.message('EHR', 'I12', 'Stone', '1 Elm', '5550100'))), 'processed', 'a message of the system that keeps a patient');
