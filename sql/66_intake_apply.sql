@@ -85,8 +85,8 @@ BEGIN
     IF type IN ('AN', 'ANC', 'AND', 'ANON', 'ANT', 'VN', 'MB', 'SN') THEN
         RETURN false;
     END IF;
-    -- these are not typed by anybody
-    IF type = 'FHIR' OR system = 'inbox_message' THEN
+    -- these are not typed by anybody, or are of somebody who has few
+    IF type = 'FHIR' OR system = 'inbox_message' OR value ~ '^[1-9][0-9]{0,2}$' AND value !~ '^9+$' THEN
         RETURN true;
     END IF;
     d := referral.patient_demographics(NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
@@ -94,7 +94,7 @@ BEGIN
     RETURN referral.match_levels(d, d) <> '{}';
 END $$;
 COMMENT ON FUNCTION referral.intake_identifies(text, text, text) IS
-'Can a number of a system and type (HL7 table 0203) say who somebody is? Not an account, a visit or a member of an insurance, and not what stands for "not known": what match_placeholder lists, one digit repeated, digits that count up. True where it is not said of what type it is.';
+'Can a number of a system and type (HL7 table 0203) say who somebody is? Not an account, a visit or a member of an insurance, and not what stands for "not known": what match_placeholder lists, and from four digits on one digit repeated or digits that count up. True where it is not said of what type it is.';
 
 CREATE FUNCTION referral.intake_personal(list jsonb, source text) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$

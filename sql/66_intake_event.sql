@@ -28,7 +28,7 @@ BEGIN
         w.findings := w.findings || referral.intake_finding('ambiguous_referral', 'info', 'appointment.placer_order_number',
             'no number was told; it is the only referral of the patient that is not over');
     ELSIF candidates IS NULL THEN
-        w.findings := w.findings || referral.intake_finding('order_not_found', 'warning', 'appointment.placer_order_number',
+        w.findings := w.findings || referral.intake_finding('order_not_found', CASE WHEN numbered THEN 'error' ELSE 'warning' END, 'appointment.placer_order_number',
             'the referral that it was made for is not here',
             coalesce(referral.intake_text(a, 'placer_order_number'), referral.intake_text(a, 'filler_order_number')));
     ELSE

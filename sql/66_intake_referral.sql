@@ -18,7 +18,12 @@ BEGIN
         SELECT t.owners INTO candidates
         FROM unnest(ids.numbers, ids.systems) WITH ORDINALITY n (number, system, place)
         CROSS JOIN LATERAL (SELECT array_agg(DISTINCT i.referral_id) AS owners FROM referral.identifier i
-                            WHERE i.org_id = w.org_id AND i.value = n.number AND i.system = n.system AND i.referral_id IS NOT NULL) t
+                            WHERE i.org_id = w.org_id AND i.value = n.number AND i.system = n.system AND i.referral_id IS NOT NULL
+                              -- who gave it another number of the kind means another one
+                              AND NOT EXISTS (SELECT FROM referral.identifier b
+                                              JOIN unnest(ids.systems, ids.types) s (system, type) ON s.system = b.system AND s.type IS NOT DISTINCT FROM b.type
+                                              WHERE b.org_id = w.org_id AND b.referral_id = i.referral_id AND s.type IS DISTINCT FROM 'FHIR'
+                                              GROUP BY b.system, b.type HAVING NOT bool_or(b.value = ANY (ids.numbers)))) t
         WHERE t.owners IS NOT NULL ORDER BY n.place LIMIT 1;
     END IF;
     -- a number belongs to the system that gave it; one that was sent without a system belongs to the sender
@@ -45,14 +50,30 @@ BEGIN
             SELECT u.referral_id FROM referral.referral u
             WHERE u.org_id = w.org_id AND u.filler_order_number = filler AND (filler_system IS NULL OR u.filler_order_system IS NULL)) t;
     END IF;
-    IF candidates IS NULL AND w.kind = 'referral' AND w.message_key <> '' AND coalesce(placer, filler) IS NULL THEN
-        SELECT array_agg(t.referral_id) INTO candidates FROM referral.identifier t
-        WHERE t.org_id = w.org_id AND t.value = w.message_key AND t.system = 'inbox_message' AND t.referral_id IS NOT NULL;
+    IF candidates IS NULL AND w.kind = 'referral' AND w.message_key <> '' THEN
+        -- a number that could not be read before does not make another referral of the same message
+        SELECT array_agg(t.referral_id) INTO candidates
+        FROM referral.identifier t JOIN referral.referral u USING (org_id, referral_id)
+        WHERE t.org_id = w.org_id AND t.value = w.message_key AND t.system = 'inbox_message'
+          AND (coalesce(placer, filler) IS NULL OR coalesce(u.placer_order_number, u.filler_order_number) IS NULL);
     END IF;
     RETURN candidates;
 END $$;
 COMMENT ON FUNCTION referral.intake_find_referral(referral.intake_work, jsonb) IS
-'The referrals that a case may mean: by identifiers, else by the placer''s number, else by the filler''s, else, of a request without any number, the one that this very message made. Null when there is none. Waits for another transaction that may be making the same request.';
+'The referrals that a case may mean: by identifiers, else by the placer''s number, else by the filler''s, else, of a request, the one without a number that this very message made. Null when there is none. Waits for another transaction that may be making the same request.';
+
+CREATE FUNCTION referral.intake_foreign(list jsonb, referral_id bigint) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    FOR i IN REVERSE referral.intake_count(list) - 1 .. 0 LOOP
+        IF list -> i ->> 'type' = 'FHIR' AND list -> i ->> 'value' = referral_id::text THEN
+            list := list - i;
+        END IF;
+    END LOOP;
+    RETURN list;
+END $$;
+COMMENT ON FUNCTION referral.intake_foreign(jsonb, bigint) IS
+'The identifiers of a list without the id that a resource has when it is ours: a referral that we sent and that came back keeps its id, which is not one of the sender''s.';
 
 -- Of several that have the number, the one of the patient; of those, one that is not over, the newest.
 CREATE FUNCTION referral.intake_choose_referral(w INOUT referral.intake_work, candidates bigint[])
@@ -503,7 +524,7 @@ BEGIN
         w := referral.intake_codes(w, r);
     END IF;
     IF r ? 'identifiers' THEN
-        PERFORM referral.intake_keep_identifiers(w.org_id, r -> 'identifiers', w.source, referral_id => w.referral_id);
+        PERFORM referral.intake_keep_identifiers(w.org_id, referral.intake_foreign(r -> 'identifiers', w.referral_id), w.source, referral_id => w.referral_id);
     END IF;
     IF jsonb_array_length(w.results) = before THEN
         w.results := w.results || referral.intake_result('referral', w.referral_id, 'unchanged');
@@ -617,6 +638,9 @@ BEGIN
         IF w.kind IN ('referral_cancel', 'referral_status', 'status_request') AND jsonb_array_length(w.findings) = said THEN
             w.findings := w.findings || referral.intake_finding('order_not_found', 'error', 'referral', 'the referral that is meant is not here',
                 coalesce(referral.intake_text(r, 'placer_order_number'), referral.intake_text(r, 'filler_order_number')));
+        ELSIF w.kind = 'authorization' AND referral.intake_text(r #> '{identifiers,0}', 'value') IS NOT NULL AND jsonb_array_length(w.findings) = said THEN
+            w.findings := w.findings || referral.intake_finding('order_not_found', 'warning', 'referral', 'the request that is to be authorized is not here',
+                referral.intake_text(r #> '{identifiers,0}', 'value'));
         END IF;
         RETURN w;
     ELSE
@@ -674,7 +698,7 @@ BEGIN
             'another system owns this attribute');
     END IF;
     IF r ? 'identifiers' THEN
-        PERFORM referral.intake_keep_identifiers(w.org_id, r -> 'identifiers', w.source, referral_id => w.referral_id);
+        PERFORM referral.intake_keep_identifiers(w.org_id, referral.intake_foreign(r -> 'identifiers', w.referral_id), w.source, referral_id => w.referral_id);
     END IF;
 END $$;
 COMMENT ON FUNCTION referral.intake_answer(referral.intake_work, jsonb) IS

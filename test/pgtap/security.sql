@@ -681,7 +681,7 @@ SELECT f, 'PUBLIC'
 FROM unnest(ARRAY[
     'canonical_case', 'canonical_fault', 'care_date', 'case_actions', 'case_outcome', 'check_validation_version', 'cms50', 'csv_columns',
     'csv_records', 'eligibility_confirmed', 'eligibility_in_force', 'fill_placeholders', 'finding_category', 'finding_needs_person',
-    'intake_choose_patient', 'intake_contradicts', 'intake_identifies', 'intake_personal',
+    'intake_choose_patient', 'intake_contradicts', 'intake_foreign', 'intake_identifies', 'intake_personal',
     'intake_count', 'intake_demographics', 'intake_error', 'intake_fill', 'intake_finding', 'intake_identifiers',
     'intake_is_over', 'intake_prose', 'intake_reason', 'intake_result',
     'intake_system', 'intake_text', 'intake_told_apart', 'intake_union', 'is_canonical_attribute', 'is_complete', 'is_passing_error',
@@ -699,7 +699,7 @@ SELECT f, 'referral_admin'
 FROM unnest(ARRAY['accept_rejected_write', 'discard_rejected_write', 'guard_sources', 'source_guard']) f;
 INSERT INTO public.expected_function
 SELECT f, 'referral_authorizer referral_clinician referral_coordinator referral_integration referral_scheduler'
-FROM unnest(ARRAY['check_referral', 'draft_outreach', 'end_validation', 'settle_validation']) f;
+FROM unnest(ARRAY['check_patient', 'check_referral', 'draft_outreach', 'end_validation', 'settle_validation']) f;
 INSERT INTO public.expected_function
 SELECT f, 'referral_authorizer referral_coordinator referral_integration'
 FROM unnest(ARRAY['answer_eligibility', 'close_eligibility_exception', 'request_eligibility']) f;

@@ -206,7 +206,7 @@ SELECT is(public.code(format($$INSERT INTO referral.document_requirement (rule_v
 INSERT INTO referral.required_field_rule (rule_version_id, name, field, applies_when, condition, severity, message, how_to_fix, template,
                                           scope_org_id, scope_specialty, scope_referral_type, scope_payer_id)
 VALUES (:v2, 'group', 'coverage.group_number', NULL, NULL, 'warning', 'no group number', 'Add it.', NULL, NULL, NULL, NULL, NULL),
-       (:v2, 'adult', 'patient.birth_date', NULL, 'birth_date <= current_date - 6574', 'invalid', 'not an adult', 'Refer to paediatrics.', NULL, NULL, 'cardiology', NULL, NULL),
+       (:v2, 'adult', 'patient.birth_date', NULL, 'birth_date <= current_date - 6574', 'invalid', 'not an adult', 'Refer to paediatrics.', NULL, NULL, 'Cardiology', NULL, NULL),
        (:v2, 'typed', 'referral_type', NULL, 'false', 'missing', 'typed', 'x', NULL, NULL, NULL, 'coordination', NULL),
        (:v2, 'paid', 'expected_value', NULL, NULL, 'missing', 'paid', 'x', NULL, 1, NULL, NULL, 2),
        (:v2, 'of_two', 'specialty', NULL, 'false', 'missing', 'two', 'x', NULL, 2, NULL, NULL, NULL),
@@ -225,7 +225,7 @@ UPDATE referral.rule_version SET status = 'active' WHERE rule_version_id = :v2;
 RESET SESSION AUTHORIZATION;
 SELECT is(public.lacks(8), 'missing channel, warning group', 'active ones do, where they apply: over coverage, applies_when');
 UPDATE referral.patient SET birth_date = current_date - 400 WHERE patient_id = 1;
-SELECT is(public.lacks(8), 'invalid adult, missing channel, warning group', 'over the patient, in the specialty');
+SELECT is(public.lacks(8), 'invalid adult, missing channel, warning group', 'over the patient, in the specialty, however it is written');
 UPDATE referral.referral SET specialty = 'paediatrics', payer_id = 2 WHERE referral_id = 8;
 SELECT is(public.lacks(8), 'missing channel, missing paid, warning group', 'not in another; by payer');
 SELECT is(public.lacks(6, 2), 'missing coverage, missing of_two, missing requester, missing specialty', 'by organisation');

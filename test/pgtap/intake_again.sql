@@ -1,0 +1,153 @@
+-- What comes later: messages that complete, that were mended, that come in another frame, and reports before their visit.
+SELECT plan(37);
+\ir ../lib/refused.sql
+SET timezone = 'UTC';
+CREATE ROLE intake_again_feed LOGIN IN ROLE referral_integration;
+CREATE ROLE intake_again_jane LOGIN IN ROLE referral_coordinator;
+INSERT INTO referral.organization_member (org_id, login, actor_kind) VALUES (1, 'intake_again_feed', 'system'), (1, 'intake_again_jane', 'user');
+SET referral.org_id = 1;
+CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
+CREATE FUNCTION public.open(id bigint) RETURNS text LANGUAGE sql AS $$
+    SELECT coalesce(string_agg(DISTINCT category || '/' || code, ' ' ORDER BY category || '/' || code), '') FROM referral.exception_item
+    WHERE referral_id = id AND status IN ('open', 'in_progress') $$;
+CREATE FUNCTION public.msg(type text, control text, VARIADIC segments text[]) RETURNS text LANGUAGE sql AS $$
+    SELECT 'MSH|^~\&|LAKE|CLINIC|HUB|CITY|20260302101500+0000||' || type || '|' || control || '|P|2.5.1' || E'\r' || array_to_string(segments, E'\r') || E'\r' $$;
+
+-- 1. What completes a patient settles what his referrals lack
+
+\set rf1 'RF1|P^Pending^HL70283|R^Routine^HL70280|CAR^Cardiology|||A1^LAKE|20260302|20261231|20260302'
+\set prd 'PRD|RP^Referring Provider^HL70286|POWELL^ROBERT^^^DR^MD|||||1003000126^NPI'
+SET SESSION AUTHORIZATION intake_again_feed;
+SELECT referral_id AS r1, patient_id AS p1 FROM referral.receive('hl7v2', 'lake', NULL, public.msg('REF^I12^REF_I12', 'A1', :'rf1', :'prd',
+    'PID|1||MR1^^^LAKE^MR||Bellweather^Tom||19761325|M', 'DG1|1||R00.2^Palpitations^I10')) \gset
+SELECT is(public.open(:r1), 'eligibility/coverage integration/invalid_date policy/birth_date', 'a referral that lacks a birth date and a coverage');
+SELECT outcome FROM referral.receive('hl7v2', 'lake', NULL, public.msg('ADT^A08^ADT_A01', 'A2', 'EVN|A08|20260303', 'PID|1||MR1^^^LAKE^MR||Bellweather^Tom||19761225|M',
+    'IN1|1|GOLD^Gold|A357|Acme|||||||20260101||||||||||||||||||||||||W1')) \gset
+SELECT is(public.open(:r1), '', 'the next message of the patient settles it');
+SELECT is((SELECT count(*) FROM referral.validation_result WHERE referral_id = :r1), 2::bigint, 'by one check');
+SELECT outcome FROM referral.receive('hl7v2', 'lake', NULL, public.msg('ADT^A08^ADT_A01', 'A3', 'EVN|A08|20260304', 'PID|1||MR1^^^LAKE^MR||Bellweather^Tom||19761225|M||||||2175550101')) \gset
+SELECT is((SELECT count(*) FROM referral.validation_result WHERE referral_id = :r1), 2::bigint, 'where nothing is open nothing is checked');
+SELECT referral_id AS r2 FROM referral.receive('hl7v2', 'lake', NULL, public.msg('REF^I12^REF_I12', 'A4', replace(:'rf1', 'A1^', 'A2^'), :'prd', 'DG1|1||R00.2^Palpitations^I10')) \gset
+SELECT ok(public.open(:r2) LIKE '%integration/patient_missing%policy/patient%', 'a referral without a patient');
+SELECT outcome FROM referral.receive('hl7v2', 'lake', NULL, public.msg('REF^I13^REF_I12', 'A5', replace(:'rf1', 'A1^', 'A2^'), :'prd', 'PID|1||MR1^^^LAKE^MR||Bellweather^Tom||19761225|M', 'DG1|1||R00.2^Palpitations^I10')) \gset
+SELECT is(public.open(:r2), '', 'who gets one has no such exception any more');
+SELECT is(public.code('SELECT referral.check_patient(1, 1)'), 'done', 'an interface may check');
+RESET SESSION AUTHORIZATION;
+SELECT ok(NOT has_function_privilege('referral_auditor', 'referral.check_patient(bigint,bigint)', 'EXECUTE'), 'who only reads may not');
+SELECT is(referral.check_patient(1, NULL), NULL, 'null for null');
+
+-- 2. The same message in another frame
+
+SET SESSION AUTHORIZATION intake_again_feed;
+SELECT public.msg('REF^I12^REF_I12', 'D1', 'RF1|P|R', 'PID|1||MR2^^^LAKE^MR||Oyelaran^Miriam||19610228|F') AS m \gset
+SELECT message_id AS d1, referral_id AS rd FROM referral.receive('hl7v2', 'lake', NULL, :'m') \gset
+SELECT is((SELECT string_agg(DISTINCT concat_ws(' ', r.repeated, r.message_id = :d1, r.referral_id = :rd), ', ') FROM unnest(ARRAY[replace(:'m', E'\r', E'\r\n'), replace(:'m', E'\r', E'\n'),
+    E'\x0B' || :'m' || E'\x1C\r', rtrim(:'m', E'\r'), E'\uFEFF' || :'m' || E'\n\n']) p CROSS JOIN LATERAL referral.receive('hl7v2', 'lake', NULL, p) r), 't t t', 'comes again');
+SELECT is((SELECT repeat_count FROM referral.inbox_message WHERE message_id = :d1), 5, 'and is counted');
+SELECT is((SELECT repeated FROM referral.receive('hl7v2', 'lake', NULL, replace(:'m', 'Miriam', 'Miriam A'))), false, 'another content is another message');
+SELECT is((SELECT repeated FROM referral.receive('hl7v2', 'other', NULL, :'m')), false, 'and so is that of another source');
+SELECT is((SELECT dedup_key FROM referral.inbox_message WHERE message_id = :d1), encode(sha256(convert_to(:'m', 'UTF8')), 'hex'), 'the key is the hash of a message as HL7 writes it');
+SELECT message_id AS f1 FROM referral.receive('fax', 'lake', 'text/plain', E'Dear\r\ncolleague') \gset
+SELECT is((SELECT repeated FROM referral.receive('fax', 'lake', 'text/plain', E'Dear\ncolleague')), false, 'of what is no HL7 each byte counts');
+RESET SESSION AUTHORIZATION;
+CREATE TEMP TABLE staged AS SELECT p AS payload FROM unnest(ARRAY[:'m', replace(:'m', E'\r', E'\n'), replace(:'m', 'D1|', 'D2|')]) p;
+CALL referral.receive_batch('staged', 'hl7v2', 'lake');
+SELECT is((SELECT array_agg(repeat_count ORDER BY message_id) FROM referral.inbox_message WHERE source = 'lake' AND control_id IN ('D1', 'D2')), '{7,0,0}', 'files of messages, too');
+
+-- 3. Reports
+
+SET SESSION AUTHORIZATION intake_again_feed;
+SELECT public.msg('ORU^R01^ORU_R01', 'E1', 'PID|1||MR1^^^LAKE^MR||Bellweather^Tom||19761225|M', 'ORC|RE|A1^LAKE|F-9^CARD', 'OBR|1|A1^LAKE|F-9^CARD|11488-4^Consult^LN|||20260310100000|||||||||||||||20260311||F',
+    'OBX|1|TX|11488-4^Consult^LN||No ischemia.||||||F') AS m \gset
+SELECT message_id AS e1, outcome AS o1 FROM referral.receive('hl7v2', 'cardio', NULL, :'m') \gset
+SELECT is(:'o1'::text, 'report_created', 'a final report of a visit that nobody has told of');
+SELECT is((SELECT state::text FROM referral.referral WHERE referral_id = :r1), 'received', 'closes no loop');
+SELECT is(public.open(:r1), 'policy/transition_refused', 'and somebody is told');
+SELECT results_eq(format('SELECT d.inbox_message_id, d.url FROM referral.consult_report c JOIN referral.document d USING (org_id, document_id) WHERE c.referral_id = %s', :r1),
+    format('VALUES (%s::bigint, NULL::text)', :e1), 'its text is in the message that its document names');
+SELECT message_id AS e2 FROM referral.receive('hl7v2', 'cardio', NULL, replace(replace(:'m', '|E1|', '|E2|'), 'No ischemia', 'Mild ischemia')) \gset
+SELECT results_eq(format('SELECT d.inbox_message_id FROM referral.consult_report c JOIN referral.document d USING (org_id, document_id) WHERE c.referral_id = %s', :r1),
+    format('VALUES (%s::bigint)', :e2), 'or in the one that has changed it');
+RESET SESSION AUTHORIZATION;
+SELECT referral_id AS r3 FROM referral.receive('hl7v2', 'lake', NULL, public.msg('REF^I12^REF_I12', 'E3', replace(:'rf1', 'A1^', 'A3^'), :'prd', 'PID|1||MR1^^^LAKE^MR||Bellweather^Tom||19761225|M', 'DG1|1||R00.2^Palpitations^I10')) \gset
+SET referral.occurred_at = '2026-03-01 00:00Z';
+UPDATE referral.referral SET state = 'validated' WHERE referral_id = :r3;
+UPDATE referral.referral SET state = 'ready_to_schedule' WHERE referral_id = :r3;
+UPDATE referral.referral SET state = 'scheduled', scheduled_for = '2026-03-10 10:00Z' WHERE referral_id = :r3;
+RESET referral.occurred_at;
+SET SESSION AUTHORIZATION intake_again_feed;
+SELECT outcome FROM referral.receive('hl7v2', 'cardio', NULL, replace(replace(replace(:'m', '|E1|', '|E4|'), 'A1^', 'A3^'), 'F-9', 'F-10')) \gset
+SELECT is((SELECT state::text FROM referral.referral WHERE referral_id = :r3), 'scheduled', 'a report before the visit is told');
+SELECT outcome FROM referral.receive('hl7v2', 'cardio', NULL, public.msg('SIU^S14^SIU_S12', 'E5', 'SCH|A3^LAKE|F-10A^CARD|||||||||^^30^20260310100000^20260310103000||||||||||||||Complete|A3^LAKE|F-10^CARD',
+    'PID|1||MR1^^^LAKE^MR||Bellweather^Tom||19761225|M')) \gset
+SELECT is((SELECT state::text FROM referral.referral WHERE referral_id = :r3), 'closed_loop', 'closes the loop when the visit is told');
+
+-- 4. A refusal is news of its referral
+
+SELECT referral_id AS r4 FROM referral.receive('hl7v2', 'lake', NULL, public.msg('REF^I12^REF_I12', 'G1', replace(:'rf1', 'A1^', 'A4^'), :'prd', 'PID|1||MR1^^^LAKE^MR||Bellweather^Tom||19761225|M', 'DG1|1||R00.2^Palpitations^I10')) \gset
+SELECT is((SELECT outcome FROM referral.receive('hl7v2', 'cardio', NULL, public.msg('RRI^I12^RRI_I12', 'G2', 'MSA|AA|G1', replace(replace(:'rf1', 'A1^', 'A4^'), 'P^Pending', 'R^Rejected'), 'PID|1||MR1^^^LAKE^MR||Bellweather^Tom||19761225|M'))),
+    'referral_updated', 'the performer refuses');
+
+-- 5. A claim for a request that is here
+
+SELECT referral_id AS r5 FROM referral.receive('fhir', 'ehr', NULL, '{"resourceType": "ServiceRequest", "id": "s1", "status": "active", "intent": "order", "subject": {"reference": "Patient/p1"},
+    "performerType": {"coding": [{"system": "http://snomed.info/sct", "code": "394579002", "display": "Cardiology"}]},
+    "contained": [], "code": {"text": "Echo"}}') \gset
+SELECT is((SELECT specialty FROM referral.referral WHERE referral_id = :r5), 'cardiology', 'a specialty is kept in words, as HL7 tells it');
+SELECT outcome FROM referral.receive('fhir', 'ehr', NULL, '{"resourceType": "Claim", "id": "c1", "use": "preauthorization", "status": "active", "patient": {"reference": "Patient/p1"},
+    "item": [{"sequence": 1, "productOrService": {"coding": [{"system": "http://www.ama-assn.org/go/cpt", "code": "93306"}]},
+              "extension": [{"url": "http://hl7.org/fhir/us/davinci-pas/StructureDefinition/extension-requestedService", "valueReference": {"reference": "ServiceRequest/s1"}}]},
+             {"sequence": 2, "extension": [{"url": "http://hl7.org/fhir/us/davinci-pas/StructureDefinition/extension-requestedService", "valueReference": {"reference": "https://ehr.example/fhir/ServiceRequest/s1"}}]}]}') \gset
+SELECT is((SELECT referral_id FROM referral.prior_authorization WHERE identifier = 'c1'), :r5::bigint, 'a claim belongs to the request that its items name');
+SELECT outcome FROM referral.receive('fhir', 'payer', NULL, '{"resourceType": "ClaimResponse", "id": "cr1", "use": "preauthorization", "status": "active", "outcome": "complete", "preAuthRef": "AUTH-9",
+    "request": {"identifier": {"system": "ehr/Claim", "value": "c1"}}, "item": [{"itemSequence": 1, "adjudication": [{"extension": [{"url": "http://hl7.org/fhir/us/davinci-pas/StructureDefinition/extension-reviewAction",
+    "extension": [{"url": "http://hl7.org/fhir/us/davinci-pas/StructureDefinition/extension-reviewActionCode", "valueCodeableConcept": {"coding": [{"code": "A1"}]}}]}]}]}]}') \gset
+SELECT is((SELECT status FROM referral.prior_authorization WHERE identifier = 'c1'), 'decided', 'and its answer is about it');
+SELECT findings AS nf FROM referral.receive('fhir', 'ehr', NULL, '{"resourceType": "Claim", "id": "c2", "use": "preauthorization", "status": "active", "patient": {"reference": "Patient/p1"},
+    "item": [{"sequence": 1, "extension": [{"url": "http://hl7.org/fhir/us/davinci-pas/StructureDefinition/extension-requestedService", "valueReference": {"reference": "ServiceRequest/s99"}}]}]}') \gset
+SELECT is((SELECT string_agg(f.code || ' ' || f.severity, ', ') FROM referral.data_quality_finding f JOIN referral.inbox_message m USING (org_id, message_id) WHERE m.control_id = 'c2' AND f.code = 'order_not_found'), 'order_not_found warning', 'one that nobody has is told of');
+
+-- 6. A message that was mended counts from when it came
+
+SET SESSION AUTHORIZATION intake_again_feed;
+SELECT message_id AS late FROM referral.receive('flat_file', 'csv', 'application/json; mapping=again', '{"last": "Achebe", "order": "Z1"}') \gset
+RESET SESSION AUTHORIZATION;
+INSERT INTO referral.rule_set (name, kind, owner) VALUES ('source_mapping/again', 'source_mapping', 'Test');
+INSERT INTO referral.rule_version (rule_set_id, is_seed) SELECT rule_set_id, true FROM referral.rule_set WHERE name = 'source_mapping/again' RETURNING rule_version_id AS v \gset
+INSERT INTO referral.source_mapping (rule_version_id, mapping, zone) VALUES (:v, 'again', 'UTC');
+INSERT INTO referral.source_mapping_field (rule_version_id, mapping, attribute, column_name) VALUES (:v, 'again', 'patient.family', 'last'), (:v, 'again', 'patient.phone', 'phone'), (:v, 'again', 'referral.placer_order_number', 'order');
+UPDATE referral.rule_version SET status = 'active' WHERE rule_version_id = :v;
+SELECT pg_sleep(0.1) \g /dev/null
+SET SESSION AUTHORIZATION intake_again_feed;
+SELECT referral_id AS r6 FROM referral.reprocess(1, :late) \gset
+RESET SESSION AUTHORIZATION;
+SELECT is((SELECT r.received_at FROM referral.referral r WHERE r.referral_id = :r6), (SELECT received_at FROM referral.inbox_message WHERE message_id = :late), 'the referral was received when its message was');
+SELECT is((SELECT min(c.started_at) FROM referral.sla_clock c WHERE c.entity = 'referral' AND c.entity_id = :r6), (SELECT received_at FROM referral.inbox_message WHERE message_id = :late), 'and its clocks run since then');
+
+-- 7. What a source keeps is written by its own logins, also later
+
+INSERT INTO referral.source_system (source, logins) VALUES ('owner', '{intake_again_feed}');
+INSERT INTO referral.rule_set (name, kind) VALUES ('source_of_record/again', 'source_of_record');
+INSERT INTO referral.rule_version (rule_set_id, is_seed) SELECT rule_set_id, true FROM referral.rule_set WHERE name = 'source_of_record/again' RETURNING rule_version_id AS v \gset
+INSERT INTO referral.source_of_record (rule_version_id, entity, attribute, owner_system, policy) VALUES (:v, 'patient', 'phone', 'owner', 'quarantine');
+UPDATE referral.rule_version SET status = 'active' WHERE rule_version_id = :v;
+SET SESSION AUTHORIZATION intake_again_feed;
+SELECT patient_id AS p7 FROM referral.receive('flat_file', 'owner', 'application/json; mapping=again', '{"last": "Nwosu", "order": "Y1"}') \gset
+SELECT message_id AS owned, status::text AS s FROM referral.receive('flat_file', 'owner', 'application/json; mapping=missing', '{"last": "Nwosu", "order": "Y1", "phone": "2175550199"}') \gset
+RESET SESSION AUTHORIZATION;
+SELECT is(:'s'::text, 'error', 'a message whose mapping is missing');
+INSERT INTO referral.rule_set (name, kind, owner) VALUES ('source_mapping/missing', 'source_mapping', 'Test');
+INSERT INTO referral.rule_version (rule_set_id, is_seed) SELECT rule_set_id, true FROM referral.rule_set WHERE name = 'source_mapping/missing' RETURNING rule_version_id AS v \gset
+INSERT INTO referral.source_mapping (rule_version_id, mapping, zone) VALUES (:v, 'missing', 'UTC');
+INSERT INTO referral.source_mapping_field (rule_version_id, mapping, attribute, column_name) VALUES (:v, 'missing', 'patient.family', 'last'), (:v, 'missing', 'patient.phone', 'phone'), (:v, 'missing', 'referral.placer_order_number', 'order');
+UPDATE referral.rule_version SET status = 'active' WHERE rule_version_id = :v;
+SET SESSION AUTHORIZATION intake_again_jane;
+SELECT is(public.code(format('SELECT referral.reprocess(1, %s)', :owned)), 'RF003', 'who is not believed for the source does not process it again');
+SELECT results_eq($$SELECT * FROM referral.reprocess_errors('owner')$$, 'VALUES (0::bigint, 1::bigint)', 'nor with others');
+SELECT is((SELECT status::text FROM referral.inbox_message WHERE message_id = :owned), 'error', 'it waits');
+SELECT is((SELECT count(*) FROM referral.rejected_write), 0::bigint, 'and nothing of it is lost');
+SET SESSION AUTHORIZATION intake_again_feed;
+SELECT is((SELECT status::text FROM referral.reprocess(1, :owned)), 'processed', 'a login of the source does');
+SELECT is((SELECT phone FROM referral.patient p JOIN referral.referral r USING (org_id, patient_id) WHERE r.placer_order_number = 'Y1'), '2175550199', 'and what the source keeps is written');
+RESET SESSION AUTHORIZATION;
+SELECT * FROM finish();
