@@ -188,40 +188,43 @@ END $$;
 COMMENT ON FUNCTION referral.intake_organization(referral.intake_work, jsonb, boolean) IS
 'Finds or makes the provider organisation that a case names; its id is in id of the answer. What is known already stays, unless replace. None for nothing told.';
 
-CREATE FUNCTION referral.intake_find_payer(org_id bigint, identifier text, name text) RETURNS bigint
+CREATE FUNCTION referral.intake_find_payer(org_id bigint, identifier text, of_system text, name text) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     found_id bigint;
 BEGIN
     IF identifier IS NOT NULL THEN
         SELECT p.payer_id INTO found_id FROM referral.payer p
-        WHERE p.org_id = intake_find_payer.org_id AND p.identifier = intake_find_payer.identifier LIMIT 1;
+        WHERE p.org_id = intake_find_payer.org_id AND p.identifier = intake_find_payer.identifier
+          AND (p.identifier_system = of_system OR p.identifier_system IS NULL)
+        ORDER BY p.identifier_system NULLS LAST, p.payer_id LIMIT 1;
     END IF;
     IF found_id IS NULL AND name IS NOT NULL THEN
         SELECT min(p.payer_id) INTO found_id FROM referral.payer p
         WHERE p.org_id = intake_find_payer.org_id AND lower(p.name) = lower(intake_find_payer.name)
-          -- a number of its own makes it another payer of the same name
-          AND (p.identifier IS NULL OR intake_find_payer.identifier IS NULL);
+          -- another number of the same system makes it another payer of the same name
+          AND (p.identifier IS NULL OR intake_find_payer.identifier IS NULL OR p.identifier_system <> of_system);
     END IF;
     RETURN found_id;
 END $$;
-COMMENT ON FUNCTION referral.intake_find_payer(bigint, text, text) IS
-'The payer of that identifier, else of that name. Null when there is none.';
+COMMENT ON FUNCTION referral.intake_find_payer(bigint, text, text, text) IS
+'The payer of that identifier, as the system gave it or as it is everywhere, else of that name. Null when there is none.';
 
 CREATE FUNCTION referral.intake_payer(w referral.intake_work, p jsonb, feed boolean DEFAULT false) RETURNS referral.intake_work
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     number text := referral.intake_text(p, 'identifier');
+    of_system text := coalesce(referral.intake_text(p, 'identifier_system'), w.source);
     shown text := referral.intake_text(p, 'name');
 BEGIN
     w.id := NULL;
     IF number IS NULL AND shown IS NULL THEN
         RETURN w;
     END IF;
-    w.id := referral.intake_find_payer(w.org_id, number, shown);
+    w.id := referral.intake_find_payer(w.org_id, number, of_system, shown);
     IF w.id IS NOT NULL THEN
         IF feed AND number IS NOT NULL THEN
-            UPDATE referral.payer t SET identifier = number WHERE t.org_id = w.org_id AND t.payer_id = w.id AND t.identifier IS NULL;
+            UPDATE referral.payer t SET identifier = number, identifier_system = of_system WHERE t.org_id = w.org_id AND t.payer_id = w.id AND t.identifier IS NULL;
         END IF;
         RETURN w;
     END IF;
@@ -234,9 +237,10 @@ BEGIN
         RETURN w;
     END IF;
     PERFORM referral.intake_lock(w.org_id, 'directory');
-    w.id := referral.intake_find_payer(w.org_id, number, shown);
+    w.id := referral.intake_find_payer(w.org_id, number, of_system, shown);
     IF w.id IS NULL THEN
-        INSERT INTO referral.payer (org_id, identifier, name) VALUES (w.org_id, number, coalesce(shown, number))
+        INSERT INTO referral.payer (org_id, identifier, identifier_system, name)
+        VALUES (w.org_id, number, CASE WHEN number IS NOT NULL THEN of_system END, coalesce(shown, number))
         RETURNING payer_id INTO w.id;
         w.results := w.results || referral.intake_result('payer', w.id, 'created');
     END IF;

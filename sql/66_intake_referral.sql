@@ -709,7 +709,7 @@ REVOKE ALL ON FUNCTION
     referral.intake_lock(bigint, text), referral.intake_keep_identifiers(bigint, jsonb, text, bigint, bigint, bigint, bigint, boolean),
     referral.apply_case(bigint, bigint, text, text, jsonb), referral.intake_find_practitioner(bigint, jsonb, text, text, text),
     referral.intake_practitioner(referral.intake_work, jsonb, boolean), referral.intake_find_organization(bigint, jsonb, text, text),
-    referral.intake_organization(referral.intake_work, jsonb, boolean), referral.intake_find_payer(bigint, text, text),
+    referral.intake_organization(referral.intake_work, jsonb, boolean), referral.intake_find_payer(bigint, text, text, text),
     referral.intake_payer(referral.intake_work, jsonb, boolean), referral.intake_find_plan(bigint, bigint, text, text),
     referral.intake_plan(referral.intake_work, jsonb, bigint), referral.intake_site(referral.intake_work, jsonb),
     referral.intake_service(referral.intake_work, jsonb), referral.intake_role(referral.intake_work, jsonb),

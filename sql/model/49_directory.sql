@@ -125,9 +125,12 @@ CREATE TABLE IF NOT EXISTS referral.payer (
     name text NOT NULL,
     active boolean NOT NULL DEFAULT true,
     version bigint NOT NULL,
+    identifier_system text,
     PRIMARY KEY (org_id, payer_id)
 );
 COMMENT ON TABLE referral.payer IS 'Insurers that pay for referred care (FHIR Organization of type payer).';
+ALTER TABLE referral.payer ADD COLUMN IF NOT EXISTS identifier_system text;
+COMMENT ON COLUMN referral.payer.identifier_system IS 'Who gave the identifier: a URI, or the source of the messages that bring it; null: it is the payer''s everywhere.';
 CREATE INDEX IF NOT EXISTS payer_identifier ON referral.payer (org_id, identifier);
 CREATE INDEX IF NOT EXISTS payer_name ON referral.payer (org_id, lower(name));
 

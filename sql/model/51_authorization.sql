@@ -71,6 +71,7 @@ BEGIN
         PERFORM referral.secure_table(('referral.' || t)::regclass);
         EXECUTE format('GRANT SELECT ON referral.%I TO referral_admin, referral_coordinator, referral_clinician, referral_scheduler,'
                        ' referral_authorizer, referral_approver, referral_auditor, referral_integration', t);
-        EXECUTE format('GRANT INSERT, UPDATE ON referral.%I TO referral_authorizer, referral_integration', t);
+        -- who may receive messages receives those about authorizations, too
+        EXECUTE format('GRANT INSERT, UPDATE ON referral.%I TO referral_authorizer, referral_integration, referral_coordinator, referral_clinician', t);
     END LOOP;
 END $do$;

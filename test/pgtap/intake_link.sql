@@ -1,5 +1,5 @@
 -- Whose referral, which patient, whose appointment: a number links only when nothing that is told contradicts.
-SELECT plan(83);
+SELECT plan(87);
 SET timezone = 'UTC';
 
 CREATE ROLE intake_link_feed LOGIN IN ROLE referral_integration;
@@ -162,4 +162,17 @@ SELECT is(public.lacks(:'r9'), 1::bigint, 'a referral whose patient has no birth
 SELECT is((SELECT outcome FROM referral.receive('hl7v2', 'LAKE', NULL, public.message('REF^I12', '19760309', '2'))), 'referral_unchanged', 'a message that changes only the patient');
 SELECT is(public.lacks(:'r9'), 0::bigint, 'brings it, and nothing is lacking');
 
+-- Payers: the same local number of two senders
+CREATE FUNCTION public.payer_of(sender text, ordered text, number text, name text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    id bigint;
+BEGIN
+    SELECT m.referral_id INTO id FROM referral.receive('hl7v2', sender, NULL, concat_ws(chr(13), 'MSH|^~\&|' || sender || '|H|REF|H|20261102101500||REF^I12|' || ordered || '|P|2.5',
+        'RF1|A|R|CAR|||' || ordered, 'PID|1||' || ordered || '9^^^' || sender || '^MR||PAYERS^' || ordered || '||19700102|F', 'IN1|1||' || number || '|' || name)) m;
+    RETURN (SELECT y.name FROM referral.referral r JOIN referral.payer y USING (org_id, payer_id) WHERE r.referral_id = id);
+END $$;
+SELECT is(public.payer_of('PYA', 'PA1', '001', 'Blue Cross'), 'Blue Cross', 'a payer by its local number');
+SELECT is(public.payer_of('PYB', 'PB1', '001', 'Aetna'), 'Aetna', 'the same number of another hospital is another payer');
+SELECT is(public.payer_of('PYA', 'PA2', '001', 'BCBS'), 'Blue Cross', 'the hospital''s own is known by its number, however it is called');
+SELECT is(public.payer_of('PYB', 'PB2', '7', 'blue cross'), 'Blue Cross', 'and others'' by its name');
 SELECT * FROM finish();

@@ -503,7 +503,7 @@ FROM (VALUES ('admin', ARRAY['cost_centre', 'network_contract', 'region', 'servi
              ('coordinator clinician authorizer integration', ARRAY['coverage']),
              ('coordinator clinician scheduler integration', ARRAY['appointment']),
              ('coordinator clinician scheduler authorizer integration', ARRAY['communication', 'contact_attempt', 'document']),
-             ('authorizer integration', ARRAY['prior_authorization', 'prior_authorization_item'])) w (r, tables),
+             ('coordinator clinician authorizer integration', ARRAY['prior_authorization', 'prior_authorization_item'])) w (r, tables),
      unnest(tables) t, unnest(ARRAY['INSERT', 'UPDATE']) p;
 INSERT INTO public.expected
 SELECT t, p, CASE p WHEN 'SELECT' THEN 'admin coordinator clinician scheduler authorizer approver rule_author rule_approver auditor analyst integration application'
