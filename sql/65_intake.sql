@@ -468,7 +468,8 @@ BEGIN
                 GET STACKED DIAGNOSTICS place = PG_EXCEPTION_DETAIL, context = PG_EXCEPTION_CONTEXT;
                 code := SQLSTATE;
                 error := referral.intake_error(SQLSTATE, SQLERRM, context);
-                place := CASE WHEN code = 'RF014' THEN nullif(place, '') END;
+                place := nullif(concat_ws(', ', CASE WHEN cardinality(parts) > 1 THEN 'part ' || part END,
+                                          CASE WHEN code = 'RF014' THEN nullif(place, '') END), '');
             END IF;
         END;
         EXIT WHEN part >= coalesce(cardinality(parts), 0);

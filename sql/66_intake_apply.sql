@@ -151,6 +151,17 @@ END $$;
 COMMENT ON FUNCTION referral.intake_is_outdated(referral.intake_work, text, bigint) IS
 'Has a newer message than the one that is being applied told of the row already? Newer is one that the same source sent later; of another source, or where it is not said when, one that came later.';
 
+-- What has no number of its own is known by the message that made it.
+CREATE FUNCTION referral.intake_made_before(w referral.intake_work, entity text) RETURNS bigint[]
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN ARRAY(SELECT (x ->> 'id')::bigint FROM referral.inbox_message m CROSS JOIN LATERAL jsonb_array_elements(m.results) x
+                 WHERE m.org_id = w.org_id AND m.message_id = w.message_id AND x ->> 'entity' = intake_made_before.entity
+                   AND NOT w.results @> jsonb_build_array(x - 'action'));
+END $$;
+COMMENT ON FUNCTION referral.intake_made_before(referral.intake_work, text) IS
+'The rows of an entity that the message wrote or found when it was processed before, but those that it has come to now already. None when it is processed for the first time.';
+
 CREATE FUNCTION referral.intake_note_latest(w referral.intake_work) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

@@ -72,6 +72,10 @@ BEGIN
     ELSIF filler IS NULL AND placer IS NULL AND starts IS NOT NULL AND w.patient_id IS NOT NULL THEN
         SELECT max(t.appointment_id) INTO w.appointment_id FROM referral.appointment t
         WHERE t.org_id = w.org_id AND t.patient_id = w.patient_id AND t.starts_at = starts AND t.source IS NOT DISTINCT FROM w.source;
+    ELSIF filler IS NULL AND placer IS NULL THEN
+        SELECT min(t.appointment_id) INTO w.appointment_id FROM referral.appointment t
+        WHERE t.org_id = w.org_id AND t.appointment_id = ANY (referral.intake_made_before(w, 'appointment'))
+          AND t.patient_id IS NOT DISTINCT FROM w.patient_id;
     END IF;
 END $$;
 COMMENT ON FUNCTION referral.intake_find_appointment(referral.intake_work, jsonb) IS
@@ -293,6 +297,12 @@ BEGIN
       AND CASE WHEN w.referral_id IS NOT NULL THEN t.referral_id = w.referral_id
                WHEN w.patient_id IS NOT NULL THEN t.patient_id = w.patient_id
                ELSE t.referral_id IS NULL AND t.patient_id IS NULL END;
+    IF w.id IS NULL AND number IS NULL AND hash IS NULL THEN
+        SELECT min(t.document_id) INTO w.id FROM referral.document t
+        WHERE t.org_id = w.org_id AND t.document_id = ANY (referral.intake_made_before(w, 'document'))
+          AND t.identifier IS NULL AND t.content_hash IS NULL
+          AND (t.referral_id, t.patient_id) IS NOT DISTINCT FROM (w.referral_id, w.patient_id);
+    END IF;
     IF w.id IS NULL THEN
         INSERT INTO referral.document (org_id, referral_id, patient_id, type, status, title, source, content_hash, identifier, content_type, url,
             inbox_message_id)
@@ -512,6 +522,11 @@ BEGIN
     replaced := w.id;
     w := referral.intake_find_authorization(w, ids);
     found_id := w.id;
+    IF found_id IS NULL AND referral.intake_text(ids -> 0, 'value') IS NULL THEN
+        SELECT min(t.prior_authorization_id) INTO found_id FROM referral.prior_authorization t
+        WHERE t.org_id = w.org_id AND t.prior_authorization_id = ANY (referral.intake_made_before(w, 'prior_authorization'))
+          AND t.identifier IS NULL AND t.patient_id IS NOT DISTINCT FROM w.patient_id;
+    END IF;
     IF is_answer AND found_id IS NULL THEN
         w.findings := w.findings || referral.intake_finding('order_not_found', 'warning', 'authorization.request', 'the request that it answers is not here');
     END IF;

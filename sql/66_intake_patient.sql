@@ -305,7 +305,14 @@ BEGIN
                 language = n.language, mother_maiden_name = n.mother_maiden_name, multiple_birth = n.multiple_birth,
                 birth_order = n.birth_order, alias = n.alias, previous_family = n.previous_family, other_phones = n.other_phones,
                 identifier = n.identifier, identifier_system = n.identifier_system
-            WHERE t.org_id = w.org_id AND t.patient_id = w.patient_id;
+            WHERE t.org_id = w.org_id AND t.patient_id = w.patient_id AND t.merged_into IS NULL;
+            IF NOT FOUND AND referral.survivor_of(w.org_id, w.patient_id) <> w.patient_id THEN
+                -- merged while this waited
+                w.patient_id := referral.survivor_of(w.org_id, w.patient_id);
+                w.new_identifiers := true;
+                w := referral.intake_update_patient(w, p);
+                RETURN;
+            END IF;
             w.results := w.results || referral.intake_result('patient', w.patient_id, 'updated');
             RETURN;
         EXCEPTION WHEN SQLSTATE 'RF009' THEN

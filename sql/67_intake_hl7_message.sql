@@ -24,9 +24,9 @@ DECLARE
     procedure jsonb;
     coverages jsonb := '[]';
     authorizations jsonb := '[]';
-    diagnoses jsonb := '[]';
-    procedures jsonb := '[]';
     -- there may be many of these: an array of jsonb grows in place
+    diagnoses jsonb[] := '{}';
+    procedures jsonb[] := '{}';
     documents jsonb[] := '{}';
     observations jsonb[] := '{}';
     notes jsonb[] := '{}';
@@ -68,13 +68,15 @@ BEGIN
                 authorizations := authorizations || (part -> 'authorization');
             WHEN 'DG1' THEN
                 part := referral.hl7_fill(segment, '{"display": "DG1-4:raw", "code": "DG1-3:code", "action": "DG1-21"}');
-                IF part ->> 'action' IS DISTINCT FROM 'D' THEN
-                    diagnoses := diagnoses || coalesce(nullif(part - '{code,action}'::text[] || coalesce(part -> 'code', '{}'), '{}'), '[]');
+                IF part ->> 'action' IS DISTINCT FROM 'D' AND part - 'action' <> '{}' THEN
+                    diagnoses := diagnoses || (part - '{code,action}'::text[] || coalesce(part -> 'code', '{}'));
                 END IF;
             WHEN 'PR1' THEN
                 part := referral.hl7_fill(segment, '{"display": "PR1-4:raw", "code": "PR1-3:code"}');
                 procedure := nullif(part - 'code' || coalesce(part -> 'code', '{}'), '{}');
-                procedures := procedures || coalesce(procedure, '[]');
+                IF procedure IS NOT NULL THEN
+                    procedures := procedures || procedure;
+                END IF;
             WHEN 'OBX' THEN
                 IF referral.hl7_text(segment, 'OBX-2') IN ('ED', 'RP') THEN
                     documents := documents || referral.hl7_document(segment);
@@ -103,13 +105,13 @@ BEGIN
         findings := findings || referral.hl7_finding('invalid_value', 'error', 'patient', NULL, 'PID', 'several patients in one message');
     END IF;
     -- the first ones stand for the others
-    IF diagnoses <> '[]' THEN
-        part := diagnoses -> 0;
+    IF diagnoses <> '{}' THEN
+        part := diagnoses[1];
         parts.request := jsonb_strip_nulls(jsonb_build_object('diagnoses', diagnoses, 'reason_code', part -> 'code',
             'reason_code_system', part -> 'system', 'reason_text', part -> 'display')) || parts.request;
     END IF;
-    IF procedures <> '[]' THEN
-        part := procedures -> 0;
+    IF procedures <> '{}' THEN
+        part := procedures[1];
         parts.request := jsonb_strip_nulls(jsonb_build_object('procedures', procedures, 'service_code', part -> 'code',
             'service_code_system', part -> 'system', 'service_text', part -> 'display')) || parts.request;
     END IF;

@@ -72,7 +72,7 @@ CREATE FUNCTION referral.fhir_concept_codes(concepts jsonb) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     list jsonb := referral.fhir_list(concepts);
-    codes jsonb := '[]';
+    codes jsonb[] := '{}';    -- grows in place
     code jsonb;
 BEGIN
     FOR i IN 0 .. jsonb_array_length(list) - 1 LOOP
@@ -81,7 +81,7 @@ BEGIN
             codes := codes || code;
         END IF;
     END LOOP;
-    RETURN nullif(codes, '[]');
+    RETURN to_jsonb(nullif(codes, '{}'));
 END $$;
 COMMENT ON FUNCTION referral.fhir_concept_codes(jsonb) IS 'Each of a list of CodeableConcepts as fhir_concept() reads it, as an array. Null when there is none.';
 

@@ -169,10 +169,16 @@ BEGIN
     WHERE c.org_id = NEW.org_id AND c.referral_id = NEW.referral_id AND c.status = 'requested';
     PERFORM referral.close_eligibility_exception(NEW.org_id, NEW.referral_id, x, 'The referral has come to its end.')
     FROM unnest('{no_coverage,not_eligible,payer_mismatch}'::text[]) x;
+    -- a move that was refused is not wanted any more; that somebody declined, only a person settles
+    PERFORM referral.close_exception(e.org_id, e.exception_id, 'The referral has come to its end.')
+    FROM referral.exception_item e
+    WHERE e.org_id = NEW.org_id AND e.entity = 'referral' AND e.entity_id = NEW.referral_id AND e.category = 'policy'
+      AND e.status IN ('open', 'in_progress')
+      AND (e.code = 'transition_refused' OR e.code = 'decision_declined' AND referral.current_actor_kind(NEW.org_id) = 'user');
     RETURN NULL;
 END $$;
 COMMENT ON FUNCTION referral.end_checks() IS
-'AFTER row trigger of referral.referral, when it comes to a terminal state: what checks of it left open (exceptions, drafts, requests to the payer) is closed. With the owner''s rights, since whoever ends a referral may not be one who writes those; it evaluates no rules.';
+'AFTER row trigger of referral.referral, when it comes to a terminal state: what checks of it left open (exceptions, drafts, requests to the payer) is closed, and so are refused moves, and by a person that the performer declined. With the owner''s rights, since whoever ends a referral may not be one who writes those; it evaluates no rules.';
 
 CREATE FUNCTION referral.eligibility_confirmed(org_id bigint, referral_id bigint, max_age interval DEFAULT '30 days') RETURNS boolean
 LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$

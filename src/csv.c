@@ -74,18 +74,22 @@ read_quoted(CsvReader *reader)
 	}
 }
 
+/* Of a line with too many values the last ones are only counted. */
 static void
 read_value(CsvReader *reader)
 {
-	if (reader->n >= MAX_COLUMNS)
-		refuse_csv("it has too many values.", reader->line);
-	reader->starts[reader->n] = reader->buffer.len;
+	int			start = reader->buffer.len;
+
 	if (reader->at < reader->end && *reader->at == '"')
 		read_quoted(reader);
 	while (reader->at < reader->end && *reader->at != reader->delimiter &&
 		   *reader->at != '\r' && *reader->at != '\n')
 		appendStringInfoChar(&reader->buffer, *reader->at++);
-	reader->lengths[reader->n] = reader->buffer.len - reader->starts[reader->n];
+	if (reader->n < MAX_COLUMNS)
+	{
+		reader->starts[reader->n] = start;
+		reader->lengths[reader->n] = reader->buffer.len - start;
+	}
 	reader->n++;
 }
 
@@ -111,7 +115,7 @@ read_record(CsvReader *reader)
 			break;
 		reader->at++;
 	}
-	for (int i = 0; i < reader->n; i++)
+	for (int i = 0; i < Min(reader->n, MAX_COLUMNS); i++)
 		reader->values[i] = reader->buffer.data + reader->starts[i];
 	return true;
 }
@@ -184,6 +188,8 @@ read_header(CsvReader *reader, int *n)
 
 	if (!read_record(reader))
 		refuse_csv("there is none.", 1);
+	if (reader->n > MAX_COLUMNS)
+		refuse_csv("it has too many columns.", reader->line);
 	*n = reader->n;
 	for (int i = 0; i < reader->n; i++)
 	{
@@ -211,7 +217,7 @@ record_of(CsvReader *reader, JsonbValue *names, int n)
 	JsonbValue *object;
 
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	for (int i = 0; i < reader->n; i++)
+	for (int i = 0; i < Min(reader->n, MAX_COLUMNS); i++)
 	{
 		JsonbValue	value;
 

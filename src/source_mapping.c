@@ -172,7 +172,8 @@ load_translations(RuleCache *cache, int64 rule_version)
 {
 	Translation *list = NULL;
 
-	security_read("SELECT t.translation, btrim(t.source_code), t.target_code FROM referral.code_translation t"
+	security_read("SELECT t.translation, btrim(t.source_code), t.target_code,"
+				  " count(*) OVER (PARTITION BY t.translation) FROM referral.code_translation t"
 				  " WHERE t.rule_version_id = $1 ORDER BY t.translation",
 				  INT8OID, Int64GetDatum(rule_version));
 	for (uint64 row = 0; row < SPI_processed; row++)
@@ -186,7 +187,8 @@ load_translations(RuleCache *cache, int64 rule_version)
 			Translation *translation = MemoryContextAllocZero(cache->context, sizeof(Translation));
 
 			translation->name = name;
-			translation->codes = MemoryContextAlloc(cache->context, sizeof(Code) * SPI_processed);
+			translation->codes = MemoryContextAlloc(cache->context,
+													sizeof(Code) * rule_read_int64(row, 4));
 			translation->next = list;
 			list = translation;
 		}
@@ -232,6 +234,8 @@ load_mappings(RuleCache *cache)
 {
 	OwnerScope	scope;
 	SourceMapping *list = NULL;
+	Translation *translations = NULL;
+	int64		translated = 0;
 
 	security_begin_read(&scope, cache->owner);
 	security_read("SELECT m.mapping, m.kind, m.source_mapping_id, m.zone, m.rule_version_id"
@@ -253,7 +257,13 @@ load_mappings(RuleCache *cache)
 		list = mapping;
 	}
 	for (SourceMapping *mapping = list; mapping != NULL; mapping = mapping->next)
-		load_fields(cache, mapping, load_translations(cache, mapping->rule_version));
+	{
+		/* those of one version stand together */
+		if (mapping == list || mapping->rule_version != translated)
+			translations = load_translations(cache, mapping->rule_version);
+		translated = mapping->rule_version;
+		load_fields(cache, mapping, translations);
+	}
 	cache->mappings = list;
 	security_end_read(&scope);
 }
@@ -303,7 +313,7 @@ record_value(JsonbContainer *record, const char *column, JsonbValue *value)
 		long		index = strtol(column, &end, 10);
 		JsonbValue *element;
 
-		if (end == column || index < 0 || (*end != '\0' && *end != '.'))
+		if (end == column || index < 0 || index > INT_MAX || (*end != '\0' && *end != '.'))
 			return NULL;
 		element = getIthJsonbValueFromContainer(record, (uint32) index);
 		if (element == NULL || *end == '\0')

@@ -1,6 +1,6 @@
 -- FHIR in and out, over our own samples: what becomes of each element, of what is wrong with it, and that what goes out
 -- says what came in.
-SELECT plan(145);
+SELECT plan(146);
 \ir ../lib/refused.sql
 SET search_path = referral, public;
 
@@ -254,5 +254,10 @@ SELECT matches(:'found'::jsonb #>> '{entry,0,search,extension,0,valueCode}', '^(
 SELECT is(referral.fhir_patient_match('{"resourceType": "Patient", "name": [{"family": "Zzyzx", "given": ["Quentin"]}], "birthDate": "2001-01-01"}'), '{"resourceType": "Bundle", "type": "searchset", "total": 0}', 'or nobody');
 SELECT throws_ok($$ SELECT referral.fhir_patient_match('{"resourceType": "Group"}') $$, 'RF014', NULL, 'only a Patient is matched');
 SELECT throws_ok($$ SELECT referral.fhir_patient_match('{"resourceType": "Patient", "name": [{"family": "A"}]}', false, 0) $$, 'RF020', NULL, 'at least one is asked for');
+
+-- time that grows with the square of their number would take many times that
+SET statement_timeout = '5s';
+SELECT is(jsonb_array_length(referral.fhir_concept_codes((SELECT jsonb_agg(jsonb_build_object('coding', jsonb_build_array(jsonb_build_object('system', 's', 'code', 'c' || i)))) FROM generate_series(1, 10000) i))), 10000, 'thousands of codes');
+RESET statement_timeout;
 
 SELECT * FROM finish();

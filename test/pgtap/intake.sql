@@ -1,5 +1,5 @@
 -- Messages in: stored first, read, written; what fails stays, what comes again is counted, nothing is lost.
-SELECT plan(160);
+SELECT plan(162);
 \ir ../lib/refused.sql
 -- what a referral lacks is another test's matter (validation.sql)
 SET client_min_messages = error;
@@ -390,6 +390,14 @@ SELECT is((SELECT array_agg(f.value ORDER BY f.value) FROM referral.data_quality
 SELECT is((SELECT count(*) FROM referral.exception_item e JOIN referral.referral r USING (org_id, referral_id) WHERE r.placer_order_number LIKE 'PF_' AND e.code = 'invalid_date'), 2::bigint, 'and an exception');
 SELECT referral.reprocess(1, :parts_id) \g /dev/null
 SELECT is((SELECT array_agg(f.value ORDER BY f.value) FROM referral.data_quality_finding f WHERE f.message_id = :parts_id AND f.code = 'invalid_date'), '{19761325,19761326}', 'not twice when they are processed again');
+
+-- what has no number is known by its message
+SELECT message_id AS bare_id FROM referral.receive('hl7v2', 'bare', NULL, E'MSH|^~\\&|BARE|A|X|Y|20261101080000+0000||SIU^S12|1|P|2.5.1\rSCH||||||||||||||||||||||||||Booked\rPID|1||SX1^^^BARE^MR||SIUP^SUE||19900101|F') \gset
+SELECT message_id AS bare_auth FROM referral.receive('hl7v2', 'bare', NULL, E'MSH|^~\\&|BARE|A|X|Y|20261101080000+0000||RPA^I08|2|P|2.5.1\rRF1|A|R\rPID|1||SX1^^^BARE^MR||SIUP^SUE||19900101|F\rPR1|1||93306^Echo^C4') \gset
+CREATE VIEW public.bare AS SELECT (SELECT count(*) FROM referral.appointment WHERE source = 'bare') AS appointments, (SELECT count(*) FROM referral.prior_authorization WHERE source = 'bare') AS authorizations;
+SELECT results_eq('TABLE public.bare', 'VALUES (1::bigint, 1::bigint)', 'an appointment and an authorization without numbers');
+SELECT referral.reprocess(1, :bare_id), referral.reprocess(1, :bare_auth) \g /dev/null
+SELECT results_eq('TABLE public.bare', 'VALUES (1::bigint, 1::bigint)', 'are not written twice when their message is processed again');
 
 -- 10. Late messages, and what fails when it is processed again
 

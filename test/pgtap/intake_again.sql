@@ -1,5 +1,5 @@
 -- What comes later: messages that complete, that were mended, that come in another frame, and reports before their visit.
-SELECT plan(37);
+SELECT plan(41);
 \ir ../lib/refused.sql
 SET timezone = 'UTC';
 CREATE ROLE intake_again_feed LOGIN IN ROLE referral_integration;
@@ -54,6 +54,9 @@ CREATE TEMP TABLE staged AS SELECT p AS payload FROM unnest(ARRAY[:'m', replace(
 CALL referral.receive_batch('staged', 'hl7v2', 'lake');
 SELECT is((SELECT array_agg(repeat_count ORDER BY message_id) FROM referral.inbox_message WHERE source = 'lake' AND control_id IN ('D1', 'D2')), '{7,0,0}', 'files of messages, too');
 
+SELECT message_id AS torn FROM referral.receive('ehr', 'lake', 'application/fhir+ndjson', E'{"resourceType": "Patient", "id": "t"}\n{"resourceType": "Patient", "id": "u"}\n{"a": \n') \gset
+SELECT is((SELECT status || ': ' || error_position FROM referral.inbox_message WHERE message_id = :torn), 'error: part 3, line 1', 'of several parts the one that failed is named');
+
 -- 3. Reports
 
 SET SESSION AUTHORIZATION intake_again_feed;
@@ -81,12 +84,20 @@ SELECT is((SELECT state::text FROM referral.referral WHERE referral_id = :r3), '
 SELECT outcome FROM referral.receive('hl7v2', 'cardio', NULL, public.msg('SIU^S14^SIU_S12', 'E5', 'SCH|A3^LAKE|F-10A^CARD|||||||||^^30^20260310100000^20260310103000||||||||||||||Complete|A3^LAKE|F-10^CARD',
     'PID|1||MR1^^^LAKE^MR||Bellweather^Tom||19761225|M')) \gset
 SELECT is((SELECT state::text FROM referral.referral WHERE referral_id = :r3), 'closed_loop', 'closes the loop when the visit is told');
+SELECT is(public.open(:r3), '', 'and nobody is asked any more');
 
 -- 4. A refusal is news of its referral
 
 SELECT referral_id AS r4 FROM referral.receive('hl7v2', 'lake', NULL, public.msg('REF^I12^REF_I12', 'G1', replace(:'rf1', 'A1^', 'A4^'), :'prd', 'PID|1||MR1^^^LAKE^MR||Bellweather^Tom||19761225|M', 'DG1|1||R00.2^Palpitations^I10')) \gset
 SELECT is((SELECT outcome FROM referral.receive('hl7v2', 'cardio', NULL, public.msg('RRI^I12^RRI_I12', 'G2', 'MSA|AA|G1', replace(replace(:'rf1', 'A1^', 'A4^'), 'P^Pending', 'R^Rejected'), 'PID|1||MR1^^^LAKE^MR||Bellweather^Tom||19761225|M'))),
     'referral_updated', 'the performer refuses');
+SELECT is(public.open(:r4), 'policy/decision_declined', 'a person has to decide');
+SET SESSION AUTHORIZATION intake_again_jane;
+SET referral.reason = 'the performer has no room';
+UPDATE referral.referral SET state = 'declined', status_reason = 'no_capacity' WHERE referral_id = :r4;
+RESET referral.reason;
+SELECT is(public.open(:r4), '', 'which settles it');
+SET SESSION AUTHORIZATION intake_again_feed;
 
 -- 5. A claim for a request that is here
 

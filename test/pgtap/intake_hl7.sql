@@ -1,6 +1,6 @@
 -- HL7 v2 messages as cases of intake, and messages about referrals: our own samples. What real messages become is in
 -- intake_hl7_conformance.sql; how messages are parsed in hl7.sql.
-SELECT plan(130);
+SELECT plan(131);
 \ir ../lib/refused.sql
 
 CREATE TABLE public.sample (name text PRIMARY KEY, message text);
@@ -355,5 +355,11 @@ SELECT is((public.refused('SELECT referral.hl7_referral(1, ' || :first_id || ')'
 SET SESSION AUTHORIZATION intake_hl7_nobody;
 SELECT is((public.refused('SELECT referral.hl7_referral(1, ' || :first_id || ')')).code, '42501', 'nor by who may not read them');
 RESET SESSION AUTHORIZATION;
+
+-- time that grows with the square of their number would take many times that
+SET statement_timeout = '5s';
+SELECT is((SELECT jsonb_array_length(c #> '{referral,diagnoses}') FROM referral.map_hl7v2(referral.hl7_parse(E'MSH|^~\\&|A|B|||||REF^I12|1|P|2.5\rPRD|RP|A^B\rPID|1||77||DOE^JOHN'
+    || (SELECT string_agg(E'\rDG1|' || i || '||I' || i || '^X^I10', '') FROM generate_series(1, 8000) i)), 'X', 'UTC') c), 8000, 'thousands of diagnoses');
+RESET statement_timeout;
 
 SELECT * FROM finish();

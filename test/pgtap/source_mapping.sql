@@ -1,5 +1,5 @@
 -- Source mappings: CSV text as records, records as cases, what is refused when a rule is written, versions.
-SELECT plan(80);
+SELECT plan(82);
 \ir ../lib/refused.sql
 -- detail and hint by their beginning
 CREATE FUNCTION refuses(statement text, code text, message text, detail text, hint text) RETURNS boolean LANGUAGE sql AS $$
@@ -29,6 +29,7 @@ SELECT is(csv(NULL), NULL, 'null has none');
 SELECT ok(refuses($$SELECT csv(E'a,b\n1,2\n"x,3\n4')$$, 'RF014', 'the text is no list of comma-separated values', 'Line 3:', '%'), 'a quote that is not closed');
 SELECT ok(refuses($$SELECT csv('')$$, 'RF014', 'the text is no list of comma-separated values', 'Line 1:', '%'), 'nothing at all');
 SELECT ok(refuses($$SELECT csv(repeat('a,', 2000))$$, 'RF014', '%', 'Line 1: it has too many', '%'), 'too many columns');
+SELECT is((SELECT string_agg(fault, '; ') FROM referral.csv_records(E'a\n1\n' || repeat(',', 1700) || E'\n2')), '1701 values for 1 columns', 'too many values of one line');
 SELECT ok(refuses($$SELECT csv('a', ',,')$$, 'RF020', 'a delimiter is one character of one byte', '%', '%'), 'a delimiter of two');
 SELECT ok(refuses($$SELECT csv('a', '"')$$, 'RF020', 'a delimiter is one character of one byte', '%', '%'), 'a quote is none');
 SELECT is((SELECT count(*)::int FROM referral.csv_records(E'a,b\n' || repeat(E'"x y",2\n', 20000))), 20000, 'many records');
@@ -113,6 +114,7 @@ SELECT is(flagged('{"order": "1.5"}'), 'invalid_value warning coverage.priority 
 SELECT is(mapped('{"mobile": "", "home": "555"}') #>> '{patient,phone}', '555', 'the first column that has something');
 SELECT is(mapped('{"mobile": "777", "home": "555"}') #>> '{patient,phone}', '777', 'in their order');
 SELECT is(mapped('{"clinical": {"codes": [{"code": "A"}, {"code": "B"}]}}') #>> '{referral,reason_code}', 'B', 'a key within keys');
+SELECT is(referral.map_record('{"clinical": {"codes": [{"code": "A"}, {"code": "B"}]}}', 'portal') #>> '{referral,reason_code}', 'B', 'an element by its number');
 SELECT is(flagged('{"Last Name": {"x": 1}}'), 'invalid_value warning patient.family Last Name', 'an object is no name');
 SELECT is(mapped('{"Last Name": null}') -> 'patient', NULL, 'null is nothing');
 SELECT ok(refuses($$SELECT referral.map_record('[1]', 'portal')$$, 'RF014', 'a record is a JSON object', '%', '%'), 'an array is no record');
