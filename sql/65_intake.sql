@@ -430,7 +430,7 @@ COMMENT ON FUNCTION referral.apply_part(referral.intake_message, text, text, int
 
 CREATE FUNCTION referral.work_on_message(m referral.intake_message, payload text, again boolean, key_reused boolean,
     OUT status referral.inbox_status, OUT outcome text, OUT referral_id bigint, OUT patient_id bigint, OUT findings integer, OUT error text)
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     kind text := referral.payload_kind(m.content_type, payload);
     -- of the session, given back at the end
@@ -517,7 +517,7 @@ BEGIN
     END IF;
 END $$;
 COMMENT ON FUNCTION referral.work_on_message(referral.intake_message, text, boolean, boolean) IS
-'Reads a stored message, writes what it tells, and notes on it what became of it. Each part of it is undone alone when it fails, and the message then has the status error, with the error, and an exception. again: it was worked on before. Raises only errors of the moment: the caller has to repeat then. All queries under it look rows up by keys, so that their plans are kept whatever the values.';
+'Reads a stored message, writes what it tells, and notes on it what became of it. Each part of it is undone alone when it fails, and the message then has the status error, with the error, and an exception. again: it was worked on before. Raises only errors of the moment: the caller has to repeat then. All queries under it look rows up by keys: their plans are kept whatever the values are, and take the indexes even while the tables are new and have no statistics.';
 
 CREATE FUNCTION referral.receive(channel referral.intake_channel, source text, content_type text DEFAULT NULL, payload text DEFAULT NULL,
     dedup_key text DEFAULT NULL, OUT message_id bigint, OUT status referral.inbox_status, OUT outcome text, OUT referral_id bigint,
