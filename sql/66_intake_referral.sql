@@ -704,7 +704,7 @@ END $$;
 COMMENT ON FUNCTION referral.intake_answer(referral.intake_work, jsonb) IS
 'Keeps what the other side''s message adds to a referral: its own number and identifiers, an authorization number, the patient; nothing of what is known already.';
 
--- all of them write or tell of patients; sql/model/59_intake_apply.sql says who may
+-- all of them write or tell of patients; sql/model/59_intake_apply.sql grants what is revoked here
 REVOKE ALL ON FUNCTION
     referral.intake_lock(bigint, text), referral.intake_keep_identifiers(bigint, jsonb, text, bigint, bigint, bigint, bigint, boolean),
     referral.apply_case(bigint, bigint, text, text, jsonb), referral.intake_find_practitioner(bigint, jsonb, text, text, text),
