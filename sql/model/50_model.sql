@@ -90,11 +90,23 @@ CREATE TABLE IF NOT EXISTS referral.coverage (
     FOREIGN KEY (org_id, patient_id) REFERENCES referral.patient,
     FOREIGN KEY (org_id, payer_id) REFERENCES referral.payer,
     FOREIGN KEY (org_id, plan_id) REFERENCES referral.plan,
-    -- one range of one value compares like the value, and needs no other extension
-    CONSTRAINT one_coverage_at_a_time EXCLUDE USING gist (int8range(org_id, org_id, '[]') WITH &&,
-        int8range(patient_id, patient_id, '[]') WITH &&, int4range(priority, priority, '[]') WITH &&, period WITH &&)
+    -- org_id and patient_id as a point: that needs no other extension, and is several times as fast as ranges of one
+    -- value. Neighbours beyond 2^53 may count as one, which refuses too much, never too little.
+    CONSTRAINT one_coverage_at_a_time EXCLUDE USING gist (box(point(org_id, patient_id), point(org_id, patient_id)) WITH &&,
+        int4range(priority, priority, '[]') WITH &&, period WITH &&)
         WHERE (status = 'active')
 );
+DO $do$
+BEGIN
+    -- as earlier versions made it
+    IF EXISTS (SELECT FROM pg_constraint WHERE conrelid = 'referral.coverage'::regclass AND conname = 'one_coverage_at_a_time'
+               AND pg_get_constraintdef(oid) LIKE '%int8range(org_id%') THEN
+        ALTER TABLE referral.coverage DROP CONSTRAINT one_coverage_at_a_time;
+        ALTER TABLE referral.coverage ADD CONSTRAINT one_coverage_at_a_time
+            EXCLUDE USING gist (box(point(org_id, patient_id), point(org_id, patient_id)) WITH &&,
+                                int4range(priority, priority, '[]') WITH &&, period WITH &&) WHERE (status = 'active');
+    END IF;
+END $do$;
 CREATE INDEX IF NOT EXISTS coverage_patient ON referral.coverage (org_id, patient_id);
 COMMENT ON TABLE referral.coverage IS
 'What pays for a patient''s care, and when (FHIR Coverage). Active ones of one patient and priority never overlap.';
