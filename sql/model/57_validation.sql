@@ -105,11 +105,7 @@ GRANT INSERT, UPDATE, DELETE ON referral.required_field_rule, referral.document_
     TO referral_rule_author;
 GRANT SELECT ON referral.validation_result TO referral_admin, referral_coordinator, referral_clinician, referral_scheduler,
     referral_authorizer, referral_approver, referral_auditor, referral_integration, referral_analyst;
-GRANT INSERT (org_id, referral_id, is_first_pass, passed, missing, invalid, warnings, findings, rule_versions)
-    ON referral.validation_result TO referral_coordinator, referral_clinician, referral_scheduler, referral_authorizer,
-    referral_integration;
-GRANT EXECUTE ON FUNCTION referral.check_referral(bigint, bigint), referral.check_patient(bigint, bigint), referral.settle_validation(bigint, bigint, jsonb, jsonb),
-    referral.end_validation(bigint, bigint), referral.draft_outreach(bigint, bigint, jsonb, jsonb)
+GRANT EXECUTE ON FUNCTION referral.check_referral(bigint, bigint), referral.check_patient(bigint, bigint)
     TO referral_coordinator, referral_clinician, referral_scheduler, referral_authorizer, referral_integration;
 
 CREATE OR REPLACE VIEW referral.missing_document WITH (security_invoker = true) AS
