@@ -1,19 +1,28 @@
 -- intake_apply: the referral of a case, and where it moves
 
+CREATE FUNCTION referral.intake_may_be_here(w referral.intake_work, request jsonb) RETURNS boolean
+LANGUAGE C AS 'MODULE_PATHNAME', 'intake_may_be_here';
+COMMENT ON FUNCTION referral.intake_may_be_here(referral.intake_work, jsonb) IS
+'Is there a referral with any number that the request of a case has, or one that its message made? False is certain; true asks to look closer. Waits for another transaction that may be making the same request. True for null.';
+
 CREATE FUNCTION referral.intake_find_referral(w referral.intake_work, r jsonb) RETURNS bigint[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    placer text := referral.intake_text(r, 'placer_order_number');
-    placer_system text := referral.intake_text(r, 'placer_order_system');
-    filler text := referral.intake_text(r, 'filler_order_number');
-    filler_system text := referral.intake_text(r, 'filler_order_system');
-    ids referral.intake_identifiers := referral.intake_identifiers(r -> 'identifiers', w.source);
+    placer text;
+    placer_system text;
+    filler text;
+    filler_system text;
+    ids referral.intake_identifiers;
     candidates bigint[];
 BEGIN
-    IF w.kind = 'referral' AND coalesce(placer, filler, ids.numbers[1]) IS NOT NULL THEN
-        -- another message may be making it right now
-        PERFORM referral.intake_lock(w.org_id, 'referral ' || coalesce(placer, filler, ids.numbers[1]));
+    IF w.kind = 'referral' AND NOT referral.intake_may_be_here(w, r) THEN
+        RETURN NULL;
     END IF;
+    placer := referral.intake_text(r, 'placer_order_number');
+    placer_system := referral.intake_text(r, 'placer_order_system');
+    filler := referral.intake_text(r, 'filler_order_number');
+    filler_system := referral.intake_text(r, 'filler_order_system');
+    ids := referral.intake_identifiers(r -> 'identifiers', w.source);
     IF cardinality(ids.numbers) > 0 THEN
         SELECT t.owners INTO candidates
         FROM unnest(ids.numbers, ids.systems) WITH ORDINALITY n (number, system, place)
@@ -706,7 +715,7 @@ REVOKE ALL ON FUNCTION
     referral.intake_check_request(referral.intake_work, jsonb), referral.intake_relations(referral.intake_work, jsonb),
     referral.intake_request_values(referral.intake_work, jsonb, referral.intake_request),
     referral.intake_request_places(referral.intake_work, jsonb, referral.intake_request),
-    referral.intake_known_practitioner(bigint, jsonb, text),
+    referral.intake_known_practitioner(bigint, jsonb, text), referral.intake_may_be_here(referral.intake_work, jsonb),
     referral.intake_create_referral(referral.intake_work, jsonb), referral.intake_update_referral(referral.intake_work, jsonb),
     referral.intake_progress(referral.intake_work, jsonb), referral.intake_referral(referral.intake_work, jsonb, bigint[]),
     referral.intake_answer(referral.intake_work, jsonb), referral.intake_find_authorization(referral.intake_work, jsonb)

@@ -106,6 +106,29 @@ intake_member_object(JsonbContainer *object, const char *key)
 	return v.val.binary.data;
 }
 
+/* A member that is a list, else null. */
+JsonbContainer *
+intake_member_list(JsonbContainer *object, const char *key)
+{
+	JsonbValue	v;
+
+	if (getKeyJsonValueFromContainer(object, key, strlen(key), &v) == NULL ||
+		v.type != jbvBinary || !JsonContainerIsArray(v.val.binary.data))
+		return NULL;
+	return v.val.binary.data;
+}
+
+/* An element of a list that is an object, else null. */
+JsonbContainer *
+intake_list_object(JsonbContainer *list, int i)
+{
+	JsonbValue *element = getIthJsonbValueFromContainer(list, i);
+
+	if (element == NULL || element->type != jbvBinary || !JsonContainerIsObject(element->val.binary.data))
+		return NULL;
+	return element->val.binary.data;
+}
+
 /* An argument that is an object, else null. */
 Jsonb *
 intake_argument_object(FunctionCallInfo fcinfo, int argument)
@@ -220,10 +243,10 @@ read_identifiers(Identifiers *ids, Jsonb *list, text *source)
 	}
 	for (int i = 0; i < n; i++)
 	{
-		JsonbValue *v = getIthJsonbValueFromContainer(&list->root, i);
+		JsonbContainer *identifier = intake_list_object(&list->root, i);
 
-		if (v->type == jbvBinary && JsonContainerIsObject(v->val.binary.data))
-			put_identifier(ids, v->val.binary.data, source);
+		if (identifier != NULL)
+			put_identifier(ids, identifier, source);
 	}
 }
 
@@ -330,4 +353,20 @@ intake_fill(PG_FUNCTION_ARGS)
 	result = heap_form_tuple(desc, values, nulls);
 	ReleaseTupleDesc(desc);
 	PG_RETURN_DATUM(HeapTupleGetDatum(result));
+}
+
+/* ---------- Statements ---------- */
+
+/* Prepares a statement, once in a session. */
+void
+intake_prepare(SPIPlanPtr *plan, const char *sql, int nargs, Oid *types)
+{
+	SPIPlanPtr	made;
+
+	if (*plan != NULL)
+		return;
+	made = SPI_prepare(sql, nargs, types);
+	if (made == NULL || SPI_keepplan(made) != 0)
+		elog(ERROR, "could not prepare: %s", sql);
+	*plan = made;
 }

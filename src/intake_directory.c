@@ -38,9 +38,6 @@ typedef enum Search
 	BY_IDENTIFIER, BY_NUMBER, BY_NAME, SEARCHES
 } Search;
 
-/* where no schema is named, nobody else's operator may be taken */
-#define EQ	"OPERATOR(pg_catalog.=)"
-
 /* %1$s: the table; %2$s: what a namesake has to fulfil besides */
 static const char *const searches[SEARCHES] = {
 	[BY_IDENTIFIER] =
@@ -90,14 +87,7 @@ first_id(SPIPlanPtr *plan, const char *sql, Wanted *wanted)
 		nulls[i] = types[i] == TEXTOID && DatumGetPointer(args[i]) == NULL ? 'n' : ' ';
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "could not connect to SPI");
-	if (*plan == NULL)
-	{
-		SPIPlanPtr	made = SPI_prepare(sql, lengthof(types), types);
-
-		if (made == NULL || SPI_keepplan(made) != 0)
-			elog(ERROR, "could not prepare: %s", sql);
-		*plan = made;
-	}
+	intake_prepare(plan, sql, lengthof(types), types);
 	if (SPI_execute_plan(*plan, args, nulls, true, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not run: %s", sql);
 	if (SPI_processed > 0)
@@ -117,16 +107,13 @@ search(Directory *directory, Search how, Wanted *wanted)
 
 /* The number and the system of an identifier; false when it has no number. */
 static bool
-take_number(JsonbValue *identifier, text *source, Wanted *wanted)
+take_number(JsonbContainer *identifier, text *source, Wanted *wanted)
 {
-	JsonbContainer *object;
-
-	if (identifier == NULL || identifier->type != jbvBinary || !JsonContainerIsObject(identifier->val.binary.data))
+	if (identifier == NULL)
 		return false;
-	object = identifier->val.binary.data;
-	wanted->number = intake_member_text(object, "value");
-	wanted->system = intake_system_of(intake_member_text(object, "type"),
-									  intake_member_text(object, "system"), source);
+	wanted->number = intake_member_text(identifier, "value");
+	wanted->system = intake_system_of(intake_member_text(identifier, "type"),
+									  intake_member_text(identifier, "system"), source);
 	return wanted->number != NULL;
 }
 
@@ -138,7 +125,7 @@ find(Directory *directory, Wanted *wanted, Jsonb *ids, text *source)
 
 	for (int i = 0; i < count && id == 0; i++)
 	{
-		if (!take_number(getIthJsonbValueFromContainer(&ids->root, i), source, wanted))
+		if (!take_number(intake_list_object(&ids->root, i), source, wanted))
 			continue;
 		wanted->numbered = true;
 		id = search(directory, BY_IDENTIFIER, wanted);
@@ -200,10 +187,8 @@ intake_find_organization(PG_FUNCTION_ARGS)
 /* ---------- Who is known, and nothing new is told of him ---------- */
 
 static const char *const known_practitioner =
-"SELECT p.practitioner_id FROM referral.identifier t"
-" JOIN referral.practitioner p ON p.org_id " EQ " t.org_id AND p.practitioner_id " EQ " t.practitioner_id"
-" WHERE t.org_id " EQ " $1 AND t.value " EQ " $2 AND t.system " EQ " $3"
-" AND p.identifier " EQ " t.value AND p.name OPERATOR(pg_catalog.<>) p.identifier"
+"SELECT p.practitioner_id FROM referral.practitioner p"
+" WHERE p.org_id " EQ " $1 AND p.identifier " EQ " $2 AND p.identifier_system " EQ " $3 AND p.name OPERATOR(pg_catalog.<>) $2"
 " AND ($7 IS NULL OR p.specialty IS NOT NULL) AND ($5 IS NULL OR p.organization_name IS NOT NULL) LIMIT 1";
 
 PG_FUNCTION_INFO_V1(intake_known_practitioner);
@@ -214,15 +199,12 @@ intake_known_practitioner(PG_FUNCTION_ARGS)
 {
 	static SPIPlanPtr plan = NULL;
 	Jsonb	   *told = intake_argument_object(fcinfo, 1);
+	JsonbContainer *ids = told == NULL ? NULL : intake_member_list(&told->root, "identifiers");
 	JsonbContainer *organization;
-	JsonbValue	ids;
 	Wanted		wanted = {0};
 
-	if (PG_ARGISNULL(0) || told == NULL ||
-		getKeyJsonValueFromContainer(&told->root, "identifiers", strlen("identifiers"), &ids) == NULL ||
-		ids.type != jbvBinary || !JsonContainerIsArray(ids.val.binary.data) ||
-		JsonContainerSize(ids.val.binary.data) != 1 ||
-		!take_number(getIthJsonbValueFromContainer(ids.val.binary.data, 0), text_argument(fcinfo, 2), &wanted))
+	if (PG_ARGISNULL(0) || ids == NULL || JsonContainerSize(ids) != 1 ||
+		!take_number(intake_list_object(ids, 0), text_argument(fcinfo, 2), &wanted))
 		PG_RETURN_NULL();
 	wanted.org_id = PG_GETARG_DATUM(0);
 	wanted.specialty = intake_member_text(&told->root, "specialty");

@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "catalog/pg_collation.h"
 #include "catalog/pg_enum.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
@@ -225,27 +226,12 @@ put_told(Request *n, JsonbContainer *request, Oid schema)
 	}
 }
 
-/* The first object of a list, if that is what comes first. */
-static JsonbContainer *
-first_object(JsonbContainer *request, const char *key)
-{
-	JsonbValue	v;
-	JsonbValue *first;
-
-	if (getKeyJsonValueFromContainer(request, key, strlen(key), &v) == NULL ||
-		v.type != jbvBinary || !JsonContainerIsArray(v.val.binary.data))
-		return NULL;
-	first = getIthJsonbValueFromContainer(v.val.binary.data, 0);
-	if (first == NULL || first->type != jbvBinary || !JsonContainerIsObject(first->val.binary.data))
-		return NULL;
-	return first->val.binary.data;
-}
-
 /* What is asked for, or why: a code with its system, which go together, and a text; else those of the list's first. */
 static void
 put_concept(Request *n, JsonbContainer *request, const char *concept, const char *list)
 {
-	JsonbContainer *first = first_object(request, list);
+	JsonbContainer *all = intake_member_list(request, list);
+	JsonbContainer *first = all == NULL ? NULL : intake_list_object(all, 0);
 	char	   *code = psprintf("%s_code", concept);
 	char	   *system = psprintf("%s_code_system", concept);
 	char	   *words = psprintf("%s_text", concept);
@@ -405,20 +391,17 @@ put_code(Codes *codes, const char *kind, int place, JsonbContainer *object)
 static void
 put_codes(Codes *codes, JsonbContainer *request, const char *key, const char *kind)
 {
-	JsonbValue	v;
-	JsonbContainer *list;
+	JsonbContainer *list = intake_member_list(request, key);
 
-	if (getKeyJsonValueFromContainer(request, key, strlen(key), &v) == NULL ||
-		v.type != jbvBinary || !JsonContainerIsArray(v.val.binary.data))
+	if (list == NULL)
 		return;
-	list = v.val.binary.data;
 	make_room(codes, JsonContainerSize(list));
 	for (int i = 0; i < JsonContainerSize(list); i++)
 	{
-		JsonbValue *element = getIthJsonbValueFromContainer(list, i);
+		JsonbContainer *object = intake_list_object(list, i);
 
-		if (element->type == jbvBinary && JsonContainerIsObject(element->val.binary.data))
-			put_code(codes, kind, i + 1, element->val.binary.data);
+		if (object != NULL)
+			put_code(codes, kind, i + 1, object);
 	}
 }
 
@@ -455,4 +438,98 @@ intake_code_list(PG_FUNCTION_ARGS)
 	for (int i = 0; i < CODE_NTEXTS; i++)
 		values[CODES_TEXTS + i] = intake_text_array(codes.texts[i], codes.nulls[i], codes.count);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+/* ---------- Is it here already? ---------- */
+
+/* $2: identifiers of it, and the message that brings it */
+static const char *const anything_known =
+"SELECT 1 WHERE EXISTS (SELECT FROM referral.identifier t"
+"               WHERE t.org_id " EQ " $1 AND t.value " EQ " ANY ($2) AND t.referral_id IS NOT NULL)"
+" OR EXISTS (SELECT FROM referral.referral t WHERE t.org_id " EQ " $1 AND t.placer_order_number " EQ " $3)"
+" OR EXISTS (SELECT FROM referral.referral t WHERE t.org_id " EQ " $1 AND t.filler_order_number " EQ " $4)";
+
+/* The values of the identifiers, and room for one more. */
+static int
+read_numbers(JsonbContainer *request, Datum **numbers)
+{
+	JsonbContainer *list = intake_member_list(request, "identifiers");
+	int			n = list == NULL ? 0 : JsonContainerSize(list);
+	int			count = 0;
+
+	*numbers = palloc((n + 1) * sizeof(Datum));
+	for (int i = 0; i < n; i++)
+	{
+		JsonbContainer *identifier = intake_list_object(list, i);
+		text	   *value = identifier == NULL ? NULL : intake_member_text(identifier, "value");
+
+		if (value != NULL)
+			(*numbers)[count++] = PointerGetDatum(value);
+	}
+	return count;
+}
+
+/* As intake_lock() does, for another transaction that may be making the same request. */
+static void
+lock_request(Datum org_id, text *number)
+{
+	char	   *what = psprintf("referral %s", text_to_cstring(number));
+
+	DirectFunctionCall1(pg_advisory_xact_lock_int8,
+						DirectFunctionCall2Coll(hashtextextended, DEFAULT_COLLATION_OID,
+												CStringGetTextDatum(what), org_id));
+}
+
+static bool
+is_anything_known(Datum org_id, Datum numbers, text *placer, text *filler)
+{
+	static SPIPlanPtr plan = NULL;
+	static Oid	types[] = {INT8OID, TEXTARRAYOID, TEXTOID, TEXTOID};
+	Datum		args[] = {org_id, numbers, PointerGetDatum(placer), PointerGetDatum(filler)};
+	char		nulls[] = {' ', ' ', placer == NULL ? 'n' : ' ', filler == NULL ? 'n' : ' '};
+	bool		found;
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "could not connect to SPI");
+	intake_prepare(&plan, anything_known, lengthof(types), types);
+	/* with a new snapshot, which sees what was waited for */
+	if (SPI_execute_plan(plan, args, nulls, false, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not run: %s", anything_known);
+	found = SPI_processed > 0;
+	SPI_finish();
+	return found;
+}
+
+PG_FUNCTION_INFO_V1(intake_may_be_here);
+
+/* intake_may_be_here(w intake_work, request jsonb) returns boolean */
+Datum
+intake_may_be_here(PG_FUNCTION_ARGS)
+{
+	HeapTupleHeader work = PG_ARGISNULL(0) ? NULL : PG_GETARG_HEAPTUPLEHEADER(0);
+	Jsonb	   *request = intake_argument_object(fcinfo, 1);
+	text	   *placer;
+	text	   *filler;
+	Datum	   *numbers;
+	int			count;
+	Datum		org_id;
+	Datum		key;
+	bool		isnull;
+
+	if (work == NULL || request == NULL)
+		PG_RETURN_BOOL(true);
+	org_id = GetAttributeByName(work, "org_id", &isnull);
+	if (isnull)
+		PG_RETURN_BOOL(true);
+	placer = intake_member_text(&request->root, "placer_order_number");
+	filler = intake_member_text(&request->root, "filler_order_number");
+	count = read_numbers(&request->root, &numbers);
+	if (placer != NULL || filler != NULL || count > 0)
+		lock_request(org_id, placer != NULL ? placer : filler != NULL ? filler : DatumGetTextPP(numbers[0]));
+	key = GetAttributeByName(work, "message_key", &isnull);
+	if (!isnull)
+		numbers[count++] = key;
+	PG_RETURN_BOOL(is_anything_known(org_id, PointerGetDatum(construct_array(numbers, count, TEXTOID, -1, false,
+																			 TYPALIGN_INT)),
+									 placer, filler));
 }
