@@ -30,6 +30,30 @@ END $$;
 COMMENT ON FUNCTION referral.rule_checksum(bigint) IS
 'SHA-256 over all rule rows of a version, in every rule table (those with trigger rule_row). Taken at submission, compared at approval and activation. Null for null.';
 
+CREATE FUNCTION referral.missing_calendars(rule_version_id bigint) RETURNS text
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    t record;
+    part text;
+    missing text[];
+BEGIN
+    FOR t IN SELECT g.tgrelid::regclass AS relation
+             FROM pg_trigger g JOIN pg_attribute a ON a.attrelid = g.tgrelid AND a.attname = 'calendar' AND a.atttypid = 'text'::regtype
+             WHERE g.tgfoid = 'referral.rule_row_guard()'::regprocedure AND g.tgparentid = 0 AND NOT a.attisdropped LOOP
+        FOR part IN EXECUTE format(
+            'SELECT DISTINCT r.calendar FROM %s r WHERE r.rule_version_id = $1 AND r.calendar IS NOT NULL AND NOT EXISTS ('
+            ' SELECT FROM referral.business_calendar b JOIN referral.rule_version v USING (rule_version_id)'
+            ' WHERE b.name = r.calendar AND b.scope_org_id IS NULL AND b.scope_site_id IS NULL'
+            ' AND (v.status = ''active'' OR v.rule_version_id = $1))', t.relation)
+        USING missing_calendars.rule_version_id LOOP
+            missing := missing || part;
+        END LOOP;
+    END LOOP;
+    RETURN (SELECT string_agg(DISTINCT m, ', ') FROM unnest(missing) m);
+END $$;
+COMMENT ON FUNCTION referral.missing_calendars(bigint) IS
+'Calendars that rules of a version count on (a text column calendar), and that are not there for all organisations and sites, in this version or in one that is active. Null when there is none, and for null.';
+
 CREATE FUNCTION referral.check_rule_version(rule_version_id bigint) RETURNS void
 LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -71,15 +95,10 @@ BEGIN
             USING ERRCODE = 'RF011', DETAIL = 'Nobody could give the reason that is required.',
                   HINT = 'Insert codes into referral.reason_code, in this version or in an active one.';
     END IF;
-    SELECT string_agg(DISTINCT p.calendar, ', ') INTO bad
-    FROM referral.sla_policy p
-    WHERE p.rule_version_id = check_rule_version.rule_version_id
-      AND NOT EXISTS (SELECT FROM referral.business_calendar b JOIN referral.rule_version v USING (rule_version_id)
-                      WHERE b.name = p.calendar AND b.scope_org_id IS NULL AND b.scope_site_id IS NULL
-                        AND (v.status = 'active' OR v.rule_version_id = check_rule_version.rule_version_id));
+    bad := referral.missing_calendars(check_rule_version.rule_version_id);
     IF bad IS NOT NULL THEN
         RAISE EXCEPTION 'business calendar "%" is not active', bad
-            USING ERRCODE = 'RF011', DETAIL = 'A policy counts on it, and no calendar of that name is for all organisations and sites.',
+            USING ERRCODE = 'RF011', DETAIL = 'A rule counts on it, and no calendar of that name is for all organisations and sites.',
                   HINT = 'Activate a version of the calendars that has it first.';
     END IF;
     -- not there yet after the extension itself was upgraded, before deploy()
@@ -130,6 +149,7 @@ BEGIN
             USING ERRCODE = 'RF011', DETAIL = bad, HINT = 'One rule says which system keeps an attribute: write it as a version of that rule set.';
     END IF;
     PERFORM referral.check_validation_version(check_rule_version.rule_version_id);
+    PERFORM referral.check_exception_version(check_rule_version.rule_version_id);
     SELECT string_agg(b.rule || ': ' || b.error, '; ') INTO bad
     FROM referral.broken_rules() b WHERE b.rule_version_id = check_rule_version.rule_version_id;
     IF bad IS NOT NULL THEN

@@ -52,10 +52,10 @@ SET SESSION AUTHORIZATION exception_jane;
 UPDATE referral.exception_item SET status = 'in_progress' WHERE exception_id = (SELECT id FROM public.opened WHERE n = 1);
 SELECT is((SELECT status FROM referral.exception_queue WHERE exception_id = (SELECT id FROM public.opened WHERE n = 1)), 'in_progress', 'one that is worked on is in the queue');
 SELECT referral.close_exception(1, id, 'the payer has another name since May') FROM public.opened WHERE n = 1 \g /dev/null
-UPDATE referral.exception_item SET root_cause = 'a rename' WHERE exception_id = (SELECT id FROM public.opened WHERE n = 1);
+UPDATE referral.exception_item SET root_cause = 'payer_variance' WHERE exception_id = (SELECT id FROM public.opened WHERE n = 1);
 RESET SESSION AUTHORIZATION;
 SELECT results_eq($$SELECT status, resolution, resolved_by, resolved_at > opened_at, root_cause FROM referral.exception_item WHERE exception_id = (SELECT id FROM public.opened WHERE n = 1)$$,
-    $$VALUES ('resolved', 'the payer has another name since May', 'exception_jane', true, 'a rename')$$, 'closed, with who, when and how');
+    $$VALUES ('resolved', 'the payer has another name since May', 'exception_jane', true, 'payer_variance')$$, 'closed, with who, when and how');
 SELECT is((SELECT count(*) FROM referral.exception_queue WHERE exception_id = (SELECT id FROM public.opened WHERE n = 1)), 0::bigint, 'and out of the queue');
 SELECT lives_ok($$SELECT referral.close_exception(1, id, 'again') FROM public.opened WHERE n = 1$$, 'closing it twice');
 SELECT is((SELECT resolution FROM referral.exception_item WHERE exception_id = (SELECT id FROM public.opened WHERE n = 1)), 'the payer has another name since May', 'changes nothing');
@@ -68,7 +68,7 @@ SELECT is((SELECT status FROM referral.exception_item WHERE exception_id = (SELE
 
 SELECT is(referral.open_exception(1, 'payer_mismatch', 'referral', 10, 10, 'unknown_payer', 'IN1-3', 'low'), (SELECT id FROM public.opened WHERE n = 1), 'when the trouble comes back, it is the same exception');
 SELECT results_eq($$SELECT status, reopen_count, resolution, resolved_by, resolved_at, severity, root_cause FROM referral.exception_item WHERE exception_id = (SELECT id FROM public.opened WHERE n = 1)$$,
-    $$VALUES ('open', 1, NULL::text, NULL::text, NULL::timestamptz, 'low', 'a rename')$$, 'open again, which is counted');
+    $$VALUES ('open', 1, NULL::text, NULL::text, NULL::timestamptz, 'low', 'payer_variance')$$, 'open again, which is counted');
 SELECT is((SELECT referral.open_exception(1, 'payer_mismatch', 'referral', 11, 11, 'unknown_payer', NULL, 'low')), (SELECT id FROM public.opened WHERE n = 3), 'one that was dismissed, too');
 SELECT is((SELECT changes #>> '{resolution,0}' FROM referral.journal WHERE entity = 'exception_item' AND entity_id = (SELECT id FROM public.opened WHERE n = 1) ORDER BY journal_id DESC LIMIT 1),
     'the payer has another name since May', 'how it was settled before is in the journal');
@@ -108,7 +108,7 @@ CREATE ROLE exception_bot LOGIN IN ROLE referral_integration;
 INSERT INTO referral.organization_member (org_id, login, actor_kind) VALUES (1, 'exception_bot', 'ai');
 SET SESSION AUTHORIZATION exception_bot;
 SELECT referral.open_exception(1, 'low_confidence', 'extraction', 77, NULL, 'below_threshold', NULL, 'medium') AS unsure,
-       referral.open_exception(1, 'policy', 'referral', 77, NULL, 'decision_declined', NULL, 'high', true) AS declined \gset
+       referral.open_exception(1, 'policy', 'referral', 10, NULL, 'decision_declined', NULL, 'high', true) AS declined \gset
 SELECT is(public.code(format('SELECT referral.close_exception(1, %s, ''fine'')', e.id)), 'RF003', e.what)
 FROM (VALUES (:unsure, 'a model does not close what waits for a review of its work'), (:declined, 'nor what a person has to decide')) e (id, what);
 UPDATE referral.exception_item SET blocking = false WHERE exception_id = :declined;
