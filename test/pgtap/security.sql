@@ -511,7 +511,7 @@ SELECT t, p, CASE p WHEN 'SELECT' THEN 'admin coordinator clinician scheduler au
 FROM unnest(ARRAY['workflow', 'workflow_step', 'workflow_transition', 'workflow_guard', 'reason_code', 'stall_threshold', 'business_calendar',
                   'sla_policy', 'sla_level', 'merge_rule', 'match_model', 'match_level', 'match_nickname', 'match_placeholder',
                   'source_mapping', 'source_mapping_field', 'code_translation', 'required_field_rule', 'document_requirement', 'outreach_template',
-                  'confidence_threshold', 'source_of_record']) t,
+                  'confidence_threshold', 'source_of_record', 'exception_policy', 'exception_rule']) t,
      unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) p;
 INSERT INTO public.expected
 SELECT v, 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor analyst integration'
@@ -533,7 +533,7 @@ FROM unnest(ARRAY['match_fit', 'match_fit_round']) t, unnest(ARRAY['SELECT', 'IN
 -- what comes in, what stands in its way, what models read of it
 INSERT INTO public.expected
 SELECT t, 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor integration'
-FROM unnest(ARRAY['data_quality_finding', 'document_classification', 'eligibility_check', 'eligibility_to_check', 'exception_item', 'exception_queue', 'extraction',
+FROM unnest(ARRAY['data_quality_finding', 'document_classification', 'eligibility_check', 'eligibility_to_check', 'exception_item', 'exception_pattern', 'exception_queue', 'extraction',
     'extraction_review_queue', 'inbox_message', 'inbox_outcome', 'missing_document', 'outreach_to_send', 'referral_case', 'source_system']) t
 UNION ALL
 SELECT t, 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor analyst integration' FROM unnest(ARRAY['first_pass', 'validation_result', 'value_set']) t
@@ -634,7 +634,8 @@ INSERT INTO public.expected_function VALUES
     ('check_rule', 'referral_admin referral_auditor referral_integration referral_rule_approver referral_rule_author'), ('current_actor', 'PUBLIC'), ('current_actor_kind', 'PUBLIC'), ('current_org', 'PUBLIC'),
     ('visible_orgs', 'PUBLIC'), ('next_transitions', 'PUBLIC'), ('step_before', 'PUBLIC'), ('has_document', 'PUBLIC'), ('harmless_error', 'PUBLIC'), ('has_clocks', 'PUBLIC'), ('acting_login', 'PUBLIC'),
     ('broken_rules', 'referral_admin referral_auditor referral_rule_approver referral_rule_author'),
-    ('rule_expressions', 'referral_admin referral_auditor referral_rule_approver referral_rule_author'), ('matching_rules', 'PUBLIC'), ('check_attachable', 'PUBLIC'), ('check_identifies', 'PUBLIC'), ('check_rule_version', 'PUBLIC'),
+    ('rule_expressions', 'referral_admin referral_auditor referral_rule_approver referral_rule_author'), ('matching_rules', 'PUBLIC'), ('check_exceptions', 'referral_admin'), ('check_exception_version', 'PUBLIC'),
+    ('due_by', 'PUBLIC'), ('exception_policy_of', 'PUBLIC'), ('is_for_person', 'PUBLIC'), ('is_root_cause', 'PUBLIC'), ('missing_calendars', 'PUBLIC'), ('check_attachable', 'PUBLIC'), ('check_identifies', 'PUBLIC'), ('check_rule_version', 'PUBLIC'),
     ('rule_checksum', 'PUBLIC'), ('deployed_objects', 'PUBLIC'), ('model_parts', 'PUBLIC'),
     ('attach', 'referral_admin'), ('detach', 'referral_admin'), ('track_table', 'referral_admin'), ('lay_trigger', 'referral_admin'),
     ('adopt_workflow', 'referral_admin'), ('secure_table', 'referral_admin'), ('guard', 'referral_admin'),
