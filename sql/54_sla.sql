@@ -106,23 +106,7 @@ $$;
 COMMENT ON FUNCTION referral.calendar_of(bigint) IS 'The calendar of a row of referral.business_calendar. Null for null.';
 
 CREATE FUNCTION referral.due_by(calendar text, org_id bigint, start timestamptz, target interval) RETURNS timestamptz
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    hours referral.calendar;
-BEGIN
-    IF calendar IS NOT NULL THEN
-        SELECT b.calendar INTO hours FROM referral.business_calendar b JOIN referral.rule_version v USING (rule_version_id)
-        WHERE v.status = 'active' AND b.name = due_by.calendar AND b.scope_site_id IS NULL
-          AND (b.scope_org_id IS NULL OR b.scope_org_id = due_by.org_id)
-        ORDER BY b.scope_org_id IS NULL LIMIT 1;
-    END IF;
-    IF hours IS NULL THEN
-        RETURN start + make_interval(secs => extract(epoch FROM target)::double precision);
-    END IF;
-    RETURN referral.due_at(hours, start, target);
-EXCEPTION WHEN SQLSTATE 'RF022' THEN
-    RETURN NULL;
-END $$;
+LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'due_by';
 COMMENT ON FUNCTION referral.due_by(text, bigint, timestamptz, interval) IS
 'When something is due that is to be done within a target (days are business days, hours open time) on the active calendar of that name, the organisation''s own before the one for all. Without a calendar, or when none of the name is active, in elapsed time. Null where the calendar does not reach so far, and for a null start or target.';
 

@@ -87,12 +87,12 @@ BEGIN
         IF FOUND THEN
             RETURN id;
         END IF;
-        SELECT e.exception_id, e.status, e.detail, e.severity, e.blocking, e.referral_id INTO item FROM referral.exception_item e
+        SELECT e.exception_id, e.status, e.detail, e.severity, e.blocking, e.referral_id, e.exception_policy_id INTO item FROM referral.exception_item e
         WHERE e.org_id = open_exception.org_id AND e.entity = open_exception.entity AND e.entity_id = open_exception.entity_id
           AND e.category = open_exception.category AND e.code = open_exception.code;
         EXIT WHEN FOUND;
     END LOOP;
-    SELECT * INTO policy FROM referral.exception_policy_of(open_exception.org_id, open_exception.category, open_exception.code);
+    SELECT p.severity, p.blocking INTO policy FROM referral.exception_policy p WHERE p.exception_policy_id = item.exception_policy_id;
     severity := coalesce(policy.severity, severity);
     blocking := coalesce(policy.blocking, blocking);
     was_closed := item.status IN ('resolved', 'dismissed');

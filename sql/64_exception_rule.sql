@@ -1,48 +1,9 @@
 -- exception: what rules say of exceptions, and the exceptions that rules open
 
-CREATE FUNCTION referral.exception_policy_of(org_id bigint, category referral.exception_category, code text)
-RETURNS TABLE (exception_policy_id bigint, severity text, blocking boolean, blocks text[], due interval, calendar text)
-LANGUAGE plpgsql STABLE STRICT ROWS 1 SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    RETURN QUERY
-        SELECT p.exception_policy_id, p.severity, p.blocking, p.blocks, p.due, p.calendar
-        FROM referral.exception_policy p JOIN referral.rule_version v USING (rule_version_id)
-        WHERE v.status = 'active' AND p.category = exception_policy_of.category
-          AND (p.code IS NULL OR p.code = exception_policy_of.code)
-          AND (p.scope_org_id IS NULL OR p.scope_org_id = exception_policy_of.org_id)
-        ORDER BY p.code IS NULL, p.scope_org_id IS NULL, p.exception_policy_id DESC LIMIT 1;
-END $$;
-COMMENT ON FUNCTION referral.exception_policy_of(bigint, referral.exception_category, text) IS
-'The active policy for exceptions of a category and code: the one for the code before the one for the category, the organisation''s own before the one for all. No row when there is none, and for null.';
-
 CREATE FUNCTION referral.exception_policy_apply() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    was_closed boolean := TG_OP = 'UPDATE' AND OLD.status IN ('resolved', 'dismissed');
-    policy record;
-BEGIN
-    -- the guard of a referral looks for what holds it up by this column
-    NEW.referral_id := coalesce(NEW.referral_id, CASE WHEN NEW.entity = 'referral' THEN NEW.entity_id END);
-    IF TG_OP = 'INSERT' OR was_closed OR NEW.blocking AND NEW.blocks IS NULL THEN
-        SELECT * INTO policy FROM referral.exception_policy_of(NEW.org_id, NEW.category, NEW.code);
-        IF TG_OP = 'INSERT' OR was_closed THEN
-            NEW.severity := coalesce(policy.severity, NEW.severity);
-            NEW.blocking := coalesce(policy.blocking, NEW.blocking);
-            NEW.exception_policy_id := policy.exception_policy_id;
-            -- the due time of the last time does not count
-            IF NEW.due_at IS NULL OR was_closed AND NEW.due_at = OLD.due_at THEN
-                NEW.due_at := referral.due_by(policy.calendar, NEW.org_id, NEW.opened_at, policy.due);
-            END IF;
-        END IF;
-        NEW.blocks := coalesce(NEW.blocks, policy.blocks);
-    END IF;
-    IF NOT NEW.blocking THEN
-        NEW.blocks := NULL;
-    END IF;
-    RETURN NEW;
-END $$;
+LANGUAGE C AS 'MODULE_PATHNAME', 'exception_policy_apply';
 COMMENT ON FUNCTION referral.exception_policy_apply() IS
-'BEFORE row trigger of referral.exception_item while it is open: what is opened, or opened again, gets severity, blocking, the transitions that wait and the due time that referral.exception_policy has for its kind.';
+'BEFORE row trigger of referral.exception_item while it is open: what is opened, or opened again, gets severity, blocking, the transitions that wait and the due time that the active referral.exception_policy has for its kind: the one for its code before the one for its category, the organisation''s own before the one for all.';
 REVOKE ALL ON FUNCTION referral.exception_policy_apply() FROM PUBLIC;
 
 CREATE FUNCTION referral.is_root_cause(code text) RETURNS boolean

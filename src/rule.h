@@ -52,6 +52,7 @@ typedef struct RuleCache
 	struct SourceRules *sources;	/* who keeps what; see source_of_record.c */
 	struct SourceMapping *mappings;	/* see source_mapping.c */
 	struct ValidationRules *validation; /* see validation_rules.c */
+	struct ExceptionPolicies *exceptions;	/* see exception_policy.c */
 	Oid			namespace_id;	/* schema referral */
 	Oid			owner;			/* owner of the rule tables */
 	int			pins;			/* calls that hold pointers into it */

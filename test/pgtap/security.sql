@@ -635,7 +635,7 @@ INSERT INTO public.expected_function VALUES
     ('visible_orgs', 'PUBLIC'), ('next_transitions', 'PUBLIC'), ('step_before', 'PUBLIC'), ('has_document', 'PUBLIC'), ('harmless_error', 'PUBLIC'), ('has_clocks', 'PUBLIC'), ('acting_login', 'PUBLIC'),
     ('broken_rules', 'referral_admin referral_auditor referral_rule_approver referral_rule_author'),
     ('rule_expressions', 'referral_admin referral_auditor referral_rule_approver referral_rule_author'), ('matching_rules', 'PUBLIC'), ('check_exceptions', 'referral_admin'), ('check_exception_version', 'PUBLIC'),
-    ('due_by', 'PUBLIC'), ('exception_policy_of', 'PUBLIC'), ('is_for_person', 'PUBLIC'), ('is_root_cause', 'PUBLIC'), ('missing_calendars', 'PUBLIC'), ('check_attachable', 'PUBLIC'), ('check_identifies', 'PUBLIC'), ('check_rule_version', 'PUBLIC'),
+    ('due_by', 'PUBLIC'), ('is_for_person', 'PUBLIC'), ('is_root_cause', 'PUBLIC'), ('missing_calendars', 'PUBLIC'), ('check_attachable', 'PUBLIC'), ('check_identifies', 'PUBLIC'), ('check_rule_version', 'PUBLIC'),
     ('rule_checksum', 'PUBLIC'), ('deployed_objects', 'PUBLIC'), ('model_parts', 'PUBLIC'),
     ('attach', 'referral_admin'), ('detach', 'referral_admin'), ('track_table', 'referral_admin'), ('lay_trigger', 'referral_admin'),
     ('adopt_workflow', 'referral_admin'), ('secure_table', 'referral_admin'), ('guard', 'referral_admin'),
