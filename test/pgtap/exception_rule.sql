@@ -1,5 +1,5 @@
 -- What exceptions stop, what policies say of them, those that rules open, and where they come from.
-SELECT plan(87);
+SELECT plan(90);
 \ir ../lib/refused.sql
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
 CREATE ROLE exception_rule_jane LOGIN IN ROLE referral_coordinator;
@@ -77,6 +77,7 @@ INSERT INTO referral.exception_item (org_id, category, code, entity, entity_id, 
 SELECT is(public.go(10, 'ready_to_schedule'), 'done', 'those of other organisations do not count');
 -- another entity
 \ir ../lib/make_workflow.sql
+SET referral.org_id = 1;
 CREATE TABLE public.task (task_id bigint PRIMARY KEY, note text);
 SELECT referral.attach('public.task', row_security => false) \g /dev/null
 SELECT make_workflow('task', NULL) \g /dev/null
@@ -85,6 +86,7 @@ SELECT is(public.code('UPDATE public.task SET step = ''b'' WHERE task_id = 14'),
 SELECT referral.open_exception(1, 'policy', 'task', 14, NULL, 'own', NULL, 'low', true, '{go}') \g /dev/null
 SELECT is(public.code('UPDATE public.task SET step = ''b'' WHERE task_id = 14'), 'RF025', 'rows of any table can be held up');
 SELECT is(public.code('UPDATE public.task SET step = ''b'' WHERE task_id = 15'), 'done', 'each for itself');
+RESET referral.org_id;
 -- whoever moves it
 GRANT UPDATE ON public.task TO exception_rule_nobody;
 SET SESSION AUTHORIZATION exception_rule_jane;
@@ -129,7 +131,7 @@ INSERT INTO referral.exception_item (org_id, category, code, entity, entity_id, 
     (1, 'capacity', 'other', 'referral', 15, 'medium', true), (1, 'capacity', 'strict', 'referral', 15, 'medium', false),
     (1, 'capacity', 'mild', 'referral', 15, 'medium', true), (2, 'capacity', 'strict', 'referral', 10, 'medium', true);
 SELECT results_eq($$SELECT org_id, code, severity, blocking, blocks FROM referral.exception_item WHERE category = 'capacity' ORDER BY 1, 2$$,
-    $$VALUES (1::bigint, 'mild', 'medium', false, NULL), (1, 'other', 'medium', true, '{schedule}'), (1, 'strict', 'critical', true, '{release}'),
+    $$VALUES (1::bigint, 'mild', 'medium', false, NULL::text[]), (1, 'other', 'medium', true, '{schedule}'), (1, 'strict', 'critical', true, '{release}'::text[]),
              (2, 'strict', 'low', true, '{authorize}')$$, 'the policy for the code, then for the category; the organisation''s own before the one for all');
 SELECT is((SELECT due_at - opened_at FROM referral.exception_item WHERE code = 'other' AND org_id = 1), '2 hours', 'when it is due, in elapsed time');
 SELECT is((SELECT due_at FROM referral.exception_item WHERE code = 'strict' AND org_id = 1),
@@ -228,5 +230,39 @@ RESET SESSION AUTHORIZATION;
 SELECT is(public.code('UPDATE referral.exception_item SET root_cause = ''bad luck'' WHERE org_id = 1 AND entity_id = 17'), 'RF005', 'causes come from the catalogue');
 SELECT is(public.code('UPDATE referral.exception_item SET root_cause = ''capacity_short'' WHERE org_id = 1 AND entity_id = 17'), 'done', 'of domain root_cause');
 SELECT ok((SELECT count(*) >= 10 FROM referral.reason_code WHERE domain = 'root_cause'), 'some are shipped');
+
+INSERT INTO referral.organization (org_id, name) VALUES (3, 'Three');
+INSERT INTO referral.patient (org_id, patient_id) VALUES (3, 1);
+INSERT INTO referral.payer (org_id, payer_id, name) VALUES (3, 1, 'Payer');
+INSERT INTO referral.site (org_id, site_id, name) VALUES (3, 1, 'Site');
+INSERT INTO referral.referral (org_id, referral_id, patient_id, specialty, payer_id, site_id) VALUES (3, 1, 1, 'cardiology', 1, 1), (3, 2, 1, 'cardiology', NULL, NULL);
+INSERT INTO referral.exception_item (org_id, category, code, entity, entity_id, opened_at, root_cause)
+SELECT 3, 'eligibility', 'e' || i, 'referral', 1, date_trunc('month', now()) + make_interval(hours => 1), CASE WHEN i < 3 THEN 'entry_error' WHEN i = 3 THEN 'other' END
+FROM generate_series(1, 5) i;
+INSERT INTO referral.exception_item (org_id, category, code, entity, entity_id, opened_at) VALUES
+    (3, 'eligibility', 'e', 'referral', 2, date_trunc('month', now()) + make_interval(hours => 1)),
+    (3, 'eligibility', 'f', 'referral', 1, '2026-01-15'), (3, 'policy', 'e', 'patient', 1, '2026-01-15');
+SELECT extract(epoch FROM now() - date_trunc('month', now()) - make_interval(hours => 1)) / 3600 AS hours \gset
+SELECT referral.close_exception(3, exception_id, 'settled') FROM referral.exception_item WHERE org_id = 3 AND code IN ('e1', 'e2') \g /dev/null
+SELECT referral.close_exception(3, exception_id, 'was none', true) FROM referral.exception_item WHERE org_id = 3 AND code = 'e3' \g /dev/null
+SELECT referral.open_exception(3, 'eligibility', 'referral', 1, 1, 'e3', NULL, 'low') \g /dev/null
+SELECT bag_eq($$SELECT month, category::text, payer_id, specialty, site_id, opened, open, reopened, top_root_cause FROM referral.exception_pattern WHERE org_id = 3$$,
+    $$VALUES (date_trunc('month', now())::date, 'eligibility', 1::bigint, 'cardiology', 1::bigint, 5::bigint, 3::bigint, 1::bigint, 'entry_error'),
+             (date_trunc('month', now())::date, 'eligibility', NULL, 'cardiology', NULL, 1, 1, 0, NULL),
+             ('2026-01-01'::date, 'eligibility', 1, 'cardiology', 1, 1, 1, 0, NULL), ('2026-01-01'::date, 'policy', NULL, NULL, NULL, 1, 1, 0, NULL)$$,
+    'patterns by month, category, payer, specialty and site');
+SELECT ok((SELECT abs(median_hours - :hours) < 0.2 FROM referral.exception_pattern WHERE org_id = 3 AND opened = 5), 'and how long it takes to resolve them');
+SELECT is((SELECT count(*) FROM referral.exception_pattern WHERE org_id = 3 AND median_hours IS NOT NULL), 1::bigint, 'where any was');
+SET SESSION AUTHORIZATION exception_rule_jane;
+SELECT is((SELECT count(*) FROM referral.exception_pattern WHERE org_id <> 1), 0::bigint, 'each organisation sees its own');
+RESET SESSION AUTHORIZATION;
+
+-- 6. Due times
+
+SELECT is(referral.due_by(NULL, 1, '2026-11-20 16:00+00', '1 day 2 hours'), '2026-11-21 18:00+00', 'without a calendar in elapsed time');
+SELECT is(referral.due_by('us_business', 1, '2026-11-20 16:00+00', '1 day'), '2026-11-23 16:00+00', 'business days');
+SELECT is(referral.due_by('nothing', 1, '2026-11-20 16:00+00', '4 hours'), '2026-11-20 20:00+00', 'a calendar that is not active');
+SELECT is(referral.due_by('us_business', 1, '2035-12-30 16:00+00', '400 days'), NULL, 'beyond the calendar');
+SELECT is(referral.due_by('us_business', 1, NULL, '1 day'), NULL, 'null for a null start');
 
 SELECT * FROM finish();
