@@ -679,7 +679,7 @@ INSERT INTO public.expected_function
 SELECT f, 'PUBLIC'
 FROM unnest(ARRAY[
     'canonical_case', 'canonical_fault', 'care_date', 'case_actions', 'case_outcome', 'check_validation_version', 'cms50', 'csv_columns',
-    'csv_records', 'eligibility_confirmed', 'eligibility_in_force', 'fill_placeholders', 'finding_category', 'finding_needs_person',
+    'csv_records', 'eligibility_confirmed', 'eligibility_in_force', 'finding_category', 'finding_needs_person',
     'intake_choose_patient', 'intake_contradicts', 'intake_foreign', 'intake_identifies', 'intake_personal',
     'intake_count', 'intake_demographics', 'intake_error', 'intake_fill', 'intake_finding', 'intake_identifiers',
     'intake_is_over', 'intake_prose', 'intake_reason', 'intake_result',
@@ -687,7 +687,7 @@ FROM unnest(ARRAY[
     'map_record', 'message_key', 'missing_documents', 'number_to_array',
     'outreach_facts', 'outreach_placeholders', 'part_cases', 'payload_json', 'payload_kind', 'payload_parts', 'put_canonical', 'referral_coverage',
     'required_field_condition', 'required_field_relation', 'review_status', 'reviewed_as', 'source_format_problem', 'try_boolean', 'try_date',
-    'try_integer', 'try_numeric', 'try_timestamp', 'validate', 'validation_category', 'validation_expressions', 'value_set_key']) f;
+    'try_integer', 'try_numeric', 'try_timestamp', 'validate', 'validation_expressions', 'value_set_key']) f;
 INSERT INTO public.expected_function
 SELECT f, 'referral_admin referral_approver referral_auditor referral_authorizer referral_clinician referral_coordinator referral_integration referral_scheduler'
 FROM unnest(ARRAY['fhir_contained_actor', 'fhir_out_coverage', 'fhir_out_identifiers', 'fhir_out_organization', 'fhir_out_patient', 'fhir_out_practitioner',
