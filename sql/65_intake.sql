@@ -287,19 +287,9 @@ COMMENT ON FUNCTION referral.inbox_guard() IS
 'BEFORE row trigger of referral.inbox_message: RF007 when a message is deleted, or anything of it changed but what became of it.';
 
 CREATE FUNCTION referral.inbox_arrival() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    IF EXISTS (SELECT FROM referral.source_system s WHERE s.org_id = NEW.org_id AND s.source = NEW.source
-               AND NOT (s.active AND coalesce(referral.acting_login() = ANY (s.logins), true))) THEN
-        RAISE EXCEPTION 'this login may not receive messages of this source' USING ERRCODE = 'RF003',
-            DETAIL = 'Messages of the source come by other logins, or it is not active.',
-            HINT = 'See logins and active in referral.source_system.';
-    END IF;
-    NEW.payload_hash := sha256(convert_to(NEW.payload, 'UTF8'));
-    RETURN NEW;
-END $$;
+LANGUAGE C AS 'MODULE_PATHNAME', 'inbox_arrival';
 COMMENT ON FUNCTION referral.inbox_arrival() IS
-'BEFORE INSERT row trigger of referral.inbox_message: RF003 when the source is not for this login, by whatever way it writes; the hash is that of the payload.';
+'BEFORE INSERT row trigger of referral.inbox_message: RF003 when the source is not for this login, by whatever way it writes; the hash is that of the payload. receive() has seen to both.';
 
 CREATE FUNCTION referral.source_system_guard() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

@@ -13,6 +13,7 @@
 
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
+#include "commands/trigger.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "parser/scansup.h"
@@ -20,6 +21,7 @@
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 
 #include "compat.h"
 #include "errors.h"
@@ -67,6 +69,9 @@ static IntakeStatement read_again = {
 	" FROM referral.inbox_message x WHERE x.org_id = $1 AND x.message_id = $2 FOR NO KEY UPDATE",
 	.nargs = 2,.argtypes = {INT8OID, INT8OID}
 };
+
+/* Is it receive() that writes to inbox_message, and has looked who may? */
+static bool is_storing = false;
 
 /* ---------- The head of a message ---------- */
 
@@ -180,7 +185,19 @@ store_message(IntakeMessage *m, text *key, text *payload, bytea *hash)
 	Datum		args[] = {Int64GetDatum(m->org_id), PointerGetDatum(m->channel), PointerGetDatum(m->source),
 	PointerGetDatum(m->content_type), PointerGetDatum(key), PointerGetDatum(payload), PointerGetDatum(hash)};
 
-	if (intake_run(&store, args, m->content_type == NULL ? "   n   " : NULL) == 0)
+	bool		is_new;
+
+	is_storing = true;
+	PG_TRY();
+	{
+		is_new = intake_run(&store, args, m->content_type == NULL ? "   n   " : NULL) > 0;
+	}
+	PG_FINALLY();
+	{
+		is_storing = false;
+	}
+	PG_END_TRY();
+	if (!is_new)
 		return false;
 	m->message_id = intake_returned_id(1);
 	SPI_freetuptable(SPI_tuptable);
@@ -421,4 +438,45 @@ work_on_message(PG_FUNCTION_ARGS)
 	answer = heap_form_tuple(desc, values, nulls);
 	intake_end(level);
 	PG_RETURN_DATUM(HeapTupleGetDatum(answer));
+}
+
+/* The trigger of inbox_message: who writes to it by other ways than receive() is held to the same. */
+PG_FUNCTION_INFO_V1(inbox_arrival);
+Datum
+inbox_arrival(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	IntakeMessage m = {0};
+	HeapTuple	row;
+	TupleDesc	desc;
+	Datum		payload;
+	Datum		value;
+	int			column;
+	bool		isnull;
+	int			level;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BY_INSERT(trigger->tg_event) ||
+		!TRIGGER_FIRED_BEFORE(trigger->tg_event) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+		elog(ERROR, "inbox_arrival() is a BEFORE INSERT row trigger");
+	row = trigger->tg_trigtuple;
+	if (is_storing)
+		PG_RETURN_DATUM(PointerGetDatum(row));
+	desc = RelationGetDescr(trigger->tg_relation);
+	m.org_id = DatumGetInt64(SPI_getbinval(row, desc, SPI_fnumber(desc, "org_id"), &isnull));
+	value = SPI_getbinval(row, desc, SPI_fnumber(desc, "source"), &isnull);
+	if (!isnull)
+	{
+		m.source = DatumGetTextPP(value);
+		level = intake_begin();
+		read_head(&m, true);
+		intake_end(level);
+	}
+	payload = SPI_getbinval(row, desc, SPI_fnumber(desc, "payload"), &isnull);
+	if (!isnull)
+	{
+		column = SPI_fnumber(desc, "payload_hash");
+		value = PointerGetDatum(intake_hash(DatumGetTextPP(payload)));
+		row = heap_modify_tuple_by_cols(row, desc, 1, &column, &value, &isnull);
+	}
+	PG_RETURN_DATUM(PointerGetDatum(row));
 }
