@@ -17,7 +17,7 @@
 #include "utils/numeric.h"
 
 #include "compat.h"
-#include "intake.h"
+#include "intake_message.h"
 
 /* A row that a case told of. */
 typedef struct ToldRow

@@ -16,7 +16,7 @@
 
 #include "compat.h"
 #include "errors.h"
-#include "intake.h"
+#include "intake_message.h"
 
 #define BYTE_ORDER_MARK		"\xEF\xBB\xBF"
 

@@ -25,7 +25,7 @@
 
 #include "compat.h"
 #include "errors.h"
-#include "intake.h"
+#include "intake_message.h"
 
 /* it is part of the key of its messages */
 #define LONGEST_SOURCE	500

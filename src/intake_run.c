@@ -18,7 +18,7 @@
 #include "utils/guc.h"
 
 #include "compat.h"
-#include "intake.h"
+#include "intake_message.h"
 
 /* How many rows came back, or were written. */
 uint64

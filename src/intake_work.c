@@ -29,7 +29,7 @@
 
 #include "compat.h"
 #include "errors.h"
-#include "intake.h"
+#include "intake_message.h"
 
 /* What the cases of a message have become so far. */
 typedef struct Done
