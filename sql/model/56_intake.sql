@@ -154,10 +154,7 @@ GRANT INSERT (org_id, channel, source, content_type, dedup_key, payload, payload
 GRANT INSERT (org_id, message_id, referral_id, patient_id, code, severity, attribute, value, position, detail), UPDATE (resolved_at)
     ON referral.data_quality_finding TO referral_integration, referral_coordinator, referral_clinician;
 GRANT EXECUTE ON FUNCTION referral.note_findings(bigint, bigint, boolean, jsonb), referral.settle_findings(bigint, bigint, jsonb),
-    referral.message_from(bigint, text, text, text, boolean), referral.apply_intake(referral.intake_message, jsonb, referral.intake_result),
-    referral.apply_document(referral.intake_message, text, referral.intake_result),
-    referral.apply_part(referral.intake_message, text, text, integer, referral.intake_result),
-    referral.work_on_message(referral.intake_message, text, boolean, boolean),
+    referral.keep_document(bigint, bigint, text, text, text), referral.work_on_message(bigint, bigint),
     referral.receive(referral.intake_channel, text, text, text, text), referral.reprocess(bigint, bigint),
     referral.reprocess_errors(text, integer),
     referral.receive_chunk(referral.intake_channel, text, text, text[], text[]), referral.staging_plan(regclass, text),

@@ -665,7 +665,7 @@ SELECT p.proname, 'PUBLIC' FROM pg_proc p
 WHERE p.pronamespace = 'referral'::regnamespace AND p.proname ~ '^(fhir|hl7|map)_' AND p.provolatile = 'i' AND NOT p.prosecdef;
 INSERT INTO public.expected_function
 SELECT f, 'referral_clinician referral_coordinator referral_integration'
-FROM unnest(ARRAY['analyze_first_rows', 'apply_case', 'apply_document', 'apply_intake', 'apply_part', 'intake_answer', 'intake_appointment',
+FROM unnest(ARRAY['analyze_first_rows', 'apply_case', 'intake_answer', 'intake_appointment',
     'intake_appointment_referral', 'intake_authorization', 'intake_authorization_item', 'intake_check_request', 'intake_choose_referral',
     'intake_codes', 'intake_communication', 'intake_coverage', 'intake_create_referral', 'intake_directory', 'intake_document', 'intake_encounter',
     'intake_events', 'intake_find_appointment', 'intake_find_authorization', 'intake_find_organization', 'intake_find_patient', 'intake_find_payer',
@@ -673,19 +673,19 @@ FROM unnest(ARRAY['analyze_first_rows', 'apply_case', 'apply_document', 'apply_i
     'intake_lock', 'intake_move', 'intake_move_appointment', 'intake_organization', 'intake_owns_patient', 'intake_patient', 'intake_patient_of', 'intake_patient_values', 'intake_payer',
     'intake_place_coverage', 'intake_plan', 'intake_practitioner', 'intake_progress', 'intake_referral', 'intake_relations', 'intake_report',
     'intake_request_places', 'intake_request_values', 'intake_role', 'intake_service', 'intake_site', 'intake_update_coverage', 'intake_update_patient',
-    'intake_update_referral', 'intake_valid', 'message_from', 'note_findings', 'receive', 'receive_batch', 'receive_chunk', 'receive_rows',
+    'intake_update_referral', 'intake_valid', 'keep_document', 'note_findings', 'receive', 'receive_batch', 'receive_chunk', 'receive_rows',
     'reprocess', 'reprocess_errors', 'settle_findings', 'staging_plan', 'work_on_message']) f;
 INSERT INTO public.expected_function
 SELECT f, 'PUBLIC'
 FROM unnest(ARRAY[
-    'canonical_case', 'canonical_fault', 'care_date', 'case_actions', 'case_outcome', 'check_validation_version', 'cms50', 'csv_columns',
+    'canonical_case', 'canonical_fault', 'care_date', 'case_actions', 'check_validation_version', 'cms50', 'csv_columns',
     'csv_records', 'eligibility_confirmed', 'eligibility_in_force', 'finding_category', 'finding_needs_person',
     'intake_choose_patient', 'intake_contradicts', 'intake_foreign', 'intake_identifies', 'intake_personal',
     'intake_count', 'intake_demographics', 'intake_error', 'intake_fill', 'intake_finding', 'intake_identifiers',
     'intake_is_over', 'intake_prose', 'intake_reason', 'intake_result',
     'intake_system', 'intake_text', 'intake_code_list', 'intake_request', 'intake_unusable', 'intake_told_apart', 'intake_union', 'is_canonical_attribute', 'is_complete', 'is_passing_error',
     'map_record', 'message_key', 'missing_documents', 'number_to_array',
-    'outreach_facts', 'outreach_placeholders', 'part_cases', 'payload_json', 'payload_kind', 'payload_parts', 'put_canonical', 'referral_coverage',
+    'outreach_facts', 'outreach_placeholders', 'payload_json', 'payload_kind', 'payload_parts', 'payload_records', 'put_canonical', 'referral_coverage',
     'required_field_condition', 'required_field_relation', 'review_status', 'reviewed_as', 'source_format_problem', 'try_boolean', 'try_date',
     'try_integer', 'try_numeric', 'try_timestamp', 'validate', 'validation_expressions', 'value_set_key']) f;
 INSERT INTO public.expected_function
