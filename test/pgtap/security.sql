@@ -540,9 +540,7 @@ SELECT t, 'SELECT', 'admin coordinator clinician scheduler authorizer approver a
 UNION ALL
 SELECT t || '.' || c, p, r
 FROM (VALUES ('inbox_message', 'INSERT', 'coordinator clinician integration', '{channel,content_type,dedup_key,org_id,payload,payload_hash,source}'::text[]),
-             ('inbox_message', 'UPDATE', 'coordinator clinician integration', '{attempts,control_id,error,error_code,error_position,last_repeat_at,mapping_version,message_type,outcome,patient_id,patient_match,processed_at,referral_id,repeat_count,results,status}'),
-             ('data_quality_finding', 'INSERT', 'coordinator clinician integration', '{attribute,code,detail,message_id,org_id,patient_id,position,referral_id,severity,value}'),
-             ('data_quality_finding', 'UPDATE', 'coordinator clinician integration', '{resolved_at}'),
+             ('inbox_message', 'UPDATE', 'coordinator clinician integration', '{last_repeat_at,repeat_count}'),
              ('document_classification', 'INSERT', 'coordinator integration', '{confidence,document_id,document_type,model,model_version,org_id,produced_at}'),
              ('document_classification', 'SELECT', 'analyst', '{confidence,document_classification_id,document_id,document_type,model,model_version,org_id,produced_at,reason,reviewed_at,reviewed_type,rule_version,status,threshold}'),
              ('document_classification', 'UPDATE', 'admin authorizer clinician coordinator', '{reviewed_type,status,version}'),
@@ -673,12 +671,12 @@ FROM unnest(ARRAY['analyze_first_rows', 'apply_case', 'intake_answer', 'intake_a
     'intake_lock', 'intake_move', 'intake_move_appointment', 'intake_organization', 'intake_owns_patient', 'intake_patient', 'intake_patient_of', 'intake_patient_values', 'intake_payer',
     'intake_place_coverage', 'intake_plan', 'intake_practitioner', 'intake_progress', 'intake_referral', 'intake_relations', 'intake_report',
     'intake_request_places', 'intake_request_values', 'intake_role', 'intake_service', 'intake_site', 'intake_update_coverage', 'intake_update_patient',
-    'intake_update_referral', 'intake_valid', 'keep_document', 'note_findings', 'receive', 'receive_batch', 'receive_chunk', 'receive_rows',
-    'reprocess', 'reprocess_errors', 'settle_findings', 'staging_plan', 'work_on_message']) f;
+    'intake_update_referral', 'intake_valid', 'keep_document', 'receive', 'receive_batch', 'receive_chunk', 'receive_rows',
+    'reprocess', 'reprocess_errors', 'staging_plan', 'work_on_message']) f;
 INSERT INTO public.expected_function
 SELECT f, 'PUBLIC'
 FROM unnest(ARRAY[
-    'canonical_case', 'canonical_fault', 'care_date', 'case_actions', 'check_validation_version', 'cms50', 'csv_columns',
+    'canonical_case', 'canonical_fault', 'care_date', 'case_actions', 'check_closing', 'check_validation_version', 'cms50', 'csv_columns',
     'csv_records', 'eligibility_confirmed', 'eligibility_in_force', 'finding_category', 'finding_needs_person',
     'intake_choose_patient', 'intake_contradicts', 'intake_foreign', 'intake_identifies', 'intake_personal',
     'intake_count', 'intake_demographics', 'intake_error', 'intake_fill', 'intake_finding', 'intake_identifiers',
@@ -701,7 +699,7 @@ SELECT f, 'referral_authorizer referral_clinician referral_coordinator referral_
 FROM unnest(ARRAY['check_patient', 'check_referral']) f;
 INSERT INTO public.expected_function
 SELECT f, 'referral_authorizer referral_coordinator referral_integration'
-FROM unnest(ARRAY['answer_eligibility', 'close_eligibility_exception', 'request_eligibility']) f;
+FROM unnest(ARRAY['answer_eligibility', 'request_eligibility', 'settle_coverage']) f;
 INSERT INTO public.expected_function
 SELECT f, 'referral_admin referral_authorizer referral_clinician referral_coordinator referral_integration referral_scheduler'
 FROM unnest(ARRAY['close_exception', 'open_exception']) f;
