@@ -679,7 +679,8 @@ FROM unnest(ARRAY['analyze_first_rows', 'apply_case', 'apply_document', 'apply_i
 INSERT INTO public.expected_function
 SELECT f, 'PUBLIC'
 FROM unnest(ARRAY[
-    'canonical_case', 'canonical_fault', 'care_date', 'case_actions', 'case_outcome', 'check_validation_version', 'cms50', 'csv_columns',
+    'canonical_case', 'canonical_fault', 'care_date', 'case_actions', 'case_outcome', 'check_validation_version', 'check_workflow_version', 'check_sla_version', 'check_matching_version',
+    'check_source_mapping_version', 'check_source_of_record_version', 'cms50', 'csv_columns',
     'csv_records', 'eligibility_confirmed', 'eligibility_in_force', 'fill_placeholders', 'finding_category', 'finding_needs_person',
     'intake_choose_patient', 'intake_contradicts', 'intake_foreign', 'intake_identifies', 'intake_personal',
     'intake_count', 'intake_demographics', 'intake_error', 'intake_fill', 'intake_finding', 'intake_identifiers',
