@@ -25,6 +25,7 @@
 #include "utils/typcache.h"
 
 #include "compat.h"
+#include "intake.h"
 
 /* what goes into an index has to fit on its page */
 #define LONGEST_TEXT	500
@@ -37,9 +38,9 @@ enum
 	ID_NUMBER, ID_SYSTEM, ID_TYPE, ID_ASSIGNER, ID_NFIELDS
 };
 
-/* The text without the blanks around it, cut off; null when nothing is left. */
+/* The text without the blanks around it, cut off after so many characters; null when nothing is left. */
 static text *
-short_text(const char *s, int len)
+stripped_text(const char *s, int len, int longest)
 {
 	while (len > 0 && s[0] == ' ')
 	{
@@ -50,12 +51,12 @@ short_text(const char *s, int len)
 		len--;
 	if (len == 0)
 		return NULL;
-	return cstring_to_text_with_len(s, pg_mbcharcliplen(s, len, LONGEST_TEXT));
+	return cstring_to_text_with_len(s, len <= longest ? len : pg_mbcharcliplen(s, len, longest));
 }
 
 /* A member of an object that is a text, a number or a truth value, as such a text. */
 static text *
-member_text(JsonbContainer *object, const char *key)
+member_text(JsonbContainer *object, const char *key, int longest)
 {
 	JsonbValue	v;
 
@@ -64,19 +65,77 @@ member_text(JsonbContainer *object, const char *key)
 	switch (v.type)
 	{
 		case jbvString:
-			return short_text(v.val.string.val, v.val.string.len);
+			return stripped_text(v.val.string.val, v.val.string.len, longest);
 		case jbvNumeric:
 			{
 				char	   *number = DatumGetCString(DirectFunctionCall1(numeric_out,
 																		  NumericGetDatum(v.val.numeric)));
 
-				return short_text(number, strlen(number));
+				return stripped_text(number, strlen(number), longest);
 			}
 		case jbvBool:
 			return cstring_to_text(v.val.boolean ? "true" : "false");
 		default:
 			return NULL;
 	}
+}
+
+/* As intake_text() of SQL has it, of what is neither object nor list. */
+text *
+intake_member_text(JsonbContainer *object, const char *key)
+{
+	return member_text(object, key, LONGEST_TEXT);
+}
+
+/* As intake_prose() has it. */
+text *
+intake_member_prose(JsonbContainer *object, const char *key)
+{
+	return member_text(object, key, PG_INT32_MAX);
+}
+
+/* A member that is an object itself, else null. */
+JsonbContainer *
+intake_member_object(JsonbContainer *object, const char *key)
+{
+	JsonbValue	v;
+
+	if (getKeyJsonValueFromContainer(object, key, strlen(key), &v) == NULL ||
+		v.type != jbvBinary || !JsonContainerIsObject(v.val.binary.data))
+		return NULL;
+	return v.val.binary.data;
+}
+
+/* A member that is a list, else null. */
+JsonbContainer *
+intake_member_list(JsonbContainer *object, const char *key)
+{
+	JsonbValue	v;
+
+	if (getKeyJsonValueFromContainer(object, key, strlen(key), &v) == NULL ||
+		v.type != jbvBinary || !JsonContainerIsArray(v.val.binary.data))
+		return NULL;
+	return v.val.binary.data;
+}
+
+/* An element of a list that is an object, else null. */
+JsonbContainer *
+intake_list_object(JsonbContainer *list, int i)
+{
+	JsonbValue *element = getIthJsonbValueFromContainer(list, i);
+
+	if (element == NULL || element->type != jbvBinary || !JsonContainerIsObject(element->val.binary.data))
+		return NULL;
+	return element->val.binary.data;
+}
+
+/* An argument that is an object, else null. */
+Jsonb *
+intake_argument_object(FunctionCallInfo fcinfo, int argument)
+{
+	Jsonb	   *object = PG_ARGISNULL(argument) ? NULL : PG_GETARG_JSONB_P(argument);
+
+	return object != NULL && JB_ROOT_IS_OBJECT(object) ? object : NULL;
 }
 
 static bool
@@ -88,8 +147,8 @@ text_is(text *t, const char *s)
 }
 
 /* Numbers of a whole country have one name, whoever sends them. */
-static text *
-system_of(text *type, text *system, text *source)
+text *
+intake_system_of(text *type, text *system, text *source)
 {
 	if (text_is(type, "NPI") || text_is(system, "NPI") || text_is(system, "urn:oid:2.16.840.1.113883.4.6"))
 		return cstring_to_text(NPI_SYSTEM);
@@ -112,11 +171,11 @@ intake_system(PG_FUNCTION_ARGS)
 
 		if (JB_ROOT_IS_OBJECT(identifier))
 		{
-			type = member_text(&identifier->root, "type");
-			system = member_text(&identifier->root, "system");
+			type = intake_member_text(&identifier->root, "type");
+			system = intake_member_text(&identifier->root, "system");
 		}
 	}
-	system = system_of(type, system, source);
+	system = intake_system_of(type, system, source);
 	if (system == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_TEXT_P(system);
@@ -156,10 +215,10 @@ put_identifier(Identifiers *ids, JsonbContainer *object, text *source)
 {
 	text	   *value[ID_NFIELDS];
 
-	value[ID_NUMBER] = member_text(object, "value");
-	value[ID_TYPE] = member_text(object, "type");
-	value[ID_SYSTEM] = system_of(value[ID_TYPE], member_text(object, "system"), source);
-	value[ID_ASSIGNER] = member_text(object, "assigner");
+	value[ID_NUMBER] = intake_member_text(object, "value");
+	value[ID_TYPE] = intake_member_text(object, "type");
+	value[ID_SYSTEM] = intake_system_of(value[ID_TYPE], intake_member_text(object, "system"), source);
+	value[ID_ASSIGNER] = intake_member_text(object, "assigner");
 	if (value[ID_NUMBER] == NULL || value[ID_SYSTEM] == NULL ||
 		is_listed(ids, value[ID_NUMBER], value[ID_SYSTEM]))
 		return;
@@ -184,11 +243,22 @@ read_identifiers(Identifiers *ids, Jsonb *list, text *source)
 	}
 	for (int i = 0; i < n; i++)
 	{
-		JsonbValue *v = getIthJsonbValueFromContainer(&list->root, i);
+		JsonbContainer *identifier = intake_list_object(&list->root, i);
 
-		if (v->type == jbvBinary && JsonContainerIsObject(v->val.binary.data))
-			put_identifier(ids, v->val.binary.data, source);
+		if (identifier != NULL)
+			put_identifier(ids, identifier, source);
 	}
+}
+
+Datum
+intake_text_array(Datum *texts, bool *nulls, int count)
+{
+	int			lower = 1;
+
+	if (count == 0)
+		return PointerGetDatum(construct_empty_array(TEXTOID));
+	return PointerGetDatum(construct_md_array(texts, nulls, 1, &count, &lower,
+											  TEXTOID, -1, false, TYPALIGN_INT));
 }
 
 PG_FUNCTION_INFO_V1(intake_identifiers);
@@ -206,49 +276,47 @@ intake_identifiers(PG_FUNCTION_ARGS)
 		PG_RETURN_NULL();
 	read_identifiers(&ids, PG_GETARG_JSONB_P(0), PG_GETARG_TEXT_PP(1));
 	for (int i = 0; i < ID_NFIELDS; i++)
-	{
-		int			lower = 1;
-
-		values[i] = PointerGetDatum(ids.count == 0 ? construct_empty_array(TEXTOID) :
-									construct_md_array(ids.fields[i], ids.nulls[i], 1, &ids.count, &lower,
-													   TEXTOID, -1, false, TYPALIGN_INT));
-	}
+		values[i] = intake_text_array(ids.fields[i], ids.nulls[i], ids.count);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
 
 /* ---------- Rows ---------- */
 
-/* The row with the texts of the object in its text columns of the same names. */
-static HeapTuple
-filled(HeapTupleHeader row, TupleDesc desc, JsonbContainer *object)
+/* The columns of a row; of a null row, nulls. */
+void
+intake_deform(HeapTupleHeader row, TupleDesc desc, Datum *values, bool *nulls)
 {
-	Datum	   *values = palloc(desc->natts * sizeof(Datum));
-	bool	   *nulls = palloc(desc->natts * sizeof(bool));
+	HeapTupleData tuple;
 
-	if (row != NULL)
+	if (row == NULL)
 	{
-		HeapTupleData tuple;
-
-		tuple.t_len = HeapTupleHeaderGetDatumLength(row);
-		ItemPointerSetInvalid(&tuple.t_self);
-		tuple.t_tableOid = InvalidOid;
-		tuple.t_data = row;
-		heap_deform_tuple(&tuple, desc, values, nulls);
-	}
-	else
 		memset(nulls, true, desc->natts);
+		return;
+	}
+	tuple.t_len = HeapTupleHeaderGetDatumLength(row);
+	ItemPointerSetInvalid(&tuple.t_self);
+	tuple.t_tableOid = InvalidOid;
+	tuple.t_data = row;
+	heap_deform_tuple(&tuple, desc, values, nulls);
+}
+
+/* The texts of the object go into the text columns of the same names. */
+void
+intake_fill_texts(TupleDesc desc, JsonbContainer *object, Datum *values, bool *nulls)
+{
 	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute a = TupleDescAttr(desc, i);
-		text	   *told = a->atttypid == TEXTOID && !a->attisdropped ? member_text(object, NameStr(a->attname)) : NULL;
+		text	   *told = NULL;
 
+		if (a->atttypid == TEXTOID && !a->attisdropped)
+			told = intake_member_text(object, NameStr(a->attname));
 		if (told != NULL)
 		{
 			values[i] = PointerGetDatum(told);
 			nulls[i] = false;
 		}
 	}
-	return heap_form_tuple(desc, values, nulls);
 }
 
 PG_FUNCTION_INFO_V1(intake_fill);
@@ -259,6 +327,8 @@ intake_fill(PG_FUNCTION_ARGS)
 	Jsonb	   *object = PG_ARGISNULL(1) ? NULL : PG_GETARG_JSONB_P(1);
 	TupleDesc	desc;
 	HeapTuple	result;
+	Datum	   *values;
+	bool	   *nulls;
 
 	if (object == NULL || !JB_ROOT_IS_OBJECT(object))
 	{
@@ -276,7 +346,27 @@ intake_fill(PG_FUNCTION_ARGS)
 			elog(ERROR, "intake_fill() needs a row of a named type");
 		desc = lookup_rowtype_tupdesc(type, -1);
 	}
-	result = filled(row, desc, &object->root);
+	values = palloc(desc->natts * sizeof(Datum));
+	nulls = palloc(desc->natts * sizeof(bool));
+	intake_deform(row, desc, values, nulls);
+	intake_fill_texts(desc, &object->root, values, nulls);
+	result = heap_form_tuple(desc, values, nulls);
 	ReleaseTupleDesc(desc);
 	PG_RETURN_DATUM(HeapTupleGetDatum(result));
+}
+
+/* ---------- Statements ---------- */
+
+/* Prepares a statement, once in a session. */
+void
+intake_prepare(SPIPlanPtr *plan, const char *sql, int nargs, Oid *types)
+{
+	SPIPlanPtr	made;
+
+	if (*plan != NULL)
+		return;
+	made = SPI_prepare(sql, nargs, types);
+	if (made == NULL || SPI_keepplan(made) != 0)
+		elog(ERROR, "could not prepare: %s", sql);
+	*plan = made;
 }
