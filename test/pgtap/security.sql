@@ -547,7 +547,6 @@ FROM (VALUES ('inbox_message', 'INSERT', 'coordinator clinician integration', '{
              ('document_classification', 'SELECT', 'analyst', '{confidence,document_classification_id,document_id,document_type,model,model_version,org_id,produced_at,reason,reviewed_at,reviewed_type,rule_version,status,threshold}'),
              ('document_classification', 'UPDATE', 'admin authorizer clinician coordinator', '{reviewed_type,status,version}'),
              ('extraction', 'INSERT', 'coordinator integration', '{confidence,document_id,field,model,model_version,org_id,produced_at,value}'),
-             ('validation_result', 'INSERT', 'authorizer clinician coordinator integration scheduler', '{findings,invalid,is_first_pass,missing,org_id,passed,referral_id,rule_versions,warnings}'),
              ('extraction', 'SELECT', 'analyst', '{confidence,document_id,extraction_id,field,model,model_version,org_id,produced_at,reason,reviewed_at,rule_version,status,threshold}'),
              ('extraction', 'UPDATE', 'admin authorizer clinician coordinator', '{reviewed_value,status,version}'),
              ('eligibility_check', 'SELECT', 'analyst', '{answered_at,attempt,coverage_id,covered,eligibility_check_id,mode,org_id,pa_needed,referral_id,requested_at,status,version}')) g (t, p, r, columns),
@@ -699,7 +698,7 @@ SELECT f, 'referral_admin'
 FROM unnest(ARRAY['accept_rejected_write', 'discard_rejected_write', 'guard_sources', 'source_guard']) f;
 INSERT INTO public.expected_function
 SELECT f, 'referral_authorizer referral_clinician referral_coordinator referral_integration referral_scheduler'
-FROM unnest(ARRAY['check_patient', 'check_referral', 'draft_outreach', 'end_validation', 'settle_validation']) f;
+FROM unnest(ARRAY['check_patient', 'check_referral']) f;
 INSERT INTO public.expected_function
 SELECT f, 'referral_authorizer referral_coordinator referral_integration'
 FROM unnest(ARRAY['answer_eligibility', 'close_eligibility_exception', 'request_eligibility']) f;
