@@ -67,7 +67,8 @@ BEGIN
         opened := opened + 1;
     END LOOP;
     FOR e IN
-        SELECT i.exception_id, i.status IN ('open', 'in_progress') AND NOT referral.is_for_person(i.org_id, i.category, i.code) AS closes
+        SELECT i.exception_id, i.status IN ('open', 'in_progress')
+               AND (NOT referral.is_decision(i.category, i.code) OR referral.current_actor_kind(i.org_id) = 'user') AS closes
         FROM referral.exception_item i
         WHERE i.org_id = open_rule_exceptions.org_id AND i.entity = open_rule_exceptions.entity
           AND i.entity_id = open_rule_exceptions.id AND i.rule_holds
