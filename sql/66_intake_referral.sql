@@ -112,7 +112,7 @@ BEGIN
     CROSS JOIN LATERAL (SELECT u.referral_id, u.patient_id, u.state FROM referral.referral u
                         WHERE u.org_id = w.org_id AND u.referral_id = c.id LIMIT 1) t
     WHERE w.patient_id IS NULL OR t.patient_id IS NULL OR t.patient_id = w.patient_id
-       OR referral.survivor_of(w.org_id, t.patient_id) = w.patient_id;
+       OR t.patient_id = ANY ((SELECT referral.merged_ids(w.org_id, w.patient_id))::bigint[]);
     IF fitting IS NULL THEN
         w.findings := w.findings || referral.intake_finding('ambiguous_referral', 'error', 'referral.placer_order_number',
             'the number is that of a referral of another patient');
