@@ -25,17 +25,13 @@
 #include "utils/typcache.h"
 
 #include "compat.h"
+#include "intake.h"
 
 /* what goes into an index has to fit on its page */
 #define LONGEST_TEXT	500
 
 #define NPI_SYSTEM		"http://hl7.org/fhir/sid/us-npi"
 #define SSN_SYSTEM		"http://hl7.org/fhir/sid/us-ssn"
-
-enum
-{
-	ID_NUMBER, ID_SYSTEM, ID_TYPE, ID_ASSIGNER, ID_NFIELDS
-};
 
 /* The text without the blanks around it, cut off; null when nothing is left. */
 static text *
@@ -53,49 +49,73 @@ short_text(const char *s, int len)
 	return cstring_to_text_with_len(s, pg_mbcharcliplen(s, len, LONGEST_TEXT));
 }
 
-/* A member of an object that is a text, a number or a truth value, as such a text. */
-static text *
-member_text(JsonbContainer *object, const char *key)
+/* A text, a number or a truth value as a short text; null for anything else. */
+text *
+intake_value_text(const JsonbValue *v)
 {
-	JsonbValue	v;
-
-	if (getKeyJsonValueFromContainer(object, key, strlen(key), &v) == NULL)
-		return NULL;
-	switch (v.type)
+	switch (v->type)
 	{
 		case jbvString:
-			return short_text(v.val.string.val, v.val.string.len);
+			return short_text(v->val.string.val, v->val.string.len);
 		case jbvNumeric:
 			{
 				char	   *number = DatumGetCString(DirectFunctionCall1(numeric_out,
-																		  NumericGetDatum(v.val.numeric)));
+																		  NumericGetDatum(v->val.numeric)));
 
 				return short_text(number, strlen(number));
 			}
 		case jbvBool:
-			return cstring_to_text(v.val.boolean ? "true" : "false");
+			return cstring_to_text(v->val.boolean ? "true" : "false");
 		default:
 			return NULL;
 	}
 }
 
-static bool
-text_is(text *t, const char *s)
+/* A member of an object as such a text. */
+text *
+intake_member_text(JsonbContainer *object, const char *key)
+{
+	JsonbValue	v;
+
+	if (getKeyJsonValueFromContainer(object, key, strlen(key), &v) == NULL)
+		return NULL;
+	return intake_value_text(&v);
+}
+
+bool
+intake_text_is(const text *t, const char *s)
 {
 	int			len = strlen(s);
 
 	return t != NULL && VARSIZE_ANY_EXHDR(t) == len && memcmp(VARDATA_ANY(t), s, len) == 0;
 }
 
-/* Numbers of a whole country have one name, whoever sends them. */
+/*
+ * Numbers of a whole country have one name, whoever sends them.  A sender who
+ * is called as our own system gets another name.
+ */
 static text *
-system_of(text *type, text *system, text *source)
+system_of(text *type, text *system, text *source, bool is_ours)
 {
-	if (text_is(type, "NPI") || text_is(system, "NPI") || text_is(system, "urn:oid:2.16.840.1.113883.4.6"))
+	if (intake_text_is(type, "NPI") || intake_text_is(system, "NPI") || intake_text_is(system, "urn:oid:2.16.840.1.113883.4.6"))
 		return cstring_to_text(NPI_SYSTEM);
-	if (text_is(type, "SS") || text_is(system, "SSN") || text_is(system, "urn:oid:2.16.840.1.113883.4.1"))
+	if (intake_text_is(type, "SS") || intake_text_is(system, "SSN") || intake_text_is(system, "urn:oid:2.16.840.1.113883.4.1"))
 		return cstring_to_text(SSN_SYSTEM);
-	return system != NULL ? system : source;
+	if (system == NULL)
+		system = source;
+	if (!is_ours && intake_text_is(system, INTAKE_OWN_SYSTEM))
+		return cstring_to_text(INTAKE_OWN_SYSTEM " (sent)");
+	return system;
+}
+
+/* Did we put this identifier into the case?  No mapper writes such a member. */
+static bool
+is_own(JsonbContainer *object)
+{
+	JsonbValue	v;
+
+	return getKeyJsonValueFromContainer(object, "own", strlen("own"), &v) != NULL &&
+		v.type == jbvBool && v.val.boolean;
 }
 
 PG_FUNCTION_INFO_V1(intake_system);
@@ -105,6 +125,7 @@ intake_system(PG_FUNCTION_ARGS)
 	text	   *source = PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1);
 	text	   *type = NULL;
 	text	   *system = NULL;
+	bool		is_ours = false;
 
 	if (!PG_ARGISNULL(0))
 	{
@@ -112,24 +133,18 @@ intake_system(PG_FUNCTION_ARGS)
 
 		if (JB_ROOT_IS_OBJECT(identifier))
 		{
-			type = member_text(&identifier->root, "type");
-			system = member_text(&identifier->root, "system");
+			type = intake_member_text(&identifier->root, "type");
+			system = intake_member_text(&identifier->root, "system");
+			is_ours = is_own(&identifier->root);
 		}
 	}
-	system = system_of(type, system, source);
+	system = system_of(type, system, source, is_ours);
 	if (system == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_TEXT_P(system);
 }
 
 /* ---------- Identifiers ---------- */
-
-typedef struct Identifiers
-{
-	int			count;
-	Datum	   *fields[ID_NFIELDS];
-	bool	   *nulls[ID_NFIELDS];
-} Identifiers;
 
 static bool
 same_text(text *a, text *b)
@@ -140,7 +155,7 @@ same_text(text *a, text *b)
 }
 
 static bool
-is_listed(Identifiers *ids, text *number, text *system)
+is_listed(IntakeIdentifiers *ids, text *number, text *system)
 {
 	for (int i = 0; i < ids->count; i++)
 	{
@@ -151,18 +166,10 @@ is_listed(Identifiers *ids, text *number, text *system)
 	return false;
 }
 
-static void
-put_identifier(Identifiers *ids, JsonbContainer *object, text *source)
+/* Takes one more; there has to be room for it. */
+void
+intake_add_identifier(IntakeIdentifiers *ids, text **value)
 {
-	text	   *value[ID_NFIELDS];
-
-	value[ID_NUMBER] = member_text(object, "value");
-	value[ID_TYPE] = member_text(object, "type");
-	value[ID_SYSTEM] = system_of(value[ID_TYPE], member_text(object, "system"), source);
-	value[ID_ASSIGNER] = member_text(object, "assigner");
-	if (value[ID_NUMBER] == NULL || value[ID_SYSTEM] == NULL ||
-		is_listed(ids, value[ID_NUMBER], value[ID_SYSTEM]))
-		return;
 	for (int i = 0; i < ID_NFIELDS; i++)
 	{
 		ids->fields[i][ids->count] = PointerGetDatum(value[i]);
@@ -172,23 +179,68 @@ put_identifier(Identifiers *ids, JsonbContainer *object, text *source)
 }
 
 static void
-read_identifiers(Identifiers *ids, Jsonb *list, text *source)
+put_identifier(IntakeIdentifiers *ids, JsonbContainer *object, text *source)
 {
-	int			n = JB_ROOT_IS_ARRAY(list) && !JB_ROOT_IS_SCALAR(list) ? JB_ROOT_COUNT(list) : 0;
+	text	   *value[ID_NFIELDS];
 
+	value[ID_NUMBER] = intake_member_text(object, "value");
+	value[ID_TYPE] = intake_member_text(object, "type");
+	value[ID_SYSTEM] = system_of(value[ID_TYPE], intake_member_text(object, "system"), source,
+								 is_own(object));
+	value[ID_ASSIGNER] = intake_member_text(object, "assigner");
+	if (value[ID_NUMBER] == NULL || value[ID_SYSTEM] == NULL ||
+		is_listed(ids, value[ID_NUMBER], value[ID_SYSTEM]))
+		return;
+	intake_add_identifier(ids, value);
+}
+
+void
+intake_begin_identifiers(IntakeIdentifiers *ids, int room)
+{
 	ids->count = 0;
 	for (int i = 0; i < ID_NFIELDS; i++)
 	{
-		ids->fields[i] = palloc((n + 1) * sizeof(Datum));
-		ids->nulls[i] = palloc((n + 1) * sizeof(bool));
+		ids->fields[i] = palloc(room * sizeof(Datum));
+		ids->nulls[i] = palloc(room * sizeof(bool));
 	}
+}
+
+/* The identifiers of a list, each once, and room for some more. */
+void
+intake_read_identifiers(IntakeIdentifiers *ids, JsonbContainer *list, text *source, int room)
+{
+	int			n = list != NULL && JsonContainerIsArray(list) && !JsonContainerIsScalar(list) ?
+		JsonContainerSize(list) : 0;
+
+	intake_begin_identifiers(ids, n + room);
 	for (int i = 0; i < n; i++)
 	{
-		JsonbValue *v = getIthJsonbValueFromContainer(&list->root, i);
+		JsonbValue *v = getIthJsonbValueFromContainer(list, i);
 
 		if (v->type == jbvBinary && JsonContainerIsObject(v->val.binary.data))
 			put_identifier(ids, v->val.binary.data, source);
 	}
+}
+
+/* As a row of the type intake_identifiers. */
+Datum
+intake_identifiers_row(const IntakeIdentifiers *ids, TupleDesc desc)
+{
+	Datum		values[ID_NFIELDS];
+	bool		nulls[ID_NFIELDS] = {false};
+
+	if (desc->natts != ID_NFIELDS)
+		elog(ERROR, "unexpected columns of referral.intake_identifiers");
+	for (int i = 0; i < ID_NFIELDS; i++)
+	{
+		int			count = ids->count;
+		int			lower = 1;
+
+		values[i] = PointerGetDatum(count == 0 ? construct_empty_array(TEXTOID) :
+									construct_md_array(ids->fields[i], ids->nulls[i], 1, &count, &lower,
+													   TEXTOID, -1, false, TYPALIGN_INT));
+	}
+	return HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
 }
 
 PG_FUNCTION_INFO_V1(intake_identifiers);
@@ -196,24 +248,14 @@ Datum
 intake_identifiers(PG_FUNCTION_ARGS)
 {
 	TupleDesc	desc;
-	Identifiers ids;
-	Datum		values[ID_NFIELDS];
-	bool		nulls[ID_NFIELDS] = {false};
+	IntakeIdentifiers ids;
 
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE || desc->natts != ID_NFIELDS)
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "unexpected result type of intake_identifiers()");
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		PG_RETURN_NULL();
-	read_identifiers(&ids, PG_GETARG_JSONB_P(0), PG_GETARG_TEXT_PP(1));
-	for (int i = 0; i < ID_NFIELDS; i++)
-	{
-		int			lower = 1;
-
-		values[i] = PointerGetDatum(ids.count == 0 ? construct_empty_array(TEXTOID) :
-									construct_md_array(ids.fields[i], ids.nulls[i], 1, &ids.count, &lower,
-													   TEXTOID, -1, false, TYPALIGN_INT));
-	}
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+	intake_read_identifiers(&ids, &PG_GETARG_JSONB_P(0)->root, PG_GETARG_TEXT_PP(1), 1);
+	PG_RETURN_DATUM(intake_identifiers_row(&ids, BlessTupleDesc(desc)));
 }
 
 /* ---------- Rows ---------- */
@@ -240,7 +282,7 @@ filled(HeapTupleHeader row, TupleDesc desc, JsonbContainer *object)
 	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute a = TupleDescAttr(desc, i);
-		text	   *told = a->atttypid == TEXTOID && !a->attisdropped ? member_text(object, NameStr(a->attname)) : NULL;
+		text	   *told = a->atttypid == TEXTOID && !a->attisdropped ? intake_member_text(object, NameStr(a->attname)) : NULL;
 
 		if (told != NULL)
 		{

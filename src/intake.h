@@ -1,0 +1,43 @@
+/*-------------------------------------------------------------------------
+ *
+ * intake.h
+ *		What cases of intake say, as C functions read it.
+ *
+ * IDENTIFICATION
+ *		src/intake.h
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef REFERRAL_INTAKE_H
+#define REFERRAL_INTAKE_H
+
+#include "access/tupdesc.h"
+#include "utils/jsonb.h"
+
+/* The system of the numbers of our own messages, by which what has no number is known. */
+#define INTAKE_OWN_SYSTEM	"inbox_message"
+
+enum
+{
+	ID_NUMBER, ID_SYSTEM, ID_TYPE, ID_ASSIGNER, ID_NFIELDS
+};
+
+/* Identifiers of somebody, all texts; a type and an assigner may be null. */
+typedef struct IntakeIdentifiers
+{
+	int			count;
+	Datum	   *fields[ID_NFIELDS];
+	bool	   *nulls[ID_NFIELDS];
+} IntakeIdentifiers;
+
+extern text *intake_value_text(const JsonbValue *v);
+extern text *intake_member_text(JsonbContainer *object, const char *key);
+extern bool intake_text_is(const text *t, const char *s);
+
+extern void intake_begin_identifiers(IntakeIdentifiers *ids, int room);
+extern void intake_add_identifier(IntakeIdentifiers *ids, text **value);
+extern void intake_read_identifiers(IntakeIdentifiers *ids, JsonbContainer *list, text *source,
+									int room);
+extern Datum intake_identifiers_row(const IntakeIdentifiers *ids, TupleDesc desc);
+
+#endif							/* REFERRAL_INTAKE_H */
