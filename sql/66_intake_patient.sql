@@ -8,7 +8,7 @@ CREATE TYPE referral.intake_person AS (
 COMMENT ON TYPE referral.intake_person IS 'What messages tell of a patient: columns of referral.patient.';
 
 CREATE TYPE referral.intake_cover AS (
-    patient_id bigint, payer_id bigint, plan_id bigint, priority integer, stated_priority integer, subscriber_id text,
+    coverage_id bigint, patient_id bigint, payer_id bigint, plan_id bigint, priority integer, stated_priority integer, subscriber_id text,
     group_number text, relationship text, period daterange, status text
 );
 COMMENT ON TYPE referral.intake_cover IS 'What messages tell of a coverage: columns of referral.coverage.';
@@ -472,74 +472,92 @@ END $$;
 COMMENT ON FUNCTION referral.intake_place_coverage(referral.intake_work, referral.intake_cover) IS
 'Finds a place for a new active coverage among those of the patient: n with the period and priority that it can have.';
 
+CREATE TYPE referral.intake_told_cover AS (
+    payer_number text, payer_system text, payer_name text, plan_number text, plan_name text, priority integer,
+    subscriber_id text, group_number text, relationship text, status text, first_day date, last_day date, findings jsonb
+);
+COMMENT ON TYPE referral.intake_told_cover IS 'What a case tells of a coverage.';
+
+CREATE FUNCTION referral.intake_told_cover(c jsonb, source text) RETURNS referral.intake_told_cover
+LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'intake_told_cover';
+COMMENT ON FUNCTION referral.intake_told_cover(jsonb, text) IS
+'What a coverage of a case tells, from its source. A status that is none counts as active, a last day before the first one or at the end of time as none. What cannot be used becomes a finding; findings is null when there are none.';
+
+-- The coverage of a payer and number; not the one before or after it, where one day is told as the last and the first.
+CREATE FUNCTION referral.intake_find_coverage(org_id bigint, n referral.intake_cover, told referral.intake_told_cover)
+RETURNS referral.intake_cover
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    o referral.intake_cover;
+BEGIN
+    SELECT t.coverage_id, t.patient_id, t.payer_id, t.plan_id, t.priority, t.stated_priority, t.subscriber_id, t.group_number,
+           t.relationship, t.period, t.status
+    INTO o
+    FROM referral.coverage t
+    WHERE t.org_id = intake_find_coverage.org_id AND t.patient_id = n.patient_id AND t.payer_id IS NOT DISTINCT FROM n.payer_id
+      AND (t.subscriber_id = n.subscriber_id OR n.subscriber_id IS NULL OR t.subscriber_id IS NULL)
+      AND (told.priority IS NULL OR told.priority IN (t.priority, t.stated_priority))
+      AND (t.period && n.period) IS TRUE AND t.status <> 'entered-in-error'    -- the index of the constraint is not for this
+      AND ((lower(t.period) < told.first_day AND upper(t.period) = told.first_day + 1)
+           OR (told.first_day < lower(t.period) AND lower(t.period) = told.last_day)) IS NOT TRUE
+    ORDER BY t.subscriber_id IS NOT DISTINCT FROM n.subscriber_id DESC, lower(t.period) = told.first_day DESC NULLS LAST, t.coverage_id DESC
+    LIMIT 1;
+    RETURN o;
+END $$;
+COMMENT ON FUNCTION referral.intake_find_coverage(bigint, referral.intake_cover, referral.intake_told_cover) IS
+'The coverage of a patient that a case means by n, as it is now. Null when there is none.';
+
 CREATE FUNCTION referral.intake_coverage(w referral.intake_work, c jsonb) RETURNS referral.intake_work
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+    told referral.intake_told_cover := referral.intake_told_cover(c, w.source);
     n referral.intake_cover;
     o referral.intake_cover;
-    old_id bigint;
     v record;
-    told integer := referral.try_integer(c ->> 'priority');
-    first_day date := referral.try_date(c ->> 'start');
-    last_day date := referral.try_date(c ->> 'end');
+    payer_id bigint;
+    plan_id bigint;
+    is_of_new boolean := w.patient_match IN ('new', 'review');
 BEGIN
-    IF first_day IS NULL AND referral.intake_text(c, 'start') IS NOT NULL THEN
-        w.findings := w.findings || referral.intake_finding('invalid_date', 'warning', 'coverage.start', 'no such date', c ->> 'start');
+    IF told.findings IS NOT NULL THEN
+        w.findings := w.findings || told.findings;
     END IF;
-    IF last_day IS NULL AND referral.intake_text(c, 'end') IS NOT NULL THEN
-        w.findings := w.findings || referral.intake_finding('invalid_date', 'warning', 'coverage.end', 'no such date', c ->> 'end');
+    IF told.payer_number IS NOT NULL OR told.payer_name IS NOT NULL THEN
+        payer_id := referral.intake_find_payer(w.org_id, told.payer_number, told.payer_system, told.payer_name);
+        IF payer_id IS NULL THEN
+            w := referral.intake_payer(w, c -> 'payer');
+            payer_id := w.id;
+        END IF;
     END IF;
-    IF last_day < first_day THEN
-        w.findings := w.findings || referral.intake_finding('invalid_date', 'warning', 'coverage.end', 'before the first day', c ->> 'end');
-        last_day := NULL;
-    END IF;
-    IF last_day = 'infinity' OR last_day > '9999-12-30' THEN
-        last_day := NULL;
-    END IF;
-
-    w := referral.intake_payer(w, c -> 'payer');
-    n.payer_id := w.id;
-    w := referral.intake_plan(w, c -> 'plan', n.payer_id);
-    n.plan_id := w.id;
-    w.id := NULL;
-    n.patient_id := w.patient_id;
-    n.priority := greatest(coalesce(told, 1), 1);
-    n.subscriber_id := coalesce(referral.intake_text(c, 'subscriber_id'), referral.intake_text(c #> '{identifiers,0}', 'value'));
-    n.group_number := referral.intake_text(c, 'group_number');
-    n.relationship := referral.intake_text(c, 'relationship');
-    n.status := coalesce(referral.intake_text(c, 'status'), 'active');
-    IF n.payer_id IS NULL AND n.subscriber_id IS NULL THEN
+    IF payer_id IS NULL AND told.subscriber_id IS NULL THEN
+        w.id := NULL;
         w.findings := w.findings || referral.intake_finding('missing', 'info', 'coverage.payer', 'a coverage without payer and number was left out');
         RETURN w;
     END IF;
-    IF n.status NOT IN ('active', 'cancelled', 'draft', 'entered-in-error') THEN
-        w.findings := w.findings || referral.intake_finding('invalid_code', 'warning', 'coverage.status', 'not a status of a coverage', n.status);
-        n.status := 'active';
+    IF payer_id IS NOT NULL AND (told.plan_number IS NOT NULL OR told.plan_name IS NOT NULL) THEN
+        plan_id := referral.intake_find_plan(w.org_id, payer_id, told.plan_number, told.plan_name);
+        IF plan_id IS NULL THEN
+            w := referral.intake_plan(w, c -> 'plan', payer_id);
+            plan_id := w.id;
+        END IF;
     END IF;
-    n.period := daterange(first_day, last_day + 1);
+    n := (NULL::bigint, w.patient_id, payer_id, plan_id, greatest(coalesce(told.priority, 1), 1), NULL::integer, told.subscriber_id, told.group_number,
+          told.relationship, daterange(told.first_day, told.last_day + 1), told.status);
 
-    FOR attempt IN 1 .. CASE WHEN w.patient_match IN ('new', 'review') THEN 0 ELSE 2 END LOOP
-        IF attempt = 2 THEN
+    IF NOT is_of_new THEN
+        o := referral.intake_find_coverage(w.org_id, n, told);
+        IF o.coverage_id IS NULL THEN
             -- another message may be making it right now
             PERFORM referral.intake_lock(w.org_id, 'coverage ' || w.patient_id);
+            o := referral.intake_find_coverage(w.org_id, n, told);
         END IF;
-        SELECT t.coverage_id, t.patient_id, t.payer_id, t.plan_id, t.priority, t.stated_priority, t.subscriber_id, t.group_number,
-               t.relationship, t.period, t.status
-        INTO old_id, o.patient_id, o.payer_id, o.plan_id, o.priority, o.stated_priority, o.subscriber_id, o.group_number,
-             o.relationship, o.period, o.status
-        FROM referral.coverage t
-        WHERE t.org_id = w.org_id AND t.patient_id = w.patient_id AND t.payer_id IS NOT DISTINCT FROM n.payer_id
-          AND (t.subscriber_id = n.subscriber_id OR n.subscriber_id IS NULL OR t.subscriber_id IS NULL)
-          AND (told IS NULL OR told IN (t.priority, t.stated_priority))
-          AND (t.period && n.period) IS TRUE AND t.status <> 'entered-in-error'    -- the index of the constraint is not for this
-          -- not the one before or after it, where one day is told as the last and the first
-          AND ((lower(t.period) < first_day AND upper(t.period) = first_day + 1)
-               OR (first_day < lower(t.period) AND lower(t.period) = last_day)) IS NOT TRUE
-        ORDER BY t.subscriber_id IS NOT DISTINCT FROM n.subscriber_id DESC, lower(t.period) = first_day DESC NULLS LAST, t.coverage_id DESC LIMIT 1;
-        EXIT WHEN old_id IS NOT NULL;
-    END LOOP;
-    IF old_id IS NULL THEN
-        IF n.status = 'active' THEN
+    END IF;
+    IF o.coverage_id IS NOT NULL THEN
+        w.id := o.coverage_id;
+        w := referral.intake_update_coverage(w, o, n, c);
+        n.plan_id := coalesce(n.plan_id, o.plan_id);
+    ELSE
+        -- the first one of somebody new has all the room
+        IF told.status = 'active' AND NOT (is_of_new AND w.coverage_id IS NULL) THEN
             v := referral.intake_place_coverage(w, n);
             w := v.w;
             n := v.n;
@@ -550,15 +568,12 @@ BEGIN
                 n.relationship, n.period, n.status, w.source)
         RETURNING coverage_id INTO w.id;
         w.results := w.results || referral.intake_result('coverage', w.id, 'created');
-    ELSE
-        w.id := old_id;
-        w := referral.intake_update_coverage(w, o, n, c);
     END IF;
     -- the first one that is told pays first
-    IF w.coverage_id IS NULL AND n.status = 'active' THEN
+    IF w.coverage_id IS NULL AND told.status = 'active' THEN
         w.coverage_id := w.id;
         w.payer_id := n.payer_id;
-        w.plan_id := coalesce(n.plan_id, o.plan_id);
+        w.plan_id := n.plan_id;
     END IF;
     RETURN w;
 END $$;

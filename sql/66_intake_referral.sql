@@ -731,6 +731,7 @@ REVOKE ALL ON FUNCTION
     referral.intake_update_patient(referral.intake_work, jsonb), referral.intake_patient(referral.intake_work, jsonb, bigint[]),
     referral.intake_patient_of(referral.intake_work), referral.intake_is_outdated(referral.intake_work, text, bigint), referral.intake_note_latest(referral.intake_work), referral.intake_made_before(referral.intake_work, text),
     referral.intake_place_coverage(referral.intake_work, referral.intake_cover), referral.intake_coverage(referral.intake_work, jsonb),
+    referral.intake_find_coverage(bigint, referral.intake_cover, referral.intake_told_cover),
     referral.intake_update_coverage(referral.intake_work, referral.intake_cover, referral.intake_cover, jsonb),
     referral.intake_encounter(referral.intake_work, jsonb), referral.intake_find_referral(referral.intake_work, jsonb),
     referral.intake_choose_referral(referral.intake_work, bigint[]),

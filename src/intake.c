@@ -144,6 +144,61 @@ intake_system(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(system);
 }
 
+/* What one of the try_…() functions reads in a text; false when that is nothing. */
+bool
+intake_try(PGFunction try, const text *told, Datum *value)
+{
+	LOCAL_FCINFO(fcinfo, 1);
+
+	InitFunctionCallInfoData(*fcinfo, NULL, 1, InvalidOid, NULL, NULL);
+	fcinfo->args[0].value = PointerGetDatum(told);
+	fcinfo->args[0].isnull = false;
+	*value = try(fcinfo);
+	return !fcinfo->isnull;
+}
+
+/* ---------- Findings ---------- */
+
+static void
+put_member(JsonbParseState **state, const char *key, const char *text, int length)
+{
+	JsonbValue	v;
+
+	v.type = jbvString;
+	v.val.string.val = (char *) key;
+	v.val.string.len = strlen(key);
+	pushJsonbValue(state, WJB_KEY, &v);
+	v.val.string.val = (char *) text;
+	v.val.string.len = length;
+	pushJsonbValue(state, WJB_VALUE, &v);
+}
+
+/* One more, as intake_finding() has it; value may be null.  The state is NULL while there are none. */
+void
+intake_put_finding(JsonbParseState **findings, const char *code, const char *severity,
+				   const char *attribute, const char *detail, const text *value)
+{
+	if (*findings == NULL)
+		pushJsonbValue(findings, WJB_BEGIN_ARRAY, NULL);
+	pushJsonbValue(findings, WJB_BEGIN_OBJECT, NULL);
+	put_member(findings, "code", code, strlen(code));
+	put_member(findings, "severity", severity, strlen(severity));
+	put_member(findings, "attribute", attribute, strlen(attribute));
+	put_member(findings, "detail", detail, strlen(detail));
+	if (value != NULL)
+		put_member(findings, "value", VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
+	pushJsonbValue(findings, WJB_END_OBJECT, NULL);
+}
+
+/* All of them; NULL for none. */
+Jsonb *
+intake_findings(JsonbParseState **findings)
+{
+	if (*findings == NULL)
+		return NULL;
+	return JsonbValueToJsonb(pushJsonbValue(findings, WJB_END_ARRAY, NULL));
+}
+
 /* ---------- Identifiers ---------- */
 
 static bool

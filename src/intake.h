@@ -12,6 +12,7 @@
 #define REFERRAL_INTAKE_H
 
 #include "access/tupdesc.h"
+#include "fmgr.h"
 #include "utils/jsonb.h"
 
 /* The system of the numbers of our own messages, by which what has no number is known. */
@@ -33,6 +34,16 @@ typedef struct IntakeIdentifiers
 extern text *intake_value_text(const JsonbValue *v);
 extern text *intake_member_text(JsonbContainer *object, const char *key);
 extern bool intake_text_is(const text *t, const char *s);
+
+/* try_cast.c */
+extern Datum try_date(PG_FUNCTION_ARGS);
+extern Datum try_boolean(PG_FUNCTION_ARGS);
+extern Datum try_integer(PG_FUNCTION_ARGS);
+extern bool intake_try(PGFunction try, const text *told, Datum *value);
+
+extern void intake_put_finding(JsonbParseState **findings, const char *code, const char *severity,
+							   const char *attribute, const char *detail, const text *value);
+extern Jsonb *intake_findings(JsonbParseState **findings);
 
 extern void intake_begin_identifiers(IntakeIdentifiers *ids, int room);
 extern void intake_add_identifier(IntakeIdentifiers *ids, text **value);

@@ -31,9 +31,6 @@
 #include "matching_draft.h"
 #include "matching_model.h"
 
-extern Datum try_date(PG_FUNCTION_ARGS);
-extern Datum try_boolean(PG_FUNCTION_ARGS);
-extern Datum try_integer(PG_FUNCTION_ARGS);
 extern Datum patient_demographics(PG_FUNCTION_ARGS);
 
 /* The columns of the type intake_person, in its order. */
@@ -55,61 +52,10 @@ typedef struct Person
 /* ---------- Values ---------- */
 
 static void
-put_member(JsonbParseState **state, const char *key, const char *text, int length)
-{
-	JsonbValue	v;
-
-	v.type = jbvString;
-	v.val.string.val = (char *) key;
-	v.val.string.len = strlen(key);
-	pushJsonbValue(state, WJB_KEY, &v);
-	v.val.string.val = (char *) text;
-	v.val.string.len = length;
-	pushJsonbValue(state, WJB_VALUE, &v);
-}
-
-/* A warning, as intake_finding() has it. */
-static void
-put_finding(Person *person, const char *code, const char *attribute, const char *detail,
-			const text *value)
-{
-	if (person->findings == NULL)
-		pushJsonbValue(&person->findings, WJB_BEGIN_ARRAY, NULL);
-	pushJsonbValue(&person->findings, WJB_BEGIN_OBJECT, NULL);
-	put_member(&person->findings, "code", code, strlen(code));
-	put_member(&person->findings, "severity", "warning", strlen("warning"));
-	put_member(&person->findings, "attribute", attribute, strlen(attribute));
-	put_member(&person->findings, "detail", detail, strlen(detail));
-	put_member(&person->findings, "value", VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
-	pushJsonbValue(&person->findings, WJB_END_OBJECT, NULL);
-}
-
-static Jsonb *
-findings_of(Person *person)
-{
-	if (person->findings == NULL)
-		return NULL;
-	return JsonbValueToJsonb(pushJsonbValue(&person->findings, WJB_END_ARRAY, NULL));
-}
-
-static void
 set_value(Person *person, int column, Datum value)
 {
 	person->values[column] = value;
 	person->nulls[column] = false;
-}
-
-/* What one of the try_…() functions reads in a text; false when that is nothing. */
-static bool
-try_to_read(PGFunction try, const text *told, Datum *value)
-{
-	LOCAL_FCINFO(fcinfo, 1);
-
-	InitFunctionCallInfoData(*fcinfo, NULL, 1, InvalidOid, NULL, NULL);
-	fcinfo->args[0].value = PointerGetDatum(told);
-	fcinfo->args[0].isnull = false;
-	*value = try(fcinfo);
-	return !fcinfo->isnull;
 }
 
 static void
@@ -117,10 +63,12 @@ read_birth_date(Person *person, const text *told)
 {
 	Datum		date;
 
-	if (!try_to_read(try_date, told, &date))
-		put_finding(person, "invalid_date", "patient.birth_date", "no such date", told);
+	if (!intake_try(try_date, told, &date))
+		intake_put_finding(&person->findings, "invalid_date", "warning", "patient.birth_date",
+						   "no such date", told);
 	else if (DatumGetDateADT(date) > GetSQLCurrentDate() + 1)
-		put_finding(person, "invalid_date", "patient.birth_date", "in the future", told);
+		intake_put_finding(&person->findings, "invalid_date", "warning", "patient.birth_date",
+						   "in the future", told);
 	else
 		set_value(person, P_BIRTH_DATE, date);
 }
@@ -137,8 +85,8 @@ read_sex(Person *person, const text *told)
 		(strcmp(lower, "unknown") == 0 && person->nulls[P_SEX]))
 		set_value(person, P_SEX, PointerGetDatum(sex));
 	else if (strcmp(lower, "unknown") != 0)
-		put_finding(person, "invalid_code", "patient.sex",
-					"not one of male, female, other, unknown", sex);
+		intake_put_finding(&person->findings, "invalid_code", "warning", "patient.sex",
+						   "not one of male, female, other, unknown", sex);
 }
 
 static bool
@@ -217,9 +165,9 @@ read_person(Person *person, JsonbContainer *p)
 			read_birth_date(person, told);
 		else if (i == P_SEX)
 			read_sex(person, told);
-		else if (i == P_MULTIPLE_BIRTH && try_to_read(try_boolean, told, &value))
+		else if (i == P_MULTIPLE_BIRTH && intake_try(try_boolean, told, &value))
 			set_value(person, i, value);
-		else if (i == P_BIRTH_ORDER && try_to_read(try_integer, told, &value))
+		else if (i == P_BIRTH_ORDER && intake_try(try_integer, told, &value))
 			set_value(person, i, value);
 		else if (att->atttypid == TEXTOID && is_plain(i))
 			set_value(person, i, PointerGetDatum(told));
@@ -280,7 +228,7 @@ intake_patient_values(PG_FUNCTION_ARGS)
 				 PG_ARGISNULL(1) ? NULL : PG_GETARG_HEAPTUPLEHEADER(1));
 	if (!PG_ARGISNULL(0) && JB_ROOT_IS_OBJECT(PG_GETARG_JSONB_P(0)))
 		read_person(&person, &PG_GETARG_JSONB_P(0)->root);
-	findings = findings_of(&person);
+	findings = intake_findings(&person.findings);
 	values[0] = HeapTupleGetDatum(heap_form_tuple(person.desc, person.values, person.nulls));
 	values[1] = PointerGetDatum(findings);
 	nulls[1] = findings == NULL;
@@ -527,7 +475,7 @@ intake_told(PG_FUNCTION_ARGS)
 	}
 	else if (key != NULL && VARSIZE_ANY_EXHDR(key) > 0)
 		put_message_key(&ids, &own, key);
-	findings = findings_of(&person);
+	findings = intake_findings(&person.findings);
 	others = numbers_from(&own, 1);
 	values[T_PERSON] = HeapTupleGetDatum(heap_form_tuple(person.desc, person.values, person.nulls));
 	values[T_OWN] = intake_identifiers_row(&own, column_desc(desc, T_OWN));
