@@ -164,7 +164,7 @@ COMMENT ON FUNCTION referral.eligibility_outcome() IS
 CREATE FUNCTION referral.end_checks() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    PERFORM referral.end_validation(NEW.org_id, NEW.referral_id);
+    PERFORM referral.check_referral(NEW.org_id, NEW.referral_id);
     UPDATE referral.eligibility_check c SET status = 'cancelled'
     WHERE c.org_id = NEW.org_id AND c.referral_id = NEW.referral_id AND c.status = 'requested';
     PERFORM referral.close_eligibility_exception(NEW.org_id, NEW.referral_id, x, 'The referral has come to its end.')

@@ -399,14 +399,14 @@ write_segments(Builder *builder, const JsonbValue *segments)
 
 /* The separators that a message in jsonb has; the usual ones when it has none. */
 void
-hl7_get_separators(Jsonb *message, Hl7Separators *separators)
+hl7_get_separators(JsonbContainer *message, Hl7Separators *separators)
 {
 	Hl7Place	nowhere = {0};
 	JsonbValue	value;
 	const char *problem;
 
 	*separators = hl7_default_separators;
-	if (getKeyJsonValueFromContainer(&message->root, "separators", 10, &value) == NULL)
+	if (getKeyJsonValueFromContainer(message, "separators", 10, &value) == NULL)
 		return;
 	problem = value.type != jbvString ? "\"separators\" is not a string" :
 		hl7_check_separators(value.val.string.val, value.val.string.len, separators);
@@ -455,7 +455,7 @@ hl7_build(PG_FUNCTION_ARGS)
 	initStringInfo(&out);
 	prepare(&builder, &out, &separators);
 	check_keys(&builder, message, &segments);
-	hl7_get_separators(message, &separators);
+	hl7_get_separators(&message->root, &separators);
 	prepare(&builder, &out, &separators);
 	write_segments(&builder, &segments);
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(out.data, out.len));

@@ -94,25 +94,12 @@ static const Hl7Slice none = {NULL, 0};
 /* ---------- pieces of a message ---------- */
 
 static bool
-is(Hl7Slice slice, const char *text)
-{
-	return slice.text != NULL && slice.length == (int) strlen(text) &&
-		memcmp(slice.text, text, slice.length) == 0;
-}
-
-static bool
 has_digit(Hl7Slice slice)
 {
 	for (int i = 0; i < slice.length; i++)
 		if (slice.text[i] >= '0' && slice.text[i] <= '9')
 			return true;
 	return false;
-}
-
-static Hl7Slice
-constant(const char *text)
-{
-	return (Hl7Slice) {text, strlen(text)};
 }
 
 static Hl7Slice
@@ -346,7 +333,7 @@ read_date(Hl7Source *source, JsonbValue *value)
 		return not_a(source, "invalid_date", text);
 	out = palloc(MAXDATELEN + 1);
 	JsonEncodeDateTime(out, date, DATEOID, NULL);
-	return give(constant(out), value);
+	return give(hl7_slice(out), value);
 }
 
 /* In UTC, whatever the zone of the session: the same message gives the same text. */
@@ -364,7 +351,7 @@ read_time(Hl7Source *source, JsonbValue *value)
 		return not_a(source, "invalid_time", text);
 	out = palloc(MAXDATELEN + 1);
 	JsonEncodeDateTime(out, time, TIMESTAMPTZOID, &utc);
-	return give(constant(out), value);
+	return give(hl7_slice(out), value);
 }
 
 /* Digits with a fraction, or without when it may have no digits. */
@@ -423,10 +410,10 @@ read_boolean(Hl7Source *source, JsonbValue *value)
 
 	if (text.text == NULL)
 		return false;
-	if (!is(text, "Y") && !is(text, "N"))
+	if (!hl7_is(text, "Y") && !hl7_is(text, "N"))
 		return not_a(source, "invalid_code", text);
 	value->type = jbvBool;
-	value->val.boolean = is(text, "Y");
+	value->val.boolean = hl7_is(text, "Y");
 	return true;
 }
 
@@ -440,7 +427,7 @@ find_translation(const Mapping *mapping, Hl7Slice code)
 		   !(code.length == (int) strlen(mapping->code) &&
 			 pg_strncasecmp(code.text, mapping->code, code.length) == 0))
 		mapping++;
-	return mapping->value == NULL ? none : constant(mapping->value);
+	return mapping->value == NULL ? none : hl7_slice(mapping->value);
 }
 
 static bool
@@ -524,13 +511,14 @@ read_code(Hl7Source *source, JsonbValue *value)
 static Hl7Slice
 identifier_system(Hl7Slice space, Hl7Slice universal, Hl7Slice universal_type, Hl7Slice type)
 {
-	if (is(type, "SS") || is(type, "SSN") || is(space, "USSSA") || is(universal, SSN_OID))
-		return constant(SSN_SYSTEM);
-	if (is(type, "NPI") || is(universal, NPI_OID))
-		return constant(NPI_SYSTEM);
-	if (space.text != NULL || universal.text == NULL || !is(universal_type, "ISO"))
+	if (hl7_is(type, "SS") || hl7_is(type, "SSN") || hl7_is(space, "USSSA") ||
+		hl7_is(universal, SSN_OID))
+		return hl7_slice(SSN_SYSTEM);
+	if (hl7_is(type, "NPI") || hl7_is(universal, NPI_OID))
+		return hl7_slice(NPI_SYSTEM);
+	if (space.text != NULL || universal.text == NULL || !hl7_is(universal_type, "ISO"))
 		return space.text != NULL ? space : universal;
-	return joined((Hl7Slice[]) {constant("urn:oid"), universal}, 2, ":");
+	return joined((Hl7Slice[]) {hl7_slice("urn:oid"), universal}, 2, ":");
 }
 
 static void
@@ -577,8 +565,8 @@ identifier(const JsonbValue *field, JsonbValue *value)
 	}
 	if (space.text == NULL && universal.text == NULL)
 		space = facility;
-	if (type.text == NULL && is(space, "USSSA"))
-		type = constant("SS");
+	if (type.text == NULL && hl7_is(space, "USSSA"))
+		type = hl7_slice("SS");
 	make_identifier(value, number,
 					identifier_system(space, universal, component(field, 4, 3), type), type,
 					facility.text == NULL ? space : facility);
@@ -626,7 +614,7 @@ read_driver(Hl7Source *source, JsonbValue *value)
 	}
 	if (number.text == NULL)
 		return false;
-	make_identifier(value, number, constant("DL"), constant("DL"), state);
+	make_identifier(value, number, hl7_slice("DL"), hl7_slice("DL"), state);
 	return true;
 }
 
@@ -783,7 +771,7 @@ telephone(const JsonbValue *field, JsonbValue *value)
 	Hl7Slice	equipment = component(field, 3, 0);
 	Hl7Slice	number = component(field, 1, 0);
 
-	if (is(equipment, "FX") || is(equipment, "BP") || is(equipment, "MD"))
+	if (hl7_is(equipment, "FX") || hl7_is(equipment, "BP") || hl7_is(equipment, "MD"))
 		return false;
 	if (number.text == NULL)
 		number = pair(field, 6, 7, "-");

@@ -12,6 +12,7 @@
 #define REFERRAL_INTAKE_H
 
 #include "access/tupdesc.h"
+#include "executor/spi.h"
 #include "fmgr.h"
 #include "utils/jsonb.h"
 
@@ -31,8 +32,20 @@ typedef struct IntakeIdentifiers
 	bool	   *nulls[ID_NFIELDS];
 } IntakeIdentifiers;
 
-extern text *intake_value_text(const JsonbValue *v);
+/* intake.c */
+extern JsonbContainer *intake_member_object(JsonbContainer *object, const char *key);
+extern JsonbContainer *intake_member_list(JsonbContainer *object, const char *key);
+extern JsonbContainer *intake_list_object(JsonbContainer *list, int i);
+extern Jsonb *intake_argument_object(FunctionCallInfo fcinfo, int argument);
 extern text *intake_member_text(JsonbContainer *object, const char *key);
+extern text *intake_member_prose(JsonbContainer *object, const char *key);
+extern text *intake_system_of(const text *type, text *system, text *source);
+extern void intake_deform(HeapTupleHeader row, TupleDesc desc, Datum *values, bool *nulls);
+extern void intake_fill_texts(TupleDesc desc, JsonbContainer *object, Datum *values, bool *nulls);
+extern void intake_prepare(SPIPlanPtr *plan, const char *sql, int nargs, Oid *types);
+extern Datum intake_text_array(Datum *texts, bool *nulls, int count);
+
+extern text *intake_value_text(const JsonbValue *v);
 extern bool intake_text_is(const text *t, const char *s);
 
 /* try_cast.c */
@@ -50,5 +63,8 @@ extern void intake_add_identifier(IntakeIdentifiers *ids, text **value);
 extern void intake_read_identifiers(IntakeIdentifiers *ids, JsonbContainer *list, text *source,
 									int room);
 extern Datum intake_identifiers_row(const IntakeIdentifiers *ids, TupleDesc desc);
+
+/* where no schema is named, nobody else's operator may be taken */
+#define EQ	"OPERATOR(pg_catalog.=)"
 
 #endif							/* REFERRAL_INTAKE_H */

@@ -50,31 +50,14 @@ set_text(Cover *cover, int column, const text *value)
 		cover->values[column] = PointerGetDatum(value);
 }
 
-static JsonbContainer *
-object_member(JsonbContainer *object, const char *key)
-{
-	JsonbValue	v;
-
-	if (getKeyJsonValueFromContainer(object, key, strlen(key), &v) == NULL ||
-		v.type != jbvBinary || !JsonContainerIsObject(v.val.binary.data))
-		return NULL;
-	return v.val.binary.data;
-}
-
 /* The value of the first of its identifiers. */
 static text *
 first_number(JsonbContainer *c)
 {
-	JsonbValue	v;
-	JsonbValue *first;
+	JsonbContainer *list = intake_member_list(c, "identifiers");
+	JsonbContainer *first = list == NULL ? NULL : intake_list_object(list, 0);
 
-	if (getKeyJsonValueFromContainer(c, "identifiers", strlen("identifiers"), &v) == NULL ||
-		v.type != jbvBinary || !JsonContainerIsArray(v.val.binary.data))
-		return NULL;
-	first = getIthJsonbValueFromContainer(v.val.binary.data, 0);
-	if (first == NULL || first->type != jbvBinary || !JsonContainerIsObject(first->val.binary.data))
-		return NULL;
-	return intake_member_text(first->val.binary.data, "value");
+	return first == NULL ? NULL : intake_member_text(first, "value");
 }
 
 static void
@@ -128,8 +111,8 @@ read_status(Cover *cover, JsonbContainer *c)
 static void
 read_payer(Cover *cover, JsonbContainer *c, text *source)
 {
-	JsonbContainer *payer = object_member(c, "payer");
-	JsonbContainer *plan = object_member(c, "plan");
+	JsonbContainer *payer = intake_member_object(c, "payer");
+	JsonbContainer *plan = intake_member_object(c, "plan");
 
 	if (payer != NULL)
 	{
@@ -169,6 +152,7 @@ PG_FUNCTION_INFO_V1(intake_told_cover);
 Datum
 intake_told_cover(PG_FUNCTION_ARGS)
 {
+	Jsonb	   *c = intake_argument_object(fcinfo, 0);
 	TupleDesc	desc;
 	Cover		cover;
 	Jsonb	   *findings;
@@ -178,9 +162,8 @@ intake_told_cover(PG_FUNCTION_ARGS)
 	cover.findings = NULL;
 	memset(cover.nulls, true, sizeof(cover.nulls));
 	set_text(&cover, C_STATUS, cstring_to_text("active"));
-	if (!PG_ARGISNULL(0) && JB_ROOT_IS_OBJECT(PG_GETARG_JSONB_P(0)))
-		read_cover(&cover, &PG_GETARG_JSONB_P(0)->root,
-				   PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1));
+	if (c != NULL)
+		read_cover(&cover, &c->root, PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1));
 	findings = intake_findings(&cover.findings);
 	if (findings != NULL)
 		set_value(&cover, C_FINDINGS, JsonbPGetDatum(findings));

@@ -179,20 +179,11 @@ read_person(Person *person, JsonbContainer *p)
 static void
 begin_person(Person *person, TupleDesc desc, HeapTupleHeader row)
 {
-	HeapTupleData tuple;
-
 	if (desc->natts != P_NCOLUMNS)
 		elog(ERROR, "unexpected columns of referral.intake_person");
 	person->desc = desc;
 	person->findings = NULL;
-	memset(person->nulls, true, sizeof(person->nulls));
-	if (row == NULL)
-		return;
-	tuple.t_len = HeapTupleHeaderGetDatumLength(row);
-	ItemPointerSetInvalid(&tuple.t_self);
-	tuple.t_tableOid = InvalidOid;
-	tuple.t_data = row;
-	heap_deform_tuple(&tuple, desc, person->values, person->nulls);
+	intake_deform(row, desc, person->values, person->nulls);
 }
 
 /* The description of a column that is a row itself. */
@@ -219,6 +210,7 @@ Datum
 intake_patient_values(PG_FUNCTION_ARGS)
 {
 	TupleDesc	desc = result_desc(fcinfo, 2);
+	Jsonb	   *p = intake_argument_object(fcinfo, 0);
 	Person		person;
 	Jsonb	   *findings;
 	Datum		values[2];
@@ -226,8 +218,8 @@ intake_patient_values(PG_FUNCTION_ARGS)
 
 	begin_person(&person, column_desc(desc, 0),
 				 PG_ARGISNULL(1) ? NULL : PG_GETARG_HEAPTUPLEHEADER(1));
-	if (!PG_ARGISNULL(0) && JB_ROOT_IS_OBJECT(PG_GETARG_JSONB_P(0)))
-		read_person(&person, &PG_GETARG_JSONB_P(0)->root);
+	if (p != NULL)
+		read_person(&person, &p->root);
 	findings = intake_findings(&person.findings);
 	values[0] = HeapTupleGetDatum(heap_form_tuple(person.desc, person.values, person.nulls));
 	values[1] = PointerGetDatum(findings);
@@ -335,17 +327,6 @@ choose_personal(const IntakeIdentifiers *ids, IntakeIdentifiers *own)
 	}
 }
 
-static JsonbContainer *
-identifiers_of(JsonbContainer *p)
-{
-	JsonbValue	v;
-
-	if (getKeyJsonValueFromContainer(p, "identifiers", strlen("identifiers"), &v) == NULL ||
-		v.type != jbvBinary)
-		return NULL;
-	return v.val.binary.data;
-}
-
 PG_FUNCTION_INFO_V1(intake_personal);
 
 /* intake_personal(list jsonb, source text) */
@@ -449,7 +430,8 @@ Datum
 intake_told(PG_FUNCTION_ARGS)
 {
 	TupleDesc	desc = result_desc(fcinfo, T_NCOLUMNS);
-	JsonbContainer *p = PG_ARGISNULL(0) ? NULL : &PG_GETARG_JSONB_P(0)->root;
+	Jsonb	   *object = intake_argument_object(fcinfo, 0);
+	JsonbContainer *p = object == NULL ? NULL : &object->root;
 	text	   *key = PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2);
 	Person		person;
 	IntakeIdentifiers ids;
@@ -459,10 +441,8 @@ intake_told(PG_FUNCTION_ARGS)
 	Datum		values[T_NCOLUMNS];
 	bool		nulls[T_NCOLUMNS] = {false};
 
-	if (p != NULL && !JsonContainerIsObject(p))
-		p = NULL;
 	begin_person(&person, column_desc(desc, T_PERSON), NULL);
-	intake_read_identifiers(&ids, p == NULL ? NULL : identifiers_of(p),
+	intake_read_identifiers(&ids, p == NULL ? NULL : intake_member_list(p, "identifiers"),
 							PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1), 1);
 	choose_personal(&ids, &own);
 	if (p != NULL)

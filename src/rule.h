@@ -50,6 +50,7 @@ typedef struct RuleCache
 	struct MatchRules *matching;	/* models and names; see matching_model.c */
 	struct SourceRules *sources;	/* who keeps what; see source_of_record.c */
 	struct SourceMapping *mappings;	/* see source_mapping.c */
+	struct ValidationRules *validation; /* see validation_rules.c */
 	Oid			namespace_id;	/* schema referral */
 	Oid			owner;			/* owner of the rule tables */
 	int			pins;			/* calls that hold pointers into it */
@@ -78,5 +79,18 @@ extern RulePredicate *rule_read_predicate(RuleCache *cache, uint64 row, int colu
 extern bool rule_reads_row_alone(RulePredicate *predicate, Relation rel, Bitmapset **columns);
 extern bool rule_holds(RulePredicate *predicate, Relation rel,
 					   TupleTableSlot *newslot, TupleTableSlot *oldslot);
+
+/* A row of a table that predicates are asked about, without a former one. */
+typedef struct RuleRow
+{
+	Relation	table;
+	HeapTupleData tuple;
+	TupleTableSlot *slot;
+	TupleTableSlot *former;
+} RuleRow;
+
+extern void rule_row_open(RuleRow *row, HeapTupleHeader header);
+extern bool rule_row_matches(RuleRow *row, RulePredicate *predicate);
+extern void rule_row_close(RuleRow *row);
 
 #endif							/* REFERRAL_RULE_H */

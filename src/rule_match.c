@@ -88,6 +88,36 @@ relation_of_record(HeapTupleHeader header)
 	return type->typrelid;
 }
 
+/* A row that predicates are asked about, with its table, until rule_row_close(). */
+void
+rule_row_open(RuleRow *row, HeapTupleHeader header)
+{
+	row->table = table_open(relation_of_record(header), AccessShareLock);
+	row->slot = MakeSingleTupleTableSlot(RelationGetDescr(row->table), &TTSOpsHeapTuple);
+	row->former = MakeSingleTupleTableSlot(RelationGetDescr(row->table), &TTSOpsVirtual);
+	memset(&row->tuple, 0, sizeof(HeapTupleData));
+	row->tuple.t_len = HeapTupleHeaderGetDatumLength(header);
+	row->tuple.t_data = header;
+	ExecStoreHeapTuple(&row->tuple, row->slot, false);
+	slot_getallattrs(row->slot);
+	ExecStoreAllNullTuple(row->former);
+}
+
+/* There is no former row. */
+bool
+rule_row_matches(RuleRow *row, RulePredicate *predicate)
+{
+	return rule_holds(predicate, row->table, row->slot, row->former);
+}
+
+void
+rule_row_close(RuleRow *row)
+{
+	ExecDropSingleTupleTableSlot(row->slot);
+	ExecDropSingleTupleTableSlot(row->former);
+	table_close(row->table, AccessShareLock);
+}
+
 PG_FUNCTION_INFO_V1(rule_matches);
 
 /* rule_matches(expression text, candidate record) returns boolean */
@@ -95,33 +125,22 @@ Datum
 rule_matches(PG_FUNCTION_ARGS)
 {
 	char	   *source = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	HeapTupleHeader header = PG_GETARG_HEAPTUPLEHEADER(1);
 	RuleCache  *cache = rule_cache(fcinfo->flinfo->fn_extra == NULL);
-	Relation	table = table_open(relation_of_record(header), AccessShareLock);
-	HeapTupleData tuple = {0};
-	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(table), &TTSOpsHeapTuple);
-	TupleTableSlot *former = MakeSingleTupleTableSlot(RelationGetDescr(table), &TTSOpsVirtual);
+	RuleRow		row;
 	bool		matches = false;
 
 	fcinfo->flinfo->fn_extra = cache;	/* not used: news are accepted once per query */
-	tuple.t_len = HeapTupleHeaderGetDatumLength(header);
-	tuple.t_data = header;
-	ExecStoreHeapTuple(&tuple, slot, false);
-	slot_getallattrs(slot);
-	ExecStoreAllNullTuple(former);
+	rule_row_open(&row, PG_GETARG_HEAPTUPLEHEADER(1));
 	cache->pins++;
 	PG_TRY();
 	{
-		matches = rule_holds(find_predicate(cache, RelationGetRelid(table), source),
-							 table, slot, former);
+		matches = rule_row_matches(&row, find_predicate(cache, RelationGetRelid(row.table), source));
 	}
 	PG_FINALLY();
 	{
 		cache->pins--;
 	}
 	PG_END_TRY();
-	ExecDropSingleTupleTableSlot(slot);
-	ExecDropSingleTupleTableSlot(former);
-	table_close(table, AccessShareLock);
+	rule_row_close(&row);
 	PG_RETURN_BOOL(matches);
 }

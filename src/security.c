@@ -16,6 +16,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "mb/pg_wchar.h"
@@ -43,6 +44,9 @@ static char *setting_transition = NULL;
 static char *setting_occurred_at = NULL;
 
 static const char *const kind_names[] = {"user", "system", "ai"};
+
+/* That of our own functions, to the letter. */
+#define OWNER_SEARCH_PATH	"pg_catalog, pg_temp"
 
 /* A login's membership in one organisation. */
 typedef struct Membership
@@ -222,8 +226,10 @@ security_begin_read_as_of(OwnerScope *scope, Oid owner, Snapshot snapshot)
 {
 	scope->save_code_owner = code_owner;
 	scope->guc_level = NewGUCNestLevel();
-	(void) set_config_option("search_path", "pg_catalog, pg_temp",
-							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	/* our own functions have it set already: setting it makes names looked up anew */
+	if (strcmp(namespace_search_path, OWNER_SEARCH_PATH) != 0)
+		(void) set_config_option("search_path", OWNER_SEARCH_PATH,
+								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	GetUserIdAndSecContext(&scope->save_userid, &scope->save_sec_context);
 	SetUserIdAndSecContext(owner, scope->save_sec_context |
 						   SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);

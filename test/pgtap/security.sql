@@ -547,7 +547,6 @@ FROM (VALUES ('inbox_message', 'INSERT', 'coordinator clinician integration', '{
              ('document_classification', 'SELECT', 'analyst', '{confidence,document_classification_id,document_id,document_type,model,model_version,org_id,produced_at,reason,reviewed_at,reviewed_type,rule_version,status,threshold}'),
              ('document_classification', 'UPDATE', 'admin authorizer clinician coordinator', '{reviewed_type,status,version}'),
              ('extraction', 'INSERT', 'coordinator integration', '{confidence,document_id,field,model,model_version,org_id,produced_at,value}'),
-             ('validation_result', 'INSERT', 'authorizer clinician coordinator integration scheduler', '{findings,invalid,is_first_pass,missing,org_id,passed,referral_id,rule_versions,warnings}'),
              ('extraction', 'SELECT', 'analyst', '{confidence,document_id,extraction_id,field,model,model_version,org_id,produced_at,reason,reviewed_at,rule_version,status,threshold}'),
              ('extraction', 'UPDATE', 'admin authorizer clinician coordinator', '{reviewed_value,status,version}'),
              ('eligibility_check', 'SELECT', 'analyst', '{answered_at,attempt,coverage_id,covered,eligibility_check_id,mode,org_id,pa_needed,referral_id,requested_at,status,version}')) g (t, p, r, columns),
@@ -671,9 +670,9 @@ FROM unnest(ARRAY['analyze_first_rows', 'apply_case', 'apply_document', 'apply_i
     'intake_claim', 'intake_codes', 'intake_communication', 'intake_coverage', 'intake_create_patient', 'intake_create_referral', 'intake_directory', 'intake_document', 'intake_encounter',
     'intake_events', 'intake_find_appointment', 'intake_find_authorization', 'intake_find_coverage', 'intake_find_organization', 'intake_find_patient', 'intake_find_payer',
     'intake_find_plan', 'intake_find_practitioner', 'intake_find_referral', 'intake_follow_appointment', 'intake_hash', 'intake_is_outdated', 'intake_keep_identifiers', 'intake_made_before', 'intake_note_latest',
-    'intake_known_patient', 'intake_lock', 'intake_move', 'intake_move_appointment', 'intake_number_known', 'intake_organization', 'intake_owns_patient', 'intake_patient', 'intake_patient_of', 'intake_payer',
+    'intake_known_patient', 'intake_known_practitioner', 'intake_may_be_here', 'intake_lock', 'intake_move', 'intake_move_appointment', 'intake_number_known', 'intake_organization', 'intake_owns_patient', 'intake_patient', 'intake_patient_of', 'intake_payer',
     'intake_place_coverage', 'intake_plan', 'intake_practitioner', 'intake_progress', 'intake_referral', 'intake_relations', 'intake_report',
-    'intake_request_values', 'intake_role', 'intake_service', 'intake_site', 'intake_told_apart', 'intake_update_coverage', 'intake_update_patient',
+    'intake_request_places', 'intake_request_values', 'intake_role', 'intake_service', 'intake_site', 'intake_told_apart', 'intake_update_coverage', 'intake_update_patient',
     'intake_update_referral', 'intake_valid', 'message_from', 'note_findings', 'receive', 'receive_batch', 'receive_chunk', 'receive_rows',
     'reprocess', 'reprocess_errors', 'settle_findings', 'staging_plan', 'work_on_message']) f;
 INSERT INTO public.expected_function
@@ -684,7 +683,7 @@ FROM unnest(ARRAY[
     'intake_choose_patient', 'intake_contradicts', 'intake_foreign', 'intake_identifies', 'intake_personal',
     'intake_count', 'intake_demographics', 'intake_error', 'intake_fill', 'intake_finding', 'intake_identifiers',
     'intake_is_over', 'intake_patient_values', 'intake_prose', 'intake_reason', 'intake_result',
-    'intake_system', 'intake_text', 'intake_told', 'intake_told_cover', 'is_canonical_attribute', 'is_complete', 'is_passing_error',
+    'intake_system', 'intake_text', 'intake_code_list', 'intake_request', 'intake_unusable', 'intake_told', 'intake_told_cover', 'is_canonical_attribute', 'is_complete', 'is_passing_error',
     'map_record', 'message_key', 'missing_documents', 'number_to_array',
     'outreach_facts', 'outreach_placeholders', 'part_cases', 'payload_json', 'payload_kind', 'payload_parts', 'put_canonical', 'referral_coverage',
     'required_field_condition', 'required_field_relation', 'review_status', 'reviewed_as', 'source_format_problem', 'try_boolean', 'try_date',
@@ -699,7 +698,7 @@ SELECT f, 'referral_admin'
 FROM unnest(ARRAY['accept_rejected_write', 'discard_rejected_write', 'guard_sources', 'source_guard']) f;
 INSERT INTO public.expected_function
 SELECT f, 'referral_authorizer referral_clinician referral_coordinator referral_integration referral_scheduler'
-FROM unnest(ARRAY['check_patient', 'check_referral', 'draft_outreach', 'end_validation', 'settle_validation']) f;
+FROM unnest(ARRAY['check_patient', 'check_referral']) f;
 INSERT INTO public.expected_function
 SELECT f, 'referral_authorizer referral_coordinator referral_integration'
 FROM unnest(ARRAY['answer_eligibility', 'close_eligibility_exception', 'request_eligibility']) f;
