@@ -301,6 +301,7 @@ BEGIN
     IF w.new_identifiers OR cardinality(own.numbers) < cardinality(ids.numbers) THEN
         PERFORM referral.intake_keep_identifiers(w.org_id, ids, patient_id => w.patient_id);
     END IF;
+    PERFORM referral.settle_patient_findings(w.org_id, w.patient_id, w.message_id, to_jsonb(told.person));
     -- who is only referred to by a number may be known by name
     IF (told.person).family IS NULL AND (told.person).given IS NULL AND EXISTS (
         SELECT FROM referral.patient t

@@ -100,7 +100,7 @@ COMMENT ON TABLE referral.data_quality_finding IS
 COMMENT ON COLUMN referral.data_quality_finding.attribute IS 'The canonical attribute, such as patient.birth_date.';
 COMMENT ON COLUMN referral.data_quality_finding.value IS 'What was sent; not in the journal.';
 COMMENT ON COLUMN referral.data_quality_finding.position IS 'Where in the message: PID-7, a JSON pointer, a column.';
-COMMENT ON COLUMN referral.data_quality_finding.resolved_at IS 'When the message was processed again without it; null while it holds.';
+COMMENT ON COLUMN referral.data_quality_finding.resolved_at IS 'When the message was processed again without it, or a newer one told it of the patient; null while it holds.';
 
 ALTER TABLE referral.document ADD COLUMN IF NOT EXISTS inbox_message_id bigint;
 DO $do$
@@ -154,6 +154,7 @@ GRANT INSERT (org_id, channel, source, content_type, dedup_key, payload, payload
 GRANT INSERT (org_id, message_id, referral_id, patient_id, code, severity, attribute, value, position, detail), UPDATE (resolved_at)
     ON referral.data_quality_finding TO referral_integration, referral_coordinator, referral_clinician;
 GRANT EXECUTE ON FUNCTION referral.note_findings(bigint, bigint, boolean, jsonb), referral.settle_findings(bigint, bigint, jsonb),
+    referral.close_found(bigint, bigint, bigint, text, text), referral.settle_patient_findings(bigint, bigint, bigint, jsonb),
     referral.message_from(bigint, text, text, text, boolean), referral.apply_intake(referral.intake_message, jsonb, referral.intake_result),
     referral.apply_document(referral.intake_message, text, referral.intake_result),
     referral.apply_part(referral.intake_message, text, text, integer, referral.intake_result),

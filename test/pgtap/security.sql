@@ -674,7 +674,7 @@ FROM unnest(ARRAY['analyze_first_rows', 'apply_case', 'apply_document', 'apply_i
     'intake_place_coverage', 'intake_plan', 'intake_practitioner', 'intake_progress', 'intake_referral', 'intake_relations', 'intake_report',
     'intake_request_places', 'intake_request_values', 'intake_role', 'intake_service', 'intake_site', 'intake_told_apart', 'intake_update_coverage', 'intake_update_patient',
     'intake_update_referral', 'intake_valid', 'message_from', 'note_findings', 'receive', 'receive_batch', 'receive_chunk', 'receive_rows',
-    'reprocess', 'reprocess_errors', 'settle_findings', 'staging_plan', 'work_on_message']) f;
+    'reprocess', 'reprocess_errors', 'close_found', 'settle_findings', 'settle_patient_findings', 'staging_plan', 'work_on_message']) f;
 INSERT INTO public.expected_function
 SELECT f, 'PUBLIC'
 FROM unnest(ARRAY[
