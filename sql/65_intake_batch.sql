@@ -2,44 +2,9 @@
 
 CREATE FUNCTION referral.receive_chunk(channel referral.intake_channel, source text, content_type text, payloads text[], dedup_keys text[],
     OUT processed bigint, OUT repeated bigint, OUT failed bigint)
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    head referral.intake_message := referral.message_from(referral.current_org(), source, channel::text, content_type, true);
-    m record;
-    w record;
-BEGIN
-    processed := 0;
-    repeated := 0;
-    failed := 0;
-    FOR m IN
-        WITH sent AS (
-            SELECT p.n, p.payload, h.hash, referral.message_key(p.given, h.hash, p.payload) AS key
-            FROM unnest(payloads, dedup_keys) WITH ORDINALITY p (payload, given, n)
-            CROSS JOIN LATERAL (SELECT sha256(convert_to(p.payload, 'UTF8')) AS hash) h),
-        -- one that stands twice in the chunk is a repeat, too
-        numbered AS (SELECT s.*, row_number() OVER (PARTITION BY s.key ORDER BY s.n) = 1 AS is_first FROM sent s),
-        stored AS (
-            INSERT INTO referral.inbox_message (org_id, channel, source, content_type, dedup_key, payload, payload_hash)
-            SELECT head.org_id, receive_chunk.channel, receive_chunk.source, receive_chunk.content_type, s.key, s.payload, s.hash
-            FROM numbered s WHERE s.is_first ORDER BY s.n
-            ON CONFLICT ON CONSTRAINT inbox_message_key DO NOTHING
-            RETURNING message_id, dedup_key)
-        SELECT s.payload, s.key, i.message_id FROM numbered s LEFT JOIN stored i ON s.is_first AND i.dedup_key = s.key
-        ORDER BY s.n
-    LOOP
-        IF m.message_id IS NULL THEN
-            SELECT r.status, r.repeated INTO w FROM referral.receive(channel, source, content_type, m.payload, m.key) r;
-            repeated := repeated + w.repeated::int;
-        ELSE
-            head.message_id := m.message_id;
-            SELECT r.status, false AS repeated INTO w FROM referral.work_on_message(head, m.payload, false, false) r;
-        END IF;
-        failed := failed + (w.status = 'error' AND NOT w.repeated)::int;
-        processed := processed + (w.status <> 'error' AND NOT w.repeated)::int;
-    END LOOP;
-END $$;
+LANGUAGE C AS 'MODULE_PATHNAME', 'receive_chunk';
 COMMENT ON FUNCTION referral.receive_chunk(referral.intake_channel, text, text, text[], text[]) IS
-'receive() of many messages of one source in one transaction, stored by one statement: payloads, and a dedup key for each (null: the SHA-256 of the payload). Returns how many were processed, were there already, and failed (status error). A message that fails does not stop the others.';
+'receive() of many messages of one source in one transaction: payloads, and a dedup key for each (null: the SHA-256 of the payload). Returns how many were processed, were there already, and failed (status error). A message that fails does not stop the others.';
 
 CREATE FUNCTION referral.staging_plan(staging regclass, INOUT content_type text, OUT query text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -136,7 +101,8 @@ BEGIN
     processed := 0;
     repeated := 0;
     failed := 0;
-    PERFORM referral.message_from(referral.current_org(), source, channel::text, content_type, true);
+    -- whoever may not send these need not wait for the first rows
+    PERFORM referral.receive_chunk(channel, source, content_type, '{}', '{}');
     SELECT * INTO plan FROM referral.staging_plan(staging, content_type);
     -- the first COMMIT puts aside what is left of the rows: they are read once, as they are now
     FOR r IN EXECUTE plan.query LOOP

@@ -142,20 +142,10 @@ END $$;
 COMMENT ON FUNCTION referral.intake_made_before(referral.intake_work, text) IS
 'The rows of an entity that the message wrote or found when it was processed before, but those that it has come to now already. None when it is processed for the first time.';
 
-CREATE FUNCTION referral.intake_note_latest(w referral.intake_work) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    INSERT INTO referral.intake_latest AS t (org_id, entity, entity_id, source, sent_at, message_id)
-    SELECT DISTINCT w.org_id, x ->> 'entity', (x ->> 'id')::bigint, w.source, w.sent_at, w.message_id
-    FROM jsonb_array_elements(w.results) x
-    WHERE x ->> 'entity' IN ('patient', 'referral', 'appointment', 'coverage', 'prior_authorization', 'consult_report', 'document',
-                              'communication')
-    ORDER BY 2, 3
-    ON CONFLICT ON CONSTRAINT intake_latest_pkey DO UPDATE SET sent_at = excluded.sent_at, message_id = excluded.message_id
-    WHERE CASE WHEN t.sent_at <> excluded.sent_at THEN excluded.sent_at > t.sent_at ELSE excluded.message_id > t.message_id END;
-END $$;
-COMMENT ON FUNCTION referral.intake_note_latest(referral.intake_work) IS
-'Notes for the rows that a case told of that its message did, unless a newer one of the source has.';
+CREATE FUNCTION referral.intake_note_latest(org_id bigint, message_id bigint, source text, sent_at timestamptz, results jsonb) RETURNS void
+LANGUAGE C AS 'MODULE_PATHNAME', 'intake_note_latest';
+COMMENT ON FUNCTION referral.intake_note_latest(bigint, bigint, text, timestamptz, jsonb) IS
+'Notes in intake_latest for the rows that a case told of (its results) that its message did, unless a newer one of the source has. sent_at may be null; nothing is noted when any other is.';
 
 -- ---------- the case ----------
 
@@ -234,8 +224,8 @@ BEGIN
         END IF;
     END IF;
 
-    IF w.message_id IS NOT NULL AND w.results <> '[]' THEN
-        PERFORM referral.intake_note_latest(w);
+    IF w.message_id IS NOT NULL THEN
+        PERFORM referral.intake_note_latest(org_id, message_id, source, w.sent_at, w.results);
     END IF;
     RETURN jsonb_strip_nulls(jsonb_build_object('referral_id', w.referral_id, 'patient_id', w.patient_id, 'appointment_id', w.appointment_id))
         || jsonb_build_object('patient_match', w.patient_match, 'results', w.results, 'findings', w.findings);

@@ -291,6 +291,22 @@ END $$;
 COMMENT ON FUNCTION referral.intake_update_patient(referral.intake_work, jsonb) IS
 'Writes what a case says of a known patient, where it differs. Values that another system owns are left out, with a finding.';
 
+-- What a message could not tell of a patient is no question any more once a newer one has told it, and was believed.
+CREATE FUNCTION referral.intake_settled(w referral.intake_work, told jsonb) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    known jsonb;
+BEGIN
+    SELECT to_jsonb(p) INTO known FROM referral.patient p WHERE p.org_id = w.org_id AND p.patient_id = w.patient_id;
+    RETURN (SELECT coalesce(jsonb_agg(referral.intake_result('data_quality_finding', x.finding_id, 'settled') -> 0 ORDER BY x.finding_id), '[]')
+            FROM referral.data_quality_finding x
+            WHERE x.org_id = w.org_id AND x.patient_id = w.patient_id AND x.resolved_at IS NULL AND x.message_id < w.message_id
+              AND x.code IN ('invalid_date', 'invalid_code', 'invalid_value', 'missing', 'patient_unnamed')
+              AND x.attribute LIKE 'patient.%' AND told ->> substr(x.attribute, 9) = known ->> substr(x.attribute, 9));
+END $$;
+COMMENT ON FUNCTION referral.intake_settled(referral.intake_work, jsonb) IS
+'Lines of results for what older messages could not tell of the patient of a case (a birth date that is none, a missing name), where what this one tells is what is known now: settle_told() marks those findings as resolved. told: columns of referral.patient.';
+
 CREATE FUNCTION referral.intake_known_patient(w INOUT referral.intake_work, p jsonb, told referral.intake_told)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -301,7 +317,11 @@ BEGIN
     IF w.new_identifiers OR cardinality(own.numbers) < cardinality(ids.numbers) THEN
         PERFORM referral.intake_keep_identifiers(w.org_id, ids, patient_id => w.patient_id);
     END IF;
-    PERFORM referral.settle_patient_findings(w.org_id, w.patient_id, w.message_id, to_jsonb(told.person));
+    IF w.message_id IS NOT NULL AND EXISTS (
+        SELECT FROM referral.data_quality_finding x
+        WHERE x.org_id = w.org_id AND x.patient_id = w.patient_id AND x.resolved_at IS NULL AND x.message_id < w.message_id) THEN
+        w.results := w.results || referral.intake_settled(w, to_jsonb(told.person));
+    END IF;
     -- who is only referred to by a number may be known by name
     IF (told.person).family IS NULL AND (told.person).given IS NULL AND EXISTS (
         SELECT FROM referral.patient t

@@ -1,5 +1,5 @@
 -- Messages in: stored first, read, written; what fails stays, what comes again is counted, nothing is lost.
-SELECT plan(162);
+SELECT plan(166);
 \ir ../lib/refused.sql
 -- what a referral lacks is another test's matter (validation.sql)
 SET client_min_messages = error;
@@ -72,11 +72,11 @@ SELECT is(referral.payload_parts('hl7', 'MSH|a'), ARRAY['MSH|a'], 'a message is 
 SELECT is(referral.payload_parts('hl7', E'FHS|^~\\&|x\rBHS|^~\\&|x\rMSH|^~\\&|1\rPID|1\rMSH|^~\\&|2\r\rPID|1\rBTS|2\rFTS|1\r'), ARRAY[E'MSH|^~\\&|1\rPID|1', E'MSH|^~\\&|2\r\rPID|1'], 'a batch is several, without its envelope');
 SELECT is(referral.payload_parts('hl7', E'\x0BMSH|1\x1C\r\x0BMSH|2\x1C\r'), ARRAY['MSH|1', 'MSH|2'], 'framed ones, too');
 SELECT is(referral.payload_parts('lines', E'\uFEFF{"a": 1}\r\n\n  \n{"b": 2}'), ARRAY['{"a": 1}', '{"b": 2}'], 'lines');
-SELECT is(referral.payload_parts('json', '[{"a": 1}, {"b": [2]}]'), ARRAY['{"a": 1}', '{"b": [2]}'], 'elements');
+SELECT is(referral.payload_records('json', '[{"a": 1}, {"b": [2]}]'), ARRAY['{"a": 1}', '{"b": [2]}']::jsonb[], 'elements');
 SELECT is(referral.payload_parts('json', '{"a": 1}'), ARRAY['{"a": 1}'], 'an object is one');
-SELECT is(referral.payload_parts('csv', E'a,b\n1,2\n3,4'), ARRAY['{"a": "1", "b": "2", "_line": 2, "_columns": ["a", "b"]}', '{"a": "3", "b": "4", "_line": 3}'], 'rows, with their lines, and the columns once');
-SELECT is(public.code($$SELECT referral.payload_parts('json', '[]')$$), 'RF014', 'an empty list is no message');
-SELECT is(referral.payload_parts('csv', E'a,b\n,\n'), '{}', 'a header without rows is a day without news');
+SELECT is(referral.payload_records('csv', E'a,b\n1,2\n3,4'), ARRAY['{"a": "1", "b": "2", "_line": 2, "_columns": ["a", "b"]}', '{"a": "3", "b": "4", "_line": 3}']::jsonb[], 'rows, with their lines, and the columns once');
+SELECT is(public.code($$SELECT referral.payload_records('json', '[]')$$), 'RF014', 'an empty list is no message');
+SELECT is(referral.payload_records('csv', E'a,b\n,\n'), '{}', 'a header without rows is a day without news');
 SELECT is(referral.payload_json(E'\uFEFF{"a": 1}'), '{"a": 1}', 'JSON behind a byte order mark');
 SELECT is(referral.payload_json('{"a": "x\u0000y", "b": "\\u0000", "c": "\\\u0000"}'), E'{"a": "x\uFFFDy", "b": "\\\\u0000", "c": "\\\\\uFFFD"}', 'a null character, which no text can have, is replaced; one that only looks like it is not');
 SELECT is((SELECT code || ' ' || detail FROM public.refused(E'SELECT referral.payload_json(E\'{"a": 1,\n"Haze"\n]\')')), 'RF014 line 3', 'what is no JSON, with its line');
@@ -314,6 +314,12 @@ SET SESSION AUTHORIZATION intake_feed;
 SELECT is(public.code('UPDATE referral.inbox_message SET payload = payload'), '42501', 'interfaces may not even try');
 SELECT is(public.code($$INSERT INTO referral.inbox_message (org_id, channel, source, dedup_key, payload, payload_hash, received_by) VALUES (1, 'fax', 'x', 'x', 'x', 'x', 'jane')$$), '42501', 'nor say who received a message');
 SELECT is(public.code('UPDATE referral.data_quality_finding SET code = ''x'''), '42501', 'findings stay, too');
+SELECT is((SELECT array_agg(DISTINCT public.code(format('UPDATE referral.inbox_message SET %s', s))) FROM unnest(ARRAY[
+    'status = ''processed''', 'outcome = ''referral_created''', 'error = NULL', 'results = ''[]''', 'referral_id = 1', 'processed_at = now()']) s), '{42501}',
+    'nor is it said by hand what became of a message');
+SELECT is(public.code('UPDATE referral.data_quality_finding SET resolved_at = now()'), '42501', 'or that a finding is settled');
+SELECT is(public.code($$SELECT referral.settle_findings(1, 1, '[]')$$), '42501', 'by whatever function');
+SELECT is(public.code($$SELECT referral.note_findings(1, 1, true, '[]')$$), '42501', 'of those that do it');
 RESET SESSION AUTHORIZATION;
 
 -- 13. What became of each
