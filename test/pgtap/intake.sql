@@ -1,5 +1,5 @@
 -- Messages in: stored first, read, written; what fails stays, what comes again is counted, nothing is lost.
-SELECT plan(162);
+SELECT plan(164);
 \ir ../lib/refused.sql
 -- what a referral lacks is another test's matter (validation.sql)
 SET client_min_messages = error;
@@ -359,7 +359,14 @@ CALL referral.receive_batch('mine', 'hl7v2', 'files') \gset bulk_
 SELECT is(ARRAY[:bulk_processed, :bulk_repeated, :bulk_failed], '{4,0,2}', 'a column payload is the message, dedup_key its key');
 SELECT results_eq($$SELECT dedup_key ~ '^file1(#|$)', count(*) FROM referral.inbox_message WHERE source = 'files' GROUP BY 1 ORDER BY 1$$, 'VALUES (false, 3::bigint), (true, 2)', 'a key that is there twice, with other content, is two messages');
 SELECT is(public.code($$CALL referral.receive_batch('mine', 'hl7v2', 'nobody')$$), 'RF003', 'who may not send one may not send many');
-SELECT is(public.code($$CALL referral.receive_batch('mine', 'hl7v2', 'files')$$), '2D000', 'it commits, so not inside a transaction');
+SELECT is(public.code($$CALL referral.receive_batch('mine', 'hl7v2', 'files')$$), 'RF020', 'it commits, so not inside a transaction');
+BEGIN;
+\set ON_ERROR_STOP off
+CALL referral.receive_batch('mine', 'hl7v2', 'files') \g /dev/null
+\set refused :LAST_ERROR_SQLSTATE
+ROLLBACK;
+\set ON_ERROR_STOP on
+SELECT is(:'refused'::text, 'RF020', 'nor in a transaction block');
 RESET SESSION AUTHORIZATION;
 SELECT results_eq($$SELECT * FROM referral.staging_plan('staged', 'text/csv; mapping=x')$$, $$VALUES ('application/json; mapping=x', 'SELECT row_to_json(t)::text AS payload, NULL::text AS dedup_key FROM staged t')$$, 'how a table is read');
 CREATE TABLE public.named (t text, last text);
@@ -388,6 +395,8 @@ SELECT is(current_setting('TimeZone'), 'UTC', 'and the session''s zone stays');
 SELECT message_id AS parts_id FROM referral.receive('hl7v2', 'parts', NULL, public.ref('PF1', 'One', 'A', '19761325') || E'\r' || public.ref('PF2', 'Two', 'B', '19761326')) \gset
 SELECT is((SELECT array_agg(f.value ORDER BY f.value) FROM referral.data_quality_finding f WHERE f.message_id = :parts_id AND f.code = 'invalid_date'), '{19761325,19761326}', 'each part has findings of its own');
 SELECT is((SELECT count(*) FROM referral.exception_item e JOIN referral.referral r USING (org_id, referral_id) WHERE r.placer_order_number LIKE 'PF_' AND e.code = 'invalid_date'), 2::bigint, 'and an exception');
+SELECT results_eq(format('SELECT cardinality(o.referrals), o.referral_id = o.referrals[2], (SELECT count(*) FROM unnest(o.exceptions) e WHERE e LIKE ''%%invalid_date'') FROM referral.inbox_outcome o WHERE o.message_id = %s', :parts_id),
+    'VALUES (2, true, 1::bigint)', 'the report tells all of its referrals, and the exceptions of each');
 SELECT referral.reprocess(1, :parts_id) \g /dev/null
 SELECT is((SELECT array_agg(f.value ORDER BY f.value) FROM referral.data_quality_finding f WHERE f.message_id = :parts_id AND f.code = 'invalid_date'), '{19761325,19761326}', 'not twice when they are processed again');
 

@@ -665,7 +665,7 @@ SELECT p.proname, 'PUBLIC' FROM pg_proc p
 WHERE p.pronamespace = 'referral'::regnamespace AND p.proname ~ '^(fhir|hl7|map)_' AND p.provolatile = 'i' AND NOT p.prosecdef;
 INSERT INTO public.expected_function
 SELECT f, 'referral_clinician referral_coordinator referral_integration'
-FROM unnest(ARRAY['analyze_first_rows', 'apply_case', 'intake_answer', 'intake_appointment',
+FROM unnest(ARRAY['analyze_first_rows', 'apply_case', 'check_may_commit', 'intake_answer', 'intake_appointment',
     'intake_appointment_referral', 'intake_authorization', 'intake_authorization_item', 'intake_check_request', 'intake_choose_referral',
     'intake_codes', 'intake_communication', 'intake_coverage', 'intake_create_referral', 'intake_directory', 'intake_document', 'intake_encounter',
     'intake_events', 'intake_find_appointment', 'intake_find_authorization', 'intake_find_organization', 'intake_find_patient', 'intake_find_payer',
