@@ -706,7 +706,7 @@ REVOKE ALL ON FUNCTION
     referral.intake_find_patient(referral.intake_work, jsonb, referral.intake_person, bigint[]),
     referral.intake_owns_patient(referral.intake_work, jsonb, text, text),
     referral.intake_update_patient(referral.intake_work, jsonb), referral.intake_patient(referral.intake_work, jsonb, bigint[]),
-    referral.intake_patient_of(referral.intake_work), referral.intake_is_outdated(referral.intake_work, text, bigint), referral.intake_note_latest(bigint, bigint, text, timestamptz, jsonb), referral.intake_made_before(referral.intake_work, text),
+    referral.intake_patient_of(referral.intake_work), referral.intake_is_outdated(referral.intake_work, text, bigint), referral.intake_note_latest(bigint, bigint, text, timestamptz, jsonb), referral.intake_made_before(referral.intake_work, text), referral.intake_find_by_event(referral.intake_work, jsonb),
     referral.intake_place_coverage(referral.intake_work, referral.intake_cover), referral.intake_coverage(referral.intake_work, jsonb),
     referral.intake_update_coverage(referral.intake_work, referral.intake_cover, referral.intake_cover, jsonb),
     referral.intake_encounter(referral.intake_work, jsonb), referral.intake_find_referral(referral.intake_work, jsonb),
