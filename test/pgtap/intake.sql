@@ -1,5 +1,5 @@
 -- Messages in: stored first, read, written; what fails stays, what comes again is counted, nothing is lost.
-SELECT plan(164);
+SELECT plan(172);
 \ir ../lib/refused.sql
 -- what a referral lacks is another test's matter (validation.sql)
 SET client_min_messages = error;
@@ -68,6 +68,10 @@ SELECT results_eq($$SELECT referral.payload_kind(t, p) FROM (VALUES (1, NULL, 'M
         (17, NULL, ''), (18, NULL, 'MSHA'), (19, 'text/plain', 'MSH'), (20, NULL, E'\r\nMSH#')) v (n, t, p) ORDER BY n$$,
     $$SELECT unnest('{hl7,hl7,hl7,hl7,hl7,hl7,hl7,json,json,fhir,lines,csv,json,document,document,document,document,document,document,hl7}'::text[])$$,
     'what a payload is, by content type and first characters');
+SELECT results_eq($$SELECT p, referral.payload_kind(t, p) FROM (VALUES ('text/plain; charset=utf-8', E'\n [1]'), (' Text/CSV ;x', 'MSH|'), ('text/plain', 'MSH'), ('application/pdf', 'MSHX|'), (NULL, E'\x1C\x0BBHS|'),
+    ('application/pdf', '{}')) v (t, p)$$, $$VALUES (E'\n [1]', 'json'), ('MSH|', 'csv'), ('MSH', 'document'), ('MSHX|', 'document'), (E'\x1C\x0BBHS|', 'hl7'), ('{}', 'document')$$,
+    'parameters, blanks and capital letters of a content type make no difference; a beginning counts only whole');
+SELECT is(referral.payload_kind('text/csv', NULL), 'document', 'what is not there is nothing that could be read');
 SELECT is(referral.payload_parts('hl7', 'MSH|a'), ARRAY['MSH|a'], 'a message is one part');
 SELECT is(referral.payload_parts('hl7', E'FHS|^~\\&|x\rBHS|^~\\&|x\rMSH|^~\\&|1\rPID|1\rMSH|^~\\&|2\r\rPID|1\rBTS|2\rFTS|1\r'), ARRAY[E'MSH|^~\\&|1\rPID|1', E'MSH|^~\\&|2\r\rPID|1'], 'a batch is several, without its envelope');
 SELECT is(referral.payload_parts('hl7', E'\x0BMSH|1\x1C\r\x0BMSH|2\x1C\r'), ARRAY['MSH|1', 'MSH|2'], 'framed ones, too');
@@ -82,6 +86,10 @@ SELECT is(referral.payload_json('{"a": "x\u0000y", "b": "\\u0000", "c": "\\\u000
 SELECT is((SELECT code || ' ' || detail FROM public.refused(E'SELECT referral.payload_json(E\'{"a": 1,\n"Haze"\n]\')')), 'RF014 line 3', 'what is no JSON, with its line');
 SELECT is((SELECT code FROM public.refused($$SELECT referral.payload_json(repeat('[', 100000))$$)), 'RF014', 'what is nested too deep');
 SELECT is(referral.payload_json(NULL), NULL, 'null for null');
+SELECT is(referral.message_key(NULL, '\x01', E'\uFEFF\x0BMSH|1\r\nPID|1\n\x1C\r'), referral.message_key('', '\x02', E'MSH|1\rPID|1'), 'the key of a message without a name does not depend on its frame');
+SELECT is(referral.message_key(NULL, '\xAB01', 'x'), 'ab01', 'of what is no HL7 it is the hash');
+SELECT is(referral.message_key(repeat('k', 501), '\x01', 'x'), encode(sha256(repeat('k', 501)::bytea), 'hex'), 'a name that no index takes is kept as its hash');
+SELECT is(referral.message_key(repeat('k', 500), '\x01', 'x'), repeat('k', 500), 'others are kept');
 
 -- 2. A message becomes a referral
 
@@ -166,6 +174,10 @@ SELECT is(public.code($$SELECT referral.receive('portal', ' ', NULL, 'x')$$), 'R
 SELECT is(public.code($$SELECT referral.receive('portal', 'x', NULL, NULL)$$), 'RF020', 'and one without a payload');
 SELECT is(public.code($$SELECT referral.receive(NULL, 'x', NULL, 'x')$$), 'RF020', 'and one without a channel');
 SELECT is(public.code($$SELECT referral.receive('pigeon', 'x', NULL, 'x')$$), '22P02', 'or by a channel that there is not');
+
+SELECT is((SELECT array_agg(DISTINCT m.error_code) FROM unnest(ARRAY['application/json; mapping="gone"', 'application/json;charset=x; Mapping = gone', 'application/json;mapping=gone;x=y']) WITH ORDINALITY t (c, i),
+    LATERAL referral.receive('portal', 'named', t.c, '{"last": "Named"}', 'N' || t.i) r, public.row_of(r.message_id) m), '{RF019}', 'a mapping is named as a parameter of the content type is written');
+SELECT is((SELECT m.error_code FROM referral.receive('portal', 'named', 'application/json; mapping=', '{"last": "Named"}', 'N9') r, public.row_of(r.message_id) m), 'RF014', 'an empty name names none');
 
 -- 5. Errors of the moment are not the message's
 
