@@ -317,3 +317,31 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION referral.rejudge_clock(bigint, bigint, bigint, bigint, timestamptz, text) IS
 'Puts an open clock under another policy or calendar, from its start on: the pauses recorded are gone through again, extensions stay, levels that were recorded stay so. Notes the due time before and after in referral.sla_adjustment.';
+
+CREATE FUNCTION referral.check_sla_version(rule_version_id bigint) RETURNS void
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    bad text;
+BEGIN
+    SELECT string_agg(DISTINCT l.argument, ', ') INTO bad
+    FROM referral.sla_level l
+    WHERE l.rule_version_id = check_sla_version.rule_version_id AND l.action = 'assign_role'
+      AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = l.argument);
+    IF bad IS NOT NULL THEN
+        RAISE WARNING 'role "%", to which a level assigns, does not exist', bad
+            USING DETAIL = 'Nobody would see that an escalation is meant for him.', HINT = 'Correct argument, or create the role first.';
+    END IF;
+    SELECT string_agg(DISTINCT p.calendar, ', ') INTO bad
+    FROM referral.sla_policy p
+    WHERE p.rule_version_id = check_sla_version.rule_version_id
+      AND NOT EXISTS (SELECT FROM referral.business_calendar b JOIN referral.rule_version v USING (rule_version_id)
+                      WHERE b.name = p.calendar AND b.scope_org_id IS NULL AND b.scope_site_id IS NULL
+                        AND (v.status = 'active' OR v.rule_version_id = check_sla_version.rule_version_id));
+    IF bad IS NOT NULL THEN
+        RAISE EXCEPTION 'business calendar "%" is not active', bad
+            USING ERRCODE = 'RF011', DETAIL = 'A policy counts on it, and no calendar of that name is for all organisations and sites.',
+                  HINT = 'Activate a version of the calendars that has it first.';
+    END IF;
+END $$;
+COMMENT ON FUNCTION referral.check_sla_version(bigint) IS
+'The part of check_rule_version() about service levels: the calendars of its policies are active (RF011). Warns of a role to which a level assigns that does not exist. Null for null.';

@@ -4,6 +4,25 @@ CREATE TYPE referral.exception_category AS ENUM ('missing_document', 'payer_mism
     'low_confidence', 'eligibility', 'capacity', 'integration', 'policy');
 COMMENT ON TYPE referral.exception_category IS 'What kind of exception it is, and so whose work.';
 
+CREATE FUNCTION referral.check_closing(org_id bigint, exception_id bigint, opened_by text, is_decision boolean, is_ours boolean) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    kind text := referral.current_actor_kind(org_id);
+BEGIN
+    -- what our own functions find settled is so, whoever made it so
+    IF kind = 'user' OR (is_ours AND NOT is_decision) OR (kind = 'system' AND NOT is_decision AND opened_by = referral.current_actor()) THEN
+        RETURN;
+    END IF;
+    RAISE EXCEPTION 'exception % is for a person to close', exception_id
+        USING ERRCODE = 'RF003',
+              DETAIL = CASE WHEN is_decision THEN 'It asks for a decision that models and systems do not take.'
+                            ELSE 'A model closes none, and a system only those that it opened.' END,
+              HINT = CASE WHEN is_decision THEN 'Let a person decide: review the value, or decline or send on the referral.'
+                          ELSE 'Let a person close it, or settle its cause: reprocess() the message, check_referral().' END;
+END $$;
+COMMENT ON FUNCTION referral.check_closing(bigint, bigint, text, boolean, boolean) IS
+'May the session close an exception? A person may; a system what it opened itself; our own functions (is_ours: with the rights of the owner of the model) what they find settled. What asks for a decision (is_decision) only a person closes. RF003 otherwise.';
+
 CREATE FUNCTION referral.exception_guard() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -33,11 +52,8 @@ BEGIN
                 USING ERRCODE = 'RF005', DETAIL = 'The record is to say how the exception was settled.',
                       HINT = 'Set resolution, or call close_exception() with it.';
         END IF;
-        IF (NEW.category = 'low_confidence' OR NEW.code = 'decision_declined') AND referral.current_actor_kind(NEW.org_id) <> 'user' THEN
-            RAISE EXCEPTION 'exception % is for a person to close', NEW.exception_id
-                USING ERRCODE = 'RF003', DETAIL = 'It asks for a decision that models and systems do not take.',
-                      HINT = 'Let a person decide: review the value, or decline or send on the referral.';
-        END IF;
+        PERFORM referral.check_closing(NEW.org_id, NEW.exception_id, NEW.opened_by, NEW.category = 'low_confidence' OR NEW.code = 'decision_declined',
+                                       pg_has_role(current_user, (SELECT c.relowner FROM pg_class c WHERE c.oid = TG_RELID), 'USAGE'));
         NEW.resolved_at := clock_timestamp();
         NEW.resolved_by := referral.current_actor();
     ELSE
@@ -47,7 +63,7 @@ BEGIN
     RETURN NEW;
 END $$;
 COMMENT ON FUNCTION referral.exception_guard() IS
-'BEFORE row trigger of referral.exception_item: fills in who closed an exception and when, counts how often it was opened again. what blocks goes on doing so when a model says otherwise. RF003 when others than a person close one that asks for his decision (low_confidence, decision_declined); RF005 when it is closed without a resolution, RF017 when what it is about is changed.';
+'BEFORE row trigger of referral.exception_item: fills in who closed an exception and when, counts how often it was opened again. what blocks goes on doing so when a model says otherwise. RF003 when somebody closes it who may not (check_closing()); RF005 when it is closed without a resolution, RF017 when what it is about is changed.';
 REVOKE ALL ON FUNCTION referral.exception_guard() FROM PUBLIC;
 
 CREATE FUNCTION referral.open_exception(org_id bigint, category referral.exception_category, entity text, entity_id bigint,
@@ -103,5 +119,5 @@ BEGIN
     END IF;
 END $$;
 COMMENT ON FUNCTION referral.close_exception(bigint, bigint, text, boolean) IS
-'Closes an exception: resolved, or dismissed when it never was one. Nothing happens when it is closed already. RF005 without a resolution, RF019 when there is no such exception.';
+'Closes an exception: resolved, or dismissed when it never was one. Nothing happens when it is closed already. RF003 when the session may not (check_closing()), RF005 without a resolution, RF019 when there is no such exception.';
 REVOKE ALL ON FUNCTION referral.close_exception(bigint, bigint, text, boolean) FROM PUBLIC;

@@ -89,11 +89,11 @@ COMMENT ON FUNCTION referral.finding_category(text) IS 'The category of the exce
 
 CREATE FUNCTION referral.finding_needs_person(code text, severity text, attribute text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN severity = 'error'
+RETURN severity = 'error' OR code = 'answer_wanted'
        OR (severity = 'warning' AND (code IN ('patient_unnamed', 'unknown_payer', 'ambiguous_referral', 'transition_refused', 'out_of_order')
                                      OR (code = 'invalid_date' AND attribute IS NOT DISTINCT FROM 'patient.birth_date')));
 COMMENT ON FUNCTION referral.finding_needs_person(text, text, text) IS
-'Does a finding open an exception? Those of severity error do, and of the warnings those without which the case cannot go on for long.';
+'Does a finding open an exception? Those of severity error do, who wants an answer, and of the warnings those without which the case cannot go on for long.';
 
 CREATE FUNCTION referral.note_findings(org_id bigint, message_id bigint, again boolean, findings jsonb) RETURNS integer
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -131,7 +131,7 @@ BEGIN
                     CASE WHEN f.referral_id IS NULL THEN 'inbox_message' ELSE 'referral' END,
                     coalesce(f.referral_id, note_findings.message_id), f.referral_id, f.code,
                     concat_ws('; ', f.attribute, f.position, f.detail, 'message ' || note_findings.message_id),
-                    CASE f.severity WHEN 'error' THEN 'high' ELSE 'medium' END);
+                    CASE f.severity WHEN 'error' THEN 'high' WHEN 'info' THEN 'low' ELSE 'medium' END);
             END IF;
         END LOOP;
     END IF;

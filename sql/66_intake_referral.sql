@@ -384,18 +384,22 @@ DECLARE
     v record;
     n referral.intake_request;
     codes referral.intake_code_list;
-    arrived timestamptz := now();
-    is_late boolean;
+    arrived timestamptz;
+    dated_by text;
 BEGIN
-    -- a message that was mended since has not waited less
-    arrived := least(arrived, (SELECT m.received_at FROM referral.inbox_message m WHERE m.org_id = w.org_id AND m.message_id = w.message_id));
-    is_late := arrived < now() AND coalesce(current_setting('referral.occurred_at', true), '') = ''
-               AND pg_has_role(session_user, 'referral_integration', 'MEMBER');
+    -- a message that was mended or filed since has not waited less
+    arrived := least(now(), (SELECT m.received_at FROM referral.inbox_message m WHERE m.org_id = w.org_id AND m.message_id = w.message_id));
     v := referral.intake_request_values(w, r, n);
     w := v.w;
     n := v.n;
-    IF is_late THEN
-        PERFORM set_config('referral.occurred_at', to_char(arrived AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), true);
+    IF arrived < now() AND coalesce(current_setting('referral.occurred_at', true), '') = '' THEN
+        IF pg_has_role(session_user, 'referral_integration', 'MEMBER') THEN
+            dated_by := 'referral.occurred_at';
+            PERFORM set_config(dated_by, to_char(arrived AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), true);
+        ELSE
+            dated_by := 'referral.inbox_message';
+            PERFORM set_config(dated_by, w.message_id::text, true);
+        END IF;
     END IF;
     INSERT INTO referral.referral (org_id, urgency, intent, referral_type, patient_id, requester_id, performer_id, payer_id, plan_id, coverage_id,
         encounter_id, site_id, region, specialty, service_line, placer_order_number, placer_order_system, filler_order_number, filler_order_system,
@@ -409,8 +413,8 @@ BEGIN
         n.performing_organization_id, n.network_status, w.channel, w.source,
         coalesce(referral.try_timestamp(r ->> 'received_at'), arrived))
     RETURNING referral_id INTO w.referral_id;
-    IF is_late THEN
-        PERFORM set_config('referral.occurred_at', '', true);
+    IF dated_by IS NOT NULL THEN
+        PERFORM set_config(dated_by, '', true);
     END IF;
     w.results := w.results || referral.intake_result('referral', w.referral_id, 'created');
     IF n.placer_order_number IS NULL AND n.filler_order_number IS NULL AND r #>> '{identifiers,0,value}' IS NULL AND w.message_key <> '' THEN
@@ -429,7 +433,7 @@ BEGIN
     END IF;
 END $$;
 COMMENT ON FUNCTION referral.intake_create_referral(referral.intake_work, jsonb) IS
-'Makes the referral of a checked request, as of when its message came (its clocks, too, when a member of referral_integration does it); its id is in referral_id of the answer.';
+'Makes the referral of a checked request, as of when its message came: its clocks, too, and its first row in the journal when a member of referral_integration does it; its id is in referral_id of the answer.';
 
 CREATE FUNCTION referral.intake_update_referral(w INOUT referral.intake_work, r jsonb)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -628,6 +632,10 @@ BEGIN
     ELSE
         -- an answer may bring the performer's number, and who that is
         w := referral.intake_answer(w, r);
+    END IF;
+    IF w.kind = 'status_request' THEN
+        -- only a person, or a worker who sends, can answer
+        w.findings := w.findings || referral.intake_finding('answer_wanted', 'info', 'referral.state', 'the sender asks how the referral stands');
     END IF;
     IF w.kind IN ('referral_cancel', 'referral_status') OR w.kind = 'referral' AND r ?| '{state,decision}' AND NOT w.fill_only THEN
         w := referral.intake_progress(w, r);

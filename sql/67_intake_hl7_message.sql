@@ -25,17 +25,12 @@ COMMENT ON FUNCTION referral.hl7_case(text, referral.hl7_content) IS
 CREATE FUNCTION referral.hl7_request(message jsonb, zone text) RETURNS jsonb
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'hl7_request';
 COMMENT ON FUNCTION referral.hl7_request(jsonb, text) IS
-'What RF1 and MSA of a parsed message say of a referral: {"referral": ..., "extra": ..., "findings": [...]}. What RF1-1 means depends on the message: see hl7_referral_case().';
+'What RF1 and MSA of a parsed message say of a referral: {"referral": ..., "extra": ..., "findings": [...]}. What RF1-1 means depends on the message: see hl7_referral_parts().';
 
 CREATE FUNCTION referral.hl7_referral_parts(message jsonb, type text, event text, zone text) RETURNS referral.hl7_content
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'hl7_referral_parts';
 COMMENT ON FUNCTION referral.hl7_referral_parts(jsonb, text, text, text) IS
-'What a parsed REF or RRI says, in the parts of the case that hl7_referral_case() makes.';
-
-CREATE FUNCTION referral.hl7_referral_case(message jsonb, type text, event text, zone text) RETURNS jsonb
-LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'hl7_referral_case';
-COMMENT ON FUNCTION referral.hl7_referral_case(jsonb, text, text, text) IS
-'The case of a parsed REF or RRI: a request, its cancellation, a question for its status, or the other side''s answer. A request that says pending or accepted (RF1-1 P, A) asks for no state; in an answer A is accepted, R declined, E expired.';
+'What a parsed REF or RRI says: a request, its cancellation, a question for its status, or the other side''s answer. A request that says pending or accepted (RF1-1 P, A) asks for no state; in an answer A is accepted, R declined, E expired. The report that an RRI may carry is not among it.';
 
 CREATE FUNCTION referral.hl7_authorization_case(message jsonb, type text, event text, zone text) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -205,28 +200,15 @@ COMMENT ON FUNCTION referral.hl7_nothing(jsonb, text, jsonb) IS
 
 -- the mapper
 
-CREATE FUNCTION referral.map_hl7v2(message jsonb, source text, zone text DEFAULT 'UTC') RETURNS SETOF jsonb
+CREATE FUNCTION referral.hl7_cases(message jsonb, type text, event text, zone text) RETURNS SETOF jsonb
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE ROWS 1 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    type text := upper(referral.hl7_text(message, 'MSH-9.1'));
-    event text := upper(referral.hl7_text(message, 'MSH-9.2'));
     answer text;
 BEGIN
-    IF message IS NULL THEN
-        RETURN;
-    END IF;
-    zone := coalesce(zone, 'UTC');
-    IF type IS NULL THEN
-        RAISE EXCEPTION 'message has no type' USING ERRCODE = 'RF014', DETAIL = 'MSH-9 is empty.',
-            HINT = 'Have the sender fill in MSH-9, or write a mapping that says what the message is.';
-    END IF;
     CASE
-        WHEN type = 'RRI' AND event IN ('I12', 'I13', 'I14', 'I15') AND referral.hl7_count(message, 'OBR') > 0 THEN
-            -- the performer's answer carries the report
+        WHEN type = 'RRI' AND event IN ('I12', 'I13', 'I14', 'I15') THEN
             RETURN NEXT referral.hl7_case('referral_status',
                 referral.hl7_with_report(referral.hl7_referral_parts(message, type, event, zone), message, zone));
-        WHEN type IN ('REF', 'RRI') AND event IN ('I12', 'I13', 'I14', 'I15') THEN
-            RETURN NEXT referral.hl7_referral_case(message, type, event, zone);
         WHEN type = 'SIU' AND event IN ('S12', 'S13', 'S14', 'S15', 'S16', 'S17', 'S18', 'S19', 'S20', 'S21', 'S22', 'S26', 'S27') THEN
             RETURN NEXT referral.hl7_appointment_case(message, event, zone);
         WHEN type = 'SIU' AND event IN ('S23', 'S24') THEN
@@ -252,5 +234,10 @@ BEGIN
                 referral.hl7_finding('unmapped_type', 'warning', 'message.type', concat_ws('^', type, event), 'MSH-9', 'no mapping for this type'));
     END CASE;
 END $$;
+COMMENT ON FUNCTION referral.hl7_cases(jsonb, text, text, text) IS
+'The cases of intake of a parsed message of a type and event, in capitals, but for referrals: of those only an RRI that carries the report. For map_hl7v2().';
+
+CREATE FUNCTION referral.map_hl7v2(message jsonb, source text, zone text DEFAULT 'UTC') RETURNS SETOF jsonb
+LANGUAGE C IMMUTABLE PARALLEL SAFE ROWS 1 AS 'MODULE_PATHNAME', 'map_hl7v2';
 COMMENT ON FUNCTION referral.map_hl7v2(jsonb, text, text) IS
 'The cases of intake that a parsed message (hl7_parse()) of HL7 v2 tells of: REF, RRI, SIU, ORM, OMG, ORU, MDM, RQA, RPA, ADT; one of kind none for other types. source is not used: messages name their sender. Times without a zone are in the one given. What cannot be used is left out and named among the findings. None for null; RF014 when MSH-9 is empty, RF020 for an unknown zone. See docs/intake_hl7.md.';

@@ -15,8 +15,12 @@
 #include "postgres.h"
 
 #include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
 
 #include "fhir.h"
+
+/* characters of a value that a finding shows */
+#define MAX_SENT		200
 
 PG_FUNCTION_INFO_V1(fhir_text);
 PG_FUNCTION_INFO_V1(fhir_list);
@@ -29,6 +33,8 @@ PG_FUNCTION_INFO_V1(fhir_time);
 PG_FUNCTION_INFO_V1(fhir_coding);
 PG_FUNCTION_INFO_V1(fhir_concept);
 PG_FUNCTION_INFO_V1(fhir_concept_name);
+PG_FUNCTION_INFO_V1(fhir_extension_text);
+PG_FUNCTION_INFO_V1(fhir_finding);
 
 /* ---------- primitives ---------- */
 
@@ -384,4 +390,66 @@ fhir_telecom(PG_FUNCTION_ARGS)
 		pushJsonbValue(&state, WJB_ELEM, &value);
 	}
 	return array_datum(fcinfo, &state);
+}
+
+/* ---------- extensions ---------- */
+
+/* A code or a text, whichever way it is written */
+Datum
+fhir_extension_text(PG_FUNCTION_ARGS)
+{
+	JsonbValue	extension;
+	JsonbValue *concept;
+	JsonbValue *codings;
+	Piece		text;
+
+	value_of(PG_GETARG_JSONB_P(0), &extension);
+	concept = member(&extension, "valueCodeableConcept");
+	codings = member(concept, "coding");
+	text = text_member(&extension, "valueCode");
+	if (text.text == NULL)
+		text = text_member(&extension, "valueString");
+	if (text.text == NULL && is_array(codings))
+		text = text_member(element(codings, 0), "code");
+	if (text.text == NULL)
+		text = text_member(member(&extension, "valueCoding"), "code");
+	if (text.text == NULL)
+		text = text_member(concept, "text");
+	if (text.text == NULL)
+		text = text_member(member(&extension, "valueIdentifier"), "value");
+	return piece_datum(fcinfo, text);
+}
+
+/* ---------- findings ---------- */
+
+/* The value that was sent, cut where it is long; none of an object or an array */
+static Piece
+sent_value(Jsonb *sent)
+{
+	JsonbValue	value;
+	Piece		piece;
+
+	value_of(sent, &value);
+	if (value.type == jbvBool)
+		return constant(value.val.boolean ? "true" : "false");
+	if (value.type != jbvString)
+		return text_of(&value);
+	piece.text = value.val.string.val;
+	piece.length = pg_mbcharcliplen(piece.text, value.val.string.len, MAX_SENT);
+	return piece;
+}
+
+/* fhir_finding(code, severity, attribute, position, detail text, value jsonb) */
+Datum
+fhir_finding(PG_FUNCTION_ARGS)
+{
+	static const char *const names[] = {"code", "severity", "attribute", "position", "detail"};
+	JsonbParseState *state = NULL;
+
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	for (size_t i = 0; i < lengthof(names); i++)
+		put_text(&state, names[i], argument_text(fcinfo, i));
+	if (!PG_ARGISNULL(lengthof(names)))
+		put_text(&state, "value", sent_value(PG_GETARG_JSONB_P(lengthof(names))));
+	PG_RETURN_JSONB_P(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
 }

@@ -3,8 +3,8 @@
  * hl7_case.c
  *		Cases of intake from HL7 messages: REF and RRI, and what all types share.
  *
- * Other types of messages are read in SQL, which calls hl7_parts() and
- * hl7_case().
+ * hl7_map.c says which message is read here; other types are read in SQL, which
+ * calls hl7_parts() and hl7_case().
  *
  * IDENTIFICATION
  *		src/hl7_case.c
@@ -14,11 +14,9 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "catalog/pg_collation.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "utils/builtins.h"
-#include "utils/formatting.h"
 #include "utils/typcache.h"
 
 #include "compat.h"
@@ -27,8 +25,8 @@
 /* A REF or RRI that is being read. */
 typedef struct Referral
 {
-	const char *type;
-	const char *event;
+	Hl7Slice	type;			/* REF or RRI */
+	Hl7Slice	event;			/* I12 and so on */
 	const char *kind;			/* of the case */
 	Hl7Slice	status;			/* RF1-1, in capitals */
 	Hl7Slice	answer;			/* MSA-1, in capitals */
@@ -56,7 +54,6 @@ PG_FUNCTION_INFO_V1(hl7_head);
 PG_FUNCTION_INFO_V1(hl7_request);
 PG_FUNCTION_INFO_V1(hl7_parts);
 PG_FUNCTION_INFO_V1(hl7_referral_parts);
-PG_FUNCTION_INFO_V1(hl7_referral_case);
 PG_FUNCTION_INFO_V1(hl7_case);
 
 /* ---------- the content as a value of SQL ---------- */
@@ -180,22 +177,6 @@ make_case(Hl7Slice kind, Hl7Content *content)
 
 /* ---------- referrals ---------- */
 
-static Hl7Slice
-in_capitals(Hl7Slice text)
-{
-	return text.text == NULL ? text :
-		hl7_slice(str_toupper(text.text, text.length, DEFAULT_COLLATION_OID));
-}
-
-static bool
-is_one_of(Hl7Slice text, const char *const *values, int n)
-{
-	for (int i = 0; i < n; i++)
-		if (hl7_is(text, values[i]))
-			return true;
-	return false;
-}
-
 /* RF1 and MSA; what RF1-1 means depends on the message. */
 static void
 read_request(JsonbContainer *message, const text *zone, JsonbValue *told, JsonbValue *findings)
@@ -207,18 +188,18 @@ read_request(JsonbContainer *message, const text *zone, JsonbValue *told, JsonbV
 	type = hl7_find(hl7_find(told, "extra"), "referral_type");
 	request = hl7_find(told, "referral");
 	/* medical care of any kind is no specialty */
-	if (request != NULL && hl7_is(in_capitals(hl7_find_text(type, "code")), "MED"))
+	if (request != NULL && hl7_is(hl7_in_capitals(hl7_find_text(type, "code")), "MED"))
 		hl7_remove(request, "specialty");
 }
 
 static const char *
 referral_kind(const Referral *referral)
 {
-	if (strcmp(referral->type, "RRI") == 0)
+	if (hl7_is(referral->type, "RRI"))
 		return "referral_status";
-	if (strcmp(referral->event, "I15") == 0)
+	if (hl7_is(referral->event, "I15"))
 		return "status_request";
-	if (strcmp(referral->event, "I14") == 0 || hl7_is(referral->status, "C"))
+	if (hl7_is(referral->event, "I14") || hl7_is(referral->status, "C"))
 		return "referral_cancel";
 	return "referral";
 }
@@ -241,11 +222,11 @@ static void
 tell_outcome(Referral *referral)
 {
 	static const char *const refusals[] = {"AE", "AR", "CE", "CR"};
-	bool		takes_back = strcmp(referral->event, "I14") == 0;
+	bool		takes_back = hl7_is(referral->event, "I14");
 	const char *state = NULL;
 	const char *decision = NULL;
 
-	if (is_one_of(referral->answer, refusals, lengthof(refusals)))
+	if (hl7_is_one_of(referral->answer, refusals, lengthof(refusals)))
 		add_finding(referral, "message_refused", "error", "referral.state", referral->answer, "MSA-1",
 			 "the other side could not use our message");
 	else if (strcmp(referral->kind, "referral_cancel") == 0 || hl7_is(referral->status, "C") ||
@@ -255,7 +236,7 @@ tell_outcome(Referral *referral)
 		state = decision = "declined";
 	else if (hl7_is(referral->status, "E"))
 		state = "expired";
-	else if (hl7_is(referral->status, "A") && strcmp(referral->type, "RRI") == 0)
+	else if (hl7_is(referral->status, "A") && hl7_is(referral->type, "RRI"))
 	{
 		state = "validated";
 		decision = "accepted";
@@ -272,7 +253,7 @@ check_request(const Referral *referral, const JsonbValue *request)
 	static const char *const states[] = {"P", "A", "R", "E", "C"};
 	const Hl7Slice none = {NULL, 0};
 
-	if (referral->status.text != NULL && !is_one_of(referral->status, states, lengthof(states)))
+	if (referral->status.text != NULL && !hl7_is_one_of(referral->status, states, lengthof(states)))
 		add_finding(referral, "invalid_code", "warning", "referral.state", referral->status, "RF1-1",
 			 "no code of table 0283");
 	if (hl7_find(request, "identifiers") == NULL)
@@ -299,8 +280,8 @@ read_referral(JsonbContainer *message, const text *zone, Referral *referral, Hl7
 	hl7_new_object(&request);
 	hl7_merge(&request, rf1);
 	hl7_merge(&request, &content->parts[HL7_REQUEST]);
-	referral->status = in_capitals(hl7_find_text(hl7_find(&extra, "referral_status"), "code"));
-	referral->answer = in_capitals(hl7_find_text(&extra, "acknowledgement"));
+	referral->status = hl7_in_capitals(hl7_find_text(hl7_find(&extra, "referral_status"), "code"));
+	referral->answer = hl7_in_capitals(hl7_find_text(&extra, "acknowledgement"));
 	referral->kind = referral_kind(referral);
 	/* what RF1 says of the reason goes before a name of the diagnosis */
 	hl7_new_object(&referral->outcome);
@@ -314,6 +295,19 @@ read_referral(JsonbContainer *message, const text *zone, Referral *referral, Hl7
 	hl7_merge(&extra, &content->parts[HL7_EXTRA]);
 	content->parts[HL7_REQUEST] = request;
 	content->parts[HL7_EXTRA] = extra;
+}
+
+/* The case of a REF, or of an RRI without a report */
+Datum
+hl7_make_referral_case(JsonbContainer *message, Hl7Slice type, Hl7Slice event, const text *zone)
+{
+	Referral	referral = {0};
+	Hl7Content	content;
+
+	referral.type = type;
+	referral.event = event;
+	read_referral(message, zone, &referral, &content);
+	return make_case(hl7_slice(referral.kind), &content);
 }
 
 /* ---------- functions of SQL ---------- */
@@ -362,34 +356,17 @@ hl7_parts(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(content_datum(fcinfo, &content));
 }
 
-static void
-read_referral_arguments(FunctionCallInfo fcinfo, Referral *referral, Hl7Content *content)
-{
-	referral->type = text_to_cstring(PG_GETARG_TEXT_PP(1));
-	referral->event = text_to_cstring(PG_GETARG_TEXT_PP(2));
-	read_referral(&PG_GETARG_JSONB_P(0)->root, PG_GETARG_TEXT_PP(3), referral, content);
-}
-
 /* hl7_referral_parts(message jsonb, type text, event text, zone text) */
 Datum
 hl7_referral_parts(PG_FUNCTION_ARGS)
 {
-	Referral	referral;
+	Referral	referral = {0};
 	Hl7Content	content;
 
-	read_referral_arguments(fcinfo, &referral, &content);
+	referral.type = hl7_slice(text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	referral.event = hl7_slice(text_to_cstring(PG_GETARG_TEXT_PP(2)));
+	read_referral(&PG_GETARG_JSONB_P(0)->root, PG_GETARG_TEXT_PP(3), &referral, &content);
 	PG_RETURN_DATUM(content_datum(fcinfo, &content));
-}
-
-/* hl7_referral_case(message jsonb, type text, event text, zone text) */
-Datum
-hl7_referral_case(PG_FUNCTION_ARGS)
-{
-	Referral	referral;
-	Hl7Content	content;
-
-	read_referral_arguments(fcinfo, &referral, &content);
-	PG_RETURN_DATUM(make_case(hl7_slice(referral.kind), &content));
 }
 
 /* hl7_case(kind text, parts hl7_content) */

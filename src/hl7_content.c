@@ -367,10 +367,8 @@ is_owner(const Reading *reading)
 {
 	static const char *const owners[] = {"OBX", "AIS", "AIG", "AIL", "AIP", "PR1", "DG1"};
 
-	for (size_t i = 0; i < lengthof(owners); i++)
-		if (hl7_is(reading->owner, owners[i]))
-			return true;
-	return reading->results && hl7_is(reading->owner, "OBR");
+	return hl7_is_one_of(reading->owner, owners, lengthof(owners)) ||
+		(reading->results && hl7_is(reading->owner, "OBR"));
 }
 
 /* Adds a line, unless it is none. */

@@ -35,6 +35,10 @@ extern void hl7_read_content(JsonbContainer *message, bool results, const text *
 							 Hl7Content *content);
 extern void hl7_add_line(StringInfo lines, Hl7Slice line);
 
+/* in hl7_case.c */
+extern Datum hl7_make_referral_case(JsonbContainer *message, Hl7Slice type, Hl7Slice event,
+									const text *zone);
+
 /* in hl7_insurance.c */
 extern void hl7_read_coverage(JsonbContainer *in1, const text *zone, JsonbValue *coverages,
 							  JsonbValue *findings);

@@ -263,9 +263,9 @@ is_segment(JsonbContainer *object, const char *name)
 		memcmp(found.val.string.val, name, HL7_NAME_LENGTH) == 0;
 }
 
-/* A segment by its name: of a message the first one, or the segment that is given. */
-static JsonbContainer *
-find_segment(JsonbContainer *message, const char *name)
+/* A segment by its name: of a message the first one, or the segment that is given; or NULL */
+JsonbContainer *
+hl7_find_segment(JsonbContainer *message, const char *name)
 {
 	JsonbContainer *segments = hl7_find_container(message, "segments", 8);
 
@@ -290,7 +290,7 @@ find_field(Filling *filling, const Path *path, Hl7Source *source)
 {
 	if (memcmp(path->segment, filling->last_name, HL7_NAME_LENGTH) != 0)
 	{
-		filling->last_segment = find_segment(filling->message, path->segment);
+		filling->last_segment = hl7_find_segment(filling->message, path->segment);
 		memcpy(filling->last_name, path->segment, HL7_NAME_LENGTH);
 	}
 	if (filling->last_segment == NULL)

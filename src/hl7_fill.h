@@ -43,6 +43,7 @@ typedef struct Hl7Template
 extern void hl7_fill_in(Hl7Template *template, JsonbContainer *message, const text *zone,
 						JsonbValue *told, JsonbValue *findings);
 extern JsonbContainer *hl7_find_container(JsonbContainer *object, const char *key, int length);
+extern JsonbContainer *hl7_find_segment(JsonbContainer *message, const char *name);
 extern JsonbValue *hl7_new_finding(JsonbValue *findings, const char *code, const char *severity,
 								   Hl7Slice attribute, Hl7Slice position, const char *detail);
 

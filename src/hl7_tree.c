@@ -10,13 +10,35 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_collation.h"
 #include "miscadmin.h"
+#include "utils/formatting.h"
 
 #include "compat.h"
 #include "hl7.h"
 #include "hl7_tree.h"
 
 #define FIRST_SIZE			8
+
+/* ---------- texts ---------- */
+
+Hl7Slice
+hl7_in_capitals(Hl7Slice text)
+{
+	return text.text == NULL ? text :
+		hl7_slice(str_toupper(text.text, text.length, DEFAULT_COLLATION_OID));
+}
+
+bool
+hl7_is_one_of(Hl7Slice text, const char *const *values, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (hl7_is(text, values[i]))
+			return true;
+	return false;
+}
+
+/* ---------- objects and arrays ---------- */
 
 void
 hl7_new_object(JsonbValue *object)

@@ -38,6 +38,8 @@ extern Hl7Slice hl7_find_text(const JsonbValue *object, const char *key);
 extern void hl7_push(JsonbValue *array, const JsonbValue *value);
 extern void hl7_append(JsonbValue *array, const JsonbValue *value);
 extern void hl7_concat(JsonbValue *array, const JsonbValue *other);
+extern Hl7Slice hl7_in_capitals(Hl7Slice text);
+extern bool hl7_is_one_of(Hl7Slice text, const char *const *values, int n);
 extern void hl7_expand(const JsonbValue *value, JsonbValue *tree);
 
 static inline Hl7Slice

@@ -357,7 +357,7 @@ intake_fill(PG_FUNCTION_ARGS)
 
 /* ---------- Statements ---------- */
 
-/* Prepares a statement, once in a session. */
+/* Prepares a statement, once in a session; planned once, too: these look up a row by its key. */
 void
 intake_prepare(SPIPlanPtr *plan, const char *sql, int nargs, Oid *types)
 {
@@ -365,7 +365,7 @@ intake_prepare(SPIPlanPtr *plan, const char *sql, int nargs, Oid *types)
 
 	if (*plan != NULL)
 		return;
-	made = SPI_prepare(sql, nargs, types);
+	made = SPI_prepare_cursor(sql, nargs, types, CURSOR_OPT_GENERIC_PLAN);
 	if (made == NULL || SPI_keepplan(made) != 0)
 		elog(ERROR, "could not prepare: %s", sql);
 	*plan = made;

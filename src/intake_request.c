@@ -442,31 +442,62 @@ intake_code_list(PG_FUNCTION_ARGS)
 
 /* ---------- Is it here already? ---------- */
 
-/* $2: identifiers of it, and the message that brings it */
+/*
+ * $2: an identifier; $3: the message that brings it.  A null is not looked
+ * for.  Only the index by value serves: not the one of those with a referral.
+ */
 static const char *const anything_known =
-"SELECT 1 WHERE EXISTS (SELECT FROM referral.identifier t"
-"               WHERE t.org_id " EQ " $1 AND t.value " EQ " ANY ($2) AND t.referral_id IS NOT NULL)"
-" OR EXISTS (SELECT FROM referral.referral t WHERE t.org_id " EQ " $1 AND t.placer_order_number " EQ " $3)"
-" OR EXISTS (SELECT FROM referral.referral t WHERE t.org_id " EQ " $1 AND t.filler_order_number " EQ " $4)";
+"SELECT 1 WHERE EXISTS (SELECT FROM referral.identifier t WHERE t.org_id " EQ " $1 AND t.value " EQ " $2"
+"                       AND COALESCE(t.referral_id, 0) OPERATOR(pg_catalog.>) 0)"
+" OR EXISTS (SELECT FROM referral.identifier t WHERE t.org_id " EQ " $1 AND t.value " EQ " $3"
+"            AND t.system " EQ " 'inbox_message' AND COALESCE(t.referral_id, 0) OPERATOR(pg_catalog.>) 0)"
+" OR EXISTS (SELECT FROM referral.referral t WHERE t.org_id " EQ " $1 AND t.placer_order_number " EQ " $4)"
+" OR EXISTS (SELECT FROM referral.referral t WHERE t.org_id " EQ " $1 AND t.filler_order_number " EQ " $5)";
 
-/* The values of the identifiers, and room for one more. */
-static int
-read_numbers(JsonbContainer *request, Datum **numbers)
+typedef enum Known
 {
-	JsonbContainer *list = intake_member_list(request, "identifiers");
-	int			n = list == NULL ? 0 : JsonContainerSize(list);
-	int			count = 0;
+	KNOWN_ORG, KNOWN_IDENTIFIER, KNOWN_MESSAGE, KNOWN_PLACER, KNOWN_FILLER, KNOWN_NUMBERS
+} Known;
 
-	*numbers = palloc((n + 1) * sizeof(Datum));
-	for (int i = 0; i < n; i++)
+static bool
+is_anything_known(Datum *numbers, char *nulls)
+{
+	static SPIPlanPtr plan = NULL;
+	static Oid	types[KNOWN_NUMBERS] = {INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID};
+	bool		found;
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "could not connect to SPI");
+	intake_prepare(&plan, anything_known, lengthof(types), types);
+	/* with a new snapshot, which sees what was waited for */
+	if (SPI_execute_plan(plan, numbers, nulls, false, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not run: %s", anything_known);
+	found = SPI_processed > 0;
+	SPI_finish();
+	return found;
+}
+
+static void
+set_number(Datum *numbers, char *nulls, Known which, text *number)
+{
+	numbers[which] = PointerGetDatum(number);
+	nulls[which] = number == NULL ? 'n' : ' ';
+}
+
+/* The next identifier of the list that has a value, from *i on; null when there is none any more. */
+static text *
+next_identifier(JsonbContainer *list, int *i)
+{
+	text	   *value = NULL;
+
+	while (list != NULL && value == NULL && *i < JsonContainerSize(list))
 	{
-		JsonbContainer *identifier = intake_list_object(list, i);
-		text	   *value = identifier == NULL ? NULL : intake_member_text(identifier, "value");
+		JsonbContainer *identifier = intake_list_object(list, (*i)++);
 
-		if (value != NULL)
-			(*numbers)[count++] = PointerGetDatum(value);
+		if (identifier != NULL)
+			value = intake_member_text(identifier, "value");
 	}
-	return count;
+	return value;
 }
 
 /* As intake_lock() does, for another transaction that may be making the same request. */
@@ -480,26 +511,6 @@ lock_request(Datum org_id, text *number)
 												CStringGetTextDatum(what), org_id));
 }
 
-static bool
-is_anything_known(Datum org_id, Datum numbers, text *placer, text *filler)
-{
-	static SPIPlanPtr plan = NULL;
-	static Oid	types[] = {INT8OID, TEXTARRAYOID, TEXTOID, TEXTOID};
-	Datum		args[] = {org_id, numbers, PointerGetDatum(placer), PointerGetDatum(filler)};
-	char		nulls[] = {' ', ' ', placer == NULL ? 'n' : ' ', filler == NULL ? 'n' : ' '};
-	bool		found;
-
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "could not connect to SPI");
-	intake_prepare(&plan, anything_known, lengthof(types), types);
-	/* with a new snapshot, which sees what was waited for */
-	if (SPI_execute_plan(plan, args, nulls, false, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not run: %s", anything_known);
-	found = SPI_processed > 0;
-	SPI_finish();
-	return found;
-}
-
 PG_FUNCTION_INFO_V1(intake_may_be_here);
 
 /* intake_may_be_here(w intake_work, request jsonb) returns boolean */
@@ -508,28 +519,34 @@ intake_may_be_here(PG_FUNCTION_ARGS)
 {
 	HeapTupleHeader work = PG_ARGISNULL(0) ? NULL : PG_GETARG_HEAPTUPLEHEADER(0);
 	Jsonb	   *request = intake_argument_object(fcinfo, 1);
-	text	   *placer;
-	text	   *filler;
-	Datum	   *numbers;
-	int			count;
-	Datum		org_id;
-	Datum		key;
-	bool		isnull;
+	JsonbContainer *identifiers;
+	int			next = 0;
+	Known		naming;			/* the number by which others wait for us */
+	Datum		numbers[KNOWN_NUMBERS];
+	char		nulls[KNOWN_NUMBERS];
+	bool		isnull = true;
 
-	if (work == NULL || request == NULL)
-		PG_RETURN_BOOL(true);
-	org_id = GetAttributeByName(work, "org_id", &isnull);
+	if (work != NULL && request != NULL)
+		numbers[KNOWN_ORG] = GetAttributeByName(work, "org_id", &isnull);
 	if (isnull)
 		PG_RETURN_BOOL(true);
-	placer = intake_member_text(&request->root, "placer_order_number");
-	filler = intake_member_text(&request->root, "filler_order_number");
-	count = read_numbers(&request->root, &numbers);
-	if (placer != NULL || filler != NULL || count > 0)
-		lock_request(org_id, placer != NULL ? placer : filler != NULL ? filler : DatumGetTextPP(numbers[0]));
-	key = GetAttributeByName(work, "message_key", &isnull);
-	if (!isnull)
-		numbers[count++] = key;
-	PG_RETURN_BOOL(is_anything_known(org_id, PointerGetDatum(construct_array(numbers, count, TEXTOID, -1, false,
-																			 TYPALIGN_INT)),
-									 placer, filler));
+	nulls[KNOWN_ORG] = ' ';
+	identifiers = intake_member_list(&request->root, "identifiers");
+	set_number(numbers, nulls, KNOWN_IDENTIFIER, next_identifier(identifiers, &next));
+	set_number(numbers, nulls, KNOWN_PLACER, intake_member_text(&request->root, "placer_order_number"));
+	set_number(numbers, nulls, KNOWN_FILLER, intake_member_text(&request->root, "filler_order_number"));
+	naming = nulls[KNOWN_PLACER] == ' ' ? KNOWN_PLACER : nulls[KNOWN_FILLER] == ' ' ? KNOWN_FILLER : KNOWN_IDENTIFIER;
+	if (nulls[naming] == ' ')
+		lock_request(numbers[KNOWN_ORG], DatumGetTextPP(numbers[naming]));
+	numbers[KNOWN_MESSAGE] = GetAttributeByName(work, "message_key", &isnull);
+	nulls[KNOWN_MESSAGE] = isnull ? 'n' : ' ';
+	while (!is_anything_known(numbers, nulls))
+	{
+		/* further identifiers are looked for by themselves */
+		set_number(numbers, nulls, KNOWN_IDENTIFIER, next_identifier(identifiers, &next));
+		if (nulls[KNOWN_IDENTIFIER] == 'n')
+			PG_RETURN_BOOL(false);
+		memset(nulls + KNOWN_MESSAGE, 'n', KNOWN_NUMBERS - KNOWN_MESSAGE);
+	}
+	PG_RETURN_BOOL(true);
 }

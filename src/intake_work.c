@@ -30,6 +30,8 @@
 #include "compat.h"
 #include "errors.h"
 #include "intake_message.h"
+#include "rule.h"
+#include "security.h"
 
 /* What the cases of a message have become so far. */
 typedef struct Done
@@ -777,6 +779,22 @@ write_exception(Work *work, bool again)
 }
 
 /*
+ * As the owner of the model: nobody else has the right to say what became of a
+ * message, or that what was found about it is settled.
+ */
+static void
+write_result(Work *work, bool again, IntakeOutcome *outcome)
+{
+	OwnerScope	scope;
+
+	security_begin_read(&scope, rule_cache(false)->owner);
+	write_outcome(work, outcome->status);
+	outcome->findings = write_findings(work, again);
+	write_exception(work, again);
+	security_end_read(&scope);
+}
+
+/*
  * Raises only errors of the moment: the caller has to repeat then.  again: it
  * was worked on before.
  */
@@ -807,9 +825,7 @@ intake_work(IntakeMessage *message, text *payload, bool again, bool key_reused, 
 	outcome->referral_id = work.done.referral_id;
 	outcome->patient_id = work.done.patient_id;
 	outcome->error = work.error;
-	write_outcome(&work, outcome->status);
-	outcome->findings = write_findings(&work, again);
-	write_exception(&work, again);
+	write_result(&work, again, outcome);
 	MemoryContextDelete(work.part_memory);
 	AtEOXact_GUC(false, level);
 }

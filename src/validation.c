@@ -7,7 +7,7 @@
  * check_referral() does the same and records it: it reads and writes as the
  * owner of the model, so that nobody else needs the right to write results,
  * and asks the rules with the caller's rights.  What follows from a result is
- * left to settle_validation().
+ * in validation_settle.c.
  *
  * IDENTIFICATION
  *		src/validation.c
@@ -57,15 +57,7 @@ typedef struct Verdict
 	Jsonb	   *findings;
 } Verdict;
 
-/* ---------- Statements ---------- */
-
-typedef enum Statement
-{
-	LOCK_REFERRAL, READ_REFERRAL, READ_DOCUMENTS, WRITE_RESULT, SETTLE,
-	NSTATEMENTS
-} Statement;
-
-#define MAX_ARGS 9
+/* ---------- Reading a referral ---------- */
 
 /* Columns of READ_REFERRAL; the rows come first, in the order of ValidatedRow. */
 enum
@@ -73,70 +65,6 @@ enum
 	C_SPECIALTY = ROW_NKINDS + 1, C_REFERRAL_TYPE, C_PAYER_ID, C_XMIN, C_IS_OVER, C_FINDINGS,
 	C_RULE_VERSIONS, C_PASSED
 };
-
-static const struct
-{
-	const char *sql;
-	int			nargs;
-	Oid			argtypes[MAX_ARGS];
-}			statements[NSTATEMENTS] = {
-	[LOCK_REFERRAL] = {
-		"SELECT FROM referral.referral r WHERE r.org_id = $1 AND r.referral_id = $2"
-		" FOR NO KEY UPDATE",
-	2, {INT8OID, INT8OID}},
-	[READ_REFERRAL] = {
-		"SELECT r, p, c.coverage, lower(r.specialty), r.referral_type, r.payer_id, r.xmin,"
-		" r.state IN ('closed_loop', 'declined', 'cancelled', 'expired', 'entered_in_error'),"
-		" l.findings, l.rule_versions, l.passed"
-		" FROM referral.referral r"
-		" LEFT JOIN referral.patient p ON p.org_id = r.org_id AND p.patient_id = r.patient_id"
-		" LEFT JOIN LATERAL ("
-		"  SELECT k AS coverage FROM referral.coverage k"
-		"  WHERE k.org_id = r.org_id AND k.patient_id = r.patient_id"
-		"   AND (k.coverage_id = r.coverage_id OR (r.coverage_id IS NULL AND k.status = 'active'"
-		"        AND k.period @> (now() AT TIME ZONE 'UTC')::date))"
-		"  ORDER BY k.priority LIMIT 1) c ON true"
-		" LEFT JOIN LATERAL ("
-		"  SELECT v.findings, v.rule_versions, v.passed FROM referral.validation_result v"
-		"  WHERE v.org_id = r.org_id AND v.referral_id = r.referral_id"
-		"  ORDER BY v.validation_result_id DESC LIMIT 1) l ON $3"
-		" WHERE r.org_id = $1 AND r.referral_id = $2",
-	3, {INT8OID, INT8OID, BOOLOID}},
-	[READ_DOCUMENTS] = {
-		"SELECT DISTINCT d.type FROM referral.document d"
-		" WHERE d.org_id = $1 AND d.referral_id = $2 AND d.status = 'current'",
-	2, {INT8OID, INT8OID}},
-	[WRITE_RESULT] = {
-		"INSERT INTO referral.validation_result (org_id, referral_id, is_first_pass, passed,"
-		"  missing, invalid, warnings, findings, rule_versions)"
-		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-	9, {INT8OID, INT8OID, BOOLOID, BOOLOID, INT4OID, INT4OID, INT4OID, JSONBOID, INT8ARRAYOID}},
-	[SETTLE] = {
-		"SELECT referral.settle_validation($1, $2, $3, $4)",
-	4, {INT8OID, INT8OID, JSONBOID, JSONBOID}},
-};
-
-/* A plan is for the rights of those who use it. */
-static SPIPlanPtr plans[NSTATEMENTS][2];
-
-static void
-run(bool as_owner, Statement which, Datum *args)
-{
-	SPIPlanPtr *plan = &plans[which][as_owner];
-
-	if (*plan == NULL)
-	{
-		SPIPlanPtr	prepared = SPI_prepare_cursor(statements[which].sql, statements[which].nargs,
-												  (Oid *) statements[which].argtypes,
-												  CURSOR_OPT_GENERIC_PLAN);
-
-		if (prepared == NULL || SPI_keepplan(prepared) != 0)
-			elog(ERROR, "could not prepare: %s", statements[which].sql);
-		*plan = prepared;
-	}
-	if (SPI_execute_plan(*plan, args, NULL, !as_owner, 0) < 0)
-		elog(ERROR, "could not run: %s", statements[which].sql);
-}
 
 static void
 begin(RuleCache *cache, bool as_owner, OwnerScope *scope)
@@ -155,8 +83,6 @@ end(bool as_owner, OwnerScope *scope)
 	else
 		SPI_finish();
 }
-
-/* ---------- Reading a referral ---------- */
 
 static void
 no_such_referral(Judged *judged)
@@ -225,7 +151,7 @@ read_once(RuleCache *cache, Judged *judged, HeapTupleHeader *rows)
 	OwnerScope	scope;
 
 	begin(cache, judged->as_owner, &scope);
-	run(judged->as_owner, READ_REFERRAL, args);
+	validation_run(judged->as_owner, READ_REFERRAL, args, NULL);
 	if (SPI_processed == 0)
 		no_such_referral(judged);
 	spi = MemoryContextSwitchTo(caller);
@@ -248,7 +174,7 @@ read_locked(RuleCache *cache, Judged *judged, HeapTupleHeader *rows)
 	if (judged->is_ours)
 		return;
 	begin(cache, true, &scope);
-	run(true, LOCK_REFERRAL, args);
+	validation_run(true, LOCK_REFERRAL, args, NULL);
 	end(true, &scope);
 	read_once(cache, judged, rows);
 }
@@ -261,7 +187,7 @@ read_documents(RuleCache *cache, Judged *judged)
 	OwnerScope	scope;
 
 	begin(cache, judged->as_owner, &scope);
-	run(judged->as_owner, READ_DOCUMENTS, args);
+	validation_run(judged->as_owner, READ_DOCUMENTS, args, NULL);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		MemoryContext spi = MemoryContextSwitchTo(caller);
@@ -389,18 +315,11 @@ record(RuleCache *cache, Judged *judged, Verdict *verdict, ArrayType *versions)
 	OwnerScope	scope;
 
 	security_begin_read(&scope, cache->owner);
-	run(true, WRITE_RESULT, result);
+	validation_run(true, WRITE_RESULT, result, NULL);
 	/* of warnings alone nothing follows, where they ask nobody */
 	if (faults > 0 || verdict->asks || (judged->was_checked && JB_ROOT_COUNT(judged->former) > 0))
-	{
-		Datum		change[] = {
-			result[0], result[1],
-			JsonbPGetDatum(judged->was_checked ? judged->former : findings_of(NIL)),
-			JsonbPGetDatum(verdict->findings)
-		};
-
-		run(true, SETTLE, change);
-	}
+		validation_settle(cache, judged->org_id, judged->referral_id, judged->former,
+						  verdict->findings);
 	security_end_read(&scope);
 }
 

@@ -52,14 +52,54 @@ typedef struct ValidationRule
 	RulePredicate *tested;
 } ValidationRule;
 
+typedef struct OutreachTemplate
+{
+	const char *name;
+	const char *language;		/* in lower case */
+	bool		is_english;
+	const char *recipient;
+	const char *medium;
+	const char *subject;		/* NULL: none */
+	const char *body;
+	int64		rule_version_id;
+} OutreachTemplate;
+
 /* The rules of all active versions, in the order of their findings. */
 typedef struct ValidationRules
 {
 	int			nrules;
 	ValidationRule *rules;
 	ArrayType  *versions;
+	int			ntemplates;
+	OutreachTemplate *templates;
 } ValidationRules;
 
+/* A finding of a result that was stored. */
+typedef struct Finding
+{
+	bool		is_fault;		/* no warning */
+	const char *kind;
+	const char *code;
+	const char *field;			/* or type of document */
+	const char *category;		/* of its exception */
+	const char *message;
+	const char *template;		/* NULL: nobody is asked */
+} Finding;
+
+typedef enum ValidationStatement
+{
+	LOCK_REFERRAL, READ_REFERRAL, READ_DOCUMENTS, WRITE_RESULT,
+	OPEN_NEW_EXCEPTIONS, OPEN_EXCEPTIONS, CLOSE_EXCEPTIONS, CLOSE_UNTOLD,
+	READ_FACTS, FIND_DRAFT, FOLLOW_DRAFT, WRITE_DRAFT, DROP_DRAFT,
+	VALIDATION_NSTATEMENTS
+} ValidationStatement;
+
+extern void validation_run(bool as_owner, ValidationStatement which, Datum *args,
+						   const char *nulls);
 extern ValidationRules *validation_rules(RuleCache *cache);
+extern void validation_settle(RuleCache *cache, int64 org_id, int64 referral_id,
+							  Jsonb *former, Jsonb *present);
+extern void validation_draft(RuleCache *cache, int64 org_id, int64 referral_id,
+							 List *former, List *present);
 
 #endif							/* REFERRAL_VALIDATION_H */

@@ -55,6 +55,13 @@ static const char *const rules_sql =
 	" WHERE v.status::text = $1"
 	" ORDER BY r.rule_version, r.kind DESC, r.rule_id";
 
+/* In the order in which they are preferred, for whoever has no language. */
+static const char *const templates_sql =
+	"SELECT o.name, lower(o.language), o.language = 'en', o.recipient, o.medium, o.subject, o.body,"
+	"  o.rule_version_id"
+	" FROM referral.outreach_template o JOIN referral.rule_version v USING (rule_version_id)"
+	" WHERE v.status::text = $1 ORDER BY o.outreach_template_id";
+
 static ValidationSeverity
 read_severity(const char *name)
 {
@@ -140,25 +147,55 @@ versions_of(ValidationRules *rules)
 						   TYPALIGN_DOUBLE);
 }
 
-ValidationRules *
-validation_rules(RuleCache *cache)
+static void
+read_rules(RuleCache *cache, ValidationRules *rules)
 {
-	ValidationRules *rules;
-	MemoryContext caller;
-	OwnerScope	scope;
+	MemoryContext spi;
 
-	if (cache->validation != NULL)
-		return cache->validation;
-	security_begin_read(&scope, cache->owner);
 	security_read(rules_sql, TEXTOID, CStringGetTextDatum("active"));
-	caller = MemoryContextSwitchTo(cache->context);
-	rules = palloc0(sizeof(ValidationRules));
+	spi = MemoryContextSwitchTo(cache->context);
 	rules->nrules = (int) SPI_processed;
 	rules->rules = palloc0(sizeof(ValidationRule) * Max(rules->nrules, 1));
 	for (int i = 0; i < rules->nrules; i++)
 		read_rule(cache, &rules->rules[i], i);
 	rules->versions = versions_of(rules);
-	MemoryContextSwitchTo(caller);
+	MemoryContextSwitchTo(spi);
+}
+
+static void
+read_templates(RuleCache *cache, ValidationRules *rules)
+{
+	security_read(templates_sql, TEXTOID, CStringGetTextDatum("active"));
+	rules->ntemplates = (int) SPI_processed;
+	rules->templates = MemoryContextAllocZero(cache->context, sizeof(OutreachTemplate) *
+											  Max(rules->ntemplates, 1));
+	for (int i = 0; i < rules->ntemplates; i++)
+	{
+		OutreachTemplate *template = &rules->templates[i];
+
+		template->name = rule_read_string(cache, i, 1);
+		template->language = rule_read_string(cache, i, 2);
+		template->is_english = rule_read_bool(i, 3);
+		template->recipient = rule_read_string(cache, i, 4);
+		template->medium = rule_read_string(cache, i, 5);
+		template->subject = rule_read_string(cache, i, 6);
+		template->body = rule_read_string(cache, i, 7);
+		template->rule_version_id = rule_read_int64(i, 8);
+	}
+}
+
+ValidationRules *
+validation_rules(RuleCache *cache)
+{
+	ValidationRules *rules;
+	OwnerScope	scope;
+
+	if (cache->validation != NULL)
+		return cache->validation;
+	rules = MemoryContextAllocZero(cache->context, sizeof(ValidationRules));
+	security_begin_read(&scope, cache->owner);
+	read_rules(cache, rules);
+	read_templates(cache, rules);
 	security_end_read(&scope);
 	cache->validation = rules;
 	return rules;

@@ -149,13 +149,10 @@ GRANT SELECT ON referral.source_system, referral.inbox_message, referral.data_qu
     TO referral_admin, referral_coordinator, referral_clinician, referral_scheduler, referral_authorizer, referral_approver,
     referral_auditor, referral_integration;
 GRANT INSERT, UPDATE ON referral.source_system TO referral_admin;
-GRANT INSERT (org_id, channel, source, content_type, dedup_key, payload, payload_hash),
-    UPDATE (status, outcome, message_type, control_id, results, referral_id, patient_id, patient_match, error_code, error, error_position,
-            attempts, repeat_count, last_repeat_at, processed_at, mapping_version)
+-- what became of a message, and what was found about it, is written by receive() and reprocess() as the owner
+GRANT INSERT (org_id, channel, source, content_type, dedup_key, payload, payload_hash), UPDATE (repeat_count, last_repeat_at)
     ON referral.inbox_message TO referral_integration, referral_coordinator, referral_clinician;
-GRANT INSERT (org_id, message_id, referral_id, patient_id, code, severity, attribute, value, position, detail), UPDATE (resolved_at)
-    ON referral.data_quality_finding TO referral_integration, referral_coordinator, referral_clinician;
-GRANT EXECUTE ON FUNCTION referral.note_findings(bigint, bigint, boolean, jsonb), referral.settle_findings(bigint, bigint, jsonb),
+GRANT EXECUTE ON FUNCTION
     referral.keep_document(bigint, bigint, text, text, text), referral.work_on_message(bigint, bigint),
     referral.receive(referral.intake_channel, text, text, text, text), referral.reprocess(bigint, bigint),
     referral.reprocess_errors(text, integer),

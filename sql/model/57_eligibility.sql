@@ -72,5 +72,5 @@ GRANT SELECT (org_id, eligibility_check_id, referral_id, coverage_id, mode, stat
     ON referral.eligibility_check TO referral_analyst;
 GRANT EXECUTE ON FUNCTION referral.request_eligibility(bigint, bigint, text),
     referral.answer_eligibility(bigint, bigint, text, text, date, date, numeric, numeric, text, jsonb),
-    referral.close_eligibility_exception(bigint, bigint, text, text)
+    referral.settle_coverage(bigint, bigint)
     TO referral_coordinator, referral_authorizer, referral_integration;

@@ -1,5 +1,5 @@
 -- Exceptions: opened once for one trouble, closed with a resolution, opened again when the trouble comes back.
-SELECT plan(49);
+SELECT plan(64);
 \ir ../lib/refused.sql
 
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
@@ -117,6 +117,50 @@ SET SESSION AUTHORIZATION exception_feed;
 SELECT is(public.code(format('SELECT referral.close_exception(1, %s, ''fine'')', :declined)), 'RF003', 'a system does not either');
 SET SESSION AUTHORIZATION exception_jane;
 SELECT is(public.code(format('SELECT referral.close_exception(1, %s, ''sent to another provider'')', :declined)), 'done', 'a person does');
+RESET SESSION AUTHORIZATION;
+
+-- what a model or a system may close
+
+SET SESSION AUTHORIZATION exception_bot;
+SELECT referral.open_exception(1, 'integration', 'inbox_message', 78, NULL, 'late', NULL, 'medium') AS bots \gset
+SET SESSION AUTHORIZATION exception_jane;
+SELECT referral.open_exception(1, 'policy', 'referral', 78, NULL, 'strange', NULL, 'medium') AS janes \gset
+SET SESSION AUTHORIZATION exception_feed;
+SELECT referral.open_exception(1, 'integration', 'inbox_message', 79, NULL, 'late', NULL, 'medium') AS feeds \gset
+SET SESSION AUTHORIZATION exception_bot;
+SELECT is(public.code(format('SELECT referral.close_exception(1, %s, ''fine'')', e.id)), 'RF003', 'a model closes no exception, ' || e.what)
+FROM (VALUES (:bots, 'not even its own'), (:janes, 'none of a person'), (:feeds, 'none of a system')) e (id, what);
+SELECT is(public.code(format('SELECT referral.close_exception(1, %s, ''not one'', true)', :janes)), 'RF003', 'and dismisses none');
+SELECT is(public.code(format($$UPDATE referral.exception_item SET status = 'resolved', resolution = 'x' WHERE exception_id = %s$$, :feeds)), 'RF003', 'in plain SQL neither');
+SET SESSION AUTHORIZATION exception_feed;
+SELECT is(public.code(format('SELECT referral.close_exception(1, %s, ''fine'')', :janes)), 'RF003', 'a system does not close what others opened');
+SELECT is(public.code(format($$UPDATE referral.exception_item SET opened_by = 'exception_feed', status = 'resolved', resolution = 'x' WHERE exception_id = %s$$, :janes)), 'RF017',
+    'nor says that it was itself');
+SELECT is(public.code(format('SELECT referral.close_exception(1, %s, ''it came'')', :feeds)), 'done', 'but what it opened itself');
+SET referral.actor_kind = 'ai';
+SET SESSION AUTHORIZATION exception_jane;
+SET referral.actor_kind = 'ai';
+SELECT is(public.code(format('SELECT referral.close_exception(1, %s, ''fine'')', :janes)), 'RF003', 'a session that acts for a model is one');
+RESET referral.actor_kind;
+RESET SESSION AUTHORIZATION;
+
+-- our own functions close what is settled, whoever makes it so
+UPDATE referral.referral SET reason_text = NULL WHERE referral_id = 11;
+SET SESSION AUTHORIZATION exception_jane;
+SELECT is(referral.check_referral(1, 11), false, 'a person has a referral checked that lacks its reason');
+UPDATE referral.referral SET reason_text = 'chest pain' WHERE referral_id = 11;
+SET SESSION AUTHORIZATION exception_bot;
+SELECT is(referral.check_referral(1, 11), false, 'a model has it checked again');
+SELECT results_eq($$SELECT status, resolution, resolved_by FROM referral.exception_item WHERE entity_id = 11 AND code = 'reason'$$,
+    $$VALUES ('resolved', 'A later check found it no more.', 'exception_bot')$$, 'what is no longer missing is closed');
+SET SESSION AUTHORIZATION exception_jane;
+SELECT referral.request_eligibility(1, 11) \g /dev/null
+SELECT is((SELECT status FROM referral.exception_item WHERE entity_id = 11 AND code = 'no_coverage'), 'open', 'there is no coverage to ask about');
+RESET SESSION AUTHORIZATION;
+INSERT INTO referral.coverage (org_id, patient_id) VALUES (1, 1);
+SET SESSION AUTHORIZATION exception_feed;
+SELECT ok(referral.request_eligibility(1, 11) IS NOT NULL, 'a system asks when there is');
+SELECT is((SELECT status FROM referral.exception_item WHERE entity_id = 11 AND code = 'no_coverage'), 'resolved', 'which settles it');
 RESET SESSION AUTHORIZATION;
 
 SELECT * FROM finish();

@@ -1,5 +1,5 @@
 -- Messages in: stored first, read, written; what fails stays, what comes again is counted, nothing is lost.
-SELECT plan(172);
+SELECT plan(176);
 \ir ../lib/refused.sql
 -- what a referral lacks is another test's matter (validation.sql)
 SET client_min_messages = error;
@@ -326,6 +326,12 @@ SET SESSION AUTHORIZATION intake_feed;
 SELECT is(public.code('UPDATE referral.inbox_message SET payload = payload'), '42501', 'interfaces may not even try');
 SELECT is(public.code($$INSERT INTO referral.inbox_message (org_id, channel, source, dedup_key, payload, payload_hash, received_by) VALUES (1, 'fax', 'x', 'x', 'x', 'x', 'jane')$$), '42501', 'nor say who received a message');
 SELECT is(public.code('UPDATE referral.data_quality_finding SET code = ''x'''), '42501', 'findings stay, too');
+SELECT is((SELECT array_agg(DISTINCT public.code(format('UPDATE referral.inbox_message SET %s', s))) FROM unnest(ARRAY[
+    'status = ''processed''', 'outcome = ''referral_created''', 'error = NULL', 'results = ''[]''', 'referral_id = 1', 'processed_at = now()']) s), '{42501}',
+    'nor is it said by hand what became of a message');
+SELECT is(public.code('UPDATE referral.data_quality_finding SET resolved_at = now()'), '42501', 'or that a finding is settled');
+SELECT is(public.code($$SELECT referral.settle_findings(1, 1, '[]')$$), '42501', 'by whatever function');
+SELECT is(public.code($$SELECT referral.note_findings(1, 1, true, '[]')$$), '42501', 'of those that do it');
 RESET SESSION AUTHORIZATION;
 
 -- 13. What became of each

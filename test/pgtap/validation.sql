@@ -313,7 +313,7 @@ SELECT is(public.code('UPDATE referral.validation_result SET passed = true'), '4
 SELECT is(public.code('DELETE FROM referral.validation_result'), '42501', 'or deleted');
 SELECT is(public.code($$INSERT INTO referral.validation_result (referral_id, is_first_pass, passed, missing, invalid, warnings, findings, rule_versions)
     VALUES (3, true, true, 0, 0, 0, '[]', '{}')$$), '42501', 'nor written by hand');
-SELECT is(public.code($$SELECT referral.settle_validation(1, 4, '[]', '[]')$$), '42501', 'and nothing follows from findings that were not found');
+SELECT is(public.code($$SELECT referral.draft_outreach(1, 4, '[]', '[]')$$), '42501', 'and nothing follows from findings that were not found');
 SET SESSION AUTHORIZATION validation_other;
 SET referral.org_id = 2;
 SELECT is((SELECT count(*) FROM referral.validation_result) + (SELECT count(*) FROM referral.missing_document) + (SELECT count(*) FROM referral.outreach_to_send), 0::bigint,
