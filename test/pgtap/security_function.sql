@@ -60,7 +60,7 @@ SELECT f, 'referral_clinician referral_coordinator referral_integration'
 FROM unnest(ARRAY[
     'analyze_first_rows', 'apply_case', 'check_may_commit', 'intake_answer', 'intake_appointment', 'intake_appointment_referral', 'intake_authorization',
     'intake_authorization_item', 'intake_check_request', 'intake_choose_referral', 'intake_codes', 'intake_communication', 'intake_coverage',
-    'intake_create_referral', 'intake_directory', 'intake_document', 'intake_encounter', 'intake_events', 'intake_find_appointment',
+    'intake_create_referral', 'intake_directory', 'intake_document', 'intake_encounter', 'intake_events', 'intake_find_appointment', 'intake_find_by_event',
     'intake_find_authorization', 'intake_find_organization', 'intake_find_patient', 'intake_find_payer', 'intake_find_plan', 'intake_find_practitioner',
     'intake_find_referral', 'intake_follow_appointment', 'intake_hash', 'intake_is_outdated', 'intake_keep_identifiers', 'intake_known_practitioner',
     'intake_lock', 'intake_made_before', 'intake_may_be_here', 'intake_move', 'intake_move_appointment', 'intake_note_latest', 'intake_organization',
