@@ -58,10 +58,11 @@ WHERE p.pronamespace = 'referral'::regnamespace AND p.proname ~ '^(fhir|hl7|map)
 INSERT INTO public.expected_function
 SELECT f, 'referral_clinician referral_coordinator referral_integration'
 FROM unnest(ARRAY[
-    'analyze_first_rows', 'intake_claim', 'intake_create_patient', 'intake_known_patient', 'intake_number_known', 'apply_case', 'intake_answer', 'intake_appointment', 'intake_appointment_referral', 'intake_authorization',
-    'intake_authorization_item', 'intake_check_request', 'intake_choose_referral', 'intake_codes', 'intake_communication', 'intake_coverage',
-    'intake_create_referral', 'intake_directory', 'intake_document', 'intake_encounter', 'intake_events', 'intake_find_appointment',
-    'intake_find_authorization', 'intake_find_coverage', 'intake_find_organization', 'intake_find_patient', 'intake_find_payer', 'intake_find_plan', 'intake_find_practitioner',
+    'analyze_first_rows', 'apply_case', 'check_may_commit', 'intake_answer', 'intake_appointment', 'intake_appointment_referral', 'intake_authorization',
+    'intake_authorization_item', 'intake_check_request', 'intake_choose_referral', 'intake_claim', 'intake_codes', 'intake_communication',
+    'intake_coverage', 'intake_create_patient', 'intake_create_referral', 'intake_directory', 'intake_document', 'intake_encounter',
+    'intake_events', 'intake_find_appointment', 'intake_find_authorization', 'intake_find_by_event', 'intake_find_coverage', 'intake_find_organization',
+    'intake_find_patient', 'intake_find_payer', 'intake_find_plan', 'intake_find_practitioner', 'intake_known_patient', 'intake_number_known',
     'intake_find_referral', 'intake_follow_appointment', 'intake_hash', 'intake_is_outdated', 'intake_keep_identifiers', 'intake_known_practitioner',
     'intake_lock', 'intake_made_before', 'intake_may_be_here', 'intake_move', 'intake_move_appointment', 'intake_note_latest', 'intake_organization',
     'intake_owns_patient', 'intake_patient', 'intake_patient_of', 'intake_payer', 'intake_place_coverage',
