@@ -53,7 +53,7 @@ BEGIN
                       HINT = 'Set resolution, or call close_exception() with it.';
         END IF;
         PERFORM referral.check_closing(NEW.org_id, NEW.exception_id, NEW.opened_by, NEW.category = 'low_confidence' OR NEW.code = 'decision_declined',
-                                       pg_has_role(current_user, (SELECT c.relowner FROM pg_class c WHERE c.oid = TG_RELID), 'USAGE'));
+                                       pg_has_role(current_user, (SELECT c.relowner FROM pg_class c WHERE c.oid = 'referral.exception_item'::regclass), 'USAGE'));
         NEW.resolved_at := clock_timestamp();
         NEW.resolved_by := referral.current_actor();
     ELSE
