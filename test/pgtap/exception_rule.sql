@@ -1,5 +1,5 @@
 -- What exceptions stop, what policies say of them, those that rules open, and where they come from.
-SELECT plan(97);
+SELECT plan(103);
 \ir ../lib/refused.sql
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
 CREATE ROLE exception_rule_jane LOGIN IN ROLE referral_coordinator;
@@ -226,6 +226,16 @@ SELECT is(public.set_text(16, 'fine') + public.set_text(16, 'late'), 1, 'until t
 SELECT referral.open_exception(1, 'capacity', 'referral', 17, 17, 'late', 'by hand', 'low') \g /dev/null
 SELECT is(public.set_text(17, 'late') + public.set_text(17, 'fine'), 0, 'one that others opened is not the rule''s');
 SELECT is((SELECT status FROM referral.exception_item WHERE org_id = 1 AND entity_id = 17 AND code = 'late'), 'open', 'and does not close with it');
+SELECT is(public.set_text(17, 'late'), 0, 'it holds');
+SELECT is(public.set_text(16, 'late'), 0, 'another one is open by its rule');
+SELECT referral.close_exception(1, exception_id, 'we know') FROM public.late \g /dev/null
+SELECT referral.open_exception(1, 'capacity', 'referral', 16, 16, 'late', 'by hand', 'low') \g /dev/null
+SELECT results_eq('SELECT status, exception_rule_id, rule_holds FROM public.late', $$VALUES ('open', NULL::bigint, false)$$, 'one that a person closed and another opened again is not the rule''s any more');
+SELECT is(public.set_text(16, 'fine'), 0, 'the rule holds no more');
+SELECT is((SELECT status FROM public.late), 'open', 'which does not close it');
+SELECT referral.open_exception(1, 'capacity', 'referral', 16, 16, 'late', 'by hand', 'low', true, '{hold}') \g /dev/null
+SELECT referral.open_exception(1, 'capacity', 'referral', 16, 16, 'late', 'by hand', 'low', true, '{hold,decline}') \g /dev/null
+SELECT is((SELECT blocks FROM public.late), '{hold,decline}', 'who opens it again may have more wait');
 -- one that asks for a person
 SET SESSION AUTHORIZATION exception_rule_bot;
 SELECT is(current_user::text, 'exception_rule_bot', 'a model changes the row');
