@@ -78,9 +78,11 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     new_row jsonb := to_jsonb(NEW);
     target regclass := (SELECT e.relation FROM referral.entity e
-                        WHERE e.entity = coalesce(new_row ->> 'entity',
-                            (SELECT w.entity FROM referral.workflow w
-                             WHERE w.workflow_id = (new_row ->> 'workflow_id')::bigint)));
+                        WHERE e.entity = CASE
+                            WHEN new_row ? 'entity' THEN new_row ->> 'entity'
+                            WHEN new_row ? 'workflow_id' THEN (SELECT w.entity FROM referral.workflow w
+                                                               WHERE w.workflow_id = (new_row ->> 'workflow_id')::bigint)
+                            ELSE 'referral' END);
 BEGIN
     IF target IS NOT NULL THEN
         FOR i IN 0 .. TG_NARGS - 1 LOOP
@@ -90,7 +92,7 @@ BEGIN
     RETURN NEW;
 END $$;
 COMMENT ON FUNCTION referral.workflow_check() IS
-'workflow_check(column, …): BEFORE row trigger of rule tables whose rows are about an entity or a workflow; refuses a predicate in one of those columns that does not compile over the entity''s table (RF011).';
+'workflow_check(column, …): BEFORE row trigger of rule tables whose rows are about an entity or a workflow, otherwise about referrals; refuses a predicate in one of those columns that does not compile over the entity''s table (RF011).';
 
 CREATE FUNCTION referral.entity_guard() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

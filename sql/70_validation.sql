@@ -53,18 +53,12 @@ BEGIN
         RETURN;
     END IF;
     RETURN QUERY
-        SELECT f.rule_version_id, format('applies_when of required field rule %I', f.name), f.applies_when, 'referral.referral'::regclass
-        FROM referral.required_field_rule f WHERE f.applies_when IS NOT NULL
-        UNION ALL
         SELECT f.rule_version_id, format('condition of required field rule %I', f.name),
                f.tested, referral.required_field_relation(f.field)
-        FROM referral.required_field_rule f
-        UNION ALL
-        SELECT d.rule_version_id, format('applies_when of document requirement %I', d.name), d.applies_when, 'referral.referral'::regclass
-        FROM referral.document_requirement d WHERE d.applies_when IS NOT NULL;
+        FROM referral.required_field_rule f;
 END $$;
 COMMENT ON FUNCTION referral.validation_expressions() IS
-'The rule expressions of validation, for broken_rules().';
+'What rules about fields test, for rule_expressions().';
 
 CREATE FUNCTION referral.check_validation_version(rule_version_id bigint) RETURNS void
 LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$

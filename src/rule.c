@@ -48,6 +48,7 @@
 #include "utils/memutils.h"
 #include "utils/regproc.h"
 #include "utils/rel.h"
+#include "utils/resowner.h"
 #include "utils/syscache.h"
 
 #include "compat.h"
@@ -697,6 +698,51 @@ rule_holds(RulePredicate *predicate, Relation rel,
 
 	error_context_stack = errcallback.previous;
 	return !isnull && DatumGetBool(result);
+}
+
+/*
+ * Calls "what" in a subtransaction of its own, so that an error raised by a rule
+ * can be answered otherwise than by failing.  Returns true when there was none;
+ * else "sqlstate" tells which.  What is nobody's fault is passed on: a cancelled
+ * query, a conflict with another transaction, a lack of resources.
+ */
+bool
+rule_try(void (*what) (void *arg), void *arg, int *sqlstate)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool done = false;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(caller);
+	PG_TRY();
+	{
+		what(arg);
+		ReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(caller);
+		CurrentResourceOwner = owner;
+		done = true;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+		int			category;
+
+		MemoryContextSwitchTo(caller);
+		edata = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(caller);
+		CurrentResourceOwner = owner;
+		category = ERRCODE_TO_CATEGORY(edata->sqlerrcode);
+		if (category == ERRCODE_OPERATOR_INTERVENTION || category == ERRCODE_TRANSACTION_ROLLBACK ||
+			category == ERRCODE_INSUFFICIENT_RESOURCES)
+			ReThrowError(edata);
+		*sqlstate = edata->sqlerrcode;
+		FreeErrorData(edata);
+	}
+	PG_END_TRY();
+	return done;
 }
 
 /*

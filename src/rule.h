@@ -46,6 +46,7 @@ typedef struct RuleCache
 	HTAB	   *relations;		/* relation oid -> TrackedRel */
 	HTAB	   *reasons;		/* (domain, code) -> ReasonCode */
 	HTAB	   *matches;		/* predicates of rule_matches(), by their text */
+	HTAB	   *rule_tables;	/* rules of matching_rules(), by their table */
 	struct SlaRules *sla;		/* policies and calendars; see sla_policy.c */
 	struct MatchRules *matching;	/* models and names; see matching_model.c */
 	struct SourceRules *sources;	/* who keeps what; see source_of_record.c */
@@ -78,5 +79,14 @@ extern RulePredicate *rule_read_predicate(RuleCache *cache, uint64 row, int colu
 extern bool rule_reads_row_alone(RulePredicate *predicate, Relation rel, Bitmapset **columns);
 extern bool rule_holds(RulePredicate *predicate, Relation rel,
 					   TupleTableSlot *newslot, TupleTableSlot *oldslot);
+extern bool rule_try(void (*what) (void *arg), void *arg, int *sqlstate);
+
+/*
+ * The rules of a rule table that fit a row, as matching_rules() tells them; for
+ * triggers.  The caller has pinned the cache.
+ */
+extern int	rule_table_matches(RuleCache *cache, const char *table, const char *entity,
+							   int64 org_id, Relation rel, TupleTableSlot *newslot,
+							   TupleTableSlot *oldslot, bool only_first, int64 **ids);
 
 #endif							/* REFERRAL_RULE_H */

@@ -10,10 +10,8 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
-#include "utils/resowner.h"
 
 #include "compat.h"
 #include "errors.h"
@@ -133,6 +131,22 @@ check_reason(Move *move, WorkflowTransition *transition, List **obstacles)
 	return open;
 }
 
+typedef struct GuardTry
+{
+	Move	   *move;
+	WorkflowGuard *guard;
+	bool		holds;
+} GuardTry;
+
+static void
+try_guard(void *arg)
+{
+	GuardTry   *try = arg;
+
+	try->holds = rule_holds(&try->guard->predicate, try->move->relation,
+							try->move->newslot, try->move->oldslot);
+}
+
 /*
  * The guard's answer while we explain: one that raises an error must neither
  * count as plain "no" nor hide the rest of the explanation.  "error" gets its
@@ -141,36 +155,11 @@ check_reason(Move *move, WorkflowTransition *transition, List **obstacles)
 static bool
 guard_holds(Move *move, WorkflowGuard *guard, const char **error)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool result = false;
+	GuardTry	try = {.move = move,.guard = guard};
+	int			sqlstate;
 
-	*error = NULL;
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(caller);
-	PG_TRY();
-	{
-		result = rule_holds(&guard->predicate, move->relation, move->newslot, move->oldslot);
-		ReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(caller);
-		CurrentResourceOwner = owner;
-	}
-	PG_CATCH();
-	{
-		ErrorData  *edata;
-
-		MemoryContextSwitchTo(caller);
-		edata = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(caller);
-		CurrentResourceOwner = owner;
-		if (ERRCODE_TO_CATEGORY(edata->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION)
-			ReThrowError(edata);
-		*error = pstrdup(unpack_sql_state(edata->sqlerrcode));
-	}
-	PG_END_TRY();
-	return result;
+	*error = rule_try(try_guard, &try, &sqlstate) ? NULL : pstrdup(unpack_sql_state(sqlstate));
+	return try.holds;
 }
 
 static bool

@@ -58,5 +58,5 @@ GRANT INSERT, UPDATE, DELETE ON referral.rule_function TO referral_admin;
 GRANT EXECUTE ON FUNCTION referral.copy_rule_version(bigint, text), referral.copy_rules(bigint, bigint), referral.copy_workflow_rules(bigint, bigint)
     TO referral_rule_author;
 GRANT EXECUTE ON FUNCTION referral.rollback_rule_set(text) TO referral_rule_approver;
-GRANT EXECUTE ON FUNCTION referral.check_rule(regclass, text), referral.broken_rules()
+GRANT EXECUTE ON FUNCTION referral.check_rule(regclass, text), referral.rule_expressions(), referral.broken_rules()
     TO referral_admin, referral_rule_author, referral_rule_approver, referral_auditor;
