@@ -130,6 +130,7 @@ BEGIN
             USING ERRCODE = 'RF011', DETAIL = bad, HINT = 'One rule says which system keeps an attribute: write it as a version of that rule set.';
     END IF;
     PERFORM referral.check_validation_version(check_rule_version.rule_version_id);
+    PERFORM referral.check_worklist_version(check_rule_version.rule_version_id);
     SELECT string_agg(b.rule || ': ' || b.error, '; ') INTO bad
     FROM referral.broken_rules() b WHERE b.rule_version_id = check_rule_version.rule_version_id;
     IF bad IS NOT NULL THEN

@@ -314,18 +314,24 @@ CREATE FUNCTION referral.open_work(entity text, org_id bigint, id bigint, kind t
     routing_decision_id bigint DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    item bigint;
+    i referral.work_item;
 BEGIN
-    INSERT INTO referral.work_item AS w (org_id, queue_id, entity, entity_id, referral_id, kind, is_primary, task, title, due_at,
-                                         task_template_id, routing_decision_id)
-    VALUES (open_work.org_id, open_work.queue_id, open_work.entity, open_work.id, open_work.referral_id, open_work.kind,
-            open_work.is_primary, open_work.task, open_work.title, open_work.due_at, open_work.task_template_id, open_work.routing_decision_id)
-    ON CONFLICT (org_id, entity_id, entity, kind, task) WHERE closed_at IS NULL DO NOTHING
-    RETURNING w.work_item_id INTO item;
-    RETURN item;
+    i.org_id := org_id;
+    i.entity := entity;
+    i.entity_id := id;
+    i.referral_id := referral_id;
+    i.opened_at := clock_timestamp();
+    i.due_at := due_at;
+    INSERT INTO referral.work_item AS w (org_id, queue_id, entity, entity_id, referral_id, kind, is_primary, task, title, opened_at, due_at,
+                                         score, task_template_id, routing_decision_id)
+    VALUES (i.org_id, open_work.queue_id, i.entity, i.entity_id, i.referral_id, open_work.kind, open_work.is_primary, open_work.task,
+            open_work.title, i.opened_at, i.due_at, referral.rank_now(i), open_work.task_template_id, open_work.routing_decision_id)
+    ON CONFLICT DO NOTHING
+    RETURNING w.work_item_id INTO i.work_item_id;
+    RETURN i.work_item_id;
 END $$;
 COMMENT ON FUNCTION referral.open_work(text, bigint, bigint, text, bigint, bigint, text, timestamptz, boolean, text, bigint, bigint) IS
-'Opens a work item about a row, unclaimed, in a queue; returns its work_item_id, null when there is an open one of that kind and task already. Writes with the caller''s rights.';
+'Opens a work item about a row, unclaimed, in a queue, ranked; returns its work_item_id, null when there is an open one of that kind and task already. Writes with the caller''s rights.';
 
 CREATE FUNCTION referral.close_work(org_id bigint, work_item_id bigint, status referral.task_status, outcome text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
