@@ -54,6 +54,8 @@ typedef struct RuleCache
 	struct MatchRules *matching;	/* models and names; see matching_model.c */
 	struct SourceRules *sources;	/* who keeps what; see source_of_record.c */
 	struct SourceMapping *mappings;	/* see source_mapping.c */
+	struct ValidationRules *validation; /* see validation_rules.c */
+	struct ExceptionPolicies *exceptions;	/* see exception_policy.c */
 	Oid			namespace_id;	/* schema referral */
 	Oid			owner;			/* owner of the rule tables */
 	int			pins;			/* calls that hold pointers into it */
@@ -94,5 +96,18 @@ extern int	rule_table_matches(RuleCache *cache, const char *table, const char *e
 extern bool rule_table_reads_row_alone(RuleCache *cache, const char *table, const char *entity,
 									   Relation rel, Bitmapset **columns);
 extern ArrayType *rule_ids_array(int64 *ids, int n);
+
+/* A row of a table that predicates are asked about, without a former one. */
+typedef struct RuleRow
+{
+	Relation	table;
+	HeapTupleData tuple;
+	TupleTableSlot *slot;
+	TupleTableSlot *former;
+} RuleRow;
+
+extern void rule_row_open(RuleRow *row, HeapTupleHeader header);
+extern bool rule_row_matches(RuleRow *row, RulePredicate *predicate);
+extern void rule_row_close(RuleRow *row);
 
 #endif							/* REFERRAL_RULE_H */
