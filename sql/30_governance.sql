@@ -131,6 +131,7 @@ BEGIN
     END IF;
     PERFORM referral.check_validation_version(check_rule_version.rule_version_id);
     PERFORM referral.check_worklist_version(check_rule_version.rule_version_id);
+    PERFORM referral.check_routing_version(check_rule_version.rule_version_id);
     SELECT string_agg(b.rule || ': ' || b.error, '; ') INTO bad
     FROM referral.broken_rules() b WHERE b.rule_version_id = check_rule_version.rule_version_id;
     IF bad IS NOT NULL THEN
