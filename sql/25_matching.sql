@@ -37,3 +37,26 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_tem
 RETURN EXISTS (SELECT FROM referral.match_default_levels() d WHERE d.field = $1 AND d.level = $2);
 COMMENT ON FUNCTION referral.is_match_level(text, text) IS
 'Is there such a level of such a field? Null for null.';
+
+CREATE FUNCTION referral.check_matching_version(rule_version_id bigint) RETURNS void
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    bad text;
+BEGIN
+    -- not there yet after the extension itself was upgraded, before deploy()
+    IF to_regclass('referral.match_model') IS NULL THEN
+        RETURN;
+    END IF;
+    SELECT string_agg(DISTINCT s.name, ', ') INTO bad
+    FROM referral.match_model m JOIN referral.rule_version v USING (rule_version_id) JOIN referral.rule_set s USING (rule_set_id)
+    WHERE v.status = 'active'
+      AND s.rule_set_id <> (SELECT r.rule_set_id FROM referral.rule_version r WHERE r.rule_version_id = check_matching_version.rule_version_id)
+      AND EXISTS (SELECT FROM referral.match_model own WHERE own.rule_version_id = check_matching_version.rule_version_id);
+    IF bad IS NOT NULL THEN
+        RAISE EXCEPTION 'rule set "%" has an active model of matching already', bad
+            USING ERRCODE = 'RF011', DETAIL = 'One model at a time says what a match is.',
+                  HINT = 'Write the model as a version of that rule set, or retire its active version first.';
+    END IF;
+END $$;
+COMMENT ON FUNCTION referral.check_matching_version(bigint) IS
+'The part of check_rule_version() about matching: no other rule set has an active model (RF011). Null for null.';

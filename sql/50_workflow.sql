@@ -411,3 +411,40 @@ REVOKE ALL ON FUNCTION referral.attach(regclass, text, text, name, text, boolean
     referral.track_table(regclass, text, name, boolean), referral.adopt_workflow(text, text),
     referral.workflow_check(), referral.entity_guard(),
     referral.migrate_workflow(text, bigint, bigint, bigint, text, jsonb) FROM PUBLIC;
+
+CREATE FUNCTION referral.check_workflow_version(rule_version_id bigint) RETURNS void
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    bad text := (SELECT string_agg(w.name, ', ') FROM referral.workflow w
+                 WHERE w.rule_version_id = check_workflow_version.rule_version_id
+                   AND NOT EXISTS (SELECT FROM referral.workflow_step s
+                                   WHERE s.workflow_id = w.workflow_id AND s.is_initial));
+BEGIN
+    IF bad IS NOT NULL THEN
+        RAISE EXCEPTION 'workflow "%" has no initial step', bad
+            USING ERRCODE = 'RF011', DETAIL = 'No row could ever enter it.',
+                  HINT = 'Mark the step where new rows start with is_initial.';
+    END IF;
+    SELECT string_agg(DISTINCT t.required_role, ', ') INTO bad
+    FROM referral.workflow_transition t
+    WHERE t.rule_version_id = check_workflow_version.rule_version_id AND t.required_role IS NOT NULL
+      AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = t.required_role);
+    IF bad IS NOT NULL THEN
+        RAISE WARNING 'required role "%" does not exist', bad
+            USING DETAIL = 'Nobody could take the transitions that require it.',
+                  HINT = 'Correct required_role, or create the role first.';
+    END IF;
+    SELECT string_agg(DISTINCT t.reason_domain, ', ') INTO bad
+    FROM referral.workflow_transition t
+    WHERE t.rule_version_id = check_workflow_version.rule_version_id AND t.reason_domain IS NOT NULL AND t.reason_required
+      AND NOT EXISTS (SELECT FROM referral.reason_code r JOIN referral.rule_version v USING (rule_version_id)
+                      WHERE r.domain = t.reason_domain AND r.active
+                        AND (v.status = 'active' OR v.rule_version_id = check_workflow_version.rule_version_id));
+    IF bad IS NOT NULL THEN
+        RAISE EXCEPTION 'reason domain "%" has no active code', bad
+            USING ERRCODE = 'RF011', DETAIL = 'Nobody could give the reason that is required.',
+                  HINT = 'Insert codes into referral.reason_code, in this version or in an active one.';
+    END IF;
+END $$;
+COMMENT ON FUNCTION referral.check_workflow_version(bigint) IS
+'The part of check_rule_version() about workflows: each has an initial step, and reasons that are required have codes (RF011). Warns of a required role that does not exist. Null for null.';

@@ -105,6 +105,11 @@ LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION referral.calendar_of(bigint) IS 'The calendar of a row of referral.business_calendar. Null for null.';
 
+CREATE FUNCTION referral.due_by(calendar text, org_id bigint, start timestamptz, target interval) RETURNS timestamptz
+LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'due_by';
+COMMENT ON FUNCTION referral.due_by(text, bigint, timestamptz, interval) IS
+'When something is due that is to be done within a target (days are business days, hours open time) on the active calendar of that name, the organisation''s own before the one for all. Without a calendar, or when none of the name is active, in elapsed time. Null where the calendar does not reach so far, and for a null start or target.';
+
 CREATE FUNCTION referral.known_elapsed(business_calendar_id bigint, "from" timestamptz, "to" timestamptz) RETURNS interval
 LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -317,3 +322,46 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION referral.rejudge_clock(bigint, bigint, bigint, bigint, timestamptz, text) IS
 'Puts an open clock under another policy or calendar, from its start on: the pauses recorded are gone through again, extensions stay, levels that were recorded stay so. Notes the due time before and after in referral.sla_adjustment.';
+
+CREATE FUNCTION referral.check_calendar_version(rule_version_id bigint) RETURNS void
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    t record;
+    bad text;
+BEGIN
+    FOR t IN SELECT g.tgrelid::regclass AS relation
+             FROM pg_trigger g JOIN pg_attribute a ON a.attrelid = g.tgrelid AND a.attname = 'calendar' AND a.atttypid = 'text'::regtype
+             WHERE g.tgfoid = 'referral.rule_row_guard()'::regprocedure AND g.tgparentid = 0 AND NOT a.attisdropped LOOP
+        EXECUTE format(
+            'SELECT string_agg(DISTINCT r.calendar, '', '') FROM %s r WHERE r.rule_version_id = $1 AND NOT EXISTS ('
+            ' SELECT FROM referral.business_calendar b JOIN referral.rule_version v USING (rule_version_id)'
+            ' WHERE b.name = r.calendar AND b.scope_org_id IS NULL AND b.scope_site_id IS NULL'
+            ' AND (v.status = ''active'' OR v.rule_version_id = $1))', t.relation)
+        INTO bad USING check_calendar_version.rule_version_id;
+        IF bad IS NOT NULL THEN
+            RAISE EXCEPTION 'business calendar "%" is not active', bad
+                USING ERRCODE = 'RF011',
+                      DETAIL = format('A rule of %s counts on it, and no calendar of that name is for all organisations and sites.', t.relation),
+                      HINT = 'Activate a version of the calendars that has it first.';
+        END IF;
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION referral.check_calendar_version(bigint) IS
+'The part of check_rule_version() about calendars: those that rules count on (a text column calendar of any rule table) are there for all organisations and sites, in this version or in one that is active (RF011). Null for null.';
+
+CREATE FUNCTION referral.check_sla_version(rule_version_id bigint) RETURNS void
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    bad text;
+BEGIN
+    SELECT string_agg(DISTINCT l.argument, ', ') INTO bad
+    FROM referral.sla_level l
+    WHERE l.rule_version_id = check_sla_version.rule_version_id AND l.action = 'assign_role'
+      AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = l.argument);
+    IF bad IS NOT NULL THEN
+        RAISE WARNING 'role "%", to which a level assigns, does not exist', bad
+            USING DETAIL = 'Nobody would see that an escalation is meant for him.', HINT = 'Correct argument, or create the role first.';
+    END IF;
+END $$;
+COMMENT ON FUNCTION referral.check_sla_version(bigint) IS
+'The part of check_rule_version() about service levels: warns of a role to which a level assigns that does not exist. Null for null.';

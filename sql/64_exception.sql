@@ -4,6 +4,30 @@ CREATE TYPE referral.exception_category AS ENUM ('missing_document', 'payer_mism
     'low_confidence', 'eligibility', 'capacity', 'integration', 'policy');
 COMMENT ON TYPE referral.exception_category IS 'What kind of exception it is, and so whose work.';
 
+CREATE FUNCTION referral.is_decision(category referral.exception_category, code text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN category = 'low_confidence' OR code = 'decision_declined';
+COMMENT ON FUNCTION referral.is_decision(referral.exception_category, text) IS
+'Does an exception ask for a decision that only a person takes? Null for null.';
+
+CREATE FUNCTION referral.check_closing(org_id bigint, exception_id bigint, opened_by text, is_decision boolean, is_ours boolean) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    kind text := referral.current_actor_kind(org_id);
+BEGIN
+    -- what our own functions find settled is so, whoever made it so
+    IF kind = 'user' OR (is_ours AND NOT is_decision) OR (kind = 'system' AND NOT is_decision AND opened_by = referral.current_actor()) THEN
+        RETURN;
+    END IF;
+    RAISE EXCEPTION 'exception % is for a person to close', exception_id
+        USING ERRCODE = 'RF003',
+              DETAIL = CASE WHEN is_decision THEN 'It asks for a decision that models and systems do not take.'
+                            ELSE 'A model closes none, and a system only those that it opened.' END,
+              HINT = CASE WHEN is_decision THEN 'Let a person decide: review the value, or decline or send on the referral.'
+                          ELSE 'Let a person close it, or settle its cause: reprocess() the message, check_referral().' END;
+END $$;
+COMMENT ON FUNCTION referral.check_closing(bigint, bigint, text, boolean, boolean) IS
+'May the session close an exception? A person may; a system what it opened itself; our own functions (is_ours: with the rights of the owner of the model) what they find settled. What asks for a decision (is_decision) only a person closes. RF003 otherwise.';
+
 CREATE FUNCTION referral.exception_guard() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -16,8 +40,16 @@ BEGIN
                   HINT = 'Dismiss it, and open another one with open_exception().';
     END IF;
     -- a case that waits for a person is not let go on by a model
-    IF TG_OP = 'UPDATE' AND OLD.blocking AND NOT NEW.blocking AND NOT was_closed AND referral.current_actor_kind(NEW.org_id) = 'ai' THEN
+    IF TG_OP = 'UPDATE' AND OLD.blocking AND NOT was_closed AND NOT (NEW.blocking AND coalesce(NEW.blocks, '{}') @> coalesce(OLD.blocks, '{}'))
+       AND referral.current_actor_kind(NEW.org_id) = 'ai' THEN
         NEW.blocking := true;
+        NEW.blocks := OLD.blocks;
+    END IF;
+    IF NEW.root_cause IS NOT NULL AND (TG_OP = 'INSERT' OR NEW.root_cause IS DISTINCT FROM OLD.root_cause)
+       AND NOT referral.is_root_cause(NEW.root_cause) THEN
+        RAISE EXCEPTION 'the root cause given is no active code of domain "root_cause"'
+            USING ERRCODE = 'RF005', DETAIL = 'Causes are counted, so they come from a catalogue.',
+                  HINT = 'SELECT code, display FROM referral.reason_code WHERE domain = ''root_cause''; a new version of the rules can bring more.';
     END IF;
     IF NEW.status NOT IN ('resolved', 'dismissed') THEN
         NEW.resolved_at := NULL;
@@ -33,11 +65,8 @@ BEGIN
                 USING ERRCODE = 'RF005', DETAIL = 'The record is to say how the exception was settled.',
                       HINT = 'Set resolution, or call close_exception() with it.';
         END IF;
-        IF (NEW.category = 'low_confidence' OR NEW.code = 'decision_declined') AND referral.current_actor_kind(NEW.org_id) <> 'user' THEN
-            RAISE EXCEPTION 'exception % is for a person to close', NEW.exception_id
-                USING ERRCODE = 'RF003', DETAIL = 'It asks for a decision that models and systems do not take.',
-                      HINT = 'Let a person decide: review the value, or decline or send on the referral.';
-        END IF;
+        PERFORM referral.check_closing(NEW.org_id, NEW.exception_id, NEW.opened_by, referral.is_decision(NEW.category, NEW.code),
+                                       pg_has_role(current_user, (SELECT c.relowner FROM pg_class c WHERE c.oid = 'referral.exception_item'::regclass), 'USAGE'));
         NEW.resolved_at := clock_timestamp();
         NEW.resolved_by := referral.current_actor();
     ELSE
@@ -47,46 +76,59 @@ BEGIN
     RETURN NEW;
 END $$;
 COMMENT ON FUNCTION referral.exception_guard() IS
-'BEFORE row trigger of referral.exception_item: fills in who closed an exception and when, counts how often it was opened again. what blocks goes on doing so when a model says otherwise. RF003 when others than a person close one that asks for his decision (low_confidence, decision_declined); RF005 when it is closed without a resolution, RF017 when what it is about is changed.';
+'BEFORE row trigger of referral.exception_item: fills in who closed an exception and when, counts how often it was opened again. What blocks goes on doing so when a model says otherwise. RF003 when somebody closes it who may not (check_closing()); RF005 when it is closed without a resolution, or its root cause is no code of the catalogue; RF017 when what it is about is changed.';
 REVOKE ALL ON FUNCTION referral.exception_guard() FROM PUBLIC;
 
 CREATE FUNCTION referral.open_exception(org_id bigint, category referral.exception_category, entity text, entity_id bigint,
-    referral_id bigint, code text, detail text, severity text, blocking boolean DEFAULT false) RETURNS bigint
+    referral_id bigint, code text, detail text, severity text, blocking boolean DEFAULT false,
+    blocks text[] DEFAULT NULL, exception_rule_id bigint DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     item record;
+    policy record;
+    was_closed boolean;
     id bigint;
 BEGIN
     LOOP
-        INSERT INTO referral.exception_item (org_id, category, entity, entity_id, referral_id, code, detail, severity, blocking)
+        INSERT INTO referral.exception_item (org_id, category, entity, entity_id, referral_id, code, detail, severity, blocking, blocks,
+                                             exception_rule_id, rule_holds)
         VALUES (open_exception.org_id, open_exception.category, open_exception.entity, open_exception.entity_id,
-                open_exception.referral_id, open_exception.code, open_exception.detail, open_exception.severity, open_exception.blocking)
+                open_exception.referral_id, open_exception.code, open_exception.detail, open_exception.severity, open_exception.blocking,
+                open_exception.blocks, open_exception.exception_rule_id, open_exception.exception_rule_id IS NOT NULL)
         ON CONFLICT ON CONSTRAINT exception_item_subject DO NOTHING
         RETURNING exception_id INTO id;
         IF FOUND THEN
             RETURN id;
         END IF;
-        SELECT e.exception_id, e.status, e.detail, e.severity, e.blocking, e.referral_id INTO item FROM referral.exception_item e
+        SELECT e.exception_id, e.status, e.detail, e.severity, e.blocking, e.referral_id, e.exception_policy_id INTO item FROM referral.exception_item e
         WHERE e.org_id = open_exception.org_id AND e.entity = open_exception.entity AND e.entity_id = open_exception.entity_id
           AND e.category = open_exception.category AND e.code = open_exception.code;
         EXIT WHEN FOUND;
     END LOOP;
+    SELECT p.severity, p.blocking INTO policy FROM referral.exception_policy p WHERE p.exception_policy_id = item.exception_policy_id;
+    severity := coalesce(policy.severity, severity);
+    blocking := coalesce(policy.blocking, blocking);
+    was_closed := item.status IN ('resolved', 'dismissed');
     -- written only when there is news
-    IF item.status IN ('resolved', 'dismissed')
+    IF was_closed
        OR (coalesce(open_exception.detail, item.detail), open_exception.severity, open_exception.blocking,
            coalesce(open_exception.referral_id, item.referral_id))
           IS DISTINCT FROM (item.detail, item.severity, item.blocking, item.referral_id) THEN
         UPDATE referral.exception_item e
-        SET status = CASE WHEN e.status IN ('resolved', 'dismissed') THEN 'open' ELSE e.status END,
+        SET status = CASE WHEN was_closed THEN 'open' ELSE e.status END,
             detail = coalesce(open_exception.detail, e.detail), severity = open_exception.severity,
-            blocking = open_exception.blocking, referral_id = coalesce(open_exception.referral_id, e.referral_id)
+            blocking = open_exception.blocking, referral_id = coalesce(open_exception.referral_id, e.referral_id),
+            -- what it blocks is said anew when it is opened again
+            blocks = coalesce(open_exception.blocks, CASE WHEN NOT was_closed THEN e.blocks END),
+            exception_rule_id = CASE WHEN was_closed THEN open_exception.exception_rule_id ELSE e.exception_rule_id END,
+            rule_holds = e.rule_holds OR (was_closed AND open_exception.exception_rule_id IS NOT NULL)
         WHERE e.org_id = open_exception.org_id AND e.exception_id = item.exception_id;
     END IF;
     RETURN item.exception_id;
 END $$;
-COMMENT ON FUNCTION referral.open_exception(bigint, referral.exception_category, text, bigint, bigint, text, text, text, boolean) IS
-'Opens an exception about a row, and returns its exception_id. The same one (row, category and code) that is open already is returned, with detail, severity and blocking brought up to date; one that was closed is opened again, which reopen_count counts. detail: where and why, without what the row holds. severity: low, medium, high, critical. Writes with the caller''s rights.';
-REVOKE ALL ON FUNCTION referral.open_exception(bigint, referral.exception_category, text, bigint, bigint, text, text, text, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION referral.open_exception(bigint, referral.exception_category, text, bigint, bigint, text, text, text, boolean, text[], bigint) IS
+'Opens an exception about a row, and returns its exception_id. The same one (row, category and code) that is open already is returned, with detail, severity and blocking brought up to date; one that was closed is opened again, which reopen_count counts. detail: where and why, without what the row holds. severity: low, medium, high, critical; the active policy for its kind has the last word on severity and blocking. blocks: the transitions that wait for a blocking one; null: those of the policy. exception_rule_id: the rule that holds. Writes with the caller''s rights.';
+REVOKE ALL ON FUNCTION referral.open_exception(bigint, referral.exception_category, text, bigint, bigint, text, text, text, boolean, text[], bigint) FROM PUBLIC;
 
 CREATE FUNCTION referral.close_exception(org_id bigint, exception_id bigint, resolution text, dismiss boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -103,5 +145,5 @@ BEGIN
     END IF;
 END $$;
 COMMENT ON FUNCTION referral.close_exception(bigint, bigint, text, boolean) IS
-'Closes an exception: resolved, or dismissed when it never was one. Nothing happens when it is closed already. RF005 without a resolution, RF019 when there is no such exception.';
+'Closes an exception: resolved, or dismissed when it never was one. Nothing happens when it is closed already. RF003 when the session may not (check_closing()), RF005 without a resolution, RF019 when there is no such exception.';
 REVOKE ALL ON FUNCTION referral.close_exception(bigint, bigint, text, boolean) FROM PUBLIC;

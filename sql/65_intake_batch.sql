@@ -2,44 +2,9 @@
 
 CREATE FUNCTION referral.receive_chunk(channel referral.intake_channel, source text, content_type text, payloads text[], dedup_keys text[],
     OUT processed bigint, OUT repeated bigint, OUT failed bigint)
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    head referral.intake_message := referral.message_from(referral.current_org(), source, channel::text, content_type, true);
-    m record;
-    w record;
-BEGIN
-    processed := 0;
-    repeated := 0;
-    failed := 0;
-    FOR m IN
-        WITH sent AS (
-            SELECT p.n, p.payload, h.hash, referral.message_key(p.given, h.hash, p.payload) AS key
-            FROM unnest(payloads, dedup_keys) WITH ORDINALITY p (payload, given, n)
-            CROSS JOIN LATERAL (SELECT sha256(convert_to(p.payload, 'UTF8')) AS hash) h),
-        -- one that stands twice in the chunk is a repeat, too
-        numbered AS (SELECT s.*, row_number() OVER (PARTITION BY s.key ORDER BY s.n) = 1 AS is_first FROM sent s),
-        stored AS (
-            INSERT INTO referral.inbox_message (org_id, channel, source, content_type, dedup_key, payload, payload_hash)
-            SELECT head.org_id, receive_chunk.channel, receive_chunk.source, receive_chunk.content_type, s.key, s.payload, s.hash
-            FROM numbered s WHERE s.is_first ORDER BY s.n
-            ON CONFLICT ON CONSTRAINT inbox_message_key DO NOTHING
-            RETURNING message_id, dedup_key)
-        SELECT s.payload, s.key, i.message_id FROM numbered s LEFT JOIN stored i ON s.is_first AND i.dedup_key = s.key
-        ORDER BY s.n
-    LOOP
-        IF m.message_id IS NULL THEN
-            SELECT r.status, r.repeated INTO w FROM referral.receive(channel, source, content_type, m.payload, m.key) r;
-            repeated := repeated + w.repeated::int;
-        ELSE
-            head.message_id := m.message_id;
-            SELECT r.status, false AS repeated INTO w FROM referral.work_on_message(head, m.payload, false, false) r;
-        END IF;
-        failed := failed + (w.status = 'error' AND NOT w.repeated)::int;
-        processed := processed + (w.status <> 'error' AND NOT w.repeated)::int;
-    END LOOP;
-END $$;
+LANGUAGE C AS 'MODULE_PATHNAME', 'receive_chunk';
 COMMENT ON FUNCTION referral.receive_chunk(referral.intake_channel, text, text, text[], text[]) IS
-'receive() of many messages of one source in one transaction, stored by one statement: payloads, and a dedup key for each (null: the SHA-256 of the payload). Returns how many were processed, were there already, and failed (status error). A message that fails does not stop the others.';
+'receive() of many messages of one source in one transaction: payloads, and a dedup key for each (null: the SHA-256 of the payload). Returns how many were processed, were there already, and failed (status error). A message that fails does not stop the others.';
 
 CREATE FUNCTION referral.staging_plan(staging regclass, INOUT content_type text, OUT query text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -75,6 +40,11 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION referral.analyze_first_rows() IS
 'ANALYZE of the tables of the model that have rows and no statistics yet, which autovacuum would do some minute later. Called by receive_batch() after its first rows.';
+
+CREATE FUNCTION referral.check_may_commit() RETURNS void
+LANGUAGE C AS 'MODULE_PATHNAME', 'check_may_commit';
+COMMENT ON FUNCTION referral.check_may_commit() IS
+'Part of receive_batch(): RF020 where it could not commit, because it is called inside a transaction block, a function, or a block that catches errors.';
 
 -- Procedures that commit can have no SET clause.
 CREATE PROCEDURE referral.receive_rows(channel referral.intake_channel, source text, content_type text, payloads text[], dedup_keys text[],
@@ -136,7 +106,9 @@ BEGIN
     processed := 0;
     repeated := 0;
     failed := 0;
-    PERFORM referral.message_from(referral.current_org(), source, channel::text, content_type, true);
+    -- whoever may not send these need not wait for the first rows
+    PERFORM referral.receive_chunk(channel, source, content_type, '{}', '{}');
+    PERFORM referral.check_may_commit();
     SELECT * INTO plan FROM referral.staging_plan(staging, content_type);
     -- the first COMMIT puts aside what is left of the rows: they are read once, as they are now
     FOR r IN EXECUTE plan.query LOOP
@@ -162,9 +134,9 @@ BEGIN
     END IF;
 END $$;
 COMMENT ON PROCEDURE referral.receive_batch(regclass, referral.intake_channel, text, text, bigint, bigint, bigint) IS
-'Receives each row of a table of the caller''s, such as a temporary one that COPY has filled, as a message of a source: its column payload, with dedup_key where there is one, or a JSON object of its columns for a source mapping (content type: application/json; mapping=name, or the source''s default_mapping). Returns how many were processed, were there already, and failed: those are in inbox_message with status error, and stop no others; of a row without a payload there is nothing to keep, so it only counts as failed. Commits every 500 rows, so it cannot be called inside a transaction block; after an interruption call it again: what is there already is only counted. Several sessions may work at once, each on a table of its own. RF003 and RF020 as receive().';
+'Receives each row of a table of the caller''s, such as a temporary one that COPY has filled, as a message of a source: its column payload, with dedup_key where there is one, or a JSON object of its columns for a source mapping (content type: application/json; mapping=name, or the source''s default_mapping). Returns how many were processed, were there already, and failed: those are in inbox_message with status error, and stop no others; of a row without a payload there is nothing to keep, so it only counts as failed. Commits every 500 rows, so it cannot be called inside a transaction (RF020); after an interruption call it again: what is there already is only counted. Several sessions may work at once, each on a table of its own. RF003 and RF020 also as receive().';
 
 REVOKE ALL ON FUNCTION referral.receive_chunk(referral.intake_channel, text, text, text[], text[]), referral.staging_plan(regclass, text),
-    referral.analyze_first_rows() FROM PUBLIC;
+    referral.analyze_first_rows(), referral.check_may_commit() FROM PUBLIC;
 REVOKE ALL ON PROCEDURE referral.receive_rows(referral.intake_channel, text, text, text[], text[], bigint, bigint, bigint),
     referral.receive_batch(regclass, referral.intake_channel, text, text, bigint, bigint, bigint) FROM PUBLIC;

@@ -77,37 +77,14 @@ COMMENT ON FUNCTION referral.intake_fill(anyelement, jsonb) IS
 'The row with what an object of a case says in its text columns, by their names: as intake_text() has it; what it does not say stays. A row of nulls is taken for a null row. The row for a null object.';
 
 CREATE FUNCTION referral.intake_identifies(system text, value text, type text) RETURNS boolean
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    d referral.demographics;
-BEGIN
-    -- accounts, visits, and what a family shares
-    IF type IN ('AN', 'ANC', 'AND', 'ANON', 'ANT', 'VN', 'MB', 'SN') THEN
-        RETURN false;
-    END IF;
-    -- these are not typed by anybody, or are of somebody who has few
-    IF type = 'FHIR' OR system = 'inbox_message' OR value ~ '^[1-9][0-9]{0,2}$' AND value !~ '^9+$' THEN
-        RETURN true;
-    END IF;
-    d := referral.patient_demographics(NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-                                       NULL, NULL, NULL, NULL, ARRAY[system || '|' || value]);
-    RETURN referral.match_levels(d, d) <> '{}';
-END $$;
+LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'intake_identifies';
 COMMENT ON FUNCTION referral.intake_identifies(text, text, text) IS
-'Can a number of a system and type (HL7 table 0203) say who somebody is? Not an account, a visit or a member of an insurance, and not what stands for "not known": what match_placeholder lists, and from four digits on one digit repeated or digits that count up. True where it is not said of what type it is.';
+'Can a number of a system and type (HL7 table 0203) say who somebody is? Not an account, a visit or a member of an insurance, and not what stands for "not known": what match_placeholder lists, and from four digits on one digit repeated or digits that count up. True where it is not said of what type it is; false for a null number or system.';
 
-CREATE FUNCTION referral.intake_personal(list jsonb, source text) RETURNS jsonb
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    FOR i IN REVERSE referral.intake_count(list) - 1 .. 0 LOOP
-        IF referral.intake_identifies(referral.intake_system(list -> i, source), referral.intake_text(list -> i, 'value'), list -> i ->> 'type') IS NOT TRUE THEN
-            list := list - i;
-        END IF;
-    END LOOP;
-    RETURN list;
-END $$;
+CREATE FUNCTION referral.intake_personal(list jsonb, source text) RETURNS referral.intake_identifiers
+LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'intake_personal';
 COMMENT ON FUNCTION referral.intake_personal(jsonb, text) IS
-'Those identifiers of a list that say who somebody is: intake_identifies().';
+'Those identifiers of a list that say who somebody is: intake_identifies(). Empty arrays for what is no list, and for null.';
 
 CREATE FUNCTION referral.intake_lock(org_id bigint, what text) RETURNS void
 LANGUAGE sql VOLATILE
@@ -115,19 +92,22 @@ RETURN pg_advisory_xact_lock(hashtextextended(what, org_id));
 COMMENT ON FUNCTION referral.intake_lock(bigint, text) IS
 'Waits for another transaction that is about to write the same thing for the first time. Held until the end of the transaction.';
 
-CREATE FUNCTION referral.intake_keep_identifiers(org_id bigint, list jsonb, source text, patient_id bigint DEFAULT NULL,
+CREATE FUNCTION referral.intake_keep_identifiers(org_id bigint, ids referral.intake_identifiers, patient_id bigint DEFAULT NULL,
     practitioner_id bigint DEFAULT NULL, provider_organization_id bigint DEFAULT NULL, referral_id bigint DEFAULT NULL,
     is_new boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    ids referral.intake_identifiers := referral.intake_identifiers(list, source);
 BEGIN
-    IF cardinality(ids.numbers) > 0 THEN
+    IF cardinality(ids.numbers) > 0 AND is_new THEN
+        INSERT INTO referral.identifier (org_id, patient_id, practitioner_id, provider_organization_id, referral_id, system, value, type, assigner)
+        SELECT intake_keep_identifiers.org_id, intake_keep_identifiers.patient_id, intake_keep_identifiers.practitioner_id,
+               intake_keep_identifiers.provider_organization_id, intake_keep_identifiers.referral_id, n.system, n.number, n.type, n.assigner
+        FROM unnest(ids.numbers, ids.systems, ids.types, ids.assigners) n (number, system, type, assigner);
+    ELSIF cardinality(ids.numbers) > 0 THEN
         INSERT INTO referral.identifier (org_id, patient_id, practitioner_id, provider_organization_id, referral_id, system, value, type, assigner)
         SELECT intake_keep_identifiers.org_id, intake_keep_identifiers.patient_id, intake_keep_identifiers.practitioner_id,
                intake_keep_identifiers.provider_organization_id, intake_keep_identifiers.referral_id, n.system, n.number, n.type, n.assigner
         FROM unnest(ids.numbers, ids.systems, ids.types, ids.assigners) n (number, system, type, assigner)
-        WHERE is_new OR NOT EXISTS (
+        WHERE NOT EXISTS (
             SELECT FROM referral.identifier t
             WHERE t.org_id = intake_keep_identifiers.org_id AND t.value = n.number AND t.system = n.system
               AND (t.patient_id = intake_keep_identifiers.patient_id
@@ -136,8 +116,8 @@ BEGIN
                    OR t.referral_id = intake_keep_identifiers.referral_id));
     END IF;
 END $$;
-COMMENT ON FUNCTION referral.intake_keep_identifiers(bigint, jsonb, text, bigint, bigint, bigint, bigint, boolean) IS
-'Writes the identifiers of a list that a patient, practitioner, provider organisation or referral does not have yet. Exactly one of the four is given. is_new: it was made just now, so it has none.';
+COMMENT ON FUNCTION referral.intake_keep_identifiers(bigint, referral.intake_identifiers, bigint, bigint, bigint, bigint, boolean) IS
+'Writes those of some identifiers that a patient, practitioner, provider organisation or referral does not have yet. Exactly one of the four is given. is_new: it was made just now, so it has none.';
 
 -- Clocks of two systems are never the same: what two of them say counts in the order in which it came.
 CREATE FUNCTION referral.intake_is_outdated(w referral.intake_work, entity text, id bigint) RETURNS boolean
@@ -162,22 +142,28 @@ END $$;
 COMMENT ON FUNCTION referral.intake_made_before(referral.intake_work, text) IS
 'The rows of an entity that the message wrote or found when it was processed before, but those that it has come to now already. None when it is processed for the first time.';
 
-CREATE FUNCTION referral.intake_note_latest(w referral.intake_work) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    INSERT INTO referral.intake_latest AS t (org_id, entity, entity_id, source, sent_at, message_id)
-    SELECT DISTINCT w.org_id, x ->> 'entity', (x ->> 'id')::bigint, w.source, w.sent_at, w.message_id
-    FROM jsonb_array_elements(w.results) x
-    WHERE x ->> 'entity' IN ('patient', 'referral', 'appointment', 'coverage', 'prior_authorization', 'consult_report', 'document',
-                              'communication')
-    ORDER BY 2, 3
-    ON CONFLICT ON CONSTRAINT intake_latest_pkey DO UPDATE SET sent_at = excluded.sent_at, message_id = excluded.message_id
-    WHERE CASE WHEN t.sent_at <> excluded.sent_at THEN excluded.sent_at > t.sent_at ELSE excluded.message_id > t.message_id END;
-END $$;
-COMMENT ON FUNCTION referral.intake_note_latest(referral.intake_work) IS
-'Notes for the rows that a case told of that its message did, unless a newer one of the source has.';
+CREATE FUNCTION referral.intake_note_latest(org_id bigint, message_id bigint, source text, sent_at timestamptz, results jsonb) RETURNS void
+LANGUAGE C AS 'MODULE_PATHNAME', 'intake_note_latest';
+COMMENT ON FUNCTION referral.intake_note_latest(bigint, bigint, text, timestamptz, jsonb) IS
+'Notes in intake_latest for the rows that a case told of (its results) that its message did, unless a newer one of the source has. sent_at may be null; nothing is noted when any other is.';
 
 -- ---------- the case ----------
+
+CREATE FUNCTION referral.intake_find_by_event(w referral.intake_work, intake jsonb) RETURNS bigint[]
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    request jsonb;
+BEGIN
+    IF w.kind = 'appointment' THEN
+        RETURN referral.intake_find_referral(w, (intake #> '{appointments,0}') - 'identifiers');
+    END IF;
+    request := coalesce(intake #> '{authorizations,0,request}', intake #> '{authorizations,0,identifiers}');
+    RETURN (SELECT array_agg(DISTINCT t.referral_id) FROM referral.prior_authorization t
+            WHERE t.org_id = w.org_id AND t.referral_id IS NOT NULL AND t.identifier = referral.intake_text(request -> 0, 'value')
+              AND t.identifier_system = referral.intake_system(request -> 0, w.source));
+END $$;
+COMMENT ON FUNCTION referral.intake_find_by_event(referral.intake_work, jsonb) IS
+'The referrals that the first appointment of a case tells of, by its order numbers, or its first authorization, by the request. Null when there is none.';
 
 -- A session keeps its plans for long: those made while tables are small have to be good when they have grown.
 CREATE FUNCTION referral.apply_case(org_id bigint, message_id bigint, source text, channel text, intake jsonb) RETURNS jsonb
@@ -190,18 +176,12 @@ DECLARE
     known bigint[];
     x jsonb;
 BEGIN
-    w.org_id := org_id;
-    w.message_id := message_id;
-    w.source := source;
-    w.channel := channel;
-    w.kind := coalesce(intake ->> 'kind', 'none');
-    w.message_key := concat_ws('.', message_id, intake #>> '{message,part}');
-    w.sent_at := referral.try_timestamp(intake #>> '{message,sent_at}');
-    -- answers complete what is known of a patient; they do not correct it
-    w.fill_only := w.kind IN ('referral_status', 'referral_cancel', 'status_request', 'report', 'authorization');
-    w.patient_match := 'none';
-    w.results := '[]';
-    w.findings := '[]';
+    -- one assignment costs less than one for each; the columns are those of the type
+    w := ROW(org_id, message_id, source, channel, coalesce(intake ->> 'kind', 'none'),
+             concat_ws('.', message_id, intake #>> '{message,part}'), referral.try_timestamp(intake #>> '{message,sent_at}'),
+             -- answers complete what is known of a patient; they do not correct it
+             coalesce(intake ->> 'kind' IN ('referral_status', 'referral_cancel', 'status_request', 'report', 'authorization'), false),
+             NULL, NULL, NULL, 'none', NULL, NULL, NULL, NULL, NULL, NULL, '[]', '[]');
     IF w.sent_at > now() + interval '1 day' THEN
         -- by that clock all that comes until then would be older
         w.findings := referral.intake_finding('invalid_time', 'warning', 'message.sent_at', 'in the future; it counts as sent when it came',
@@ -216,13 +196,8 @@ BEGIN
         -- the referral comes first: it may tell who the patient is
         IF w.kind <> 'directory' AND w.kind <> 'patient' THEN
             candidates := referral.intake_find_referral(w, r);
-            IF candidates IS NULL AND w.kind = 'appointment' THEN
-                candidates := referral.intake_find_referral(w, (intake #> '{appointments,0}') - 'identifiers');
-            ELSIF candidates IS NULL AND w.kind = 'authorization' THEN
-                x := coalesce(intake #> '{authorizations,0,request}', intake #> '{authorizations,0,identifiers}');
-                candidates := (SELECT array_agg(DISTINCT t.referral_id) FROM referral.prior_authorization t
-                               WHERE t.org_id = w.org_id AND t.referral_id IS NOT NULL AND t.identifier = referral.intake_text(x -> 0, 'value')
-                                 AND t.identifier_system = referral.intake_system(x -> 0, w.source));
+            IF candidates IS NULL AND w.kind IN ('appointment', 'authorization') THEN
+                candidates := referral.intake_find_by_event(w, intake);
             END IF;
             IF candidates IS NOT NULL THEN
                 known := ARRAY(SELECT DISTINCT t.patient_id FROM referral.referral t
@@ -241,9 +216,11 @@ BEGIN
                     w := referral.intake_coverage(w, x);
                 END LOOP;
             END IF;
-            FOR i IN 0 .. referral.intake_count(intake -> 'encounters') - 1 LOOP
-                w := referral.intake_encounter(w, intake #> '{encounters}' -> i);
-            END LOOP;
+            IF intake ? 'encounters' THEN
+                FOR i IN 0 .. referral.intake_count(intake -> 'encounters') - 1 LOOP
+                    w := referral.intake_encounter(w, intake -> 'encounters' -> i);
+                END LOOP;
+            END IF;
         END IF;
         IF w.kind <> 'directory' AND w.kind <> 'patient' THEN
             w := referral.intake_referral(w, r, candidates);
@@ -254,8 +231,8 @@ BEGIN
         END IF;
     END IF;
 
-    IF w.message_id IS NOT NULL AND w.results <> '[]' THEN
-        PERFORM referral.intake_note_latest(w);
+    IF w.message_id IS NOT NULL THEN
+        PERFORM referral.intake_note_latest(org_id, message_id, source, w.sent_at, w.results);
     END IF;
     RETURN jsonb_strip_nulls(jsonb_build_object('referral_id', w.referral_id, 'patient_id', w.patient_id, 'appointment_id', w.appointment_id))
         || jsonb_build_object('patient_match', w.patient_match, 'results', w.results, 'findings', w.findings);

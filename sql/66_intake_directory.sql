@@ -4,39 +4,14 @@
 -- transactions that name many in different orders must not wait for each other in a circle.
 
 CREATE FUNCTION referral.intake_find_practitioner(org_id bigint, ids jsonb, source text, name text, organization text) RETURNS bigint
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    found_id bigint;
-    number text;
-    of_system text;
-    numbered boolean := false;
-BEGIN
-    FOR i IN 0 .. referral.intake_count(ids) - 1 LOOP
-        number := referral.intake_text(ids -> i, 'value');
-        CONTINUE WHEN number IS NULL;
-        numbered := true;
-        of_system := referral.intake_system(ids -> i, source);
-        SELECT t.practitioner_id INTO found_id FROM referral.identifier t
-        WHERE t.org_id = intake_find_practitioner.org_id AND t.value = number AND t.system = of_system AND t.practitioner_id IS NOT NULL LIMIT 1;
-        IF found_id IS NULL THEN
-            SELECT p.practitioner_id INTO found_id FROM referral.practitioner p
-            WHERE p.org_id = intake_find_practitioner.org_id AND p.identifier = number
-              AND (p.identifier_system = of_system OR p.identifier_system IS NULL) LIMIT 1;
-        END IF;
-        EXIT WHEN found_id IS NOT NULL;
-    END LOOP;
-    IF found_id IS NULL AND name IS NOT NULL THEN
-        -- one of the name whose number nobody knows yet, or the only one of the name where the message has no number
-        SELECT CASE WHEN count(*) FILTER (WHERE p.identifier IS NULL) > 0 THEN min(p.practitioner_id) FILTER (WHERE p.identifier IS NULL)
-                    WHEN count(*) = 1 AND NOT numbered THEN min(p.practitioner_id) END
-        INTO found_id FROM referral.practitioner p
-        WHERE p.org_id = intake_find_practitioner.org_id AND lower(p.name) = lower(intake_find_practitioner.name) AND p.active
-          AND (organization IS NULL OR p.organization_name IS NULL OR lower(p.organization_name) = lower(organization));
-    END IF;
-    RETURN found_id;
-END $$;
+LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'intake_find_practitioner';
 COMMENT ON FUNCTION referral.intake_find_practitioner(bigint, jsonb, text, text, text) IS
 'The practitioner that one of the identifiers names, else one of that name (and organisation, where both are told) who may be him. Null when there is none.';
+
+CREATE FUNCTION referral.intake_known_practitioner(org_id bigint, practitioner jsonb, source text) RETURNS bigint
+LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'intake_known_practitioner';
+COMMENT ON FUNCTION referral.intake_known_practitioner(bigint, jsonb, text) IS
+'The practitioner that the only identifier of a case names, where the case says nothing of him that is not known. Null in all other cases: intake_practitioner() looks closer.';
 
 CREATE FUNCTION referral.intake_practitioner(w referral.intake_work, p jsonb, replace boolean DEFAULT false) RETURNS referral.intake_work
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -63,7 +38,7 @@ BEGIN
         VALUES (w.org_id, CASE WHEN number IS NOT NULL THEN referral.intake_system(ids -> 0, w.source) END, number,
                 coalesce(shown, number), referral.intake_text(p, 'specialty'), organization)
         RETURNING practitioner_id INTO w.id;
-        PERFORM referral.intake_keep_identifiers(w.org_id, ids, w.source, practitioner_id => w.id, is_new => true);
+        PERFORM referral.intake_keep_identifiers(w.org_id, referral.intake_identifiers(ids, w.source), practitioner_id => w.id, is_new => true);
         w.results := w.results || referral.intake_result('practitioner', w.id, 'created');
         RETURN w;
     END IF;
@@ -91,7 +66,7 @@ BEGIN
         w.results := w.results || referral.intake_result('practitioner', w.id, 'updated');
     END IF;
     IF replace OR o.identifier IS DISTINCT FROM number OR referral.intake_count(ids) > 1 THEN
-        PERFORM referral.intake_keep_identifiers(w.org_id, ids, w.source, practitioner_id => w.id);
+        PERFORM referral.intake_keep_identifiers(w.org_id, referral.intake_identifiers(ids, w.source), practitioner_id => w.id);
     END IF;
     RETURN w;
 END $$;
@@ -99,35 +74,7 @@ COMMENT ON FUNCTION referral.intake_practitioner(referral.intake_work, jsonb, bo
 'Finds or makes the practitioner that a case names; his id is in id of the answer. What is known already stays, unless replace. Nobody for nothing told.';
 
 CREATE FUNCTION referral.intake_find_organization(org_id bigint, ids jsonb, source text, name text) RETURNS bigint
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    found_id bigint;
-    number text;
-    of_system text;
-    numbered boolean := false;
-BEGIN
-    FOR i IN 0 .. referral.intake_count(ids) - 1 LOOP
-        number := referral.intake_text(ids -> i, 'value');
-        CONTINUE WHEN number IS NULL;
-        numbered := true;
-        of_system := referral.intake_system(ids -> i, source);
-        SELECT t.provider_organization_id INTO found_id FROM referral.identifier t
-        WHERE t.org_id = intake_find_organization.org_id AND t.value = number AND t.system = of_system AND t.provider_organization_id IS NOT NULL LIMIT 1;
-        IF found_id IS NULL THEN
-            SELECT p.provider_organization_id INTO found_id FROM referral.provider_organization p
-            WHERE p.org_id = intake_find_organization.org_id AND p.identifier = number
-              AND (p.identifier_system = of_system OR p.identifier_system IS NULL) LIMIT 1;
-        END IF;
-        EXIT WHEN found_id IS NOT NULL;
-    END LOOP;
-    IF found_id IS NULL AND name IS NOT NULL THEN
-        SELECT CASE WHEN count(*) FILTER (WHERE p.identifier IS NULL) > 0 THEN min(p.provider_organization_id) FILTER (WHERE p.identifier IS NULL)
-                    WHEN count(*) = 1 AND NOT numbered THEN min(p.provider_organization_id) END
-        INTO found_id FROM referral.provider_organization p
-        WHERE p.org_id = intake_find_organization.org_id AND lower(p.name) = lower(intake_find_organization.name) AND p.active;
-    END IF;
-    RETURN found_id;
-END $$;
+LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'intake_find_organization';
 COMMENT ON FUNCTION referral.intake_find_organization(bigint, jsonb, text, text) IS
 'The provider organisation that one of the identifiers names, else one of that name which may be it. Null when there is none.';
 
@@ -154,7 +101,7 @@ BEGIN
                 coalesce(shown, number), referral.intake_text(o, 'phone'), referral.intake_text(o, 'address'),
                 referral.intake_text(o, 'city'), referral.intake_text(o, 'state'), referral.intake_text(o, 'postal_code'))
         RETURNING provider_organization_id INTO w.id;
-        PERFORM referral.intake_keep_identifiers(w.org_id, ids, w.source, provider_organization_id => w.id, is_new => true);
+        PERFORM referral.intake_keep_identifiers(w.org_id, referral.intake_identifiers(ids, w.source), provider_organization_id => w.id, is_new => true);
         w.results := w.results || referral.intake_result('provider_organization', w.id, 'created');
         RETURN w;
     END IF;
@@ -181,7 +128,7 @@ BEGIN
         w.results := w.results || referral.intake_result('provider_organization', w.id, 'updated');
     END IF;
     IF ids IS NOT NULL THEN
-        PERFORM referral.intake_keep_identifiers(w.org_id, ids, w.source, provider_organization_id => w.id);
+        PERFORM referral.intake_keep_identifiers(w.org_id, referral.intake_identifiers(ids, w.source), provider_organization_id => w.id);
     END IF;
     RETURN w;
 END $$;

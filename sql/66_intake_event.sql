@@ -63,7 +63,8 @@ BEGIN
         SELECT max(t.appointment_id), min(t.patient_id) <> max(t.patient_id) INTO w.appointment_id, several
         FROM referral.appointment t
         WHERE t.org_id = w.org_id AND t.appointment_id = ANY (candidates)
-          AND (w.patient_id IS NULL OR t.patient_id IS NULL OR w.patient_id IN (t.patient_id, referral.survivor_of(w.org_id, t.patient_id)));
+          AND (w.patient_id IS NULL OR t.patient_id IS NULL OR t.patient_id = w.patient_id
+               OR t.patient_id = ANY ((SELECT referral.merged_ids(w.org_id, w.patient_id))::bigint[]));
         IF w.appointment_id IS NULL OR several AND w.patient_id IS NULL THEN
             w.appointment_id := NULL;
             w.findings := w.findings || referral.intake_finding('ambiguous_referral', 'error', 'appointment.filler_appointment_id',
@@ -290,18 +291,23 @@ BEGIN
         w.findings := w.findings || referral.intake_finding('invalid_code', 'warning', 'document.status', 'not a status of a document', told);
         told := NULL;
     END IF;
-    SELECT max(t.document_id) INTO w.id FROM referral.document t
+    -- one that came before its referral, or its patient, is that of the referral now
+    SELECT t.document_id INTO w.id FROM referral.document t
     WHERE t.org_id = w.org_id AND t.source IS NOT DISTINCT FROM w.source
       AND CASE WHEN number IS NOT NULL THEN t.identifier = number
-               ELSE t.identifier IS NULL AND t.content_hash = hash END
-      AND CASE WHEN w.referral_id IS NOT NULL THEN t.referral_id = w.referral_id
-               WHEN w.patient_id IS NOT NULL THEN t.patient_id = w.patient_id
-               ELSE t.referral_id IS NULL AND t.patient_id IS NULL END;
+               -- what has no number, and belongs to nobody, is known by its message
+               ELSE t.identifier IS NULL AND t.content_hash = hash
+                    AND (num_nonnulls(t.referral_id, t.patient_id) > 0 OR num_nulls(w.referral_id, w.patient_id) = 2
+                         OR t.inbox_message_id = w.message_id) END
+      AND (t.referral_id = w.referral_id
+           OR t.referral_id IS NULL AND (t.patient_id = w.patient_id OR t.patient_id IS NULL)
+           OR w.referral_id IS NULL AND t.patient_id = w.patient_id)
+    ORDER BY t.referral_id = w.referral_id DESC NULLS LAST, t.patient_id = w.patient_id DESC NULLS LAST, t.document_id DESC LIMIT 1;
     IF w.id IS NULL AND number IS NULL AND hash IS NULL THEN
         SELECT min(t.document_id) INTO w.id FROM referral.document t
         WHERE t.org_id = w.org_id AND t.document_id = ANY (referral.intake_made_before(w, 'document'))
           AND t.identifier IS NULL AND t.content_hash IS NULL
-          AND (t.referral_id, t.patient_id) IS NOT DISTINCT FROM (w.referral_id, w.patient_id);
+          AND coalesce(t.referral_id = w.referral_id, t.referral_id IS NULL) AND coalesce(t.patient_id = w.patient_id, t.patient_id IS NULL);
     END IF;
     IF w.id IS NULL THEN
         INSERT INTO referral.document (org_id, referral_id, patient_id, type, status, title, source, content_hash, identifier, content_type, url,
@@ -319,14 +325,15 @@ BEGIN
     END IF;
     UPDATE referral.document t
     SET status = coalesce(told, t.status), title = coalesce(referral.intake_text(d, 'title'), t.title), content_hash = coalesce(hash, t.content_hash),
-        url = coalesce(referral.intake_prose(d, 'url'), t.url),
+        url = coalesce(referral.intake_prose(d, 'url'), t.url), referral_id = coalesce(t.referral_id, w.referral_id),
+        patient_id = coalesce(t.patient_id, w.patient_id),
         -- the message that has the content which counts now
         inbox_message_id = CASE WHEN t.content_hash IS DISTINCT FROM hash AND hash IS NOT NULL THEN coalesce(w.message_id, t.inbox_message_id)
                                 ELSE t.inbox_message_id END
     WHERE t.org_id = w.org_id AND t.document_id = w.id
-      AND (t.status, t.title, t.content_hash, t.url) IS DISTINCT FROM
+      AND (t.status, t.title, t.content_hash, t.url, t.referral_id, t.patient_id) IS DISTINCT FROM
           (coalesce(told, t.status), coalesce(referral.intake_text(d, 'title'), t.title), coalesce(hash, t.content_hash),
-           coalesce(referral.intake_prose(d, 'url'), t.url));
+           coalesce(referral.intake_prose(d, 'url'), t.url), coalesce(t.referral_id, w.referral_id), coalesce(t.patient_id, w.patient_id));
     GET DIAGNOSTICS changed = ROW_COUNT;
     w.results := w.results || referral.intake_result('document', w.id, CASE WHEN changed > 0 THEN 'updated' ELSE 'unchanged' END);
     RETURN w;
@@ -352,7 +359,8 @@ BEGIN
             'not a status of a report; it counts as preliminary', told);
         told := 'preliminary';
     END IF;
-    IF r ? 'document' OR w.referral_id IS NULL THEN
+    -- the second time, too, when it was only kept as a document the first time
+    IF r ? 'document' OR w.referral_id IS NULL OR referral.intake_made_before(w, 'document') <> '{}' THEN
         w := referral.intake_document(w, coalesce(r -> 'document', '{}')
             || jsonb_strip_nulls(jsonb_build_object('type', coalesce(r #>> '{document,type}', 'consult_report'),
                                                     'identifier', coalesce(r #>> '{document,identifier}', number))));
@@ -485,10 +493,10 @@ BEGIN
                coalesce(NOT bool_or(x.fits) OR w.patient_id IS NULL AND min(p.patient_id) <> max(p.patient_id), false)
         INTO w.id, another
         FROM referral.prior_authorization t
-        LEFT JOIN referral.referral r USING (org_id, referral_id)
-        CROSS JOIN LATERAL (SELECT coalesce(t.patient_id, r.patient_id) AS patient_id) p
-        CROSS JOIN LATERAL (SELECT w.patient_id IS NULL OR p.patient_id IS NULL
-                                   OR w.patient_id IN (p.patient_id, referral.survivor_of(w.org_id, p.patient_id)) AS fits) x
+        CROSS JOIN LATERAL (SELECT coalesce(t.patient_id, (SELECT r.patient_id FROM referral.referral r
+                                                           WHERE r.org_id = t.org_id AND r.referral_id = t.referral_id)) AS patient_id OFFSET 0) p
+        CROSS JOIN LATERAL (SELECT w.patient_id IS NULL OR p.patient_id IS NULL OR p.patient_id = w.patient_id
+                                   OR p.patient_id = ANY ((SELECT referral.merged_ids(w.org_id, w.patient_id))::bigint[]) AS fits) x
         WHERE t.org_id = w.org_id AND t.identifier = referral.intake_text(list -> i, 'value')
           AND t.identifier_system = referral.intake_system(list -> i, w.source);
         IF another THEN

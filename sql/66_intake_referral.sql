@@ -1,19 +1,28 @@
 -- intake_apply: the referral of a case, and where it moves
 
+CREATE FUNCTION referral.intake_may_be_here(w referral.intake_work, request jsonb) RETURNS boolean
+LANGUAGE C AS 'MODULE_PATHNAME', 'intake_may_be_here';
+COMMENT ON FUNCTION referral.intake_may_be_here(referral.intake_work, jsonb) IS
+'Is there a referral with any number that the request of a case has, or one that its message made? False is certain; true asks to look closer. Waits for another transaction that may be making the same request. True for null.';
+
 CREATE FUNCTION referral.intake_find_referral(w referral.intake_work, r jsonb) RETURNS bigint[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    placer text := referral.intake_text(r, 'placer_order_number');
-    placer_system text := referral.intake_text(r, 'placer_order_system');
-    filler text := referral.intake_text(r, 'filler_order_number');
-    filler_system text := referral.intake_text(r, 'filler_order_system');
-    ids referral.intake_identifiers := referral.intake_identifiers(r -> 'identifiers', w.source);
+    placer text;
+    placer_system text;
+    filler text;
+    filler_system text;
+    ids referral.intake_identifiers;
     candidates bigint[];
 BEGIN
-    IF w.kind = 'referral' AND coalesce(placer, filler, ids.numbers[1]) IS NOT NULL THEN
-        -- another message may be making it right now
-        PERFORM referral.intake_lock(w.org_id, 'referral ' || coalesce(placer, filler, ids.numbers[1]));
+    IF w.kind = 'referral' AND NOT referral.intake_may_be_here(w, r) THEN
+        RETURN NULL;
     END IF;
+    placer := referral.intake_text(r, 'placer_order_number');
+    placer_system := referral.intake_text(r, 'placer_order_system');
+    filler := referral.intake_text(r, 'filler_order_number');
+    filler_system := referral.intake_text(r, 'filler_order_system');
+    ids := referral.intake_identifiers(r -> 'identifiers', w.source);
     IF cardinality(ids.numbers) > 0 THEN
         SELECT t.owners INTO candidates
         FROM unnest(ids.numbers, ids.systems) WITH ORDINALITY n (number, system, place)
@@ -103,7 +112,7 @@ BEGIN
     CROSS JOIN LATERAL (SELECT u.referral_id, u.patient_id, u.state FROM referral.referral u
                         WHERE u.org_id = w.org_id AND u.referral_id = c.id LIMIT 1) t
     WHERE w.patient_id IS NULL OR t.patient_id IS NULL OR t.patient_id = w.patient_id
-       OR referral.survivor_of(w.org_id, t.patient_id) = w.patient_id;
+       OR t.patient_id = ANY ((SELECT referral.merged_ids(w.org_id, w.patient_id))::bigint[]);
     IF fitting IS NULL THEN
         w.findings := w.findings || referral.intake_finding('ambiguous_referral', 'error', 'referral.placer_order_number',
             'the number is that of a referral of another patient');
@@ -158,10 +167,19 @@ COMMENT ON FUNCTION referral.intake_move(referral.intake_work, referral.state, t
 
 -- ---------- the request ----------
 
+CREATE TYPE referral.intake_code_list AS (kinds text[], places integer[], systems text[], codes text[], displays text[]);
+COMMENT ON TYPE referral.intake_code_list IS 'Diagnoses and procedures of a request, one at each place of the five arrays; places counts them within their list.';
+
+CREATE FUNCTION referral.intake_code_list(request jsonb) RETURNS referral.intake_code_list
+LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'intake_code_list';
+COMMENT ON FUNCTION referral.intake_code_list(jsonb) IS
+'The diagnoses and procedures of a request of a case that have a code or a display. Null when there are none, and for what is no object.';
+
 CREATE FUNCTION referral.intake_codes(w INOUT referral.intake_work, r jsonb)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     changed boolean;
+    list referral.intake_code_list;
     same integer := 0;
     o record;
     x jsonb;
@@ -181,14 +199,10 @@ BEGIN
     IF same = referral.intake_count(r -> 'diagnoses') + referral.intake_count(r -> 'procedures') THEN
         RETURN;
     END IF;
+    list := referral.intake_code_list(r);
     WITH told AS (
-        SELECT k.kind, c.place::integer AS sequence,
-               referral.intake_text(c.code, 'system') AS system, referral.intake_text(c.code, 'code') AS code,
-               referral.intake_text(c.code, 'display') AS display
-        FROM (VALUES ('diagnosis', r -> 'diagnoses'), ('procedure', r -> 'procedures')) k (kind, list)
-        CROSS JOIN LATERAL jsonb_array_elements(CASE jsonb_typeof(k.list) WHEN 'array' THEN k.list END) WITH ORDINALITY c (code, place)
-        WHERE jsonb_typeof(c.code) = 'object'
-          AND (referral.intake_text(c.code, 'code') IS NOT NULL OR referral.intake_text(c.code, 'display') IS NOT NULL)
+        SELECT c.kind, c.sequence, c.system, c.code, c.display
+        FROM unnest(list.kinds, list.places, list.systems, list.codes, list.displays) c (kind, sequence, system, code, display)
     ), mended AS (
         UPDATE referral.referral_code t SET system = n.system, code = n.code, display = n.display, active = n.active
         FROM (SELECT c.referral_code_id, n.sequence IS NOT NULL AS active,
@@ -216,6 +230,11 @@ END $$;
 COMMENT ON FUNCTION referral.intake_codes(referral.intake_work, jsonb) IS
 'The diagnoses and procedures of the referral become those of the case, in its order; what it no longer lists is not active. A list that it does not have stays as it is.';
 
+CREATE FUNCTION referral.intake_unusable(request jsonb) RETURNS text[]
+LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'intake_unusable';
+COMMENT ON FUNCTION referral.intake_unusable(jsonb) IS
+'The keys of a request of a case that have a value which is not of their kind: a date that is none, a label that the type does not have. Null when there are none, and for what is no object.';
+
 -- Values that have to be of a kind, or to be known here: what is not becomes a finding and is left out of the request.
 CREATE FUNCTION referral.intake_check_request(w INOUT referral.intake_work, r INOUT jsonb)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -223,44 +242,12 @@ DECLARE
     k text;
     v text;
     known text;
-    unusable text[] := '{}';
 BEGIN
-    IF referral.intake_text(r, 'urgency') NOT IN ('routine', 'urgent', 'asap', 'stat') THEN
-        unusable := array_append(unusable, 'urgency');
-    END IF;
-    IF r ?| '{intent,state,decision}' THEN
-        IF NOT r ->> 'intent' = ANY (enum_range(NULL::referral.intent)::text[]) THEN
-            unusable := array_append(unusable, 'intent');
-        END IF;
-        IF NOT r ->> 'state' = ANY (enum_range(NULL::referral.state)::text[]) THEN
-            unusable := array_append(unusable, 'state');
-        END IF;
-        IF NOT r ->> 'decision' = ANY (enum_range(NULL::referral.decision)::text[]) THEN
-            unusable := array_append(unusable, 'decision');
-        END IF;
-    END IF;
-    IF r ->> 'authored_at' <> '' AND referral.try_timestamp(r ->> 'authored_at') IS NULL THEN
-        unusable := array_append(unusable, 'authored_at');
-    END IF;
-    IF r ->> 'received_at' <> '' AND referral.try_timestamp(r ->> 'received_at') IS NULL THEN
-        unusable := array_append(unusable, 'received_at');
-    END IF;
-    IF r ->> 'expires_on' <> '' AND referral.try_date(r ->> 'expires_on') IS NULL THEN
-        unusable := array_append(unusable, 'expires_on');
-    END IF;
-    IF r ->> 'authorization_required' <> '' AND referral.try_boolean(r ->> 'authorization_required') IS NULL THEN
-        unusable := array_append(unusable, 'authorization_required');
-    END IF;
-    IF r ->> 'expected_value' <> '' AND coalesce(abs(referral.try_numeric(r ->> 'expected_value')) >= 1e10, true) THEN
-        unusable := array_append(unusable, 'expected_value');
-    END IF;
-    FOREACH k IN ARRAY unusable LOOP
-        IF r ->> k <> '' THEN
-            w.findings := w.findings || referral.intake_finding(
-                CASE WHEN k = 'expires_on' THEN 'invalid_date' WHEN k LIKE '%\_at' THEN 'invalid_time'
-                     WHEN k IN ('authorization_required', 'expected_value') THEN 'invalid_value' ELSE 'invalid_code' END,
-                'warning', 'referral.' || k, 'cannot be used', r ->> k);
-        END IF;
+    FOREACH k IN ARRAY coalesce(referral.intake_unusable(r), '{}') LOOP
+        w.findings := w.findings || referral.intake_finding(
+            CASE WHEN k = 'expires_on' THEN 'invalid_date' WHEN k LIKE '%\_at' THEN 'invalid_time'
+                 WHEN k IN ('authorization_required', 'expected_value') THEN 'invalid_value' ELSE 'invalid_code' END,
+            'warning', 'referral.' || k, 'cannot be used', r ->> k);
         r := r - k;
     END LOOP;
     v := referral.intake_text(r, 'specialty');
@@ -315,51 +302,14 @@ CREATE TYPE referral.intake_request AS (
 );
 COMMENT ON TYPE referral.intake_request IS 'What messages tell of a referral: columns of referral.referral.';
 
-CREATE FUNCTION referral.intake_request_values(w INOUT referral.intake_work, intake jsonb, n INOUT referral.intake_request)
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    r jsonb := intake;
-    diagnosis jsonb := r #> '{diagnoses,0}';
-    procedure jsonb := r #> '{procedures,0}';
-    before referral.intake_request := n;
-BEGIN
-    n.urgency := coalesce((r ->> 'urgency')::referral.urgency, n.urgency, 'routine');
-    n.intent := coalesce((r ->> 'intent')::referral.intent, n.intent, 'order');
-    n := referral.intake_fill(n, r - '{reason_code_system,service_code_system,reason_text,service_text}'::text[]);
-    IF n.placer_order_number IS NOT NULL THEN
-        n.placer_order_system := coalesce(n.placer_order_system, w.source);
-    END IF;
-    IF n.filler_order_number IS NOT NULL THEN
-        n.filler_order_system := coalesce(n.filler_order_system, w.source);
-    END IF;
-    -- a code and its system go together
-    IF r ->> 'reason_code' <> '' THEN
-        n.reason_code_system := referral.intake_text(r, 'reason_code_system');
-    ELSIF diagnosis ->> 'code' <> '' THEN
-        n.reason_code := referral.intake_text(diagnosis, 'code');
-        n.reason_code_system := referral.intake_text(diagnosis, 'system');
-    END IF;
-    n.reason_text := coalesce(referral.intake_prose(r, 'reason_text'), referral.intake_prose(diagnosis, 'display'), n.reason_text);
-    IF r ->> 'service_code' <> '' THEN
-        n.service_code_system := referral.intake_text(r, 'service_code_system');
-    ELSIF procedure ->> 'code' <> '' THEN
-        n.service_code := referral.intake_text(procedure, 'code');
-        n.service_code_system := referral.intake_text(procedure, 'system');
-    END IF;
-    n.service_text := coalesce(referral.intake_prose(r, 'service_text'), referral.intake_prose(procedure, 'display'), n.service_text);
-    n.authored_at := coalesce(referral.try_timestamp(r ->> 'authored_at'), n.authored_at);
-    n.expires_on := coalesce(referral.try_date(r ->> 'expires_on'), n.expires_on);
-    n.authorization_required := coalesce(referral.try_boolean(r ->> 'authorization_required'), n.authorization_required);
-    n.expected_value := coalesce(round(referral.try_numeric(r ->> 'expected_value'), 2), n.expected_value);
+CREATE FUNCTION referral.intake_request(w referral.intake_work, request jsonb, before referral.intake_request) RETURNS referral.intake_request
+LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'intake_request';
+COMMENT ON FUNCTION referral.intake_request(referral.intake_work, jsonb, referral.intake_request) IS
+'The row before with what a request of a case says in place of what it says: texts, times, amounts, codes with their systems; the first diagnosis is the reason and the first procedure the service where it does not say. Patient and coverage as w has found them. Values that cannot be used say nothing. Null for what is no object.';
 
-    IF r ? 'requester' THEN
-        w := referral.intake_practitioner(w, r -> 'requester');
-        n.requester_id := coalesce(w.id, n.requester_id);
-    END IF;
-    IF r ? 'performer' THEN
-        w := referral.intake_practitioner(w, r -> 'performer');
-        n.performer_id := coalesce(w.id, n.performer_id);
-    END IF;
+CREATE FUNCTION referral.intake_request_places(w INOUT referral.intake_work, r jsonb, n INOUT referral.intake_request)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
     IF r ? 'requesting_organization' OR r #> '{requester}' ? 'organization' THEN
         w := referral.intake_organization(w, coalesce(r -> 'requesting_organization', r #> '{requester,organization}'));
         n.requesting_organization_id := coalesce(w.id, n.requesting_organization_id);
@@ -379,21 +329,50 @@ BEGIN
             w.findings := w.findings || referral.intake_finding('unresolved_reference', 'info', 'referral.site', 'no such site here', r ->> 'site');
         END IF;
     END IF;
+END $$;
+COMMENT ON FUNCTION referral.intake_request_places(referral.intake_work, jsonb, referral.intake_request) IS
+'The row n with the organisations, the encounter and the site that a checked request names; organisations and encounters are found or made.';
 
-    n.patient_id := coalesce(w.patient_id, n.patient_id);
-    IF w.coverage_id IS NOT NULL THEN
-        n.coverage_id := w.coverage_id;
-        n.payer_id := w.payer_id;
-        n.plan_id := w.plan_id;
-    ELSIF n.coverage_id IS NULL AND n.payer_id IS NULL AND n.patient_id IS NOT NULL AND w.patient_match <> 'new' THEN
+CREATE FUNCTION referral.intake_request_values(w INOUT referral.intake_work, r jsonb, n INOUT referral.intake_request)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    before referral.intake_request := n;
+    known bigint;
+    v record;
+BEGIN
+    n := referral.intake_request(w, r, n);
+    IF r ? 'requester' THEN
+        known := referral.intake_known_practitioner(w.org_id, r -> 'requester', w.source);
+        IF known IS NULL THEN
+            w := referral.intake_practitioner(w, r -> 'requester');
+            known := w.id;
+        END IF;
+        n.requester_id := coalesce(known, n.requester_id);
+    END IF;
+    IF r ? 'performer' THEN
+        known := referral.intake_known_practitioner(w.org_id, r -> 'performer', w.source);
+        IF known IS NULL THEN
+            w := referral.intake_practitioner(w, r -> 'performer');
+            known := w.id;
+        END IF;
+        n.performer_id := coalesce(known, n.performer_id);
+    END IF;
+    IF r ?| '{requesting_organization,performing_organization,encounter,site}' OR r #> '{requester}' ? 'organization'
+       OR r #> '{performer}' ? 'organization' THEN
+        v := referral.intake_request_places(w, r, n);
+        w := v.w;
+        n := v.n;
+    END IF;
+    IF n.coverage_id IS NULL AND n.payer_id IS NULL AND n.patient_id IS NOT NULL AND w.patient_match <> 'new' THEN
         SELECT c.coverage_id, c.payer_id, c.plan_id INTO n.coverage_id, n.payer_id, n.plan_id
         FROM referral.coverage_on(w.org_id, n.patient_id) c LIMIT 1;
     END IF;
     IF (n.payer_id, n.plan_id, n.performer_id, n.performing_organization_id)
        IS DISTINCT FROM (before.payer_id, before.plan_id, before.performer_id, before.performing_organization_id) THEN
-        n.network_status := referral.network_status_of(w.org_id, n.payer_id, n.plan_id, n.performer_id, n.performing_organization_id, NULL);
-    ELSE
-        n.network_status := coalesce(n.network_status, 'unknown');
+        n.network_status := CASE WHEN n.payer_id IS NULL OR coalesce(n.performer_id, n.performing_organization_id) IS NULL THEN 'unknown'
+            ELSE referral.network_status_of(w.org_id, n.payer_id, n.plan_id, n.performer_id, n.performing_organization_id, NULL) END;
+    ELSIF n.network_status IS NULL THEN
+        n.network_status := 'unknown';
     END IF;
 END $$;
 COMMENT ON FUNCTION referral.intake_request_values(referral.intake_work, jsonb, referral.intake_request) IS
@@ -404,18 +383,23 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v record;
     n referral.intake_request;
-    arrived timestamptz := now();
-    is_late boolean;
+    codes referral.intake_code_list;
+    arrived timestamptz;
+    dated_by text;
 BEGIN
-    -- a message that was mended since has not waited less
-    arrived := least(arrived, (SELECT m.received_at FROM referral.inbox_message m WHERE m.org_id = w.org_id AND m.message_id = w.message_id));
-    is_late := arrived < now() AND coalesce(current_setting('referral.occurred_at', true), '') = ''
-               AND pg_has_role(session_user, 'referral_integration', 'MEMBER');
+    -- a message that was mended or filed since has not waited less
+    arrived := least(now(), (SELECT m.received_at FROM referral.inbox_message m WHERE m.org_id = w.org_id AND m.message_id = w.message_id));
     v := referral.intake_request_values(w, r, n);
     w := v.w;
     n := v.n;
-    IF is_late THEN
-        PERFORM set_config('referral.occurred_at', to_char(arrived AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), true);
+    IF arrived < now() AND coalesce(current_setting('referral.occurred_at', true), '') = '' THEN
+        IF pg_has_role(session_user, 'referral_integration', 'MEMBER') THEN
+            dated_by := 'referral.occurred_at';
+            PERFORM set_config(dated_by, to_char(arrived AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), true);
+        ELSE
+            dated_by := 'referral.inbox_message';
+            PERFORM set_config(dated_by, w.message_id::text, true);
+        END IF;
     END IF;
     INSERT INTO referral.referral (org_id, urgency, intent, referral_type, patient_id, requester_id, performer_id, payer_id, plan_id, coverage_id,
         encounter_id, site_id, region, specialty, service_line, placer_order_number, placer_order_system, filler_order_number, filler_order_system,
@@ -429,33 +413,27 @@ BEGIN
         n.performing_organization_id, n.network_status, w.channel, w.source,
         coalesce(referral.try_timestamp(r ->> 'received_at'), arrived))
     RETURNING referral_id INTO w.referral_id;
-    IF is_late THEN
-        PERFORM set_config('referral.occurred_at', '', true);
+    IF dated_by IS NOT NULL THEN
+        PERFORM set_config(dated_by, '', true);
     END IF;
     w.results := w.results || referral.intake_result('referral', w.referral_id, 'created');
     IF n.placer_order_number IS NULL AND n.filler_order_number IS NULL AND r #>> '{identifiers,0,value}' IS NULL AND w.message_key <> '' THEN
         -- so that this message finds it when it is applied again
-        r := jsonb_set(r, '{identifiers}', jsonb_build_array(jsonb_build_object('system', 'inbox_message', 'value', w.message_key)));
+        r := jsonb_set(r, '{identifiers}', jsonb_build_array(jsonb_build_object('system', 'inbox_message', 'own', true, 'value', w.message_key)));
     END IF;
     IF r ? 'identifiers' THEN
-        PERFORM referral.intake_keep_identifiers(w.org_id, r -> 'identifiers', w.source, referral_id => w.referral_id,
+        PERFORM referral.intake_keep_identifiers(w.org_id, referral.intake_identifiers(r -> 'identifiers', w.source), referral_id => w.referral_id,
                                                  is_new => true);
     END IF;
-    INSERT INTO referral.referral_code (org_id, referral_id, kind, sequence, system, code, display)
-    SELECT w.org_id, w.referral_id, 'diagnosis', c.place, referral.intake_text(c.code, 'system'), referral.intake_text(c.code, 'code'),
-           referral.intake_text(c.code, 'display')
-    FROM jsonb_array_elements(CASE jsonb_typeof(r -> 'diagnoses') WHEN 'array' THEN r -> 'diagnoses' END) WITH ORDINALITY c (code, place)
-    WHERE jsonb_typeof(c.code) = 'object'
-      AND (referral.intake_text(c.code, 'code') IS NOT NULL OR referral.intake_text(c.code, 'display') IS NOT NULL)
-    UNION ALL
-    SELECT w.org_id, w.referral_id, 'procedure', c.place, referral.intake_text(c.code, 'system'), referral.intake_text(c.code, 'code'),
-           referral.intake_text(c.code, 'display')
-    FROM jsonb_array_elements(CASE jsonb_typeof(r -> 'procedures') WHEN 'array' THEN r -> 'procedures' END) WITH ORDINALITY c (code, place)
-    WHERE jsonb_typeof(c.code) = 'object'
-      AND (referral.intake_text(c.code, 'code') IS NOT NULL OR referral.intake_text(c.code, 'display') IS NOT NULL);
+    codes := referral.intake_code_list(r);
+    IF codes IS NOT NULL THEN
+        INSERT INTO referral.referral_code (org_id, referral_id, kind, sequence, system, code, display)
+        SELECT w.org_id, w.referral_id, c.kind, c.sequence, c.system, c.code, c.display
+        FROM unnest(codes.kinds, codes.places, codes.systems, codes.codes, codes.displays) c (kind, sequence, system, code, display);
+    END IF;
 END $$;
 COMMENT ON FUNCTION referral.intake_create_referral(referral.intake_work, jsonb) IS
-'Makes the referral of a checked request, as of when its message came (its clocks, too, when a member of referral_integration does it); its id is in referral_id of the answer.';
+'Makes the referral of a checked request, as of when its message came: its clocks, too, and its first row in the journal when a member of referral_integration does it; its id is in referral_id of the answer.';
 
 CREATE FUNCTION referral.intake_update_referral(w INOUT referral.intake_work, r jsonb)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -524,7 +502,8 @@ BEGIN
         w := referral.intake_codes(w, r);
     END IF;
     IF r ? 'identifiers' THEN
-        PERFORM referral.intake_keep_identifiers(w.org_id, referral.intake_foreign(r -> 'identifiers', w.referral_id), w.source, referral_id => w.referral_id);
+        PERFORM referral.intake_keep_identifiers(w.org_id,
+            referral.intake_identifiers(referral.intake_foreign(r -> 'identifiers', w.referral_id), w.source), referral_id => w.referral_id);
     END IF;
     IF jsonb_array_length(w.results) = before THEN
         w.results := w.results || referral.intake_result('referral', w.referral_id, 'unchanged');
@@ -538,8 +517,8 @@ COMMENT ON FUNCTION referral.intake_update_referral(referral.intake_work, jsonb)
 CREATE FUNCTION referral.intake_progress(w INOUT referral.intake_work, r jsonb)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    wanted referral.state := (r ->> 'state')::referral.state;
-    told referral.decision := (r ->> 'decision')::referral.decision;
+    wanted referral.state := referral.intake_text(r, 'state')::referral.state;
+    told referral.decision := referral.intake_text(r, 'decision')::referral.decision;
     comment text := referral.intake_prose(r, 'comment');
     reason text := referral.intake_text(r, 'status_reason');
     now_in referral.state;
@@ -619,10 +598,18 @@ BEGIN
         END IF;
         RETURN w;
     END IF;
-    v := referral.intake_check_request(w, coalesce(r, '{}'));
-    w := v.w;
-    r := v.r;
-    w := referral.intake_choose_referral(w, candidates);
+    -- mostly all of it can be used, and the specialty is a code: then there is nothing to mend
+    IF r IS NULL OR referral.intake_unusable(r) IS NOT NULL
+       OR r ? 'specialty' AND NOT EXISTS (SELECT FROM referral.specialty s WHERE s.org_id = w.org_id AND s.code = r ->> 'specialty')
+          AND EXISTS (SELECT FROM referral.specialty s WHERE s.org_id = w.org_id) THEN
+        v := referral.intake_check_request(w, coalesce(r, '{}'));
+        w := v.w;
+        r := v.r;
+    END IF;
+    w.referral_id := NULL;
+    IF candidates IS NOT NULL THEN
+        w := referral.intake_choose_referral(w, candidates);
+    END IF;
 
     IF w.kind = 'referral' THEN
         IF w.referral_id IS NULL THEN
@@ -646,6 +633,10 @@ BEGIN
     ELSE
         -- an answer may bring the performer's number, and who that is
         w := referral.intake_answer(w, r);
+    END IF;
+    IF w.kind = 'status_request' THEN
+        -- only a person, or a worker who sends, can answer
+        w.findings := w.findings || referral.intake_finding('answer_wanted', 'info', 'referral.state', 'the sender asks how the referral stands');
     END IF;
     IF w.kind IN ('referral_cancel', 'referral_status') OR w.kind = 'referral' AND r ?| '{state,decision}' AND NOT w.fill_only THEN
         w := referral.intake_progress(w, r);
@@ -698,7 +689,8 @@ BEGIN
             'another system owns this attribute');
     END IF;
     IF r ? 'identifiers' THEN
-        PERFORM referral.intake_keep_identifiers(w.org_id, referral.intake_foreign(r -> 'identifiers', w.referral_id), w.source, referral_id => w.referral_id);
+        PERFORM referral.intake_keep_identifiers(w.org_id,
+            referral.intake_identifiers(referral.intake_foreign(r -> 'identifiers', w.referral_id), w.source), referral_id => w.referral_id);
     END IF;
 END $$;
 COMMENT ON FUNCTION referral.intake_answer(referral.intake_work, jsonb) IS
@@ -706,7 +698,7 @@ COMMENT ON FUNCTION referral.intake_answer(referral.intake_work, jsonb) IS
 
 -- all of them write or tell of patients; sql/model/59_intake_apply.sql grants what is revoked here
 REVOKE ALL ON FUNCTION
-    referral.intake_lock(bigint, text), referral.intake_keep_identifiers(bigint, jsonb, text, bigint, bigint, bigint, bigint, boolean),
+    referral.intake_lock(bigint, text), referral.intake_keep_identifiers(bigint, referral.intake_identifiers, bigint, bigint, bigint, bigint, boolean),
     referral.apply_case(bigint, bigint, text, text, jsonb), referral.intake_find_practitioner(bigint, jsonb, text, text, text),
     referral.intake_practitioner(referral.intake_work, jsonb, boolean), referral.intake_find_organization(bigint, jsonb, text, text),
     referral.intake_organization(referral.intake_work, jsonb, boolean), referral.intake_find_payer(bigint, text, text, text),
@@ -720,18 +712,24 @@ REVOKE ALL ON FUNCTION
     referral.intake_hash(jsonb), referral.intake_document(referral.intake_work, jsonb), referral.intake_report(referral.intake_work, jsonb),
     referral.intake_valid(jsonb), referral.intake_authorization_item(referral.intake_work, bigint, jsonb, integer),
     referral.intake_authorization(referral.intake_work, jsonb), referral.intake_communication(referral.intake_work, jsonb),
-    referral.intake_events(referral.intake_work, jsonb), referral.intake_patient_values(referral.intake_work, jsonb, referral.intake_person),
-    referral.intake_find_patient(referral.intake_work, jsonb, referral.intake_person, bigint[]),
-    referral.intake_owns_patient(referral.intake_work, jsonb, text, text),
+    referral.intake_events(referral.intake_work, jsonb), referral.intake_claim(bigint, text[], text[], boolean),
+    referral.intake_told_apart(bigint, referral.intake_identifiers, bigint), referral.intake_number_known(bigint, text[]),
+    referral.intake_find_patient(referral.intake_work, referral.intake_identifiers, referral.intake_person, bigint[]),
+    referral.intake_owns_patient(referral.intake_work, referral.intake_identifiers, text, text),
+    referral.intake_settled(referral.intake_work, jsonb), referral.intake_known_patient(referral.intake_work, jsonb, referral.intake_told),
+    referral.intake_create_patient(referral.intake_work, referral.intake_told, text),
     referral.intake_update_patient(referral.intake_work, jsonb), referral.intake_patient(referral.intake_work, jsonb, bigint[]),
-    referral.intake_patient_of(referral.intake_work), referral.intake_is_outdated(referral.intake_work, text, bigint), referral.intake_note_latest(referral.intake_work), referral.intake_made_before(referral.intake_work, text),
+    referral.intake_patient_of(referral.intake_work), referral.intake_is_outdated(referral.intake_work, text, bigint), referral.intake_note_latest(bigint, bigint, text, timestamptz, jsonb), referral.intake_made_before(referral.intake_work, text), referral.intake_find_by_event(referral.intake_work, jsonb),
     referral.intake_place_coverage(referral.intake_work, referral.intake_cover), referral.intake_coverage(referral.intake_work, jsonb),
+    referral.intake_find_coverage(bigint, referral.intake_cover, referral.intake_told_cover),
     referral.intake_update_coverage(referral.intake_work, referral.intake_cover, referral.intake_cover, jsonb),
     referral.intake_encounter(referral.intake_work, jsonb), referral.intake_find_referral(referral.intake_work, jsonb),
     referral.intake_choose_referral(referral.intake_work, bigint[]),
     referral.intake_move(referral.intake_work, referral.state, text, text, timestamptz, text), referral.intake_codes(referral.intake_work, jsonb),
     referral.intake_check_request(referral.intake_work, jsonb), referral.intake_relations(referral.intake_work, jsonb),
     referral.intake_request_values(referral.intake_work, jsonb, referral.intake_request),
+    referral.intake_request_places(referral.intake_work, jsonb, referral.intake_request),
+    referral.intake_known_practitioner(bigint, jsonb, text), referral.intake_may_be_here(referral.intake_work, jsonb),
     referral.intake_create_referral(referral.intake_work, jsonb), referral.intake_update_referral(referral.intake_work, jsonb),
     referral.intake_progress(referral.intake_work, jsonb), referral.intake_referral(referral.intake_work, jsonb, bigint[]),
     referral.intake_answer(referral.intake_work, jsonb), referral.intake_find_authorization(referral.intake_work, jsonb)

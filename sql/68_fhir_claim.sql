@@ -19,10 +19,7 @@ COMMENT ON FUNCTION referral.fhir_extension(jsonb, text) IS
 'The first extension of an element whose URL ends in a name, after a slash or a hyphen. Null when there is none.';
 
 CREATE FUNCTION referral.fhir_extension_text(extension jsonb) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN coalesce(referral.fhir_text(extension -> 'valueCode'), referral.fhir_text(extension -> 'valueString'),
-                referral.fhir_text(extension #> '{valueCodeableConcept,coding,0,code}'), referral.fhir_text(extension #> '{valueCoding,code}'),
-                referral.fhir_text(extension #> '{valueCodeableConcept,text}'), referral.fhir_text(extension #> '{valueIdentifier,value}'));
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'fhir_extension_text';
 COMMENT ON FUNCTION referral.fhir_extension_text(jsonb) IS 'The value of an extension that is a code or a text, whichever way it is written. Null for another one.';
 
 CREATE FUNCTION referral.fhir_review(element jsonb) RETURNS jsonb

@@ -366,9 +366,8 @@ DECLARE
     roots integer[];
     types text[];
     positions text[];
-    full_urls text[];
     resources jsonb[];
-    keys jsonb := '{}';
+    keys jsonb;
     heads integer[];
     subjects text[];
     unresolved jsonb[];
@@ -385,13 +384,11 @@ BEGIN
     -- a stored message may be compressed; every look into it would unpack it again
     resource := resource || '{}';
     facts := referral.fhir_message(resource);
-    SELECT array_agg(e.root), array_agg(e.type), array_agg(e.position), array_agg(e.full_url), array_agg(e.resource)
-    INTO roots, types, positions, full_urls, resources FROM referral.fhir_entries(resource) e;
+    SELECT e.roots, e.types, e.positions, e.resources, e.keys INTO roots, types, positions, resources, keys FROM referral.fhir_entries(resource) e;
     IF roots IS NULL THEN
         RETURN NEXT jsonb_build_object('kind', 'none', 'reason', 'the bundle is empty', 'message', facts);
         RETURN;
     END IF;
-    keys := referral.fhir_keys(roots, types, full_urls, resources);
     SELECT array_agg(h.head), array_agg(h.who), array_agg(h.unresolved) INTO heads, subjects, unresolved
     FROM referral.fhir_heads(keys, roots, types, resources, is_bundle) h;
     findings := referral.fhir_case_findings(types, positions, resources, heads, unresolved, is_bundle);

@@ -194,7 +194,7 @@ BEGIN
         EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
             CONTINUE;
         END;
-        SELECT e.resource INTO request FROM referral.fhir_entries(message) e
+        SELECT e.resource INTO request FROM referral.fhir_entries(message) f CROSS JOIN LATERAL unnest(f.types, f.resources) e (type, resource)
         WHERE e.type = 'ServiceRequest'
           AND (message ->> 'resourceType' = 'ServiceRequest' OR EXISTS (
               SELECT FROM referral.identifier i, jsonb_array_elements(referral.fhir_identifiers(e.resource, source)) k

@@ -1,48 +1,11 @@
 -- fhir: what a message consists of, and which resource belongs to which. The plans do not depend on the message, and
 -- planning costs more than running: so they are generic.
 
-CREATE FUNCTION referral.fhir_entries(message jsonb)
-RETURNS TABLE (root integer, type text, "position" text, full_url text, resource jsonb)
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
-BEGIN
-    RETURN QUERY
-    WITH RECURSIVE bundle (path, body, full_url, depth) AS (
-        SELECT '', message, NULL::text, 0
-        UNION ALL
-        -- a bundle of bundles is answered to a batch; Parameters carry resources to an operation
-        SELECT b.path || part.path, part.body, part.full_url, b.depth + 1
-        FROM bundle b
-        CROSS JOIN LATERAL (
-            SELECT '/entry/' || (e.ordinality - 1) || '/resource', e.value -> 'resource', e.value ->> 'fullUrl', e.ordinality
-            FROM jsonb_array_elements(referral.fhir_list(b.body -> 'entry')) WITH ORDINALITY e
-            WHERE b.body ->> 'resourceType' = 'Bundle'
-            UNION ALL
-            SELECT '/parameter/' || (p.ordinality - 1) || '/resource', p.value -> 'resource', NULL, p.ordinality
-            FROM jsonb_array_elements(referral.fhir_list(b.body -> 'parameter')) WITH ORDINALITY p
-            WHERE b.body ->> 'resourceType' = 'Parameters' AND p.value ? 'resource'
-        ) part (path, body, full_url, sort)
-        WHERE b.depth < 4
-    ), entry AS (
-        SELECT row_number() OVER ()::integer AS n, b.path, b.full_url,
-               -- what has only a UUID for this message is known by that
-               CASE WHEN b.full_url LIKE 'urn:uuid:_%' AND jsonb_typeof(b.body) = 'object'
-                    THEN jsonb_build_object('id', substr(b.full_url, 10)) ELSE '{}' END
-               || CASE jsonb_typeof(b.body) WHEN 'object' THEN b.body ELSE '{}' END AS body
-        FROM bundle b
-        WHERE b.body ->> 'resourceType' IS DISTINCT FROM 'Bundle' AND b.body ->> 'resourceType' IS DISTINCT FROM 'Parameters'
-           OR b.depth = 4
-    )
-    SELECT a.n, a.type, a.path, a.full_url, a.body FROM (
-        SELECT e.n, referral.fhir_text(e.body -> 'resourceType'), e.path, e.full_url, e.body, 0 FROM entry e
-        UNION ALL
-        SELECT e.n, referral.fhir_text(c.value -> 'resourceType'), e.path || '/contained/' || (c.ordinality - 1), NULL,
-               c.value || jsonb_build_object('id', '#' || ltrim(referral.fhir_text(c.value -> 'id'), '#')), c.ordinality
-        FROM entry e CROSS JOIN LATERAL jsonb_array_elements(referral.fhir_list(e.body -> 'contained')) WITH ORDINALITY c
-        WHERE jsonb_typeof(c.value) = 'object') a (n, type, path, full_url, body, sort)
-    ORDER BY a.sort <> 0, a.n, a.sort;
-END $$;
+CREATE FUNCTION referral.fhir_entries(message jsonb, OUT roots integer[], OUT types text[], OUT positions text[], OUT full_urls text[],
+    OUT resources jsonb[], OUT keys jsonb)
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'fhir_entries';
 COMMENT ON FUNCTION referral.fhir_entries(jsonb) IS
-'The resources of a message: itself, or those of a Bundle or Parameters, also of bundles within (to a depth of 4), then those contained in them. root: the number, from 1, of the row whose references to contained resources mean this one; type: null for what is no resource; position: a JSON pointer. The id of a contained one begins with #. No rows for an empty bundle.';
+'The resources of a message: itself, or those of a Bundle or Parameters, also of bundles within (to a depth of 4), then those contained in them; all arrays null for an empty bundle. roots: the number, from 1, of the one whose references to contained resources mean this one; types: null for what is no resource; positions: JSON pointers; resources: the id of a contained one begins with #. keys: by which they can be referred to, each with the number of its resource: fullUrl, Type/id, the bare id, #id below the number of the resource that contains it, and Type|system|value of each identifier. Null for null.';
 
 CREATE FUNCTION referral.fhir_reference_key(reference text) RETURNS text
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'fhir_reference_key';
@@ -54,35 +17,10 @@ LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'fhir_reference_
 COMMENT ON FUNCTION referral.fhir_reference_type(jsonb) IS
 'The type of resource that a FHIR Reference says it refers to. Null for null and when it does not say.';
 
-CREATE FUNCTION referral.fhir_keys(roots integer[], types text[], full_urls text[], resources jsonb[]) RETURNS jsonb
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
-BEGIN
-    -- of two with one key the first counts: the last one that jsonb_object_agg() sees
-    RETURN (SELECT coalesce(jsonb_object_agg(k.key, k.n ORDER BY k.n DESC, k.rank), '{}')
-    FROM (
-        SELECT e.n, key.rank, key.key
-        FROM unnest(roots, types, full_urls, resources) WITH ORDINALITY e (root, type, full_url, resource, n)
-        CROSS JOIN LATERAL (SELECT referral.fhir_text(e.resource -> 'id')) id (value)
-        CROSS JOIN LATERAL (VALUES
-            (1, CASE WHEN e.root <> e.n THEN e.root || '#' || ltrim(id.value, '#') END),
-            (1, CASE WHEN e.root = e.n THEN e.type || '/' || id.value END),
-            (2, e.full_url),
-            (2, e.type || '/' || e.full_url),
-            (3, CASE WHEN e.root = e.n THEN id.value END)) key (rank, key)
-        UNION ALL
-        SELECT e.n, 4, e.type || '|' || coalesce(i.value ->> 'system', '') || '|' || (i.value ->> 'value')
-        FROM unnest(roots, types, full_urls, resources) WITH ORDINALITY e (root, type, full_url, resource, n)
-        CROSS JOIN LATERAL jsonb_array_elements(referral.fhir_list(e.resource -> 'identifier')) i
-    ) k
-    WHERE k.key IS NOT NULL);
-END $$;
-COMMENT ON FUNCTION referral.fhir_keys(integer[], text[], text[], jsonb[]) IS
-'The keys by which resources of one message can be referred to, each with the number of its resource: fullUrl, Type/id, the bare id, #id below the number of the resource that contains it, and Type|system|value of each identifier. Arguments as fhir_entries() gives them.';
-
 CREATE FUNCTION referral.fhir_target(keys jsonb, reference jsonb, root integer) RETURNS integer
 LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'fhir_target';
 COMMENT ON FUNCTION referral.fhir_target(jsonb, jsonb, integer) IS
-'The number of the resource that a FHIR Reference (or a bare text) means, among those of the same message; keys are those of fhir_keys(), root the resource in which contained ones are looked up. Null when the message does not have it.';
+'The number of the resource that a FHIR Reference (or a bare text) means, among those of the same message; keys are those of fhir_entries(), root the resource in which contained ones are looked up. Null when the message does not have it.';
 
 CREATE FUNCTION referral.fhir_reference_ids(reference jsonb, source text, type text) RETURNS jsonb
 LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'fhir_reference_ids';
@@ -132,7 +70,7 @@ BEGIN
     WHERE q.reference <> 'null';
 END $$;
 COMMENT ON FUNCTION referral.fhir_references(jsonb, integer[], text[], jsonb[]) IS
-'The references of FHIR R4 that map_fhir() follows: the number of the resource that has one, its role, where it stands, and the number of the resource that it means, null when the message does not have that. Roles: patient, whom it is about; parent, what the resource belongs to; part, what belongs to the resource; actor and use, people and places. Arguments as fhir_entries() and fhir_keys() give them.';
+'The references of FHIR R4 that map_fhir() follows: the number of the resource that has one, its role, where it stands, and the number of the resource that it means, null when the message does not have that. Roles: patient, whom it is about; parent, what the resource belongs to; part, what belongs to the resource; actor and use, people and places. Arguments as fhir_entries() gives them.';
 
 CREATE FUNCTION referral.fhir_rank(type text) RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -234,4 +172,4 @@ BEGIN
     ORDER BY s.n;
 END $$;
 COMMENT ON FUNCTION referral.fhir_heads(jsonb, integer[], text[], jsonb[], boolean) IS
-'Which resources of a message make one case: head is the number of the one that leads it; 0 for the directory, -1 for what belongs to nothing, null for a person or a place that cases only name. who tells the patients apart that they are about; unresolved holds the references to what the message does not have; of a resource that is no bundle only when it refers to something within itself. Arguments as fhir_entries() and fhir_keys() give them.';
+'Which resources of a message make one case: head is the number of the one that leads it; 0 for the directory, -1 for what belongs to nothing, null for a person or a place that cases only name. who tells the patients apart that they are about; unresolved holds the references to what the message does not have; of a resource that is no bundle only when it refers to something within itself. Arguments as fhir_entries() gives them.';

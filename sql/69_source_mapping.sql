@@ -56,3 +56,33 @@ END $$;
 COMMENT ON FUNCTION referral.source_mapping_check() IS
 'source_mapping_check(table): BEFORE row trigger of source mappings and their fields (RF011): attributes, formats, constants and zones that there are.';
 REVOKE ALL ON FUNCTION referral.source_mapping_check() FROM PUBLIC;
+
+CREATE FUNCTION referral.check_source_mapping_version(rule_version_id bigint) RETURNS void
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    bad text;
+BEGIN
+    SELECT string_agg(m.mapping, ', ') INTO bad
+    FROM referral.source_mapping m
+    WHERE m.rule_version_id = check_source_mapping_version.rule_version_id
+      AND EXISTS (SELECT FROM referral.source_mapping other JOIN referral.rule_version v USING (rule_version_id)
+                  WHERE other.mapping = m.mapping AND v.status = 'active'
+                    AND v.rule_set_id <> (SELECT r.rule_set_id FROM referral.rule_version r
+                                          WHERE r.rule_version_id = check_source_mapping_version.rule_version_id));
+    IF bad IS NOT NULL THEN
+        RAISE EXCEPTION 'another rule set has an active source mapping "%"', bad
+            USING ERRCODE = 'RF011', DETAIL = 'Messages could not tell which one is meant.', HINT = 'Give it another name.';
+    END IF;
+    SELECT string_agg(DISTINCT f.translation, ', ') INTO bad
+    FROM referral.source_mapping_field f
+    WHERE f.rule_version_id = check_source_mapping_version.rule_version_id AND f.translation IS NOT NULL
+      AND NOT EXISTS (SELECT FROM referral.code_translation c
+                      WHERE c.rule_version_id = f.rule_version_id AND c.translation = f.translation);
+    IF bad IS NOT NULL THEN
+        RAISE EXCEPTION 'translation "%" has no codes', bad
+            USING ERRCODE = 'RF011', DETAIL = 'A field of a source mapping goes by it, so each of its values would be refused.',
+                  HINT = 'Insert codes into referral.code_translation, in this version.';
+    END IF;
+END $$;
+COMMENT ON FUNCTION referral.check_source_mapping_version(bigint) IS
+'The part of check_rule_version() about source mappings: no other rule set has an active one of the name, and its translations have codes (RF011). Null for null.';

@@ -87,50 +87,7 @@ COMMENT ON FUNCTION referral.check_validation_version(bigint) IS
 CREATE FUNCTION referral.validate(org_id bigint, referral_id bigint) RETURNS TABLE (
     severity text, kind text, code text, field_or_document text, message text, how_to_fix text, template text,
     rule_id bigint, rule_version bigint)
-LANGUAGE plpgsql STABLE STRICT ROWS 5 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
-DECLARE
-    x record;
-BEGIN
-    SELECT r AS referral, p AS patient, c.coverage INTO x
-    FROM referral.referral r
-    LEFT JOIN referral.patient p ON p.org_id = r.org_id AND p.patient_id = r.patient_id
-    LEFT JOIN LATERAL (
-        SELECT k AS coverage FROM referral.coverage k
-        WHERE k.org_id = r.org_id AND k.patient_id = r.patient_id
-          AND (k.coverage_id = r.coverage_id OR (r.coverage_id IS NULL AND k.status = 'active' AND k.period @> (now() AT TIME ZONE 'UTC')::date))
-        ORDER BY k.priority LIMIT 1) c ON true
-    WHERE r.org_id = validate.org_id AND r.referral_id = validate.referral_id;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'there is no referral % in organisation %', referral_id, org_id
-            USING ERRCODE = 'RF019', DETAIL = 'It does not exist or is not visible to the session.', HINT = 'Check org_id and referral_id.';
-    END IF;
-    RETURN QUERY
-        SELECT f.severity, 'field', f.name, f.field, f.message, f.how_to_fix, f.template, f.required_field_rule_id, f.rule_version_id
-        FROM referral.rule_version v JOIN referral.required_field_rule f USING (rule_version_id)
-        WHERE v.status = 'active'
-          AND (f.scope_org_id IS NULL OR f.scope_org_id = (x.referral).org_id)
-          AND (f.scope_specialty IS NULL OR lower(f.scope_specialty) = lower((x.referral).specialty))
-          AND (f.scope_referral_type IS NULL OR f.scope_referral_type = (x.referral).referral_type)
-          AND (f.scope_payer_id IS NULL OR f.scope_payer_id = (x.referral).payer_id)
-          AND (f.applies_when IS NULL OR referral.rule_matches(f.applies_when, x.referral))
-          AND CASE split_part(f.field, '.', 1)
-                  WHEN 'patient' THEN coalesce(NOT referral.rule_matches(f.tested, x.patient), f.field = 'patient')
-                  WHEN 'coverage' THEN coalesce(NOT referral.rule_matches(f.tested, x.coverage), f.field = 'coverage')
-                  ELSE NOT referral.rule_matches(f.tested, x.referral) END
-        UNION ALL
-        SELECT d.severity, 'document', d.name, d.document_type, d.message, d.how_to_fix, d.template, d.document_requirement_id, d.rule_version_id
-        FROM referral.rule_version v JOIN referral.document_requirement d USING (rule_version_id)
-        WHERE v.status = 'active'
-          AND (d.scope_org_id IS NULL OR d.scope_org_id = (x.referral).org_id)
-          AND (d.scope_specialty IS NULL OR lower(d.scope_specialty) = lower((x.referral).specialty))
-          AND (d.scope_referral_type IS NULL OR d.scope_referral_type = (x.referral).referral_type)
-          AND (d.scope_payer_id IS NULL OR d.scope_payer_id = (x.referral).payer_id)
-          AND (d.applies_when IS NULL OR referral.rule_matches(d.applies_when, x.referral))
-          AND NOT EXISTS (SELECT FROM referral.document o
-                          WHERE o.org_id = (x.referral).org_id AND o.referral_id = (x.referral).referral_id
-                            AND o.type = d.document_type AND o.status = 'current')
-        ORDER BY 9, 2 DESC, 8;
-END $$;
+LANGUAGE C STABLE STRICT ROWS 5 SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'validate';
 COMMENT ON FUNCTION referral.validate(bigint, bigint) IS
 'What a referral lacks by the active rules of referral.required_field_rule and referral.document_requirement, as the row stands now: severity missing, invalid or warning; kind field or document; code: the rule''s name; what is wrong and how to mend it; no rows when it lacks nothing. Reads with the caller''s rights and writes nothing; check_referral() records it. RF019 when the referral does not exist or is not visible. Null for null: no rows.';
 
@@ -152,118 +109,9 @@ COMMENT ON FUNCTION referral.missing_documents(bigint, bigint) IS
 'The documents that validate() finds missing, as the rows stand now. RF019 when the referral does not exist or is not visible. Null for null: no rows.';
 
 CREATE FUNCTION referral.check_referral(org_id bigint, referral_id bigint) RETURNS boolean
-LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
-DECLARE
-    is_over boolean;
-    former record;
-    present record;
-    versions bigint[];
-BEGIN
-    -- two checks of one referral come one after the other
-    SELECT r.state IN ('closed_loop', 'declined', 'cancelled', 'expired', 'entered_in_error') INTO is_over FROM referral.referral r
-    WHERE r.org_id = check_referral.org_id AND r.referral_id = check_referral.referral_id FOR NO KEY UPDATE;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'there is no referral % in organisation %', referral_id, org_id
-            USING ERRCODE = 'RF019', DETAIL = 'It does not exist or is not visible to the session.', HINT = 'Check org_id and referral_id.';
-    END IF;
-    SELECT v.findings, v.rule_versions, v.passed INTO former FROM referral.validation_result v
-    WHERE v.org_id = check_referral.org_id AND v.referral_id = check_referral.referral_id
-    ORDER BY v.validation_result_id DESC LIMIT 1;
-    IF is_over THEN
-        PERFORM referral.end_validation(org_id, referral_id);
-        RETURN former.passed;
-    END IF;
-    SELECT coalesce(jsonb_agg(to_jsonb(v)), '[]') AS findings,
-           count(*) FILTER (WHERE v.severity = 'missing')::integer AS missing,
-           count(*) FILTER (WHERE v.severity = 'invalid')::integer AS invalid,
-           count(*) FILTER (WHERE v.severity = 'warning')::integer AS warnings, coalesce(bool_or(v.template IS NOT NULL), false) AS asks
-    INTO present
-    FROM referral.validate(check_referral.org_id, check_referral.referral_id) v;
-    versions := ARRAY(SELECT v.rule_version_id FROM referral.rule_version v
-                      WHERE v.status = 'active'
-                        AND (EXISTS (SELECT FROM referral.required_field_rule f WHERE f.rule_version_id = v.rule_version_id)
-                             OR EXISTS (SELECT FROM referral.document_requirement d WHERE d.rule_version_id = v.rule_version_id))
-                      ORDER BY 1);
-    IF former.findings = present.findings AND former.rule_versions = versions THEN
-        RETURN former.passed;
-    END IF;
-    INSERT INTO referral.validation_result (org_id, referral_id, is_first_pass, passed, missing, invalid, warnings, findings, rule_versions)
-    VALUES (check_referral.org_id, check_referral.referral_id, former.findings IS NULL, present.missing + present.invalid = 0,
-            present.missing, present.invalid, present.warnings, present.findings, versions);
-    -- of warnings alone nothing follows, where they ask nobody
-    IF present.missing + present.invalid > 0 OR former.findings <> '[]' OR present.asks THEN
-        PERFORM referral.settle_validation(org_id, referral_id, coalesce(former.findings, '[]'), present.findings);
-    END IF;
-    RETURN present.missing + present.invalid = 0;
-END $$;
+LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'check_referral';
 COMMENT ON FUNCTION referral.check_referral(bigint, bigint) IS
-'Runs validate(), records the result in referral.validation_result, opens and closes exception items, drafts outreach. Returns: is nothing missing or invalid? A check that finds the same by the same rules as the last one writes nothing. A referral in a terminal state is not judged any more: what the last check found, null without one. RF019 when the referral does not exist or is not visible. Null for null.';
-
-CREATE FUNCTION referral.validation_category(kind text, field text) RETURNS referral.exception_category
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    RETURN CASE WHEN kind = 'document' THEN 'missing_document'
-                WHEN split_part(field, '.', 1) = 'coverage' THEN 'eligibility'
-                ELSE 'policy' END;
-END $$;
-COMMENT ON FUNCTION referral.validation_category(text, text) IS
-'The category of the exception that a finding of validate() opens, by its kind and field.';
-
-CREATE FUNCTION referral.settle_validation(org_id bigint, referral_id bigint, former jsonb, present jsonb) RETURNS void
-LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    PERFORM referral.open_exception(settle_validation.org_id, n.category, 'referral', settle_validation.referral_id,
-                                    settle_validation.referral_id, n.code, n.message, 'medium', true)
-    FROM (SELECT referral.validation_category(f.kind, f.field_or_document) AS category, f.code, min(f.message) AS message
-          FROM jsonb_to_recordset(present) f (severity text, kind text, code text, field_or_document text, message text)
-          WHERE f.severity <> 'warning' GROUP BY 1, 2) n
-    WHERE NOT EXISTS (SELECT FROM jsonb_to_recordset(former) o (severity text, kind text, code text, field_or_document text)
-                      WHERE o.severity <> 'warning' AND o.code = n.code
-                        AND referral.validation_category(o.kind, o.field_or_document) = n.category);
-    IF former <> '[]' THEN
-        PERFORM referral.close_exception(e.org_id, e.exception_id, 'A later check found it no more.')
-        FROM (SELECT DISTINCT referral.validation_category(o.kind, o.field_or_document) AS category, o.code
-              FROM jsonb_to_recordset(former) o (severity text, kind text, code text, field_or_document text)
-              WHERE o.severity <> 'warning') g
-        JOIN referral.exception_item e ON e.org_id = settle_validation.org_id AND e.entity = 'referral'
-            AND e.entity_id = settle_validation.referral_id AND e.category = g.category AND e.code = g.code
-            AND e.status IN ('open', 'in_progress')
-        WHERE NOT EXISTS (SELECT FROM jsonb_to_recordset(present) f (severity text, kind text, code text, field_or_document text)
-                          WHERE f.severity <> 'warning' AND f.code = g.code
-                            AND referral.validation_category(f.kind, f.field_or_document) = g.category);
-        -- a message could not tell it, and it has been told since
-        PERFORM referral.close_exception(e.org_id, e.exception_id, 'It has been told since.')
-        FROM jsonb_to_recordset(former) o (field_or_document text)
-        JOIN (VALUES ('patient', 'patient_missing', ''), ('patient.family', 'patient_unnamed', ''),
-                     ('patient.birth_date', 'invalid_date', 'patient.birth_date')) t (field, code, attribute) ON t.field = o.field_or_document
-        JOIN referral.exception_item e ON e.org_id = settle_validation.org_id AND e.entity = 'referral'
-            AND e.entity_id = settle_validation.referral_id AND e.category = 'integration' AND e.code = t.code
-            AND starts_with(e.detail, t.attribute) AND e.status IN ('open', 'in_progress')
-        WHERE NOT EXISTS (SELECT FROM jsonb_to_recordset(present) f (field_or_document text) WHERE f.field_or_document = o.field_or_document);
-    END IF;
-    IF jsonb_path_exists(former || present, '$[*].template ? (@ != null)') THEN
-        PERFORM referral.draft_outreach(settle_validation.org_id, settle_validation.referral_id, former, present);
-    END IF;
-END $$;
-COMMENT ON FUNCTION referral.settle_validation(bigint, bigint, jsonb, jsonb) IS
-'What follows from a check of a referral, by what the one before found and what this one did: opens an exception for each new finding that is no warning, closes those of findings that are gone, and those of messages that could not tell what is there now, drafts outreach. One that a person dismissed stays so while the finding stands. Called by check_referral().';
-
-CREATE FUNCTION referral.end_validation(org_id bigint, referral_id bigint) RETURNS void
-LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    former jsonb := (SELECT v.findings FROM referral.validation_result v
-                     WHERE v.org_id = end_validation.org_id AND v.referral_id = end_validation.referral_id
-                     ORDER BY v.validation_result_id DESC LIMIT 1);
-BEGIN
-    IF former <> '[]' THEN
-        -- judged by no rules: a check after a reopen finds everything anew
-        INSERT INTO referral.validation_result (org_id, referral_id, passed, missing, invalid, warnings, findings, rule_versions)
-        VALUES (end_validation.org_id, end_validation.referral_id, true, 0, 0, 0, '[]', '{}');
-        PERFORM referral.settle_validation(org_id, referral_id, former, '[]');
-    END IF;
-END $$;
-COMMENT ON FUNCTION referral.end_validation(bigint, bigint) IS
-'A referral has come to its end, so nothing is wanted any more: closes exceptions and drafts that its last check left open, with a result that was judged by no rules. Nothing happens when that check found nothing, or there was none. Null for null.';
+'Runs validate(), records the result in referral.validation_result, opens and closes exception items, drafts outreach. Returns: is nothing missing or invalid? A check that finds the same by the same rules as the last one writes nothing. A referral in a terminal state is not judged any more: what the last check found, null without one; what was open is closed, with a result that was judged by no rules. Reads and writes with the owner''s rights, for organisations that the session works for; the rules are asked with the caller''s. RF019 when the referral does not exist or is not visible. Null for null.';
 
 CREATE FUNCTION referral.check_patient(org_id bigint, patient_id bigint) RETURNS integer
 LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
@@ -351,23 +199,6 @@ END $$;
 COMMENT ON FUNCTION referral.outreach_template_check() IS
 'BEFORE row trigger of referral.outreach_template: each {{placeholder}} is one, and the recipient may be told it (RF011).';
 
-CREATE FUNCTION referral.fill_placeholders(template text, facts jsonb) RETURNS text
-LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    filled text := '';
-    part text;
-    is_name boolean := false;
-BEGIN
-    -- in one pass, so that a value that looks like a placeholder stays as it is
-    FOREACH part IN ARRAY regexp_split_to_array(template, '\{\{|\}\}') LOOP
-        filled := filled || CASE WHEN is_name THEN coalesce(facts ->> part, '-') ELSE part END;
-        is_name := NOT is_name;
-    END LOOP;
-    RETURN filled;
-END $$;
-COMMENT ON FUNCTION referral.fill_placeholders(text, jsonb) IS
-'A text of an outreach_template with its {{placeholders}} replaced by facts; a fact that is not known becomes a dash. Null for null.';
-
 CREATE FUNCTION referral.outreach_facts(org_id bigint, referral_id bigint) RETURNS jsonb
 LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -400,58 +231,10 @@ COMMENT ON FUNCTION referral.outreach_facts(bigint, bigint) IS
 'What the placeholders of outreach templates stand for, for one referral, but for missing. Reads with the caller''s rights. Null for null, and for a referral that is not visible.';
 
 CREATE FUNCTION referral.draft_outreach(org_id bigint, referral_id bigint, former jsonb, present jsonb) RETURNS void
-LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    facts jsonb := referral.outreach_facts(org_id, referral_id);
-    w record;
-    draft record;
-BEGIN
-    FOR w IN
-        SELECT t.name, t.recipient, t.medium, t.subject, t.body, t.rule_version_id, a.is_new,
-               facts || jsonb_build_object('missing', a.missing) AS facts
-        FROM (SELECT f.template, string_agg('- ' || f.message, E'\n' ORDER BY f.message) AS missing,
-                     bool_or(NOT EXISTS (SELECT FROM jsonb_to_recordset(former) o (kind text, code text)
-                                         WHERE o.kind = f.kind AND o.code = f.code)) AS is_new
-              FROM jsonb_to_recordset(present) f (kind text, code text, message text, template text)
-              WHERE f.template IS NOT NULL GROUP BY f.template) a
-        CROSS JOIN LATERAL (
-            SELECT x.* FROM referral.outreach_template x JOIN referral.rule_version v USING (rule_version_id)
-            WHERE x.name = a.template AND v.status = 'active'
-            ORDER BY x.recipient = 'patient' AND lower(x.language) = lower(facts ->> 'patient_language') DESC NULLS LAST,
-                     x.recipient = 'patient' AND lower(x.language) = lower(split_part(facts ->> 'patient_language', '-', 1)) DESC NULLS LAST,
-                     x.language = 'en' DESC, x.outreach_template_id
-            LIMIT 1) t
-    LOOP
-        SELECT c.communication_id, c.body, c.approved_by INTO draft FROM referral.communication c
-        WHERE c.org_id = draft_outreach.org_id AND c.referral_id = draft_outreach.referral_id
-          AND c.template = w.name AND c.status = 'preparation'
-        -- + 0: else the primary key, which has that order, might be read from its end
-        ORDER BY c.communication_id + 0 DESC LIMIT 1;
-        IF FOUND THEN
-            UPDATE referral.communication c
-            SET subject = referral.fill_placeholders(w.subject, w.facts), body = referral.fill_placeholders(w.body, w.facts),
-                template_version = w.rule_version_id
-            WHERE c.org_id = draft_outreach.org_id AND c.communication_id = draft.communication_id
-              AND draft.approved_by IS NULL AND c.body IS DISTINCT FROM referral.fill_placeholders(w.body, w.facts);
-        ELSIF w.is_new THEN
-            INSERT INTO referral.communication (org_id, referral_id, patient_id, medium, recipient, template, template_version,
-                                                subject, body, drafted_by_kind)
-            SELECT r.org_id, r.referral_id, r.patient_id, w.medium, w.recipient, w.name, w.rule_version_id,
-                   referral.fill_placeholders(w.subject, w.facts), referral.fill_placeholders(w.body, w.facts), 'system'
-            FROM referral.referral r
-            WHERE r.org_id = draft_outreach.org_id AND r.referral_id = draft_outreach.referral_id;
-        END IF;
-    END LOOP;
-    IF former <> '[]' THEN
-        UPDATE referral.communication c SET status = 'not-done', outcome = 'What was to be asked for is no longer missing.'
-        WHERE c.org_id = draft_outreach.org_id AND c.referral_id = draft_outreach.referral_id AND c.status = 'preparation'
-          AND c.template IN (SELECT o.template FROM jsonb_to_recordset(former) o (template text))
-          AND c.template NOT IN (SELECT f.template FROM jsonb_to_recordset(present) f (template text) WHERE f.template IS NOT NULL);
-    END IF;
-END $$;
+LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'draft_outreach';
 COMMENT ON FUNCTION referral.draft_outreach(bigint, bigint, jsonb, jsonb) IS
-'Writes a draft into referral.communication for each template that findings name, when something new is missing: one open draft per referral and template. A draft that nobody has approved follows what is missing, and becomes not-done when nothing is. Called by settle_validation().';
+'Writes a draft into referral.communication for each template that findings name, when something new is missing: one open draft per referral and template. A draft that nobody has approved follows what is missing, and becomes not-done when nothing is. check_referral() does that by itself.';
 
-REVOKE ALL ON FUNCTION referral.check_referral(bigint, bigint), referral.check_patient(bigint, bigint), referral.settle_validation(bigint, bigint, jsonb, jsonb), referral.end_validation(bigint, bigint),
+REVOKE ALL ON FUNCTION referral.check_referral(bigint, bigint), referral.check_patient(bigint, bigint),
     referral.draft_outreach(bigint, bigint, jsonb, jsonb), referral.required_field_check(), referral.document_requirement_check(),
     referral.outreach_template_check(), referral.check_after_document() FROM PUBLIC;

@@ -87,8 +87,7 @@ BEGIN
         WHERE c.org_id = request_eligibility.org_id AND c.referral_id = request_eligibility.referral_id AND c.coverage_id = coverage
         RETURNING eligibility_check_id INTO id;
     END IF;
-    PERFORM referral.close_eligibility_exception(request_eligibility.org_id, request_eligibility.referral_id, 'no_coverage',
-                                                 'A coverage is in force.');
+    PERFORM referral.settle_coverage(request_eligibility.org_id, request_eligibility.referral_id);
     RETURN id;
 END $$;
 COMMENT ON FUNCTION referral.request_eligibility(bigint, bigint, text) IS
@@ -124,7 +123,7 @@ BEGIN
       AND e.category IN ('eligibility', 'payer_mismatch') AND e.code = close_eligibility_exception.code AND e.status IN ('open', 'in_progress');
 END $$;
 COMMENT ON FUNCTION referral.close_eligibility_exception(bigint, bigint, text, text) IS
-'Closes the open exceptions about eligibility or payer that a referral has under a code. Null for null.';
+'Closes the open exceptions about eligibility or payer that a referral has under a code. For functions that know that it is so. Null for null.';
 
 CREATE FUNCTION referral.eligibility_in_force(status text, covered text, active_from date, active_to date, on_date date) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -134,8 +133,18 @@ $$;
 COMMENT ON FUNCTION referral.eligibility_in_force(text, text, date, date, date) IS
 'Does the answer to an eligibility check say that the coverage holds on a day: covered or conditional, and the day lies in its period? A null end of the period is open. Never null.';
 
+CREATE FUNCTION referral.settle_coverage(org_id bigint, referral_id bigint) RETURNS void
+LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF referral.referral_coverage(org_id, referral_id) IS NOT NULL THEN
+        PERFORM referral.close_eligibility_exception(org_id, referral_id, 'no_coverage', 'A coverage is in force.');
+    END IF;
+END $$;
+COMMENT ON FUNCTION referral.settle_coverage(bigint, bigint) IS
+'Closes the exception no_coverage of a referral for which a coverage is in force now (referral_coverage()). With the owner''s rights, since a system may not close what a person opened; it looks for itself whether it is so. Null for null.';
+
 CREATE FUNCTION referral.eligibility_outcome() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     expected bigint;
     payer bigint;
@@ -159,12 +168,12 @@ BEGIN
     RETURN NULL;
 END $$;
 COMMENT ON FUNCTION referral.eligibility_outcome() IS
-'AFTER row trigger of referral.eligibility_check, when it is answered: an answer that the coverage does not hold on the day of care opens an exception (eligibility, not_eligible), a coverage of another payer than the referral''s one (payer_mismatch); an answer that it does closes them.';
+'AFTER row trigger of referral.eligibility_check, when it is answered: an answer that the coverage does not hold on the day of care opens an exception (eligibility, not_eligible), a coverage of another payer than the referral''s one (payer_mismatch); an answer that it does closes them, with the owner''s rights, whoever opened them.';
 
 CREATE FUNCTION referral.end_checks() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    PERFORM referral.end_validation(NEW.org_id, NEW.referral_id);
+    PERFORM referral.check_referral(NEW.org_id, NEW.referral_id);
     UPDATE referral.eligibility_check c SET status = 'cancelled'
     WHERE c.org_id = NEW.org_id AND c.referral_id = NEW.referral_id AND c.status = 'requested';
     PERFORM referral.close_eligibility_exception(NEW.org_id, NEW.referral_id, x, 'The referral has come to its end.')
@@ -198,4 +207,4 @@ COMMENT ON FUNCTION referral.eligibility_confirmed(bigint, bigint, interval) IS
 
 REVOKE ALL ON FUNCTION referral.eligibility_guard(), referral.eligibility_outcome(), referral.end_checks(), referral.request_eligibility(bigint, bigint, text),
     referral.answer_eligibility(bigint, bigint, text, text, date, date, numeric, numeric, text, jsonb),
-    referral.close_eligibility_exception(bigint, bigint, text, text) FROM PUBLIC;
+    referral.settle_coverage(bigint, bigint), referral.close_eligibility_exception(bigint, bigint, text, text) FROM PUBLIC;

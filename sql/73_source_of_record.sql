@@ -147,3 +147,27 @@ REVOKE ALL ON FUNCTION referral.source_guard(), referral.guard_sources(regclass)
     referral.note_rejected_write(bigint, text, bigint, text, jsonb, text, text, bigint),
     referral.lock_rejected_write(bigint, bigint, text), referral.accept_rejected_write(bigint, bigint, text),
     referral.discard_rejected_write(bigint, bigint, text) FROM PUBLIC;
+
+CREATE FUNCTION referral.check_source_of_record_version(rule_version_id bigint) RETURNS void
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    bad text;
+BEGIN
+    -- not there yet after the extension itself was upgraded, before deploy()
+    IF to_regclass('referral.source_of_record') IS NULL THEN
+        RETURN;
+    END IF;
+    SELECT string_agg(DISTINCT format('%s.%s (rule set %s)', own.entity, coalesce(own.attribute, '*'), s.name), ', ') INTO bad
+    FROM referral.source_of_record own JOIN referral.rule_version r ON r.rule_version_id = own.rule_version_id
+    JOIN referral.source_of_record other ON (other.entity, other.attribute, other.scope_org_id)
+                                            IS NOT DISTINCT FROM (own.entity, own.attribute, own.scope_org_id)
+    JOIN referral.rule_version v ON v.rule_version_id = other.rule_version_id AND v.status = 'active' AND v.rule_set_id <> r.rule_set_id
+    JOIN referral.rule_set s ON s.rule_set_id = v.rule_set_id
+    WHERE own.rule_version_id = check_source_of_record_version.rule_version_id;
+    IF bad IS NOT NULL THEN
+        RAISE EXCEPTION 'an attribute is kept by another active rule set already'
+            USING ERRCODE = 'RF011', DETAIL = bad, HINT = 'One rule says which system keeps an attribute: write it as a version of that rule set.';
+    END IF;
+END $$;
+COMMENT ON FUNCTION referral.check_source_of_record_version(bigint) IS
+'The part of check_rule_version() about sources of record: no other active rule set says who keeps the attribute (RF011). Null for null.';

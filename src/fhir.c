@@ -15,8 +15,13 @@
 #include "postgres.h"
 
 #include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
 
 #include "fhir.h"
+#include "plain_value.h"
+
+/* characters of a value that a finding shows */
+#define MAX_SENT		200
 
 PG_FUNCTION_INFO_V1(fhir_text);
 PG_FUNCTION_INFO_V1(fhir_list);
@@ -29,6 +34,8 @@ PG_FUNCTION_INFO_V1(fhir_time);
 PG_FUNCTION_INFO_V1(fhir_coding);
 PG_FUNCTION_INFO_V1(fhir_concept);
 PG_FUNCTION_INFO_V1(fhir_concept_name);
+PG_FUNCTION_INFO_V1(fhir_extension_text);
+PG_FUNCTION_INFO_V1(fhir_finding);
 
 /* ---------- primitives ---------- */
 
@@ -111,26 +118,13 @@ fhir_join(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(joined.data, joined.len));
 }
 
-/* Is it digits, at most so many before and after the point? */
+/* Digits, which a sign may go before */
 static bool
 is_plain_number(Piece piece)
 {
-	int			i = 0;
-	int			before = 0;
-	int			after = 0;
+	bool		negative = piece.length > 0 && piece.text[0] == '-';
 
-	if (piece.length > 0 && piece.text[0] == '-')
-		i++;
-	for (; i < piece.length && IS_DIGIT(piece.text[i]); i++)
-		before++;
-	if (i < piece.length && piece.text[i] == '.')
-	{
-		for (i++; i < piece.length && IS_DIGIT(piece.text[i]); i++)
-			after++;
-		if (after == 0)
-			return false;
-	}
-	return i == piece.length && before >= 1 && before <= 15 && after <= 9;
+	return plain_number(piece.text + negative, piece.length - negative, 15, 9);
 }
 
 Datum
@@ -160,23 +154,14 @@ two_digits(const char *text)
 static bool
 starts_with_day(Piece piece)
 {
-	static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-	int			century;
+	const char *at = piece.text;
 	int			year;
 	int			month;
 	int			day;
-	bool		leap;
 
-	if (piece.length < 10 || piece.text[4] != '-' || piece.text[7] != '-')
-		return false;
-	century = two_digits(piece.text);
-	year = two_digits(piece.text + 2);
-	month = two_digits(piece.text + 5);
-	day = two_digits(piece.text + 8);
-	if (century < 0 || year < 0 || century + year == 0 || month < 1 || month > 12 || day < 1)
-		return false;
-	leap = year % 4 == 0 && (year != 0 || century % 4 == 0);
-	return day <= days[month - 1] + (month == 2 && leap ? 1 : 0);
+	return piece.length >= 10 && plain_digits(&at, at + 4, 4, 4, &year) && *at++ == '-' &&
+		plain_digits(&at, at + 2, 2, 2, &month) && *at++ == '-' &&
+		plain_digits(&at, at + 2, 2, 2, &day) && is_day(year, month, day);
 }
 
 Datum
@@ -384,4 +369,66 @@ fhir_telecom(PG_FUNCTION_ARGS)
 		pushJsonbValue(&state, WJB_ELEM, &value);
 	}
 	return array_datum(fcinfo, &state);
+}
+
+/* ---------- extensions ---------- */
+
+/* A code or a text, whichever way it is written */
+Datum
+fhir_extension_text(PG_FUNCTION_ARGS)
+{
+	JsonbValue	extension;
+	JsonbValue *concept;
+	JsonbValue *codings;
+	Piece		text;
+
+	value_of(PG_GETARG_JSONB_P(0), &extension);
+	concept = member(&extension, "valueCodeableConcept");
+	codings = member(concept, "coding");
+	text = text_member(&extension, "valueCode");
+	if (text.text == NULL)
+		text = text_member(&extension, "valueString");
+	if (text.text == NULL && is_array(codings))
+		text = text_member(element(codings, 0), "code");
+	if (text.text == NULL)
+		text = text_member(member(&extension, "valueCoding"), "code");
+	if (text.text == NULL)
+		text = text_member(concept, "text");
+	if (text.text == NULL)
+		text = text_member(member(&extension, "valueIdentifier"), "value");
+	return piece_datum(fcinfo, text);
+}
+
+/* ---------- findings ---------- */
+
+/* The value that was sent, cut where it is long; none of an object or an array */
+static Piece
+sent_value(Jsonb *sent)
+{
+	JsonbValue	value;
+	Piece		piece;
+
+	value_of(sent, &value);
+	if (value.type == jbvBool)
+		return constant(value.val.boolean ? "true" : "false");
+	if (value.type != jbvString)
+		return text_of(&value);
+	piece.text = value.val.string.val;
+	piece.length = pg_mbcharcliplen(piece.text, value.val.string.len, MAX_SENT);
+	return piece;
+}
+
+/* fhir_finding(code, severity, attribute, position, detail text, value jsonb) */
+Datum
+fhir_finding(PG_FUNCTION_ARGS)
+{
+	static const char *const names[] = {"code", "severity", "attribute", "position", "detail"};
+	JsonbParseState *state = NULL;
+
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	for (size_t i = 0; i < lengthof(names); i++)
+		put_text(&state, names[i], argument_text(fcinfo, i));
+	if (!PG_ARGISNULL(lengthof(names)))
+		put_text(&state, "value", sent_value(PG_GETARG_JSONB_P(lengthof(names))));
+	PG_RETURN_JSONB_P(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
 }

@@ -192,19 +192,27 @@ put_key(JsonbParseState **state, const char *key)
 	pushJsonbValue(state, WJB_KEY, &value);
 }
 
-/* A member of the object that is being written, when there is a text for it. */
+/* A member of the object that is being written, unless it is none. */
 static inline void
-put(JsonbParseState **state, const char *key, Piece piece)
+put_text(JsonbParseState **state, const char *key, Piece piece)
 {
 	JsonbValue	value;
 
-	if (piece.text == NULL || piece.length == 0)
+	if (piece.text == NULL)
 		return;
 	put_key(state, key);
 	value.type = jbvString;
 	value.val.string.val = unconstify(char *, piece.text);
 	value.val.string.len = piece.length;
 	pushJsonbValue(state, WJB_VALUE, &value);
+}
+
+/* The same, when there is a text for it. */
+static inline void
+put(JsonbParseState **state, const char *key, Piece piece)
+{
+	if (piece.text != NULL && piece.length > 0)
+		put_text(state, key, piece);
 }
 
 /* An array that has been written, or null when nothing is in it. */

@@ -85,6 +85,6 @@ extern void hl7_read_repetition(const Hl7Separators *separators, const char *tex
 /* in hl7_build.c */
 extern void hl7_write_value(StringInfo out, const Hl7Separators *separators,
 							const JsonbValue *value, bool is_component);
-extern void hl7_get_separators(Jsonb *message, Hl7Separators *separators);
+extern void hl7_get_separators(JsonbContainer *message, Hl7Separators *separators);
 
 #endif							/* REFERRAL_HL7_H */

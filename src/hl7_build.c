@@ -20,6 +20,9 @@
 #include "compat.h"
 #include "hl7.h"
 
+/* so many separators are cheaper than a look at what comes behind them */
+#define NEAR		16
+
 #define SHAPE_HINT	"See docs/hl7.md for the shape of a message in jsonb."
 
 typedef struct Builder
@@ -186,13 +189,40 @@ begin_row(const Builder *builder, Row *row, char separator, int first)
 	row->written = builder->out->len;
 }
 
+/* Whether anything of a value would be written: a text that is not empty */
+static bool
+has_text(const JsonbValue *value)
+{
+	JsonbIterator *iterator;
+	JsonbIteratorToken token;
+	JsonbValue	part;
+
+	if (value->type != jbvBinary)
+		return value->type == jbvString && value->val.string.len > 0;
+	iterator = JsonbIteratorInit(value->val.binary.data);
+	while ((token = JsonbIteratorNext(&iterator, &part, false)) != WJB_DONE)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if ((token == WJB_VALUE || token == WJB_ELEM) &&
+			part.type == jbvString && part.val.string.len > 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * A part without text is read, to refuse what it should not have, and leaves no
+ * separators; far out none are written to begin with.
+ */
 static void
 write_part(Builder *builder, Row *row, int number, const JsonbValue *value, WritePart write)
 {
 	int			start;
 
-	for (; row->at < number; row->at++)
-		appendStringInfoChar(builder->out, row->separator);
+	CHECK_FOR_INTERRUPTS();
+	if (number - row->at <= NEAR || has_text(value))
+		for (; row->at < number; row->at++)
+			appendStringInfoChar(builder->out, row->separator);
 	start = builder->out->len;
 	write(builder, value);
 	if (builder->out->len > start)
@@ -399,14 +429,14 @@ write_segments(Builder *builder, const JsonbValue *segments)
 
 /* The separators that a message in jsonb has; the usual ones when it has none. */
 void
-hl7_get_separators(Jsonb *message, Hl7Separators *separators)
+hl7_get_separators(JsonbContainer *message, Hl7Separators *separators)
 {
 	Hl7Place	nowhere = {0};
 	JsonbValue	value;
 	const char *problem;
 
 	*separators = hl7_default_separators;
-	if (getKeyJsonValueFromContainer(&message->root, "separators", 10, &value) == NULL)
+	if (getKeyJsonValueFromContainer(message, "separators", 10, &value) == NULL)
 		return;
 	problem = value.type != jbvString ? "\"separators\" is not a string" :
 		hl7_check_separators(value.val.string.val, value.val.string.len, separators);
@@ -455,7 +485,7 @@ hl7_build(PG_FUNCTION_ARGS)
 	initStringInfo(&out);
 	prepare(&builder, &out, &separators);
 	check_keys(&builder, message, &segments);
-	hl7_get_separators(message, &separators);
+	hl7_get_separators(&message->root, &separators);
 	prepare(&builder, &out, &separators);
 	write_segments(&builder, &segments);
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(out.data, out.len));

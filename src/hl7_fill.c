@@ -8,8 +8,8 @@
  * their places, and nothing in the place of what the message does not have.
  * What the message has there and is no value of the type becomes a finding.
  *
- * The result is a tree of JsonbValue.  Keys of templates come in the order of
- * jsonb and stay in it.
+ * A template is compiled to a tree of nodes; those of hl7_content.c and the like
+ * once in a backend.  The result is a tree of JsonbValue.
  *
  * IDENTIFICATION
  *		src/hl7_fill.c
@@ -21,6 +21,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 
 #include "compat.h"
 #include "errors.h"
@@ -28,14 +29,42 @@
 #include "hl7_fill.h"
 
 #define MAX_TEMPLATE_DEPTH	16
-#define FIRST_SIZE			8
+
+/* PATH[:type] */
+typedef struct Path
+{
+	Hl7Slice	text;			/* without the type */
+	char		segment[HL7_NAME_LENGTH];
+	char		field[12];		/* its key in a segment */
+	int			field_length;
+	int			repetition;		/* from 0 */
+	int			component;
+	int			subcomponent;
+	Hl7Reader	reader;
+} Path;
+
+typedef enum NodeKind
+{
+	NODE_OBJECT, NODE_ARRAY, NODE_CONSTANT, NODE_PATHS
+} NodeKind;
+
+/* A part of a template */
+typedef struct Hl7Node
+{
+	NodeKind	kind;
+	Hl7Slice	key;			/* in an object */
+	Hl7Slice	constant;
+	int			n;
+	struct Hl7Node *nodes;		/* of an object or array */
+	Path	   *paths;			/* the first one that has a value counts */
+} Hl7Node;
 
 /* A template that is being filled in. */
 typedef struct Filling
 {
-	Jsonb	   *message;
+	JsonbContainer *message;
 	const text *zone;
-	JsonbValue	findings;
+	JsonbValue *findings;
 	char		last_name[HL7_NAME_LENGTH];
 	JsonbContainer *last_segment;	/* the one of that name, found last */
 	int			depth;
@@ -44,105 +73,10 @@ typedef struct Filling
 
 PG_FUNCTION_INFO_V1(hl7_fill);
 
-static bool fill(Filling *filling, const JsonbValue *template, JsonbValue *value, bool *told);
+static void compile(const JsonbValue *template, int depth, Hl7Node *node);
+static bool fill(Filling *filling, const Hl7Node *node, JsonbValue *value, bool *told);
 
-/* ---------- trees of JsonbValue ---------- */
-
-void
-hl7_new_object(JsonbValue *object)
-{
-	object->type = jbvObject;
-	object->val.object.nPairs = 0;
-	object->val.object.pairs = palloc(FIRST_SIZE * sizeof(JsonbPair));
-}
-
-void
-hl7_new_array(JsonbValue *array)
-{
-	array->type = jbvArray;
-	array->val.array.nElems = 0;
-	array->val.array.rawScalar = false;
-	array->val.array.elems = palloc(FIRST_SIZE * sizeof(JsonbValue));
-}
-
-/* Whether n elements fill an array that starts with FIRST_SIZE and doubles. */
-static bool
-is_full(int n)
-{
-	return n >= FIRST_SIZE && (n & (n - 1)) == 0;
-}
-
-static int
-compare_keys(const JsonbValue *key, const char *other, int length)
-{
-	if (key->val.string.len != length)
-		return key->val.string.len > length ? 1 : -1;
-	return memcmp(key->val.string.val, other, length);
-}
-
-/* Adds a member in the order of jsonb: shorter keys first, then by their bytes. */
-void
-hl7_add(JsonbValue *object, const char *key, int length, const JsonbValue *value)
-{
-	int			n = object->val.object.nPairs;
-	JsonbPair  *pairs;
-
-	if (is_full(n))
-		object->val.object.pairs = repalloc(object->val.object.pairs, 2 * n * sizeof(JsonbPair));
-	pairs = object->val.object.pairs;
-	while (n > 0 && compare_keys(&pairs[n - 1].key, key, length) > 0)
-	{
-		pairs[n] = pairs[n - 1];
-		n--;
-	}
-	pairs[n].key.type = jbvString;
-	pairs[n].key.val.string.val = unconstify(char *, key);
-	pairs[n].key.val.string.len = length;
-	pairs[n].value = *value;
-	object->val.object.nPairs++;
-}
-
-/* Adds a text, unless it is none. */
-void
-hl7_add_slice(JsonbValue *object, const char *key, Hl7Slice slice)
-{
-	JsonbValue	value;
-
-	if (slice.text == NULL)
-		return;
-	value.type = jbvString;
-	value.val.string.val = unconstify(char *, slice.text);
-	value.val.string.len = slice.length;
-	hl7_add(object, key, strlen(key), &value);
-}
-
-static bool
-same_string(const JsonbValue *a, const JsonbValue *b)
-{
-	return a->type == jbvString && b->type == jbvString &&
-		a->val.string.len == b->val.string.len &&
-		memcmp(a->val.string.val, b->val.string.val, a->val.string.len) == 0;
-}
-
-/* Appends a value to an array that is not full, a text only when it is not there yet. */
-void
-hl7_append(JsonbValue *array, const JsonbValue *value)
-{
-	int			n = array->val.array.nElems;
-
-	CHECK_FOR_INTERRUPTS();
-	if (n >= HL7_MAX_LIST)
-		return;
-	for (int i = 0; i < n; i++)
-		if (same_string(&array->val.array.elems[i], value))
-			return;
-	if (is_full(n))
-		array->val.array.elems = repalloc(array->val.array.elems, 2 * n * sizeof(JsonbValue));
-	array->val.array.elems[n] = *value;
-	array->val.array.nElems++;
-}
-
-/* ---------- paths ---------- */
+/* ---------- templates ---------- */
 
 pg_noreturn static void
 refuse_template(const char *problem)
@@ -170,8 +104,144 @@ read_after(const char **at, const char *end, char mark)
 	return number;
 }
 
-static JsonbContainer *
-find_container(JsonbContainer *object, const char *key, int length)
+/* Reads a path up to its type. */
+static void
+read_path(const char **at, const char *end, Path *path)
+{
+	const char *start = *at;
+	int			field;
+
+	if (!hl7_is_name(start, Min(end - start, HL7_NAME_LENGTH)))
+		refuse_template("A path does not start with the name of a segment.");
+	memcpy(path->segment, start, HL7_NAME_LENGTH);
+	*at += HL7_NAME_LENGTH;
+	field = read_after(at, end, '-');
+	if (field == 0)
+		refuse_template("A path names no field.");
+	path->field_length = pg_ltoa(field, path->field);
+	path->repetition = read_after(at, end, '(');
+	if (path->repetition > 0)
+	{
+		if (*at == end || **at != ')')
+			refuse_template("A \")\" is missing.");
+		(*at)++;
+		path->repetition--;
+	}
+	path->component = read_after(at, end, '.');
+	path->subcomponent = path->component > 0 ? read_after(at, end, '.') : 0;
+	path->text = (Hl7Slice) {start, *at - start};
+}
+
+/* PATH[:type] */
+static void
+compile_path(const char *at, const char *end, Path *path)
+{
+	const char *type = "text";
+	int			length = 4;
+
+	if (at == end)
+		refuse_template("A path is empty.");
+	read_path(&at, end, path);
+	if (at < end && *at != ':')
+		refuse_template("Something follows a path that is no type.");
+	if (at < end)
+	{
+		type = at + 1;
+		length = end - type;
+	}
+	path->reader = hl7_find_reader(type, length);
+	if (path->reader == NULL)
+		refuse_template("There is no such type.");
+}
+
+/* PATH[:type]|PATH[:type]... */
+static void
+compile_paths(const char *at, int length, Hl7Node *node)
+{
+	const char *end = at + length;
+	const char *next;
+
+	node->kind = NODE_PATHS;
+	for (const char *c = at; c < end; c++)
+		node->n += *c == '|';
+	node->n++;
+	node->paths = palloc(node->n * sizeof(Path));
+	for (int i = 0; i < node->n; i++)
+	{
+		next = memchr(at, '|', end - at);
+		next = next == NULL ? end : next;
+		compile_path(at, next, &node->paths[i]);
+		at = next + 1;
+	}
+}
+
+static void
+compile_container(JsonbContainer *template, int depth, Hl7Node *node)
+{
+	JsonbIterator *iterator = JsonbIteratorInit(template);
+	JsonbIteratorToken token;
+	JsonbValue	part;
+
+	if (depth == MAX_TEMPLATE_DEPTH)
+		refuse_template("It is too deep.");
+	node->kind = JsonContainerIsObject(template) ? NODE_OBJECT : NODE_ARRAY;
+	node->nodes = palloc0(Max(JsonContainerSize(template), 1) * sizeof(Hl7Node));
+	while ((token = JsonbIteratorNext(&iterator, &part, true)) != WJB_DONE)
+	{
+		Hl7Node    *next = &node->nodes[node->n];
+
+		if (token == WJB_KEY)
+			next->key = (Hl7Slice) {part.val.string.val, part.val.string.len};
+		else if (token == WJB_VALUE || token == WJB_ELEM)
+		{
+			compile(&part, depth + 1, next);
+			node->n++;
+		}
+	}
+}
+
+static void
+compile(const JsonbValue *template, int depth, Hl7Node *node)
+{
+	const char *text = template->val.string.val;
+	int			length = template->val.string.len;
+
+	if (template->type == jbvBinary)
+		compile_container(template->val.binary.data, depth, node);
+	else if (template->type != jbvString)
+		refuse_template("It has a value that is no string.");
+	else if (length > 0 && text[0] == '=')
+	{
+		node->kind = NODE_CONSTANT;
+		node->constant = (Hl7Slice) {text + 1, length - 1};
+	}
+	else
+		compile_paths(text, length, node);
+}
+
+/* Compiles a template of ours, for as long as the backend lives. */
+static Hl7Node *
+compile_own(const char *text)
+{
+	MemoryContext context = MemoryContextSwitchTo(TopMemoryContext);
+	char	   *json = pstrdup(text);
+	Hl7Node    *root = palloc0(sizeof(Hl7Node));
+	Datum		template;
+
+	for (char *c = json; *c != '\0'; c++)
+		if (*c == '\'')
+			*c = '"';
+	template = DirectFunctionCall1(jsonb_in, CStringGetDatum(json));
+	compile_container(&DatumGetJsonbP(template)->root, 0, root);
+	pfree(json);
+	MemoryContextSwitchTo(context);
+	return root;
+}
+
+/* ---------- segments ---------- */
+
+JsonbContainer *
+hl7_find_container(JsonbContainer *object, const char *key, int length)
 {
 	JsonbValue	found;
 
@@ -193,14 +263,14 @@ is_segment(JsonbContainer *object, const char *name)
 		memcmp(found.val.string.val, name, HL7_NAME_LENGTH) == 0;
 }
 
-/* A segment by its name: of a message the first one, or the segment that is given. */
-static JsonbContainer *
-find_segment(Jsonb *message, const char *name)
+/* A segment by its name: of a message the first one, or the segment that is given; or NULL */
+JsonbContainer *
+hl7_find_segment(JsonbContainer *message, const char *name)
 {
-	JsonbContainer *segments = find_container(&message->root, "segments", 8);
+	JsonbContainer *segments = hl7_find_container(message, "segments", 8);
 
 	if (segments == NULL)
-		return is_segment(&message->root, name) ? &message->root : NULL;
+		return is_segment(message, name) ? message : NULL;
 	if (!JsonContainerIsArray(segments))
 		return NULL;
 	for (uint32 i = 0; i < JsonContainerSize(segments); i++)
@@ -214,44 +284,24 @@ find_segment(Jsonb *message, const char *name)
 	return NULL;
 }
 
-/* Reads a path up to its type; false when the message has no such field. */
+/* Finds the field of a path; false when the message has none. */
 static bool
-read_path(Filling *filling, const char **at, const char *end, Hl7Source *source)
+find_field(Filling *filling, const Path *path, Hl7Source *source)
 {
-	const char *name = *at;
-	JsonbContainer *segment;
-	char		key[12];
-	int			field;
-
-	if (!hl7_is_name(name, Min(end - name, HL7_NAME_LENGTH)))
-		refuse_template("A path does not start with the name of a segment.");
-	*at += HL7_NAME_LENGTH;
-	field = read_after(at, end, '-');
-	if (field == 0)
-		refuse_template("A path names no field.");
+	if (memcmp(path->segment, filling->last_name, HL7_NAME_LENGTH) != 0)
+	{
+		filling->last_segment = hl7_find_segment(filling->message, path->segment);
+		memcpy(filling->last_name, path->segment, HL7_NAME_LENGTH);
+	}
+	if (filling->last_segment == NULL)
+		return false;
 	memset(source, 0, sizeof(*source));
 	source->message = filling->message;
 	source->zone = filling->zone;
-	source->repetition = read_after(at, end, '(');
-	if (source->repetition > 0)
-	{
-		if (*at == end || **at != ')')
-			refuse_template("A \")\" is missing.");
-		(*at)++;
-		source->repetition--;
-	}
-	source->component = read_after(at, end, '.');
-	if (source->component > 0)
-		source->subcomponent = read_after(at, end, '.');
-	if (memcmp(name, filling->last_name, HL7_NAME_LENGTH) != 0)
-	{
-		filling->last_segment = find_segment(filling->message, name);
-		memcpy(filling->last_name, name, HL7_NAME_LENGTH);
-	}
-	segment = filling->last_segment;
-	if (segment == NULL)
-		return false;
-	source->field = find_container(segment, key, pg_ltoa(field, key));
+	source->repetition = path->repetition;
+	source->component = path->component;
+	source->subcomponent = path->subcomponent;
+	source->field = hl7_find_container(filling->last_segment, path->field, path->field_length);
 	return source->field != NULL && JsonContainerIsArray(source->field);
 }
 
@@ -272,85 +322,63 @@ attribute_name(Filling *filling)
 	return (Hl7Slice) {name.data, name.len};
 }
 
-static Hl7Slice
-constant(const char *text)
-{
-	return (Hl7Slice) {text, strlen(text)};
-}
-
-static void
-add_finding(Filling *filling, const Hl7Source *source, Hl7Slice path)
+/* Appends a finding of intake, to which the value that was sent may be added. */
+JsonbValue *
+hl7_new_finding(JsonbValue *findings, const char *code, const char *severity,
+				Hl7Slice attribute, Hl7Slice position, const char *detail)
 {
 	JsonbValue	finding;
 
 	hl7_new_object(&finding);
-	hl7_add_slice(&finding, "code", constant(source->problem));
-	hl7_add_slice(&finding, "value", source->sent);
-	hl7_add_slice(&finding, "detail", constant("not a value of its type"));
-	hl7_add_slice(&finding, "position", path);
-	hl7_add_slice(&finding, "severity", constant("warning"));
-	hl7_add_slice(&finding, "attribute", attribute_name(filling));
-	hl7_append(&filling->findings, &finding);
+	hl7_put_text(&finding, "code", code);
+	hl7_put_text(&finding, "severity", severity);
+	hl7_put_text(&finding, "detail", detail);
+	hl7_add_slice(&finding, "position", position);
+	hl7_add_slice(&finding, "attribute", attribute);
+	hl7_push(findings, &finding);
+	return &findings->val.array.elems[findings->val.array.nElems - 1];
 }
 
 /* ---------- filling in ---------- */
 
-/* The first value among PATH[:type]|PATH[:type]... */
+/* The first value among the paths */
 static bool
-fill_path(Filling *filling, const char *at, const char *end, JsonbValue *value)
+fill_paths(Filling *filling, const Hl7Node *node, JsonbValue *value)
 {
-	if (at == end)
-		refuse_template("A path is empty.");
-	while (at < end)
+	for (int i = 0; i < node->n; i++)
 	{
-		const char *next = memchr(at, '|', end - at);
-		const char *path = at;
-		const char *type = "text";
-		int			length = 4;
+		const Path *path = &node->paths[i];
 		Hl7Source	source;
-		Hl7Reader	reader;
-		bool		present;
+		JsonbValue *finding;
 
-		next = next == NULL ? end : next;
-		present = read_path(filling, &at, next, &source);
-		length = at < next ? next - at - 1 : length;
-		type = at < next ? at + 1 : type;
-		if (at < next && *at != ':')
-			refuse_template("Something follows a path that is no type.");
-		reader = hl7_find_reader(type, length);
-		if (reader == NULL)
-			refuse_template("There is no such type.");
-		if (present && reader(&source, value))
+		if (!find_field(filling, path, &source))
+			continue;
+		if (path->reader(&source, value))
 			return true;
-		if (present && source.problem != NULL)
-			add_finding(filling, &source, (Hl7Slice) {path, at - path});
-		at = next < end ? next + 1 : end;
+		if (source.problem == NULL)
+			continue;
+		finding = hl7_new_finding(filling->findings, source.problem, "warning",
+								  attribute_name(filling), path->text, "not a value of its type");
+		hl7_add_slice(finding, "value", source.sent);
 	}
 	return false;
 }
 
 static bool
-fill_object(Filling *filling, JsonbContainer *template, JsonbValue *value, bool *told)
+fill_object(Filling *filling, const Hl7Node *node, JsonbValue *value, bool *told)
 {
-	JsonbIterator *iterator = JsonbIteratorInit(template);
-	JsonbValue	key;
-	JsonbValue	part;
 	JsonbValue	filled;
 	bool		part_told;
 
 	hl7_new_object(value);
-	if (filling->depth == MAX_TEMPLATE_DEPTH)
-		refuse_template("It is too deep.");
-	(void) JsonbIteratorNext(&iterator, &key, true);
-	while (JsonbIteratorNext(&iterator, &key, true) == WJB_KEY)
+	for (int i = 0; i < node->n; i++)
 	{
-		(void) JsonbIteratorNext(&iterator, &part, true);
-		filling->names[filling->depth].text = key.val.string.val;
-		filling->names[filling->depth].length = key.val.string.len;
-		filling->depth++;
-		if (fill(filling, &part, &filled, &part_told))
+		Hl7Slice	key = node->nodes[i].key;
+
+		filling->names[filling->depth++] = key;
+		if (fill(filling, &node->nodes[i], &filled, &part_told))
 		{
-			hl7_add(value, key.val.string.val, key.val.string.len, &filled);
+			hl7_add(value, key.text, key.length, &filled);
 			*told = *told || part_told;
 		}
 		filling->depth--;
@@ -359,25 +387,22 @@ fill_object(Filling *filling, JsonbContainer *template, JsonbValue *value, bool 
 }
 
 static bool
-fill_array(Filling *filling, JsonbContainer *template, JsonbValue *value, bool *told)
+fill_array(Filling *filling, const Hl7Node *node, JsonbValue *value, bool *told)
 {
-	JsonbIterator *iterator = JsonbIteratorInit(template);
-	JsonbValue	part;
 	JsonbValue	filled;
 	bool		part_told;
 
 	hl7_new_array(value);
-	(void) JsonbIteratorNext(&iterator, &part, true);
-	while (JsonbIteratorNext(&iterator, &part, true) == WJB_ELEM)
+	for (int i = 0; i < node->n; i++)
 	{
-		if (!fill(filling, &part, &filled, &part_told) || !part_told)
+		if (!fill(filling, &node->nodes[i], &filled, &part_told) || !part_told)
 			continue;
 		*told = true;
 		if (filled.type != jbvArray)
 			hl7_append(value, &filled);
 		else
-			for (int i = 0; i < filled.val.array.nElems; i++)
-				hl7_append(value, &filled.val.array.elems[i]);
+			for (int j = 0; j < filled.val.array.nElems; j++)
+				hl7_append(value, &filled.val.array.elems[j]);
 	}
 	return *told;
 }
@@ -387,29 +412,51 @@ fill_array(Filling *filling, JsonbContainer *template, JsonbValue *value, bool *
  * the message has said any of it.
  */
 static bool
-fill(Filling *filling, const JsonbValue *template, JsonbValue *value, bool *told)
+fill(Filling *filling, const Hl7Node *node, JsonbValue *value, bool *told)
 {
 	*told = false;
-	if (template->type == jbvBinary)
+	switch (node->kind)
 	{
-		JsonbContainer *container = template->val.binary.data;
+		case NODE_OBJECT:
+			return fill_object(filling, node, value, told);
+		case NODE_ARRAY:
+			return fill_array(filling, node, value, told);
+		case NODE_CONSTANT:
+			value->type = jbvString;
+			value->val.string.val = unconstify(char *, node->constant.text);
+			value->val.string.len = node->constant.length;
+			return true;
+		case NODE_PATHS:
+			*told = fill_paths(filling, node, value);
+			return *told;
+	}
+	return false;
+}
 
-		return JsonContainerIsObject(container) ?
-			fill_object(filling, container, value, told) :
-			fill_array(filling, container, value, told);
-	}
-	if (template->type != jbvString)
-		refuse_template("It has a value that is no string.");
-	if (template->val.string.len > 0 && template->val.string.val[0] == '=')
-	{
-		*value = *template;
-		value->val.string.val++;
-		value->val.string.len--;
-		return true;
-	}
-	*told = fill_path(filling, template->val.string.val,
-					  template->val.string.val + template->val.string.len, value);
-	return *told;
+static void
+fill_root(const Hl7Node *root, JsonbContainer *message, const text *zone, JsonbValue *result,
+		  JsonbValue *findings)
+{
+	Filling		filling = {0};
+	bool		told = false;
+
+	filling.message = message;
+	filling.zone = zone;
+	filling.findings = findings;
+	(void) fill_object(&filling, root, result, &told);
+}
+
+/*
+ * What a message, or a segment, has at the paths of a template, as an object; what
+ * is no value of its type is appended to the findings.
+ */
+void
+hl7_fill_in(Hl7Template *template, JsonbContainer *message, const text *zone, JsonbValue *told,
+			JsonbValue *findings)
+{
+	if (template->root == NULL)
+		template->root = compile_own(template->text);
+	fill_root(template->root, message, zone, told, findings);
 }
 
 /* hl7_fill(message jsonb, template jsonb, zone text) */
@@ -417,19 +464,16 @@ Datum
 hl7_fill(PG_FUNCTION_ARGS)
 {
 	Jsonb	   *template = PG_GETARG_JSONB_P(1);
-	Filling		filling;
+	Hl7Node		root = {0};
+	JsonbValue	findings;
 	JsonbValue	result;
-	bool		told = false;
 
 	if (!JB_ROOT_IS_OBJECT(template))
 		refuse_template("It is no object.");
-	filling.message = PG_GETARG_JSONB_P(0);
-	filling.zone = PG_GETARG_TEXT_PP(2);
-	memset(filling.last_name, 0, HL7_NAME_LENGTH);
-	filling.depth = 0;
-	hl7_new_array(&filling.findings);
-	(void) fill_object(&filling, &template->root, &result, &told);
-	if (filling.findings.val.array.nElems > 0)
-		hl7_add(&result, "findings", 8, &filling.findings);
+	compile_container(&template->root, 0, &root);
+	hl7_new_array(&findings);
+	fill_root(&root, &PG_GETARG_JSONB_P(0)->root, PG_GETARG_TEXT_PP(2), &result, &findings);
+	if (findings.val.array.nElems > 0)
+		hl7_put(&result, "findings", &findings);
 	PG_RETURN_JSONB_P(JsonbValueToJsonb(&result));
 }

@@ -293,7 +293,7 @@ hl7_get_jsonb(PG_FUNCTION_ARGS)
 		(path.subcomponent > 0 && !find_part(value, path.subcomponent)))
 		PG_RETURN_NULL();
 	if (value->type == jbvBinary)
-		hl7_get_separators(message, &separators);
+		hl7_get_separators(&message->root, &separators);
 	if (!value_datum(value, &separators, path.component > 0, &result))
 		PG_RETURN_NULL();
 	PG_RETURN_DATUM(result);

@@ -29,6 +29,7 @@
 #include "compat.h"
 #include "hl7.h"
 #include "hl7_fill.h"
+#include "plain_value.h"
 
 #define MAX_DIGITS				12
 #define MAX_FRACTION_DIGITS		6
@@ -94,25 +95,12 @@ static const Hl7Slice none = {NULL, 0};
 /* ---------- pieces of a message ---------- */
 
 static bool
-is(Hl7Slice slice, const char *text)
-{
-	return slice.text != NULL && slice.length == (int) strlen(text) &&
-		memcmp(slice.text, text, slice.length) == 0;
-}
-
-static bool
 has_digit(Hl7Slice slice)
 {
 	for (int i = 0; i < slice.length; i++)
 		if (slice.text[i] >= '0' && slice.text[i] <= '9')
 			return true;
 	return false;
-}
-
-static Hl7Slice
-constant(const char *text)
-{
-	return (Hl7Slice) {text, strlen(text)};
 }
 
 static Hl7Slice
@@ -223,18 +211,29 @@ give(Hl7Slice slice, JsonbValue *value)
 static Hl7Slice
 joined(const Hl7Slice *slices, int n, const char *separator)
 {
-	StringInfoData whole;
+	int			gap = strlen(separator);
+	int			length = 0;
+	char	   *whole;
+	char	   *end;
 
-	initStringInfo(&whole);
+	for (int i = 0; i < n; i++)
+		length += slices[i].text == NULL ? 0 : gap + slices[i].length;
+	if (length == 0)
+		return none;
+	end = whole = palloc(length);
 	for (int i = 0; i < n; i++)
 	{
 		if (slices[i].text == NULL)
 			continue;
-		if (whole.len > 0)
-			appendStringInfoString(&whole, separator);
-		appendBinaryStringInfo(&whole, slices[i].text, slices[i].length);
+		if (end > whole)
+		{
+			memcpy(end, separator, gap);
+			end += gap;
+		}
+		memcpy(end, slices[i].text, slices[i].length);
+		end += slices[i].length;
 	}
-	return whole.len > 0 ? (Hl7Slice) {whole.data, whole.len} : none;
+	return (Hl7Slice) {whole, end - whole};
 }
 
 /* Two components, as far as they are there */
@@ -273,22 +272,31 @@ read_lower(Hl7Source *source, JsonbValue *value)
 	return give(text, value);
 }
 
-/* A value with its separators, as a message has it */
+/* A value with its separators, as a message has it; what is no plain text is written to out. */
+static Hl7Slice
+raw_text(const Hl7Source *source, StringInfo out)
+{
+	JsonbValue	found;
+	Hl7Separators separators;
+
+	if (!find_value(source, &found))
+		return none;
+	if (found.type == jbvString)
+		return trimmed(found.val.string.val, found.val.string.len);
+	if (out->data == NULL)
+		initStringInfo(out);
+	resetStringInfo(out);
+	hl7_get_separators(source->message, &separators);
+	hl7_write_value(out, &separators, &found, source->component > 0);
+	return trimmed(out->data, out->len);
+}
+
 static bool
 read_raw(Hl7Source *source, JsonbValue *value)
 {
-	JsonbValue	found;
-	StringInfoData out;
-	Hl7Separators separators = hl7_default_separators;
+	StringInfoData out = {0};
 
-	if (!find_value(source, &found))
-		return false;
-	if (found.type == jbvString)
-		return give(trimmed(found.val.string.val, found.val.string.len), value);
-	hl7_get_separators(source->message, &separators);
-	initStringInfo(&out);
-	hl7_write_value(&out, &separators, &found, source->component > 0);
-	return give(trimmed(out.data, out.len), value);
+	return give(raw_text(source, &out), value);
 }
 
 /* MSG: type of message and event, REF^I12 */
@@ -305,17 +313,24 @@ static bool
 read_lines(Hl7Source *source, JsonbValue *value)
 {
 	int			n = JsonContainerSize(source->field);
-	Hl7Slice   *lines = palloc(n * sizeof(Hl7Slice));
-	JsonbValue	line;
+	StringInfoData lines = {0};
+	StringInfoData scratch = {0};
 
-	for (int i = 0; i < n; i++)
+	source->repetition = 0;
+	if (n == 1)
+		return read_raw(source, value);
+	initStringInfo(&lines);
+	for (; source->repetition < n; source->repetition++)
 	{
-		source->repetition = i;
-		lines[i] = none;
-		if (read_raw(source, &line))
-			lines[i] = (Hl7Slice) {line.val.string.val, line.val.string.len};
+		Hl7Slice	line = raw_text(source, &scratch);
+
+		if (line.text == NULL)
+			continue;
+		if (lines.len > 0)
+			appendStringInfoChar(&lines, '\n');
+		appendBinaryStringInfo(&lines, line.text, line.length);
 	}
-	return give(joined(lines, n, "\n"), value);
+	return lines.len > 0 && give((Hl7Slice) {lines.data, lines.len}, value);
 }
 
 /* hl7_date() and hl7_timestamp() answer null, which DirectFunctionCall refuses. */
@@ -346,7 +361,7 @@ read_date(Hl7Source *source, JsonbValue *value)
 		return not_a(source, "invalid_date", text);
 	out = palloc(MAXDATELEN + 1);
 	JsonEncodeDateTime(out, date, DATEOID, NULL);
-	return give(constant(out), value);
+	return give(hl7_slice(out), value);
 }
 
 /* In UTC, whatever the zone of the session: the same message gives the same text. */
@@ -364,28 +379,10 @@ read_time(Hl7Source *source, JsonbValue *value)
 		return not_a(source, "invalid_time", text);
 	out = palloc(MAXDATELEN + 1);
 	JsonEncodeDateTime(out, time, TIMESTAMPTZOID, &utc);
-	return give(constant(out), value);
+	return give(hl7_slice(out), value);
 }
 
 /* Digits with a fraction, or without when it may have no digits. */
-static bool
-is_number(Hl7Slice text, int fraction_digits)
-{
-	int			i = 0;
-	int			fraction;
-
-	while (i < text.length && text.text[i] >= '0' && text.text[i] <= '9')
-		i++;
-	if (i == 0 || i > MAX_DIGITS)
-		return false;
-	if (i == text.length)
-		return true;
-	if (text.text[i] != '.' || fraction_digits == 0)
-		return false;
-	for (fraction = ++i; i < text.length && text.text[i] >= '0' && text.text[i] <= '9'; i++);
-	return i == text.length && i > fraction && i - fraction <= fraction_digits;
-}
-
 static bool
 give_number(Hl7Source *source, int fraction_digits, JsonbValue *value)
 {
@@ -394,7 +391,7 @@ give_number(Hl7Source *source, int fraction_digits, JsonbValue *value)
 
 	if (text.text == NULL)
 		return false;
-	if (!is_number(text, fraction_digits))
+	if (!plain_number(text.text, text.length, MAX_DIGITS, fraction_digits))
 		return not_a(source, "invalid_value", text);
 	number = CStringGetDatum(pnstrdup(text.text, text.length));
 	number = DirectFunctionCall3(numeric_in, number, ObjectIdGetDatum(InvalidOid),
@@ -423,10 +420,10 @@ read_boolean(Hl7Source *source, JsonbValue *value)
 
 	if (text.text == NULL)
 		return false;
-	if (!is(text, "Y") && !is(text, "N"))
+	if (!hl7_is(text, "Y") && !hl7_is(text, "N"))
 		return not_a(source, "invalid_code", text);
 	value->type = jbvBool;
-	value->val.boolean = is(text, "Y");
+	value->val.boolean = hl7_is(text, "Y");
 	return true;
 }
 
@@ -440,7 +437,7 @@ find_translation(const Mapping *mapping, Hl7Slice code)
 		   !(code.length == (int) strlen(mapping->code) &&
 			 pg_strncasecmp(code.text, mapping->code, code.length) == 0))
 		mapping++;
-	return mapping->value == NULL ? none : constant(mapping->value);
+	return mapping->value == NULL ? none : hl7_slice(mapping->value);
 }
 
 static bool
@@ -524,13 +521,14 @@ read_code(Hl7Source *source, JsonbValue *value)
 static Hl7Slice
 identifier_system(Hl7Slice space, Hl7Slice universal, Hl7Slice universal_type, Hl7Slice type)
 {
-	if (is(type, "SS") || is(type, "SSN") || is(space, "USSSA") || is(universal, SSN_OID))
-		return constant(SSN_SYSTEM);
-	if (is(type, "NPI") || is(universal, NPI_OID))
-		return constant(NPI_SYSTEM);
-	if (space.text != NULL || universal.text == NULL || !is(universal_type, "ISO"))
+	if (hl7_is(type, "SS") || hl7_is(type, "SSN") || hl7_is(space, "USSSA") ||
+		hl7_is(universal, SSN_OID))
+		return hl7_slice(SSN_SYSTEM);
+	if (hl7_is(type, "NPI") || hl7_is(universal, NPI_OID))
+		return hl7_slice(NPI_SYSTEM);
+	if (space.text != NULL || universal.text == NULL || !hl7_is(universal_type, "ISO"))
 		return space.text != NULL ? space : universal;
-	return joined((Hl7Slice[]) {constant("urn:oid"), universal}, 2, ":");
+	return joined((Hl7Slice[]) {hl7_slice("urn:oid"), universal}, 2, ":");
 }
 
 static void
@@ -577,8 +575,8 @@ identifier(const JsonbValue *field, JsonbValue *value)
 	}
 	if (space.text == NULL && universal.text == NULL)
 		space = facility;
-	if (type.text == NULL && is(space, "USSSA"))
-		type = constant("SS");
+	if (type.text == NULL && hl7_is(space, "USSSA"))
+		type = hl7_slice("SS");
 	make_identifier(value, number,
 					identifier_system(space, universal, component(field, 4, 3), type), type,
 					facility.text == NULL ? space : facility);
@@ -626,7 +624,7 @@ read_driver(Hl7Source *source, JsonbValue *value)
 	}
 	if (number.text == NULL)
 		return false;
-	make_identifier(value, number, constant("DL"), constant("DL"), state);
+	make_identifier(value, number, hl7_slice("DL"), hl7_slice("DL"), state);
 	return true;
 }
 
@@ -783,7 +781,7 @@ telephone(const JsonbValue *field, JsonbValue *value)
 	Hl7Slice	equipment = component(field, 3, 0);
 	Hl7Slice	number = component(field, 1, 0);
 
-	if (is(equipment, "FX") || is(equipment, "BP") || is(equipment, "MD"))
+	if (hl7_is(equipment, "FX") || hl7_is(equipment, "BP") || hl7_is(equipment, "MD"))
 		return false;
 	if (number.text == NULL)
 		number = pair(field, 6, 7, "-");

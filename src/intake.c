@@ -25,6 +25,7 @@
 #include "utils/typcache.h"
 
 #include "compat.h"
+#include "intake.h"
 
 /* what goes into an index has to fit on its page */
 #define LONGEST_TEXT	500
@@ -32,14 +33,9 @@
 #define NPI_SYSTEM		"http://hl7.org/fhir/sid/us-npi"
 #define SSN_SYSTEM		"http://hl7.org/fhir/sid/us-ssn"
 
-enum
-{
-	ID_NUMBER, ID_SYSTEM, ID_TYPE, ID_ASSIGNER, ID_NFIELDS
-};
-
-/* The text without the blanks around it, cut off; null when nothing is left. */
+/* The text without the blanks around it, cut off after so many characters; null when nothing is left. */
 static text *
-short_text(const char *s, int len)
+stripped_text(const char *s, int len, int longest)
 {
 	while (len > 0 && s[0] == ' ')
 	{
@@ -50,86 +46,219 @@ short_text(const char *s, int len)
 		len--;
 	if (len == 0)
 		return NULL;
-	return cstring_to_text_with_len(s, pg_mbcharcliplen(s, len, LONGEST_TEXT));
+	return cstring_to_text_with_len(s, len <= longest ? len : pg_mbcharcliplen(s, len, longest));
 }
 
-/* A member of an object that is a text, a number or a truth value, as such a text. */
+/* A text, a number or a truth value as such a text; null for anything else. */
 static text *
-member_text(JsonbContainer *object, const char *key)
+value_text(const JsonbValue *v, int longest)
 {
-	JsonbValue	v;
-
-	if (getKeyJsonValueFromContainer(object, key, strlen(key), &v) == NULL)
-		return NULL;
-	switch (v.type)
+	switch (v->type)
 	{
 		case jbvString:
-			return short_text(v.val.string.val, v.val.string.len);
+			return stripped_text(v->val.string.val, v->val.string.len, longest);
 		case jbvNumeric:
 			{
 				char	   *number = DatumGetCString(DirectFunctionCall1(numeric_out,
-																		  NumericGetDatum(v.val.numeric)));
+																		  NumericGetDatum(v->val.numeric)));
 
-				return short_text(number, strlen(number));
+				return stripped_text(number, strlen(number), longest);
 			}
 		case jbvBool:
-			return cstring_to_text(v.val.boolean ? "true" : "false");
+			return cstring_to_text(v->val.boolean ? "true" : "false");
 		default:
 			return NULL;
 	}
 }
 
-static bool
-text_is(text *t, const char *s)
+text *
+intake_value_text(const JsonbValue *v)
+{
+	return value_text(v, LONGEST_TEXT);
+}
+
+static text *
+member_text(JsonbContainer *object, const char *key, int longest)
+{
+	JsonbValue	v;
+
+	if (getKeyJsonValueFromContainer(object, key, strlen(key), &v) == NULL)
+		return NULL;
+	return value_text(&v, longest);
+}
+
+/* As intake_text() of SQL has it, of what is neither object nor list. */
+text *
+intake_member_text(JsonbContainer *object, const char *key)
+{
+	return member_text(object, key, LONGEST_TEXT);
+}
+
+/* As intake_prose() has it. */
+text *
+intake_member_prose(JsonbContainer *object, const char *key)
+{
+	return member_text(object, key, PG_INT32_MAX);
+}
+
+/* A member that is an object itself, else null. */
+JsonbContainer *
+intake_member_object(JsonbContainer *object, const char *key)
+{
+	JsonbValue	v;
+
+	if (getKeyJsonValueFromContainer(object, key, strlen(key), &v) == NULL ||
+		v.type != jbvBinary || !JsonContainerIsObject(v.val.binary.data))
+		return NULL;
+	return v.val.binary.data;
+}
+
+/* A member that is a list, else null. */
+JsonbContainer *
+intake_member_list(JsonbContainer *object, const char *key)
+{
+	JsonbValue	v;
+
+	if (getKeyJsonValueFromContainer(object, key, strlen(key), &v) == NULL ||
+		v.type != jbvBinary || !JsonContainerIsArray(v.val.binary.data))
+		return NULL;
+	return v.val.binary.data;
+}
+
+/* An element of a list that is an object, else null. */
+JsonbContainer *
+intake_list_object(JsonbContainer *list, int i)
+{
+	JsonbValue *element = getIthJsonbValueFromContainer(list, i);
+
+	if (element == NULL || element->type != jbvBinary || !JsonContainerIsObject(element->val.binary.data))
+		return NULL;
+	return element->val.binary.data;
+}
+
+/* An argument that is an object, else null. */
+Jsonb *
+intake_argument_object(FunctionCallInfo fcinfo, int argument)
+{
+	Jsonb	   *object = PG_ARGISNULL(argument) ? NULL : PG_GETARG_JSONB_P(argument);
+
+	return object != NULL && JB_ROOT_IS_OBJECT(object) ? object : NULL;
+}
+
+bool
+intake_text_is(const text *t, const char *s)
 {
 	int			len = strlen(s);
 
 	return t != NULL && VARSIZE_ANY_EXHDR(t) == len && memcmp(VARDATA_ANY(t), s, len) == 0;
 }
 
-/* Numbers of a whole country have one name, whoever sends them. */
-static text *
-system_of(text *type, text *system, text *source)
+/*
+ * Numbers of a whole country have one name, whoever sends them.  A sender who
+ * is called as our own system gets another name.
+ */
+text *
+intake_system_of(const text *type, text *system, text *source)
 {
-	if (text_is(type, "NPI") || text_is(system, "NPI") || text_is(system, "urn:oid:2.16.840.1.113883.4.6"))
+	if (intake_text_is(type, "NPI") || intake_text_is(system, "NPI") ||
+		intake_text_is(system, "urn:oid:2.16.840.1.113883.4.6"))
 		return cstring_to_text(NPI_SYSTEM);
-	if (text_is(type, "SS") || text_is(system, "SSN") || text_is(system, "urn:oid:2.16.840.1.113883.4.1"))
+	if (intake_text_is(type, "SS") || intake_text_is(system, "SSN") ||
+		intake_text_is(system, "urn:oid:2.16.840.1.113883.4.1"))
 		return cstring_to_text(SSN_SYSTEM);
-	return system != NULL ? system : source;
+	if (system == NULL)
+		system = source;
+	if (intake_text_is(system, INTAKE_OWN_SYSTEM))
+		return cstring_to_text(INTAKE_OWN_SYSTEM " (sent)");
+	return system;
+}
+
+/* The system of an identifier of a case; ours if we put it there, which no mapper says. */
+static text *
+system_of_identifier(JsonbContainer *identifier, const text *type, text *source)
+{
+	JsonbValue	own;
+
+	if (getKeyJsonValueFromContainer(identifier, "own", strlen("own"), &own) != NULL &&
+		own.type == jbvBool && own.val.boolean)
+		return cstring_to_text(INTAKE_OWN_SYSTEM);
+	return intake_system_of(type, intake_member_text(identifier, "system"), source);
 }
 
 PG_FUNCTION_INFO_V1(intake_system);
 Datum
 intake_system(PG_FUNCTION_ARGS)
 {
+	Jsonb	   *identifier = intake_argument_object(fcinfo, 0);
 	text	   *source = PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1);
-	text	   *type = NULL;
-	text	   *system = NULL;
+	text	   *system;
 
-	if (!PG_ARGISNULL(0))
-	{
-		Jsonb	   *identifier = PG_GETARG_JSONB_P(0);
-
-		if (JB_ROOT_IS_OBJECT(identifier))
-		{
-			type = member_text(&identifier->root, "type");
-			system = member_text(&identifier->root, "system");
-		}
-	}
-	system = system_of(type, system, source);
+	if (identifier == NULL)
+		system = intake_system_of(NULL, NULL, source);
+	else
+		system = system_of_identifier(&identifier->root,
+									  intake_member_text(&identifier->root, "type"), source);
 	if (system == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_TEXT_P(system);
 }
 
-/* ---------- Identifiers ---------- */
-
-typedef struct Identifiers
+/* What one of the try_…() functions reads in a text; false when that is nothing. */
+bool
+intake_try(PGFunction try, const text *told, Datum *value)
 {
-	int			count;
-	Datum	   *fields[ID_NFIELDS];
-	bool	   *nulls[ID_NFIELDS];
-} Identifiers;
+	LOCAL_FCINFO(fcinfo, 1);
+
+	InitFunctionCallInfoData(*fcinfo, NULL, 1, InvalidOid, NULL, NULL);
+	fcinfo->args[0].value = PointerGetDatum(told);
+	fcinfo->args[0].isnull = false;
+	*value = try(fcinfo);
+	return !fcinfo->isnull;
+}
+
+/* ---------- Findings ---------- */
+
+static void
+put_member(JsonbParseState **state, const char *key, const char *text, int length)
+{
+	JsonbValue	v;
+
+	v.type = jbvString;
+	v.val.string.val = (char *) key;
+	v.val.string.len = strlen(key);
+	pushJsonbValue(state, WJB_KEY, &v);
+	v.val.string.val = (char *) text;
+	v.val.string.len = length;
+	pushJsonbValue(state, WJB_VALUE, &v);
+}
+
+/* One more, as intake_finding() has it; value may be null.  The state is NULL while there are none. */
+void
+intake_put_finding(JsonbParseState **findings, const char *code, const char *severity,
+				   const char *attribute, const char *detail, const text *value)
+{
+	if (*findings == NULL)
+		pushJsonbValue(findings, WJB_BEGIN_ARRAY, NULL);
+	pushJsonbValue(findings, WJB_BEGIN_OBJECT, NULL);
+	put_member(findings, "code", code, strlen(code));
+	put_member(findings, "severity", severity, strlen(severity));
+	put_member(findings, "attribute", attribute, strlen(attribute));
+	put_member(findings, "detail", detail, strlen(detail));
+	if (value != NULL)
+		put_member(findings, "value", VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
+	pushJsonbValue(findings, WJB_END_OBJECT, NULL);
+}
+
+/* All of them; NULL for none. */
+Jsonb *
+intake_findings(JsonbParseState **findings)
+{
+	if (*findings == NULL)
+		return NULL;
+	return JsonbValueToJsonb(pushJsonbValue(findings, WJB_END_ARRAY, NULL));
+}
+
+/* ---------- Identifiers ---------- */
 
 static bool
 same_text(text *a, text *b)
@@ -140,7 +269,7 @@ same_text(text *a, text *b)
 }
 
 static bool
-is_listed(Identifiers *ids, text *number, text *system)
+is_listed(IntakeIdentifiers *ids, text *number, text *system)
 {
 	for (int i = 0; i < ids->count; i++)
 	{
@@ -151,18 +280,10 @@ is_listed(Identifiers *ids, text *number, text *system)
 	return false;
 }
 
-static void
-put_identifier(Identifiers *ids, JsonbContainer *object, text *source)
+/* Takes one more; there has to be room for it. */
+void
+intake_add_identifier(IntakeIdentifiers *ids, text **value)
 {
-	text	   *value[ID_NFIELDS];
-
-	value[ID_NUMBER] = member_text(object, "value");
-	value[ID_TYPE] = member_text(object, "type");
-	value[ID_SYSTEM] = system_of(value[ID_TYPE], member_text(object, "system"), source);
-	value[ID_ASSIGNER] = member_text(object, "assigner");
-	if (value[ID_NUMBER] == NULL || value[ID_SYSTEM] == NULL ||
-		is_listed(ids, value[ID_NUMBER], value[ID_SYSTEM]))
-		return;
 	for (int i = 0; i < ID_NFIELDS; i++)
 	{
 		ids->fields[i][ids->count] = PointerGetDatum(value[i]);
@@ -172,23 +293,70 @@ put_identifier(Identifiers *ids, JsonbContainer *object, text *source)
 }
 
 static void
-read_identifiers(Identifiers *ids, Jsonb *list, text *source)
+put_identifier(IntakeIdentifiers *ids, JsonbContainer *object, text *source)
 {
-	int			n = JB_ROOT_IS_ARRAY(list) && !JB_ROOT_IS_SCALAR(list) ? JB_ROOT_COUNT(list) : 0;
+	text	   *value[ID_NFIELDS];
 
+	value[ID_NUMBER] = intake_member_text(object, "value");
+	value[ID_TYPE] = intake_member_text(object, "type");
+	value[ID_SYSTEM] = system_of_identifier(object, value[ID_TYPE], source);
+	value[ID_ASSIGNER] = intake_member_text(object, "assigner");
+	if (value[ID_NUMBER] != NULL && value[ID_SYSTEM] != NULL &&
+		!is_listed(ids, value[ID_NUMBER], value[ID_SYSTEM]))
+		intake_add_identifier(ids, value);
+}
+
+void
+intake_begin_identifiers(IntakeIdentifiers *ids, int room)
+{
 	ids->count = 0;
 	for (int i = 0; i < ID_NFIELDS; i++)
 	{
-		ids->fields[i] = palloc((n + 1) * sizeof(Datum));
-		ids->nulls[i] = palloc((n + 1) * sizeof(bool));
+		ids->fields[i] = palloc(Max(room, 1) * sizeof(Datum));
+		ids->nulls[i] = palloc(Max(room, 1) * sizeof(bool));
 	}
+}
+
+/* The identifiers of a list, each once, and room for some more. */
+void
+intake_read_identifiers(IntakeIdentifiers *ids, JsonbContainer *list, text *source, int room)
+{
+	int			n = list != NULL && JsonContainerIsArray(list) && !JsonContainerIsScalar(list) ?
+		JsonContainerSize(list) : 0;
+
+	intake_begin_identifiers(ids, n + room);
 	for (int i = 0; i < n; i++)
 	{
-		JsonbValue *v = getIthJsonbValueFromContainer(&list->root, i);
+		JsonbContainer *identifier = intake_list_object(list, i);
 
-		if (v->type == jbvBinary && JsonContainerIsObject(v->val.binary.data))
-			put_identifier(ids, v->val.binary.data, source);
+		if (identifier != NULL)
+			put_identifier(ids, identifier, source);
 	}
+}
+
+Datum
+intake_text_array(Datum *texts, bool *nulls, int count)
+{
+	int			lower = 1;
+
+	if (count == 0)
+		return PointerGetDatum(construct_empty_array(TEXTOID));
+	return PointerGetDatum(construct_md_array(texts, nulls, 1, &count, &lower,
+											  TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+/* As a row of the type intake_identifiers. */
+Datum
+intake_identifiers_row(const IntakeIdentifiers *ids, TupleDesc desc)
+{
+	Datum		values[ID_NFIELDS];
+	bool		nulls[ID_NFIELDS] = {false};
+
+	if (desc->natts != ID_NFIELDS)
+		elog(ERROR, "unexpected columns of referral.intake_identifiers");
+	for (int i = 0; i < ID_NFIELDS; i++)
+		values[i] = intake_text_array(ids->fields[i], ids->nulls[i], ids->count);
+	return HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
 }
 
 PG_FUNCTION_INFO_V1(intake_identifiers);
@@ -196,59 +364,53 @@ Datum
 intake_identifiers(PG_FUNCTION_ARGS)
 {
 	TupleDesc	desc;
-	Identifiers ids;
-	Datum		values[ID_NFIELDS];
-	bool		nulls[ID_NFIELDS] = {false};
+	IntakeIdentifiers ids;
 
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE || desc->natts != ID_NFIELDS)
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "unexpected result type of intake_identifiers()");
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		PG_RETURN_NULL();
-	read_identifiers(&ids, PG_GETARG_JSONB_P(0), PG_GETARG_TEXT_PP(1));
-	for (int i = 0; i < ID_NFIELDS; i++)
-	{
-		int			lower = 1;
-
-		values[i] = PointerGetDatum(ids.count == 0 ? construct_empty_array(TEXTOID) :
-									construct_md_array(ids.fields[i], ids.nulls[i], 1, &ids.count, &lower,
-													   TEXTOID, -1, false, TYPALIGN_INT));
-	}
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+	intake_read_identifiers(&ids, &PG_GETARG_JSONB_P(0)->root, PG_GETARG_TEXT_PP(1), 0);
+	PG_RETURN_DATUM(intake_identifiers_row(&ids, BlessTupleDesc(desc)));
 }
 
 /* ---------- Rows ---------- */
 
-/* The row with the texts of the object in its text columns of the same names. */
-static HeapTuple
-filled(HeapTupleHeader row, TupleDesc desc, JsonbContainer *object)
+/* The columns of a row; of a null row, nulls. */
+void
+intake_deform(HeapTupleHeader row, TupleDesc desc, Datum *values, bool *nulls)
 {
-	Datum	   *values = palloc(desc->natts * sizeof(Datum));
-	bool	   *nulls = palloc(desc->natts * sizeof(bool));
+	HeapTupleData tuple;
 
-	if (row != NULL)
+	if (row == NULL)
 	{
-		HeapTupleData tuple;
-
-		tuple.t_len = HeapTupleHeaderGetDatumLength(row);
-		ItemPointerSetInvalid(&tuple.t_self);
-		tuple.t_tableOid = InvalidOid;
-		tuple.t_data = row;
-		heap_deform_tuple(&tuple, desc, values, nulls);
-	}
-	else
 		memset(nulls, true, desc->natts);
+		return;
+	}
+	tuple.t_len = HeapTupleHeaderGetDatumLength(row);
+	ItemPointerSetInvalid(&tuple.t_self);
+	tuple.t_tableOid = InvalidOid;
+	tuple.t_data = row;
+	heap_deform_tuple(&tuple, desc, values, nulls);
+}
+
+/* The texts of the object go into the text columns of the same names. */
+void
+intake_fill_texts(TupleDesc desc, JsonbContainer *object, Datum *values, bool *nulls)
+{
 	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute a = TupleDescAttr(desc, i);
-		text	   *told = a->atttypid == TEXTOID && !a->attisdropped ? member_text(object, NameStr(a->attname)) : NULL;
+		text	   *told = NULL;
 
+		if (a->atttypid == TEXTOID && !a->attisdropped)
+			told = intake_member_text(object, NameStr(a->attname));
 		if (told != NULL)
 		{
 			values[i] = PointerGetDatum(told);
 			nulls[i] = false;
 		}
 	}
-	return heap_form_tuple(desc, values, nulls);
 }
 
 PG_FUNCTION_INFO_V1(intake_fill);
@@ -259,6 +421,8 @@ intake_fill(PG_FUNCTION_ARGS)
 	Jsonb	   *object = PG_ARGISNULL(1) ? NULL : PG_GETARG_JSONB_P(1);
 	TupleDesc	desc;
 	HeapTuple	result;
+	Datum	   *values;
+	bool	   *nulls;
 
 	if (object == NULL || !JB_ROOT_IS_OBJECT(object))
 	{
@@ -276,7 +440,27 @@ intake_fill(PG_FUNCTION_ARGS)
 			elog(ERROR, "intake_fill() needs a row of a named type");
 		desc = lookup_rowtype_tupdesc(type, -1);
 	}
-	result = filled(row, desc, &object->root);
+	values = palloc(desc->natts * sizeof(Datum));
+	nulls = palloc(desc->natts * sizeof(bool));
+	intake_deform(row, desc, values, nulls);
+	intake_fill_texts(desc, &object->root, values, nulls);
+	result = heap_form_tuple(desc, values, nulls);
 	ReleaseTupleDesc(desc);
 	PG_RETURN_DATUM(HeapTupleGetDatum(result));
+}
+
+/* ---------- Statements ---------- */
+
+/* Prepares a statement, once in a session; planned once, too: these look up a row by its key. */
+void
+intake_prepare(SPIPlanPtr *plan, const char *sql, int nargs, Oid *types)
+{
+	SPIPlanPtr	made;
+
+	if (*plan != NULL)
+		return;
+	made = SPI_prepare_cursor(sql, nargs, types, CURSOR_OPT_GENERIC_PLAN);
+	if (made == NULL || SPI_keepplan(made) != 0)
+		elog(ERROR, "could not prepare: %s", sql);
+	*plan = made;
 }

@@ -21,6 +21,7 @@
 #include "lib/stringinfo.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/bytea.h"
 #include "utils/datetime.h"
 #include "utils/guc.h"
 #include "utils/json.h"
@@ -50,6 +51,28 @@ json_of_text(JsonbValue *out, const char *value, int length)
 }
 
 /*
+ * May to_jsonb() of the type be another under the session's settings?  Those
+ * of our own tables are known; that of others may.
+ */
+static bool
+depends_on_settings(Oid type)
+{
+	switch (type)
+	{
+		case INT4ARRAYOID:
+		case INT8ARRAYOID:
+		case TEXTARRAYOID:
+			return false;
+		case BYTEAOID:
+			return bytea_output != BYTEA_OUTPUT_HEX;
+		case DATERANGEOID:
+			return DateStyle != USE_ISO_DATES;
+		default:
+			return true;
+	}
+}
+
+/*
  * Turn a column's value into one JSON value.  "guc_level" is set when the
  * settings had to be made neutral.
  */
@@ -66,7 +89,7 @@ json_of_value(TrackedRel *rel, int index, TupleTableSlot *slot, JsonbValue *out,
 		out->type = jbvNull;
 		return;
 	}
-	if (column->kind == JOURNAL_OTHER && *guc_level == 0)
+	if (column->kind == JOURNAL_OTHER && *guc_level == 0 && depends_on_settings(type))
 		*guc_level = security_neutral_settings();
 	switch (column->kind)
 	{

@@ -49,10 +49,13 @@ typedef struct RuleCache
 	HTAB	   *matches;		/* predicates of rule_matches(), by their text */
 	HTAB	   *rule_tables;	/* rules of matching_rules(), by their table */
 	struct WorkRules *work;		/* sources of work and tasks; see work_rules.c */
+	struct RankFactor *factors; /* of ranking; see work_rank.c */
 	struct SlaRules *sla;		/* policies and calendars; see sla_policy.c */
 	struct MatchRules *matching;	/* models and names; see matching_model.c */
 	struct SourceRules *sources;	/* who keeps what; see source_of_record.c */
 	struct SourceMapping *mappings;	/* see source_mapping.c */
+	struct ValidationRules *validation; /* see validation_rules.c */
+	struct ExceptionPolicies *exceptions;	/* see exception_policy.c */
 	Oid			namespace_id;	/* schema referral */
 	Oid			owner;			/* owner of the rule tables */
 	int			pins;			/* calls that hold pointers into it */
@@ -93,5 +96,18 @@ extern int	rule_table_matches(RuleCache *cache, const char *table, const char *e
 extern bool rule_table_reads_row_alone(RuleCache *cache, const char *table, const char *entity,
 									   Relation rel, Bitmapset **columns);
 extern ArrayType *rule_ids_array(int64 *ids, int n);
+
+/* A row of a table that predicates are asked about, without a former one. */
+typedef struct RuleRow
+{
+	Relation	table;
+	HeapTupleData tuple;
+	TupleTableSlot *slot;
+	TupleTableSlot *former;
+} RuleRow;
+
+extern void rule_row_open(RuleRow *row, HeapTupleHeader header);
+extern bool rule_row_matches(RuleRow *row, RulePredicate *predicate);
+extern void rule_row_close(RuleRow *row);
 
 #endif							/* REFERRAL_RULE_H */

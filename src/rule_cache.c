@@ -54,7 +54,8 @@ static const char *const rule_tables[] = {
 	"organization_member", "journal_column", "business_calendar", "sla_policy", "sla_level",
 	"match_model", "match_level", "match_nickname", "match_placeholder", "match_frequency",
 	"source_mapping", "source_mapping_field", "code_translation", "source_of_record",
-	"source_system"
+	"source_system", "required_field_rule", "document_requirement",
+	"outreach_template", "exception_policy"
 };
 
 static void

@@ -145,22 +145,14 @@ relation_of_record(HeapTupleHeader header)
 	return type->typrelid;
 }
 
-/* A row given as a value of SQL, and a former row that there is not. */
-typedef struct GivenRow
+/* A row that predicates are asked about, with its table, until rule_row_close(). */
+void
+rule_row_open(RuleRow *row, HeapTupleHeader header)
 {
-	Relation	table;
-	HeapTupleData tuple;
-	TupleTableSlot *slot;
-	TupleTableSlot *former;
-} GivenRow;
-
-static void
-open_row(GivenRow *row, HeapTupleHeader header)
-{
-	memset(row, 0, sizeof(GivenRow));
 	row->table = table_open(relation_of_record(header), AccessShareLock);
 	row->slot = MakeSingleTupleTableSlot(RelationGetDescr(row->table), &TTSOpsHeapTuple);
 	row->former = MakeSingleTupleTableSlot(RelationGetDescr(row->table), &TTSOpsVirtual);
+	memset(&row->tuple, 0, sizeof(HeapTupleData));
 	row->tuple.t_len = HeapTupleHeaderGetDatumLength(header);
 	row->tuple.t_data = header;
 	ExecStoreHeapTuple(&row->tuple, row->slot, false);
@@ -168,8 +160,15 @@ open_row(GivenRow *row, HeapTupleHeader header)
 	ExecStoreAllNullTuple(row->former);
 }
 
-static void
-close_row(GivenRow *row)
+/* There is no former row. */
+bool
+rule_row_matches(RuleRow *row, RulePredicate *predicate)
+{
+	return rule_holds(predicate, row->table, row->slot, row->former);
+}
+
+void
+rule_row_close(RuleRow *row)
 {
 	ExecDropSingleTupleTableSlot(row->slot);
 	ExecDropSingleTupleTableSlot(row->former);
@@ -184,23 +183,23 @@ rule_matches(PG_FUNCTION_ARGS)
 {
 	char	   *source = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	RuleCache  *cache = rule_cache(fcinfo->flinfo->fn_extra == NULL);
-	GivenRow	row;
+	RuleRow		row;
 	bool		matches = false;
 
 	fcinfo->flinfo->fn_extra = cache;	/* not used: news are accepted once per query */
-	open_row(&row, PG_GETARG_HEAPTUPLEHEADER(1));
+	rule_row_open(&row, PG_GETARG_HEAPTUPLEHEADER(1));
 	cache->pins++;
 	PG_TRY();
 	{
-		matches = rule_holds(find_predicate(cache, RelationGetRelid(row.table), source),
-							 row.table, row.slot, row.former);
+		matches = rule_row_matches(&row, find_predicate(cache, RelationGetRelid(row.table),
+														source));
 	}
 	PG_FINALLY();
 	{
 		cache->pins--;
 	}
 	PG_END_TRY();
-	close_row(&row);
+	rule_row_close(&row);
 	PG_RETURN_BOOL(matches);
 }
 
@@ -496,13 +495,13 @@ matching_rules(PG_FUNCTION_ARGS)
 	char		table[NAMEDATALEN];
 	char	   *entity = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	RuleCache  *cache = rule_cache(fcinfo->flinfo->fn_extra == NULL);
-	GivenRow	row;
+	RuleRow		row;
 	int64	   *ids = NULL;
 	int			n = 0;
 
 	fcinfo->flinfo->fn_extra = cache;	/* not used: news are accepted once per query */
 	text_to_cstring_buffer(PG_GETARG_TEXT_PP(0), table, NAMEDATALEN);
-	open_row(&row, PG_GETARG_HEAPTUPLEHEADER(3));
+	rule_row_open(&row, PG_GETARG_HEAPTUPLEHEADER(3));
 	cache->pins++;
 	PG_TRY();
 	{
@@ -514,6 +513,6 @@ matching_rules(PG_FUNCTION_ARGS)
 		cache->pins--;
 	}
 	PG_END_TRY();
-	close_row(&row);
+	rule_row_close(&row);
 	PG_RETURN_ARRAYTYPE_P(rule_ids_array(ids, n));
 }

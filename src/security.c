@@ -16,6 +16,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "mb/pg_wchar.h"
@@ -41,8 +42,12 @@ static char *setting_origin = NULL;
 static char *setting_correlation_id = NULL;
 static char *setting_transition = NULL;
 static char *setting_occurred_at = NULL;
+static char *setting_inbox_message = NULL;
 
 static const char *const kind_names[] = {"user", "system", "ai"};
+
+/* That of our own functions, to the letter. */
+#define OWNER_SEARCH_PATH	"pg_catalog, pg_temp"
 
 /* A login's membership in one organisation. */
 typedef struct Membership
@@ -79,7 +84,7 @@ check_text(char **newval, void **extra, GucSource source)
 }
 
 static bool
-check_org_id(char **newval, void **extra, GucSource source)
+check_number(char **newval, void **extra, GucSource source)
 {
 	char	   *end;
 	long long	value;
@@ -90,7 +95,7 @@ check_org_id(char **newval, void **extra, GucSource source)
 	value = strtoll(*newval, &end, 10);
 	if (errno != 0 || *end != '\0' || value <= 0)
 	{
-		GUC_check_errdetail("It is the number of an organisation, or empty.");
+		GUC_check_errdetail("It is a number above 0, or empty.");
 		return false;
 	}
 	return true;
@@ -127,7 +132,7 @@ security_init(void)
 {
 	define_setting("referral.org_id",
 				   "Organisation the session works for; counts for members of referral_application, narrows for others.",
-				   &setting_org_id, check_org_id);
+				   &setting_org_id, check_number);
 	define_setting("referral.actor",
 				   "Person or system that acts; counts for members of referral_application.",
 				   &setting_actor, check_text);
@@ -146,6 +151,9 @@ security_init(void)
 	define_setting("referral.occurred_at",
 				   "Time of an imported event (timestamptz); for members of referral_integration.",
 				   &setting_occurred_at, check_text);
+	define_setting("referral.inbox_message",
+				   "Message in the inbox that a new row comes from: its clocks start when that came.",
+				   &setting_inbox_message, check_number);
 	RegisterXactCallback(forget_code_owner, NULL);
 }
 
@@ -222,8 +230,10 @@ security_begin_read_as_of(OwnerScope *scope, Oid owner, Snapshot snapshot)
 {
 	scope->save_code_owner = code_owner;
 	scope->guc_level = NewGUCNestLevel();
-	(void) set_config_option("search_path", "pg_catalog, pg_temp",
-							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	/* our own functions have it set already: setting it makes names looked up anew */
+	if (strcmp(namespace_search_path, OWNER_SEARCH_PATH) != 0)
+		(void) set_config_option("search_path", OWNER_SEARCH_PATH,
+								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	GetUserIdAndSecContext(&scope->save_userid, &scope->save_sec_context);
 	SetUserIdAndSecContext(owner, scope->save_sec_context |
 						   SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
@@ -421,6 +431,13 @@ security_occurred_at(TimestampTz *occurred_at)
 				 errdetail("It is \"%s\".", setting_occurred_at),
 				 errhint("Give the time at which the imported event happened.")));
 	return true;
+}
+
+/* The message that new rows come from; 0 when none was named. */
+int64
+security_inbox_message(void)
+{
+	return setting(setting_inbox_message) == NULL ? 0 : strtoll(setting_inbox_message, NULL, 10);
 }
 
 /* Room for one more than the login has memberships. */

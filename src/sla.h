@@ -100,6 +100,8 @@ extern bool sla_could_matter(RuleCache *cache, SlaEntity *entity, TrackedRel *re
 							 Relation relation, TupleTableSlot *oldslot, TupleTableSlot *newslot);
 extern SlaPolicy *sla_policy(RuleCache *cache, int64 sla_policy_id);
 extern SlaCalendar *sla_calendar(RuleCache *cache, int64 business_calendar_id);
+extern SlaCalendar *sla_find_calendar(RuleCache *cache, const char *name, int64 org_id,
+									  int64 site_id);
 extern SlaCalendar *sla_choose_calendar(RuleCache *cache, const char *name, int64 org_id,
 										int64 site_id);
 
@@ -115,5 +117,7 @@ extern bool sla_level_time(SlaPolicy *policy, CompiledCalendar *calendar, int in
 						   TimestampTz *planned_at);
 extern void sla_times(SlaPolicy *policy, CompiledCalendar *calendar, TimestampTz running_since,
 					  int64 target, int64 consumed, SlaTimes *times);
+extern bool sla_due_by(RuleCache *cache, const char *calendar, int64 org_id, TimestampTz start,
+					   const Interval *target, TimestampTz *due_at);
 
 #endif							/* REFERRAL_SLA_H */

@@ -418,6 +418,36 @@ row_moved(TriggerData *trigdata, Change *change)
 							   row_int64(change->newslot, change->rel->version));
 }
 
+/*
+ * When the message came that a new row was made of, where one is named; else
+ * now.  Everybody may name one: nobody can write when it came, and an earlier
+ * start only means that more of the time is used.
+ */
+static TimestampTz
+row_waits_since(Change *change)
+{
+	TimestampTz now = GetCurrentTransactionStartTimestamp();
+	Oid			argtypes[] = {INT8OID, INT8OID};
+	Datum		args[] = {Int64GetDatum(change->org_id), Int64GetDatum(security_inbox_message())};
+	TimestampTz came = now;
+	OwnerScope	scope;
+
+	if (security_inbox_message() == 0)
+		return now;
+	security_begin_read(&scope, change->cache->owner);
+	if (SPI_execute_with_args("SELECT received_at FROM referral.inbox_message WHERE org_id = $1 AND message_id = $2",
+							  lengthof(args), argtypes, args, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read when a message came");
+	if (SPI_processed > 0)
+	{
+		bool		isnull;
+
+		came = DatumGetTimestampTz(rule_read_datum(0, 1, &isnull));
+	}
+	security_end_read(&scope);
+	return Min(now, came);
+}
+
 static void
 follow(TriggerData *trigdata, RuleCache *cache, TrackedRel *rel, FmgrInfo *flinfo)
 {
@@ -434,7 +464,8 @@ follow(TriggerData *trigdata, RuleCache *cache, TrackedRel *rel, FmgrInfo *flinf
 	change.org_id = row_int64(change.newslot, rel->org_id);
 	change.id = entity_get_int64(rel, rel->id, row_value(change.newslot, rel->id));
 	if (!security_occurred_at(&change.at))
-		change.at = GetCurrentTransactionStartTimestamp();
+		change.at = TRIGGER_FIRED_BY_INSERT(trigdata->tg_event) ? row_waits_since(&change) :
+			GetCurrentTransactionStartTimestamp();
 
 	if (TRIGGER_FIRED_BY_DELETE(trigdata->tg_event))
 	{

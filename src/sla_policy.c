@@ -132,9 +132,9 @@ load_active_calendars(RuleCache *cache)
 	security_end_read(&scope);
 }
 
-/* The most specific active calendar of the name that is for the row; RF012 without one. */
+/* The most specific active calendar of the name that is for the row; NULL without one. */
 SlaCalendar *
-sla_choose_calendar(RuleCache *cache, const char *name, int64 org_id, int64 site_id)
+sla_find_calendar(RuleCache *cache, const char *name, int64 org_id, int64 site_id)
 {
 	struct SlaRules *rules = sla_rules(cache);
 
@@ -149,6 +149,17 @@ sla_choose_calendar(RuleCache *cache, const char *name, int64 org_id, int64 site
 			(active->site_id == 0 || active->site_id == site_id))
 			return active->calendar;
 	}
+	return NULL;
+}
+
+/* The same; RF012 without one. */
+SlaCalendar *
+sla_choose_calendar(RuleCache *cache, const char *name, int64 org_id, int64 site_id)
+{
+	SlaCalendar *calendar = sla_find_calendar(cache, name, org_id, site_id);
+
+	if (calendar != NULL)
+		return calendar;
 	ereport(ERROR,
 			(errcode(ERRCODE_RF_NOT_DEPLOYED),
 			 errmsg("there is no active business calendar \"%s\" for the row", name),

@@ -40,6 +40,68 @@ time_of(CompiledCalendar *calendar, TimestampTz running_since, int64 used, int64
 	return calendar_try_due(calendar, running_since, used - consumed, next_open, at);
 }
 
+/* Elapsed time: a day has 24 hours, a month 30 days.  False when there is no such time. */
+static bool
+elapsed_due(TimestampTz start, const Interval *target, TimestampTz *due_at)
+{
+	double		due = (double) start + target->time +
+		((double) target->month * DAYS_PER_MONTH + target->day) * USECS_PER_DAY;
+
+	if (TIMESTAMP_NOT_FINITE(start) || due < (double) MIN_TIMESTAMP || due >= (double) END_TIMESTAMP)
+		return false;
+	*due_at = start + target->time +
+		((int64) target->month * DAYS_PER_MONTH + target->day) * USECS_PER_DAY;
+	return true;
+}
+
+/*
+ * When a target from start on is used up, on the active calendar of that name;
+ * in elapsed time without one.  False where the calendar ends before.
+ */
+bool
+sla_due_by(RuleCache *cache, const char *calendar, int64 org_id, TimestampTz start,
+		   const Interval *target, TimestampTz *due_at)
+{
+	SlaCalendar *hours = calendar == NULL ? NULL : sla_find_calendar(cache, calendar, org_id, 0);
+	CompiledCalendar *compiled;
+	int64		open_time;
+
+	if (hours == NULL)
+		return elapsed_due(start, target, due_at);
+	compiled = calendar_compiled(hours->value);
+	return calendar_try_target(compiled, start, target, &open_time) &&
+		calendar_try_due(compiled, start, open_time, false, due_at);
+}
+
+PG_FUNCTION_INFO_V1(due_by);
+
+/* due_by(calendar text, org_id bigint, start timestamptz, target interval) returns timestamptz */
+Datum
+due_by(PG_FUNCTION_ARGS)
+{
+	RuleCache  *cache = rule_cache(true);
+	char	   *calendar = PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0));
+	TimestampTz due_at = 0;
+	bool		known = false;
+
+	if (PG_ARGISNULL(2) || PG_ARGISNULL(3))
+		PG_RETURN_NULL();
+	cache->pins++;
+	PG_TRY();
+	{
+		known = sla_due_by(cache, calendar, PG_ARGISNULL(1) ? 0 : PG_GETARG_INT64(1),
+						   PG_GETARG_TIMESTAMPTZ(2), PG_GETARG_INTERVAL_P(3), &due_at);
+	}
+	PG_FINALLY();
+	{
+		cache->pins--;
+	}
+	PG_END_TRY();
+	if (!known)
+		PG_RETURN_NULL();
+	PG_RETURN_TIMESTAMPTZ(due_at);
+}
+
 /* False when the calendar ends before. */
 bool
 sla_level_time(SlaPolicy *policy, CompiledCalendar *calendar, int index,

@@ -437,7 +437,7 @@ is_given(const SourceMapping *mapping, int slot, JsonbContainer *columns)
 	return false;
 }
 
-/* What is wrong with the line and the file that the record is from, as payload_parts() noted it. */
+/* What is wrong with the line and the file that the record is from, as payload_records() noted it. */
 static void
 look_at_file(MapState *state, JsonbContainer *record)
 {

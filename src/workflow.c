@@ -257,7 +257,7 @@ workflow_entity_rules(RuleCache *cache, const char *entity)
 
 	security_begin_read(&scope, cache->owner);
 	security_read("SELECT w.workflow_id, w.scope_org_id, w.scope_region, w.scope_site_id,"
-				  " w.scope_specialty, w.applies_when,"
+				  " lower(w.scope_specialty), w.applies_when,"
 				  " format('applies_when of workflow %I', w.name)"
 				  " FROM referral.workflow w JOIN referral.rule_version v USING (rule_version_id)"
 				  " WHERE w.entity = $1 AND v.status = 'active'"

@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * workflow_check.c
- *		What is in the way of a transition: role, person, reason, guards.
+ *		What is in the way of a transition: role, person, reason, guards, open
+ *		exceptions.
  *
  * IDENTIFICATION
  *		src/workflow_check.c
@@ -15,6 +16,7 @@
 
 #include "compat.h"
 #include "errors.h"
+#include "exception.h"
 #include "rule.h"
 #include "security.h"
 #include "workflow_move.h"
@@ -187,6 +189,53 @@ check_guards(Move *move, WorkflowTransition *transition, List **obstacles)
 	return open;
 }
 
+/* Read once for a row, however many transitions are asked about. */
+static List *
+blocking_exceptions(Move *move)
+{
+	if (!move->exceptions_read)
+		move->exceptions = exceptions_blocking(move->cache, move->rel->entity,
+											   move->org_id, move->id);
+	move->exceptions_read = true;
+	return move->exceptions;
+}
+
+static bool
+exception_blocks(Exception *exception, WorkflowTransition *transition)
+{
+	ListCell   *lc;
+
+	foreach(lc, exception->blocks)
+		if (strcmp(lfirst(lc), transition->transition) == 0)
+			return true;
+	return false;
+}
+
+static bool
+check_exceptions(Move *move, WorkflowTransition *transition, List **obstacles)
+{
+	bool		open = true;
+	ListCell   *lc;
+
+	foreach(lc, blocking_exceptions(move))
+	{
+		Exception  *exception = lfirst(lc);
+
+		if (!exception_blocks(exception, transition))
+			continue;
+		if (obstacles == NULL)
+			return false;
+		open = add_obstacle(obstacles, ERRCODE_RF_EXCEPTION,
+							psprintf("an exception is open (%s: %s)", exception->category,
+									 exception->code),
+							psprintf("exception " INT64_FORMAT, exception->exception_id),
+							psprintf("Settle it, then SELECT referral.close_exception(" INT64_FORMAT ", "
+									 INT64_FORMAT ", 'how it was settled').",
+									 move->org_id, exception->exception_id));
+	}
+	return open;
+}
+
 /*
  * May the transition be taken now?  With "obstacles", everything in its way is
  * collected; without, the first obstacle ends the search.
@@ -204,6 +253,8 @@ workflow_is_open(Move *move, WorkflowTransition *transition, List **obstacles)
 		open &= check_reason(move, transition, obstacles);
 	if (open || obstacles != NULL)
 		open &= check_guards(move, transition, obstacles);
+	if (open || obstacles != NULL)
+		open &= check_exceptions(move, transition, obstacles);
 	return open;
 }
 

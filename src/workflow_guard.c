@@ -21,8 +21,10 @@
 #include "access/htup_details.h"
 #include "access/sysattr.h"
 #include "access/xact.h"
+#include "catalog/pg_collation.h"
 #include "commands/trigger.h"
 #include "utils/builtins.h"
+#include "utils/formatting.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
@@ -113,6 +115,13 @@ row_form(TrackedRel *rel, TupleTableSlot *row)
 
 /* ---------- INSERT ---------- */
 
+/* as lower() of SQL has it, by which the specialty of the candidate was read */
+static char *
+lower_text(text *t)
+{
+	return str_tolower(VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t), DEFAULT_COLLATION_OID);
+}
+
 static bool
 candidate_matches(Move *move, WorkflowCandidate *candidate)
 {
@@ -129,7 +138,9 @@ candidate_matches(Move *move, WorkflowCandidate *candidate)
 		return false;
 	if (candidate->has_region && !TEXT_IS(rel->region, candidate->region))
 		return false;
-	if (candidate->has_specialty && !TEXT_IS(rel->specialty, candidate->specialty))
+	if (candidate->has_specialty &&
+		(row_isnull(row, rel->specialty) ||
+		 strcmp(lower_text(DatumGetTextPP(row_value(row, rel->specialty))), candidate->specialty) != 0))
 		return false;
 	return candidate->applies_when == NULL ||
 		rule_holds(candidate->applies_when, move->relation, row, move->oldslot);

@@ -28,6 +28,8 @@ typedef struct Move
 	TupleTableSlot *oldslot;
 	TupleTableSlot *newslot;	/* virtual; step and state as they would be */
 	const char *reason_code;	/* status_reason given with this change */
+	bool		exceptions_read;
+	List	   *exceptions;		/* Exception; what is open and blocks something */
 } Move;
 
 /* One reason why a transition cannot be taken now. */

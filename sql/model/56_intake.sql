@@ -100,7 +100,7 @@ COMMENT ON TABLE referral.data_quality_finding IS
 COMMENT ON COLUMN referral.data_quality_finding.attribute IS 'The canonical attribute, such as patient.birth_date.';
 COMMENT ON COLUMN referral.data_quality_finding.value IS 'What was sent; not in the journal.';
 COMMENT ON COLUMN referral.data_quality_finding.position IS 'Where in the message: PID-7, a JSON pointer, a column.';
-COMMENT ON COLUMN referral.data_quality_finding.resolved_at IS 'When the message was processed again without it; null while it holds.';
+COMMENT ON COLUMN referral.data_quality_finding.resolved_at IS 'When the message was processed again without it, or a newer one told it of the patient; null while it holds.';
 
 ALTER TABLE referral.document ADD COLUMN IF NOT EXISTS inbox_message_id bigint;
 DO $do$
@@ -137,31 +137,27 @@ SELECT m.org_id, m.message_id, m.source, m.channel, m.dedup_key, m.message_type,
        (SELECT array_agg(DISTINCT format('%s/%s', e.category, e.code)) FROM referral.exception_item e
         WHERE e.org_id = m.org_id AND e.status IN ('open', 'in_progress')
           AND ((e.entity = 'inbox_message' AND e.entity_id = m.message_id)
-               OR (e.entity = 'referral' AND e.entity_id = m.referral_id))) AS exceptions,
-       m.error, m.error_position, m.attempts, m.repeat_count
-FROM referral.inbox_message m;
+               OR (e.entity = 'referral' AND (e.entity_id = m.referral_id OR e.entity_id = ANY (r.referrals))))) AS exceptions,
+       m.error, m.error_position, m.attempts, m.repeat_count, r.referrals
+FROM referral.inbox_message m
+CROSS JOIN LATERAL (SELECT array_agg(DISTINCT (x ->> 'id')::bigint) AS referrals
+                    FROM jsonb_array_elements(m.results) x WHERE x ->> 'entity' = 'referral') r;
 COMMENT ON VIEW referral.inbox_outcome IS
-'What became of each message: its outcome, the referral, patient and appointments it is about, what was found, and which exceptions are open about it or its referral.';
+'What became of each message: its outcome, the referral, patient and appointments it is about, what was found, and which exceptions are open about it or its referrals. referral_id is the last of them; referrals has all, of a file with several parts.';
 
 GRANT SELECT ON referral.source_system, referral.inbox_message, referral.data_quality_finding, referral.inbox_outcome
     TO referral_admin, referral_coordinator, referral_clinician, referral_scheduler, referral_authorizer, referral_approver,
     referral_auditor, referral_integration;
 GRANT INSERT, UPDATE ON referral.source_system TO referral_admin;
-GRANT INSERT (org_id, channel, source, content_type, dedup_key, payload, payload_hash),
-    UPDATE (status, outcome, message_type, control_id, results, referral_id, patient_id, patient_match, error_code, error, error_position,
-            attempts, repeat_count, last_repeat_at, processed_at, mapping_version)
+-- what became of a message, and what was found about it, is written by receive() and reprocess() as the owner
+GRANT INSERT (org_id, channel, source, content_type, dedup_key, payload, payload_hash), UPDATE (repeat_count, last_repeat_at)
     ON referral.inbox_message TO referral_integration, referral_coordinator, referral_clinician;
-GRANT INSERT (org_id, message_id, referral_id, patient_id, code, severity, attribute, value, position, detail), UPDATE (resolved_at)
-    ON referral.data_quality_finding TO referral_integration, referral_coordinator, referral_clinician;
-GRANT EXECUTE ON FUNCTION referral.note_findings(bigint, bigint, boolean, jsonb), referral.settle_findings(bigint, bigint, jsonb),
-    referral.message_from(bigint, text, text, text, boolean), referral.apply_intake(referral.intake_message, jsonb, referral.intake_result),
-    referral.apply_document(referral.intake_message, text, referral.intake_result),
-    referral.apply_part(referral.intake_message, text, text, integer, referral.intake_result),
-    referral.work_on_message(referral.intake_message, text, boolean, boolean),
+GRANT EXECUTE ON FUNCTION
+    referral.keep_document(bigint, bigint, text, text, text), referral.work_on_message(bigint, bigint),
     referral.receive(referral.intake_channel, text, text, text, text), referral.reprocess(bigint, bigint),
     referral.reprocess_errors(text, integer),
     referral.receive_chunk(referral.intake_channel, text, text, text[], text[]), referral.staging_plan(regclass, text),
-    referral.analyze_first_rows()
+    referral.analyze_first_rows(), referral.check_may_commit()
     TO referral_integration, referral_coordinator, referral_clinician;
 GRANT EXECUTE ON PROCEDURE referral.receive_rows(referral.intake_channel, text, text, text[], text[], bigint, bigint, bigint),
     referral.receive_batch(regclass, referral.intake_channel, text, text, bigint, bigint, bigint)

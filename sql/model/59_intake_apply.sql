@@ -5,7 +5,7 @@ CREATE INDEX IF NOT EXISTS communication_identifier ON referral.communication (o
 
 -- so that nobody has to look for it in what has become of all messages
 CREATE TABLE IF NOT EXISTS referral.intake_latest (
-    org_id bigint NOT NULL DEFAULT referral.current_org() REFERENCES referral.organization,
+    org_id bigint NOT NULL DEFAULT referral.current_org(),    -- that of a row which is there
     entity text NOT NULL,
     entity_id bigint NOT NULL,
     source text NOT NULL,
@@ -13,6 +13,7 @@ CREATE TABLE IF NOT EXISTS referral.intake_latest (
     message_id bigint NOT NULL,
     PRIMARY KEY (org_id, entity, entity_id, source)
 );
+ALTER TABLE referral.intake_latest DROP CONSTRAINT IF EXISTS intake_latest_org_id_fkey;
 COMMENT ON TABLE referral.intake_latest IS
 'Which message of a source told last of a row: an older one that comes later, or is processed again, does not undo it.';
 COMMENT ON COLUMN referral.intake_latest.sent_at IS 'When its source sent it; null when that is not known, or lies in the future.';

@@ -1,5 +1,5 @@
 -- Exceptions: opened once for one trouble, closed with a resolution, opened again when the trouble comes back.
-SELECT plan(49);
+SELECT plan(64);
 \ir ../lib/refused.sql
 
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
@@ -52,10 +52,10 @@ SET SESSION AUTHORIZATION exception_jane;
 UPDATE referral.exception_item SET status = 'in_progress' WHERE exception_id = (SELECT id FROM public.opened WHERE n = 1);
 SELECT is((SELECT status FROM referral.exception_queue WHERE exception_id = (SELECT id FROM public.opened WHERE n = 1)), 'in_progress', 'one that is worked on is in the queue');
 SELECT referral.close_exception(1, id, 'the payer has another name since May') FROM public.opened WHERE n = 1 \g /dev/null
-UPDATE referral.exception_item SET root_cause = 'a rename' WHERE exception_id = (SELECT id FROM public.opened WHERE n = 1);
+UPDATE referral.exception_item SET root_cause = 'payer_variance' WHERE exception_id = (SELECT id FROM public.opened WHERE n = 1);
 RESET SESSION AUTHORIZATION;
 SELECT results_eq($$SELECT status, resolution, resolved_by, resolved_at > opened_at, root_cause FROM referral.exception_item WHERE exception_id = (SELECT id FROM public.opened WHERE n = 1)$$,
-    $$VALUES ('resolved', 'the payer has another name since May', 'exception_jane', true, 'a rename')$$, 'closed, with who, when and how');
+    $$VALUES ('resolved', 'the payer has another name since May', 'exception_jane', true, 'payer_variance')$$, 'closed, with who, when and how');
 SELECT is((SELECT count(*) FROM referral.exception_queue WHERE exception_id = (SELECT id FROM public.opened WHERE n = 1)), 0::bigint, 'and out of the queue');
 SELECT lives_ok($$SELECT referral.close_exception(1, id, 'again') FROM public.opened WHERE n = 1$$, 'closing it twice');
 SELECT is((SELECT resolution FROM referral.exception_item WHERE exception_id = (SELECT id FROM public.opened WHERE n = 1)), 'the payer has another name since May', 'changes nothing');
@@ -68,7 +68,7 @@ SELECT is((SELECT status FROM referral.exception_item WHERE exception_id = (SELE
 
 SELECT is(referral.open_exception(1, 'payer_mismatch', 'referral', 10, 10, 'unknown_payer', 'IN1-3', 'low'), (SELECT id FROM public.opened WHERE n = 1), 'when the trouble comes back, it is the same exception');
 SELECT results_eq($$SELECT status, reopen_count, resolution, resolved_by, resolved_at, severity, root_cause FROM referral.exception_item WHERE exception_id = (SELECT id FROM public.opened WHERE n = 1)$$,
-    $$VALUES ('open', 1, NULL::text, NULL::text, NULL::timestamptz, 'low', 'a rename')$$, 'open again, which is counted');
+    $$VALUES ('open', 1, NULL::text, NULL::text, NULL::timestamptz, 'low', 'payer_variance')$$, 'open again, which is counted');
 SELECT is((SELECT referral.open_exception(1, 'payer_mismatch', 'referral', 11, 11, 'unknown_payer', NULL, 'low')), (SELECT id FROM public.opened WHERE n = 3), 'one that was dismissed, too');
 SELECT is((SELECT changes #>> '{resolution,0}' FROM referral.journal WHERE entity = 'exception_item' AND entity_id = (SELECT id FROM public.opened WHERE n = 1) ORDER BY journal_id DESC LIMIT 1),
     'the payer has another name since May', 'how it was settled before is in the journal');
@@ -108,7 +108,7 @@ CREATE ROLE exception_bot LOGIN IN ROLE referral_integration;
 INSERT INTO referral.organization_member (org_id, login, actor_kind) VALUES (1, 'exception_bot', 'ai');
 SET SESSION AUTHORIZATION exception_bot;
 SELECT referral.open_exception(1, 'low_confidence', 'extraction', 77, NULL, 'below_threshold', NULL, 'medium') AS unsure,
-       referral.open_exception(1, 'policy', 'referral', 77, NULL, 'decision_declined', NULL, 'high', true) AS declined \gset
+       referral.open_exception(1, 'policy', 'referral', 10, NULL, 'decision_declined', NULL, 'high', true) AS declined \gset
 SELECT is(public.code(format('SELECT referral.close_exception(1, %s, ''fine'')', e.id)), 'RF003', e.what)
 FROM (VALUES (:unsure, 'a model does not close what waits for a review of its work'), (:declined, 'nor what a person has to decide')) e (id, what);
 UPDATE referral.exception_item SET blocking = false WHERE exception_id = :declined;
@@ -117,6 +117,50 @@ SET SESSION AUTHORIZATION exception_feed;
 SELECT is(public.code(format('SELECT referral.close_exception(1, %s, ''fine'')', :declined)), 'RF003', 'a system does not either');
 SET SESSION AUTHORIZATION exception_jane;
 SELECT is(public.code(format('SELECT referral.close_exception(1, %s, ''sent to another provider'')', :declined)), 'done', 'a person does');
+RESET SESSION AUTHORIZATION;
+
+-- what a model or a system may close
+
+SET SESSION AUTHORIZATION exception_bot;
+SELECT referral.open_exception(1, 'integration', 'inbox_message', 78, NULL, 'late', NULL, 'medium') AS bots \gset
+SET SESSION AUTHORIZATION exception_jane;
+SELECT referral.open_exception(1, 'policy', 'referral', 10, NULL, 'strange', NULL, 'medium') AS janes \gset
+SET SESSION AUTHORIZATION exception_feed;
+SELECT referral.open_exception(1, 'integration', 'inbox_message', 79, NULL, 'late', NULL, 'medium') AS feeds \gset
+SET SESSION AUTHORIZATION exception_bot;
+SELECT is(public.code(format('SELECT referral.close_exception(1, %s, ''fine'')', e.id)), 'RF003', 'a model closes no exception, ' || e.what)
+FROM (VALUES (:bots, 'not even its own'), (:janes, 'none of a person'), (:feeds, 'none of a system')) e (id, what);
+SELECT is(public.code(format('SELECT referral.close_exception(1, %s, ''not one'', true)', :janes)), 'RF003', 'and dismisses none');
+SELECT is(public.code(format($$UPDATE referral.exception_item SET status = 'resolved', resolution = 'x' WHERE exception_id = %s$$, :feeds)), 'RF003', 'in plain SQL neither');
+SET SESSION AUTHORIZATION exception_feed;
+SELECT is(public.code(format('SELECT referral.close_exception(1, %s, ''fine'')', :janes)), 'RF003', 'a system does not close what others opened');
+SELECT is(public.code(format($$UPDATE referral.exception_item SET opened_by = 'exception_feed', status = 'resolved', resolution = 'x' WHERE exception_id = %s$$, :janes)), 'RF017',
+    'nor says that it was itself');
+SELECT is(public.code(format('SELECT referral.close_exception(1, %s, ''it came'')', :feeds)), 'done', 'but what it opened itself');
+SET referral.actor_kind = 'ai';
+SET SESSION AUTHORIZATION exception_jane;
+SET referral.actor_kind = 'ai';
+SELECT is(public.code(format('SELECT referral.close_exception(1, %s, ''fine'')', :janes)), 'RF003', 'a session that acts for a model is one');
+RESET referral.actor_kind;
+RESET SESSION AUTHORIZATION;
+
+-- our own functions close what is settled, whoever makes it so
+UPDATE referral.referral SET reason_text = NULL WHERE referral_id = 11;
+SET SESSION AUTHORIZATION exception_jane;
+SELECT is(referral.check_referral(1, 11), false, 'a person has a referral checked that lacks its reason');
+UPDATE referral.referral SET reason_text = 'chest pain' WHERE referral_id = 11;
+SET SESSION AUTHORIZATION exception_bot;
+SELECT is(referral.check_referral(1, 11), false, 'a model has it checked again');
+SELECT results_eq($$SELECT status, resolution, resolved_by FROM referral.exception_item WHERE entity_id = 11 AND code = 'reason'$$,
+    $$VALUES ('resolved', 'A later check found it no more.', 'exception_bot')$$, 'what is no longer missing is closed');
+SET SESSION AUTHORIZATION exception_jane;
+SELECT referral.request_eligibility(1, 11) \g /dev/null
+SELECT is((SELECT status FROM referral.exception_item WHERE entity_id = 11 AND code = 'no_coverage'), 'open', 'there is no coverage to ask about');
+RESET SESSION AUTHORIZATION;
+INSERT INTO referral.coverage (org_id, patient_id) VALUES (1, 1);
+SET SESSION AUTHORIZATION exception_feed;
+SELECT ok(referral.request_eligibility(1, 11) IS NOT NULL, 'a system asks when there is');
+SELECT is((SELECT status FROM referral.exception_item WHERE entity_id = 11 AND code = 'no_coverage'), 'resolved', 'which settles it');
 RESET SESSION AUTHORIZATION;
 
 SELECT * FROM finish();

@@ -328,10 +328,14 @@ VALUES (:everything, 'full', 'letter', 'urgency = ''stat''', 'warning', 'no lett
 INSERT INTO referral.outreach_template (rule_version_id, name, language, recipient, medium, subject, body) VALUES (:everything, 'full', 'es', 'requester', 'fax', 'Subject', 'Body');
 INSERT INTO referral.confidence_threshold (rule_version_id, document_type, field, minimum, note) VALUES (:everything, 'letter', 'patient.family', 0.5, 'Full');
 INSERT INTO referral.source_of_record (rule_version_id, entity, attribute, owner_system, policy, scope_org_id, note) VALUES (:everything, 'patient', 'family', 'ehr', 'quarantine', 1, 'Full');
+INSERT INTO referral.exception_policy (rule_version_id, category, code, severity, blocking, blocks, due, calendar, scope_org_id)
+VALUES (:everything, 'policy', 'x', 'low', true, '{schedule}', '1 day', 'always', 1);
+INSERT INTO referral.exception_rule (rule_version_id, name, category, code, severity, blocking, blocks, applies_when, explanation, priority, scope_org_id, valid_during)
+VALUES (:everything, 'full', 'policy', 'x', 'low', true, '{schedule}', 'urgency = ''stat''', 'why', 7, 1, '[2020-01-01,)');
 SELECT referral.copy_rule_version(:everything, 'copy') AS everything_copy \gset
 SELECT set_eq(format('SELECT rules_of(%s)', :everything_copy), format('SELECT rules_of(%s)', :everything),
     'a copy has every rule with every column');
-SELECT cmp_ok((SELECT count(*) FROM rules_of(:everything_copy)), '=', 26::bigint, 'each once');
+SELECT cmp_ok((SELECT count(*) FROM rules_of(:everything_copy)), '=', 28::bigint, 'each once');
 CREATE TABLE sum_of AS SELECT referral.rule_checksum(:everything) AS checksum;
 SET extra_float_digits = -10;
 SET intervalstyle = 'iso_8601';

@@ -1,5 +1,5 @@
 -- What comes later: messages that complete, that were mended, that come in another frame, and reports before their visit.
-SELECT plan(41);
+SELECT plan(60);
 \ir ../lib/refused.sql
 SET timezone = 'UTC';
 CREATE ROLE intake_again_feed LOGIN IN ROLE referral_integration;
@@ -10,6 +10,9 @@ CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT
 CREATE FUNCTION public.open(id bigint) RETURNS text LANGUAGE sql AS $$
     SELECT coalesce(string_agg(DISTINCT category || '/' || code, ' ' ORDER BY category || '/' || code), '') FROM referral.exception_item
     WHERE referral_id = id AND status IN ('open', 'in_progress') $$;
+CREATE FUNCTION public.questions(patient bigint) RETURNS text LANGUAGE sql AS $$
+    SELECT string_agg(concat_ws(' ', f.code, f.attribute, (SELECT e.status FROM referral.exception_item e WHERE e.entity = 'inbox_message' AND e.entity_id = f.message_id AND e.code = f.code)),
+                      ', ' ORDER BY f.attribute) FROM referral.data_quality_finding f WHERE f.patient_id = patient AND f.attribute LIKE 'patient.%' AND f.resolved_at IS NULL $$;
 CREATE FUNCTION public.msg(type text, control text, VARIADIC segments text[]) RETURNS text LANGUAGE sql AS $$
     SELECT 'MSH|^~\&|LAKE|CLINIC|HUB|CITY|20260302101500+0000||' || type || '|' || control || '|P|2.5.1' || E'\r' || array_to_string(segments, E'\r') || E'\r' $$;
 
@@ -25,6 +28,18 @@ SELECT outcome FROM referral.receive('hl7v2', 'lake', NULL, public.msg('ADT^A08^
     'IN1|1|GOLD^Gold|A357|Acme|||||||20260101||||||||||||||||||||||||W1')) \gset
 SELECT is(public.open(:r1), '', 'the next message of the patient settles it');
 SELECT is((SELECT count(*) FROM referral.validation_result WHERE referral_id = :r1), 2::bigint, 'by one check');
+SELECT is((SELECT array_agg(concat_ws(' ', code, attribute) ORDER BY code, attribute) FROM referral.data_quality_finding WHERE referral_id = :r1 AND code = 'invalid_date' AND resolved_at IS NULL), NULL,
+    'nor is the date that the first one could not tell a question any more');
+SELECT outcome FROM referral.receive('hl7v2', 'lake', NULL, public.msg('ADT^A08^ADT_A01', 'B1', 'EVN|A08|20260303', 'PID|1||MR1^^^LAKE^MR||Bellweather^Tom||19761325|M')) \gset
+SELECT is(public.questions(:p1), 'invalid_date patient.birth_date open', 'a date that is none when it was known already');
+SELECT outcome FROM referral.receive('hl7v2', 'lake', NULL, public.msg('ADT^A08^ADT_A01', 'B2', 'EVN|A08|20260303', 'PID|1||MR1^^^LAKE^MR||Bellweather^Tom')) \gset
+SELECT is(public.questions(:p1), 'invalid_date patient.birth_date open', 'is not settled by who tells none');
+SELECT outcome FROM referral.receive('hl7v2', 'lake', NULL, replace(public.msg('ADT^A08^ADT_A01', 'B3', 'EVN|A08|20260303', 'PID|1||MR1^^^LAKE^MR||Bellweather^Tom||19761226|M'), '20260302101500', '20260301101500')) \gset
+SELECT is(public.questions(:p1), 'invalid_date patient.birth_date open', 'nor by an older message, which is not believed');
+SELECT message_id AS b4 FROM referral.receive('hl7v2', 'lake', NULL, public.msg('ADT^A08^ADT_A01', 'B4', 'EVN|A08|20260303', 'PID|1||MR1^^^LAKE^MR||Bellweather^Tom||19761225')) \gset
+SELECT is(public.questions(:p1), NULL, 'but by who tells again what is known');
+SELECT is((SELECT array_agg(e.status || ' ' || e.resolution) FROM referral.exception_item e JOIN referral.data_quality_finding f ON f.message_id = e.entity_id AND f.code = e.code
+           WHERE e.entity = 'inbox_message' AND f.patient_id = :p1 AND e.code = 'invalid_date'), '{resolved It has been told since.}', 'with its exception');
 SELECT outcome FROM referral.receive('hl7v2', 'lake', NULL, public.msg('ADT^A08^ADT_A01', 'A3', 'EVN|A08|20260304', 'PID|1||MR1^^^LAKE^MR||Bellweather^Tom||19761225|M||||||2175550101')) \gset
 SELECT is((SELECT count(*) FROM referral.validation_result WHERE referral_id = :r1), 2::bigint, 'where nothing is open nothing is checked');
 SELECT referral_id AS r2 FROM referral.receive('hl7v2', 'lake', NULL, public.msg('REF^I12^REF_I12', 'A4', replace(:'rf1', 'A1^', 'A2^'), :'prd', 'DG1|1||R00.2^Palpitations^I10')) \gset
@@ -86,6 +101,27 @@ SELECT outcome FROM referral.receive('hl7v2', 'cardio', NULL, public.msg('SIU^S1
 SELECT is((SELECT state::text FROM referral.referral WHERE referral_id = :r3), 'closed_loop', 'closes the loop when the visit is told');
 SELECT is(public.open(:r3), '', 'and nobody is asked any more');
 
+SELECT replace(replace(replace(:'m', '|E1|', '|E6|'), 'A1^', 'A6^'), 'F-9', 'F-16') AS early \gset
+SELECT message_id AS e6, outcome AS o6 FROM referral.receive('hl7v2', 'cardio', NULL, :'early') \gset
+SELECT is(:'o6'::text, 'report_kept', 'a report that comes before its referral');
+SELECT document_id AS d6 FROM referral.document WHERE inbox_message_id = :e6 \gset
+SELECT referral_id AS r36 FROM referral.receive('hl7v2', 'lake', NULL, public.msg('REF^I12^REF_I12', 'E7', replace(:'rf1', 'A1^', 'A6^'), :'prd', 'PID|1||MR1^^^LAKE^MR||Bellweather^Tom||19761225|M', 'DG1|1||R00.2^Palpitations^I10')) \gset
+SELECT outcome FROM referral.reprocess(1, :e6) \g /dev/null
+SELECT results_eq(format('SELECT document_id, referral_id FROM referral.document WHERE inbox_message_id = %s', :e6), format('VALUES (%s::bigint, %s::bigint)', :d6, :r36), 'belongs to it when it is here, with the document that was kept');
+SELECT results_eq(format('SELECT document_id, status FROM referral.consult_report WHERE referral_id = %s', :r36), format('VALUES (%s::bigint, %L)', :d6, 'final'), 'and is its report');
+SELECT outcome FROM referral.reprocess(1, :e6) \g /dev/null
+SELECT is((SELECT count(*) FROM referral.document WHERE inbox_message_id = :e6), 1::bigint, 'once');
+
+-- Who asks for an answer
+
+SELECT message_id AS e8, outcome AS o8 FROM referral.receive('hl7v2', 'lake', NULL, public.msg('REF^I15^REF_I12', 'E8', replace(:'rf1', 'A1^', 'A6^'), :'prd', 'PID|1||MR1^^^LAKE^MR||Bellweather^Tom||19761225|M')) \gset
+SELECT results_eq(format('SELECT category::text, code, severity, status::text FROM referral.exception_item WHERE referral_id = %s AND code = %L', :r36, 'answer_wanted'),
+    $$VALUES ('integration', 'answer_wanted', 'low', 'open')$$, 'is in the queue, behind what presses more');
+SELECT outcome FROM referral.reprocess(1, :e8) \g /dev/null
+SELECT is((SELECT count(*) FROM referral.exception_item WHERE referral_id = :r36 AND code = 'answer_wanted'), 1::bigint, 'once');
+SELECT message_id AS e9 FROM referral.receive('hl7v2', 'lake', NULL, public.msg('REF^I15^REF_I12', 'E9', replace(:'rf1', 'A1^', 'A66^'), :'prd', 'PID|1||MR1^^^LAKE^MR||Bellweather^Tom||19761225|M')) \gset
+SELECT is((SELECT string_agg(code, ' ') FROM referral.data_quality_finding WHERE message_id = :e9), 'order_not_found', 'of what is not here somebody is told just that');
+
 -- 4. A refusal is news of its referral
 
 SELECT referral_id AS r4 FROM referral.receive('hl7v2', 'lake', NULL, public.msg('REF^I12^REF_I12', 'G1', replace(:'rf1', 'A1^', 'A4^'), :'prd', 'PID|1||MR1^^^LAKE^MR||Bellweather^Tom||19761225|M', 'DG1|1||R00.2^Palpitations^I10')) \gset
@@ -122,6 +158,7 @@ SELECT is((SELECT string_agg(f.code || ' ' || f.severity, ', ') FROM referral.da
 
 SET SESSION AUTHORIZATION intake_again_feed;
 SELECT message_id AS late FROM referral.receive('flat_file', 'csv', 'application/json; mapping=again', '{"last": "Achebe", "order": "Z1"}') \gset
+SELECT message_id AS late2 FROM referral.receive('flat_file', 'csv', 'application/json; mapping=again', '{"last": "Okafor", "order": "Z2"}') \gset
 RESET SESSION AUTHORIZATION;
 INSERT INTO referral.rule_set (name, kind, owner) VALUES ('source_mapping/again', 'source_mapping', 'Test');
 INSERT INTO referral.rule_version (rule_set_id, is_seed) SELECT rule_set_id, true FROM referral.rule_set WHERE name = 'source_mapping/again' RETURNING rule_version_id AS v \gset
@@ -134,6 +171,24 @@ SELECT referral_id AS r6 FROM referral.reprocess(1, :late) \gset
 RESET SESSION AUTHORIZATION;
 SELECT is((SELECT r.received_at FROM referral.referral r WHERE r.referral_id = :r6), (SELECT received_at FROM referral.inbox_message WHERE message_id = :late), 'the referral was received when its message was');
 SELECT is((SELECT min(c.started_at) FROM referral.sla_clock c WHERE c.entity = 'referral' AND c.entity_id = :r6), (SELECT received_at FROM referral.inbox_message WHERE message_id = :late), 'and its clocks run since then');
+
+SELECT received_at AS came FROM referral.inbox_message WHERE message_id = :late2 \gset
+SET SESSION AUTHORIZATION intake_again_jane;
+SELECT referral_id AS r62 FROM referral.reprocess(1, :late2) \gset
+RESET SESSION AUTHORIZATION;
+SELECT is((SELECT min(started_at) FROM referral.sla_clock WHERE entity = 'referral' AND entity_id = :r62), :'came', 'also when a person has it processed');
+SELECT ok((SELECT min(occurred_at) > :'came' FROM referral.journal WHERE entity = 'referral' AND entity_id = :r62), 'while the journal tells when that was done');
+SELECT is(current_setting('referral.inbox_message'), '', 'nothing of it stays set');
+SET SESSION AUTHORIZATION intake_again_jane;
+SET referral.inbox_message = :late2;
+UPDATE referral.referral SET specialty = 'cardiology', state = 'validated' WHERE referral_id = :r62;
+SET referral.inbox_message = '99999999';
+INSERT INTO referral.referral (patient_id, specialty) SELECT patient_id, 'cardiology' FROM referral.referral WHERE referral_id = :r62 RETURNING referral_id AS r63 \gset
+SELECT is(public.code($$SET referral.inbox_message = 'x'$$), '22023', 'a message has a number');
+RESET referral.inbox_message;
+RESET SESSION AUTHORIZATION;
+SELECT ok((SELECT min(stopped_at) > :'came'::timestamptz + interval '0.05 s' FROM referral.sla_clock WHERE entity = 'referral' AND entity_id = :r62), 'what people do later is not dated back');
+SELECT ok((SELECT min(started_at) > :'came' FROM referral.sla_clock WHERE entity = 'referral' AND entity_id = :r63), 'and a message that is not here dates nothing');
 
 -- 7. What a source keeps is written by its own logins, also later
 

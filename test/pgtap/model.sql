@@ -1,5 +1,5 @@
 -- The canonical model: what its tables refuse, how they are journaled, and what its functions tell.
-SELECT plan(85);
+SELECT plan(91);
 
 -- the SQLSTATE of a statement; what succeeds stays
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE plpgsql AS $$
@@ -155,5 +155,22 @@ RESET referral.org_id;
 SELECT is_empty($$SELECT e.entity FROM referral.entity e WHERE e.entity IN ('coverage', 'consult_report', 'appointment', 'prior_authorization', 'identifier', 'network_contract')
                   AND NOT EXISTS (SELECT FROM referral.journal j WHERE j.entity = e.entity AND j.action = 'insert')$$, 'what was written is in the journal');
 SELECT is_empty($$SELECT c.* FROM unnest('{coverage,consult_report,appointment,prior_authorization,identifier,network_contract,referral}'::text[]) e, referral.verify_coverage(e) c$$, 'which agrees with the tables');
+
+-- a row whose parent must be there needs no foreign key to the organisation
+SELECT is(public.code(s), '23503', what) FROM (VALUES
+    ('INSERT INTO referral.coverage (org_id, patient_id) VALUES (99, 1)', 'no coverage in an organisation that there is not'),
+    ($$INSERT INTO referral.identifier (org_id, patient_id, value) VALUES (99, 1, 'X')$$, 'nor an identifier'),
+    ($$INSERT INTO referral.referral_code (org_id, referral_id, kind, code) VALUES (99, 1, 'diagnosis', 'X')$$, 'nor a code')) v (s, what);
+ALTER TABLE referral.plan ADD FOREIGN KEY (org_id) REFERENCES referral.organization;
+ALTER TABLE referral.coverage DROP CONSTRAINT one_coverage_at_a_time;
+ALTER TABLE referral.coverage ADD CONSTRAINT one_coverage_at_a_time EXCLUDE USING gist (int8range(org_id, org_id, '[]') WITH &&,
+    int8range(patient_id, patient_id, '[]') WITH &&, int4range(priority, priority, '[]') WITH &&, period WITH &&) WHERE (status = 'active');
+SELECT referral.deploy();
+SELECT matches((SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 'one_coverage_at_a_time'), 'box\(point\(.*org_id.*WHERE',
+               'deploy() makes the rule about coverage the way it is made now');
+SELECT is(public.code('INSERT INTO referral.coverage (org_id, patient_id) SELECT org_id, patient_id FROM referral.coverage WHERE status = ''active'' LIMIT 1'),
+          '23P01', 'which still finds two at a time');
+SELECT is((SELECT count(*) FROM pg_constraint WHERE conrelid = 'referral.plan'::regclass AND conname = 'plan_org_id_fkey'), 0::bigint,
+          'deploy() drops the key that earlier versions had');
 
 SELECT * FROM finish();

@@ -1,5 +1,5 @@
 -- What a referral lacks by the rules, that it is recorded, who is asked for it, and that all of it ends when nothing is missing.
-SELECT plan(142);
+SELECT plan(144);
 \ir ../lib/refused.sql
 SET referral.org_id = 1;
 
@@ -311,6 +311,9 @@ SELECT is(referral.check_referral(1, 4), false, 'a coordinator checks');
 SELECT is(public.trouble(4), 'eligibility coverage, policy birth_date_plausible', 'and exceptions are opened');
 SELECT is(public.code('UPDATE referral.validation_result SET passed = true'), '42501', 'results are not changed');
 SELECT is(public.code('DELETE FROM referral.validation_result'), '42501', 'or deleted');
+SELECT is(public.code($$INSERT INTO referral.validation_result (referral_id, is_first_pass, passed, missing, invalid, warnings, findings, rule_versions)
+    VALUES (3, true, true, 0, 0, 0, '[]', '{}')$$), '42501', 'nor written by hand');
+SELECT is(public.code($$SELECT referral.draft_outreach(1, 4, '[]', '[]')$$), '42501', 'and nothing follows from findings that were not found');
 SET SESSION AUTHORIZATION validation_other;
 SET referral.org_id = 2;
 SELECT is((SELECT count(*) FROM referral.validation_result) + (SELECT count(*) FROM referral.missing_document) + (SELECT count(*) FROM referral.outreach_to_send), 0::bigint,

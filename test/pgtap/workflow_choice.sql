@@ -40,7 +40,7 @@ SELECT is(chosen(1, 'north', 7, NULL), 'for_all_but_specialty', 'the more specif
 SELECT is(chosen(2, NULL, NULL, 'cardiology'), 'for_specialty', 'a specialty''s own');
 SELECT is(chosen(1, 'north', 7, 'cardiology'), 'for_specialty', 'goes before everything else');
 SELECT is(chosen(1, 'north', 7, 'oncology'), 'for_all_but_specialty', 'not another specialty');
-SELECT is(chosen(1, 'north', 7, 'Cardiology'), 'for_all_but_specialty', 'spelled as it is');
+SELECT is(chosen(1, 'north', 7, 'Cardiology'), 'for_specialty', 'in capital letters it is the same specialty');
 SELECT is(chosen(1, NULL, NULL, 'cardiology', 'stat'), 'urgent',
     'in one scope the lower priority number goes first, where applies_when holds');
 SELECT is(code, 'RF012', 'a workflow that does not apply cannot be named')

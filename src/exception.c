@@ -1,0 +1,270 @@
+/*-------------------------------------------------------------------------
+ *
+ * exception.c
+ *		Reading referral.exception_item: what holds a row up, and what a rule
+ *		has opened about it.
+ *
+ * Every move of a row asks the first, every change of one the second, and
+ * hardly ever is there anything.  So both are looked up by hand, in partial
+ * indexes that hold little more than what is open.  No role needs rights on
+ * the table: a blocking exception counts for who may not see it, too.
+ *
+ * IDENTIFICATION
+ *		src/exception.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "compat.h"
+#include "errors.h"
+#include "exception.h"
+
+typedef enum ExceptionColumn
+{
+	E_ORG_ID, E_EXCEPTION_ID, E_CATEGORY, E_CODE, E_ENTITY, E_ENTITY_ID, E_REFERRAL_ID,
+	E_STATUS, E_BLOCKING, E_BLOCKS, E_RULE_HOLDS,
+	E_NCOLUMNS
+} ExceptionColumn;
+
+static const char *const exception_columns[E_NCOLUMNS] = {
+	"org_id", "exception_id", "category", "code", "entity", "entity_id", "referral_id",
+	"status", "blocking", "blocks", "rule_holds"
+};
+
+typedef enum ExceptionIndex
+{
+	I_BLOCKING_REFERRAL, I_BLOCKING_ROW, I_BY_RULE,
+	I_NINDEXES
+} ExceptionIndex;
+
+static const char *const exception_indexes[I_NINDEXES] = {
+	"exception_item_blocking_referral", "exception_item_blocking_row", "exception_item_by_rule"
+};
+
+/* Where the exceptions are, as long as no relation that matters changes. */
+static struct
+{
+	uint64		generation;
+	Oid			relid;
+	Oid			index[I_NINDEXES];	/* invalid: the table is read */
+	AttrNumber	attno[E_NCOLUMNS];
+}			target;
+
+typedef struct ExceptionScan
+{
+	Relation	rel;
+	Snapshot	snapshot;
+	SysScanDesc scan;
+} ExceptionScan;
+
+static void
+find_indexes(Relation rel)
+{
+	List	   *indexes = RelationGetIndexList(rel);
+	ListCell   *lc;
+
+	memset(target.index, 0, sizeof(target.index));
+	foreach(lc, indexes)
+	{
+		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+
+		for (int i = 0; i < I_NINDEXES; i++)
+			if (index->rd_index->indisvalid &&
+				strcmp(RelationGetRelationName(index), exception_indexes[i]) == 0)
+				target.index[i] = RelationGetRelid(index);
+		index_close(index, AccessShareLock);
+	}
+	list_free(indexes);
+}
+
+static void
+find_target(RuleCache *cache)
+{
+	Relation	rel;
+	bool		complete = true;
+
+	if (target.generation == rule_generation)
+		return;
+	target.generation = 0;
+	target.relid = get_relname_relid("exception_item", cache->namespace_id);
+	for (int c = 0; c < E_NCOLUMNS && OidIsValid(target.relid); c++)
+	{
+		target.attno[c] = get_attnum(target.relid, exception_columns[c]);
+		complete &= target.attno[c] != InvalidAttrNumber;
+	}
+	if (!OidIsValid(target.relid) || !complete)
+		ereport(ERROR,
+				(errcode(ERRCODE_RF_NOT_DEPLOYED),
+				 errmsg("the referral model is not deployed in this database"),
+				 errdetail("There is no table referral.exception_item with all its columns."),
+				 errhint("Run SELECT * FROM referral.deploy().")));
+	rule_cache_watch(target.relid);
+	rel = table_open(target.relid, AccessShareLock);
+	find_indexes(rel);
+	table_close(rel, AccessShareLock);
+	target.generation = rule_generation;
+}
+
+/* ---------- Scanning ---------- */
+
+/* Those of a row; of a referral also those of other rows that hold it up. */
+static void
+begin_scan(ExceptionScan *scan, RuleCache *cache, ExceptionIndex index,
+		   const char *entity, int64 org_id, int64 id)
+{
+	ScanKeyData keys[3];
+	int			nkeys = 2;
+
+	find_target(cache);
+	ScanKeyInit(&keys[0], target.attno[E_ORG_ID], BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(org_id));
+	ScanKeyInit(&keys[1],
+				target.attno[index == I_BLOCKING_REFERRAL ? E_REFERRAL_ID : E_ENTITY_ID],
+				BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
+	if (index != I_BLOCKING_REFERRAL)
+		ScanKeyEntryInitialize(&keys[nkeys++], 0, target.attno[E_ENTITY], BTEqualStrategyNumber,
+							   InvalidOid, DEFAULT_COLLATION_OID, F_TEXTEQ,
+							   CStringGetTextDatum(entity));
+	scan->rel = table_open(target.relid, AccessShareLock);
+	scan->snapshot = RegisterSnapshot(GetLatestSnapshot());
+	scan->scan = systable_beginscan(scan->rel, target.index[index],
+									OidIsValid(target.index[index]), scan->snapshot, nkeys, keys);
+}
+
+static void
+end_scan(ExceptionScan *scan)
+{
+	systable_endscan(scan->scan);
+	UnregisterSnapshot(scan->snapshot);
+	table_close(scan->rel, AccessShareLock);
+}
+
+static Datum
+column(ExceptionScan *scan, HeapTuple tuple, ExceptionColumn which, bool *isnull)
+{
+	return heap_getattr(tuple, target.attno[which], RelationGetDescr(scan->rel), isnull);
+}
+
+static bool
+column_is_true(ExceptionScan *scan, HeapTuple tuple, ExceptionColumn which)
+{
+	bool		isnull;
+	Datum		value = column(scan, tuple, which, &isnull);
+
+	return !isnull && DatumGetBool(value);
+}
+
+/* The index tells as much, but it may have been dropped. */
+static bool
+is_open(ExceptionScan *scan, HeapTuple tuple)
+{
+	bool		isnull;
+	char	   *status = TextDatumGetCString(column(scan, tuple, E_STATUS, &isnull));
+
+	return strcmp(status, "open") == 0 || strcmp(status, "in_progress") == 0;
+}
+
+static List *
+list_of_texts(Datum array)
+{
+	List	   *list = NIL;
+	Datum	   *values;
+	bool	   *nulls;
+	int			n;
+
+	deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false, TYPALIGN_INT,
+					  &values, &nulls, &n);
+	for (int i = 0; i < n; i++)
+		if (!nulls[i])
+			list = lappend(list, TextDatumGetCString(values[i]));
+	return list;
+}
+
+static Exception *
+exception_of_tuple(ExceptionScan *scan, HeapTuple tuple)
+{
+	Exception  *exception = palloc0(sizeof(Exception));
+	bool		isnull;
+	Datum		blocks = column(scan, tuple, E_BLOCKS, &isnull);
+
+	if (!isnull)
+		exception->blocks = list_of_texts(blocks);
+	exception->exception_id = DatumGetInt64(column(scan, tuple, E_EXCEPTION_ID, &isnull));
+	exception->category = DatumGetCString(DirectFunctionCall1(enum_out,
+															  column(scan, tuple, E_CATEGORY, &isnull)));
+	exception->code = TextDatumGetCString(column(scan, tuple, E_CODE, &isnull));
+	return exception;
+}
+
+/* ---------- What is asked ---------- */
+
+static int
+compare_exceptions(const ListCell *a, const ListCell *b)
+{
+	const Exception *x = lfirst(a);
+	const Exception *y = lfirst(b);
+
+	return x->exception_id < y->exception_id ? -1 : x->exception_id > y->exception_id;
+}
+
+/* The open exceptions that block something of a row, the oldest first. */
+List *
+exceptions_blocking(RuleCache *cache, const char *entity, int64 org_id, int64 id)
+{
+	ExceptionScan scan;
+	HeapTuple	tuple;
+	List	   *exceptions = NIL;
+
+	begin_scan(&scan, cache,
+			   strcmp(entity, "referral") == 0 ? I_BLOCKING_REFERRAL : I_BLOCKING_ROW,
+			   entity, org_id, id);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan.scan)))
+		if (column_is_true(&scan, tuple, E_BLOCKING) && is_open(&scan, tuple))
+			exceptions = lappend(exceptions, exception_of_tuple(&scan, tuple));
+	end_scan(&scan);
+	list_sort(exceptions, compare_exceptions);
+	return exceptions;
+}
+
+/* Is there an exception about a row whose rule holds, as far as was last seen? */
+bool
+exceptions_by_rule(RuleCache *cache, const char *entity, int64 org_id, int64 id)
+{
+	ExceptionScan scan;
+	HeapTuple	tuple;
+	bool		found = false;
+
+	begin_scan(&scan, cache, I_BY_RULE, entity, org_id, id);
+	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan.scan)))
+		found = column_is_true(&scan, tuple, E_RULE_HOLDS);
+	end_scan(&scan);
+	return found;
+}
+
+PG_FUNCTION_INFO_V1(has_rule_exception);
+
+/* has_rule_exception(entity text, org_id bigint, id bigint) returns boolean */
+Datum
+has_rule_exception(PG_FUNCTION_ARGS)
+{
+	char	   *entity = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	RuleCache  *cache = rule_cache(fcinfo->flinfo->fn_extra == NULL);
+
+	fcinfo->flinfo->fn_extra = cache;	/* not used: news are accepted once per query */
+	PG_RETURN_BOOL(exceptions_by_rule(cache, entity, PG_GETARG_INT64(1), PG_GETARG_INT64(2)));
+}
