@@ -45,11 +45,8 @@ CREATE TABLE IF NOT EXISTS referral.routing_decision (
     healthcare_service text,
     decided_by text NOT NULL DEFAULT referral.current_actor(),
     explanation text,
-    PRIMARY KEY (org_id, routing_decision_id),
-    FOREIGN KEY (org_id, queue_id) REFERENCES referral.queue,
-    FOREIGN KEY (org_id, referral_id) REFERENCES referral.referral,
-    CHECK ((reason = 'rule') <= (rule IS NOT NULL)),
-    CHECK (reason = 'person' OR overrides_id IS NULL)
+    -- no foreign keys: a log, of what the functions that write it have just looked up; nothing in it changes
+    PRIMARY KEY (org_id, routing_decision_id)
 );
 CREATE INDEX IF NOT EXISTS routing_decision_row ON referral.routing_decision (org_id, entity_id, entity, routing_decision_id);
 CREATE INDEX IF NOT EXISTS routing_decision_overrides ON referral.routing_decision (org_id, overrides_id) WHERE overrides_id IS NOT NULL;
