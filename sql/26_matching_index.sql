@@ -88,6 +88,11 @@ LANGUAGE C STABLE PARALLEL SAFE COST 1000 ROWS 10 AS 'MODULE_PATHNAME', 'find_ma
 COMMENT ON FUNCTION referral.find_matches(bigint, referral.demographics, integer, bigint) IS
 'The patients of an organisation who may be a person, best first, at most max of them: grade certain, probable or possible (docs/matching.md). Only rows of referral.patient that the caller may select take part; who was merged answers as the patient merged into. Certain is only who is far ahead of the next one. other_than: a patient to leave out, such as the one whose demographics these are. No rows when org_id, demographics or max is null; RF020 when max is not positive, RF012 when the model is not deployed, or no model of matching is active.';
 
+CREATE FUNCTION referral.find_match(org_id bigint, demographics referral.demographics, OUT patient_id bigint, OUT grade text)
+LANGUAGE C STABLE STRICT PARALLEL SAFE COST 1000 AS 'MODULE_PATHNAME', 'find_match';
+COMMENT ON FUNCTION referral.find_match(bigint, referral.demographics) IS
+'The first row of find_matches(), which costs less where nothing else is wanted. Nulls when there is nobody; null for null; errors as there.';
+
 CREATE FUNCTION referral.find_duplicates(org_id bigint, min_probability float8 DEFAULT NULL)
 RETURNS TABLE (patient_id bigint, duplicate_id bigint, probability float8, grade text)
 LANGUAGE C STABLE PARALLEL SAFE COST 1000000 AS 'MODULE_PATHNAME', 'find_duplicates';
@@ -95,4 +100,5 @@ COMMENT ON FUNCTION referral.find_duplicates(bigint, float8) IS
 'All pairs of an organisation''s patients who may be one person, patient_id below duplicate_id, in their order: what find_matches() finds for each of them, at least as probable as min_probability (null: all that are possible). Only rows of referral.patient that the caller may select take part. Takes maintenance_work_mem, a byte for each blocking key and what it returns; patients are kept in a temporary file. No rows when org_id is null; RF020 when min_probability is not from 0 to 1, RF012 when the model is not deployed, or no model of matching is active.';
 
 -- A lookup takes a little longer where there is somebody whom the caller does not see: so it is for those who read patients (sql/model/51_matching_index.sql).
-REVOKE ALL ON FUNCTION referral.find_matches(bigint, referral.demographics, integer, bigint), referral.find_duplicates(bigint, float8) FROM PUBLIC;
+REVOKE ALL ON FUNCTION referral.find_matches(bigint, referral.demographics, integer, bigint),
+    referral.find_match(bigint, referral.demographics), referral.find_duplicates(bigint, float8) FROM PUBLIC;

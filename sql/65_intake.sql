@@ -144,11 +144,29 @@ END $$;
 COMMENT ON FUNCTION referral.note_findings(bigint, bigint, boolean, jsonb) IS
 'Keeps what was found about a message in data_quality_finding, and opens exceptions for what needs a person; returns how many there are. again: the message was worked on before: what is not found any more is settled, what was found before is neither written nor opened again.';
 
+CREATE FUNCTION referral.close_found(org_id bigint, message_id bigint, referral_id bigint, code text, reason text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- another message may have found the same about the referral
+    IF EXISTS (SELECT FROM referral.data_quality_finding x
+               WHERE x.org_id = close_found.org_id AND x.code = close_found.code AND x.resolved_at IS NULL
+                 AND CASE WHEN close_found.referral_id IS NULL THEN x.message_id = close_found.message_id
+                          ELSE x.referral_id = close_found.referral_id END) THEN
+        RETURN;
+    END IF;
+    PERFORM referral.close_exception(e.org_id, e.exception_id, reason)
+    FROM referral.exception_item e
+    WHERE e.org_id = close_found.org_id AND e.code = close_found.code AND e.category = referral.finding_category(close_found.code)
+      AND e.entity = CASE WHEN close_found.referral_id IS NULL THEN 'inbox_message' ELSE 'referral' END
+      AND e.entity_id = coalesce(close_found.referral_id, close_found.message_id) AND e.status NOT IN ('resolved', 'dismissed');
+END $$;
+COMMENT ON FUNCTION referral.close_found(bigint, bigint, bigint, text, text) IS
+'Closes the exception that a finding has opened, about its referral, or about its message where that is null, unless there are other findings for it.';
+
 CREATE FUNCTION referral.settle_findings(org_id bigint, message_id bigint, findings jsonb) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     d record;
-    item bigint;
 BEGIN
     FOR d IN
         UPDATE referral.data_quality_finding x SET resolved_at = clock_timestamp()
@@ -158,22 +176,30 @@ BEGIN
                                 IS NOT DISTINCT FROM (x.code, x.attribute, x.position, x.referral_id, x.patient_id))
         RETURNING x.code, x.referral_id
     LOOP
-        -- another message may have found the same about the referral
-        CONTINUE WHEN EXISTS (SELECT FROM referral.data_quality_finding x
-                              WHERE x.org_id = settle_findings.org_id AND x.code = d.code AND x.resolved_at IS NULL
-                                AND CASE WHEN d.referral_id IS NULL THEN x.message_id = settle_findings.message_id
-                                         ELSE x.referral_id = d.referral_id END);
-        SELECT e.exception_id INTO item FROM referral.exception_item e
-        WHERE e.org_id = settle_findings.org_id AND e.code = d.code AND e.category = referral.finding_category(d.code)
-          AND e.entity = CASE WHEN d.referral_id IS NULL THEN 'inbox_message' ELSE 'referral' END
-          AND e.entity_id = coalesce(d.referral_id, settle_findings.message_id) AND e.status NOT IN ('resolved', 'dismissed');
-        IF FOUND THEN
-            PERFORM referral.close_exception(settle_findings.org_id, item, 'not found any more when the message was processed again');
-        END IF;
+        PERFORM referral.close_found(settle_findings.org_id, settle_findings.message_id, d.referral_id, d.code,
+                                     'not found any more when the message was processed again');
     END LOOP;
 END $$;
 COMMENT ON FUNCTION referral.settle_findings(bigint, bigint, jsonb) IS
 'Marks what was found about a message before, and is not among these findings any more, as resolved, and closes the exceptions that were opened for it.';
+
+CREATE FUNCTION referral.settle_told(org_id bigint, results jsonb) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    d record;
+BEGIN
+    FOR d IN
+        UPDATE referral.data_quality_finding x SET resolved_at = clock_timestamp()
+        WHERE x.org_id = settle_told.org_id AND x.resolved_at IS NULL
+          AND x.finding_id IN (SELECT (r ->> 'id')::bigint FROM jsonb_array_elements(results) r
+                               WHERE r ->> 'entity' = 'data_quality_finding' AND r ->> 'action' = 'settled')
+        RETURNING x.code, x.referral_id, x.message_id
+    LOOP
+        PERFORM referral.close_found(settle_told.org_id, d.message_id, d.referral_id, d.code, 'It has been told since.');
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION referral.settle_told(bigint, jsonb) IS
+'Marks as resolved the findings of older messages that the cases of a message have settled, as their results say, and closes the exceptions that were opened for them.';
 
 -- ---------- One message ----------
 
@@ -265,6 +291,7 @@ END $$;
 COMMENT ON FUNCTION referral.reprocess_errors(text, integer) IS
 'reprocess() of up to max messages of the organisation in status error, those tried least often first; of one source, or of all when it is null. Returns how many went well and how many failed again; those that only a login of their source may process fail here.';
 REVOKE ALL ON FUNCTION referral.note_findings(bigint, bigint, boolean, jsonb), referral.settle_findings(bigint, bigint, jsonb),
+    referral.close_found(bigint, bigint, bigint, text, text), referral.settle_told(bigint, jsonb),
     referral.keep_document(bigint, bigint, text, text, text), referral.work_on_message(bigint, bigint),
     referral.receive(referral.intake_channel, text, text, text, text), referral.reprocess(bigint, bigint),
     referral.reprocess_errors(text, integer) FROM PUBLIC;

@@ -77,37 +77,14 @@ COMMENT ON FUNCTION referral.intake_fill(anyelement, jsonb) IS
 'The row with what an object of a case says in its text columns, by their names: as intake_text() has it; what it does not say stays. A row of nulls is taken for a null row. The row for a null object.';
 
 CREATE FUNCTION referral.intake_identifies(system text, value text, type text) RETURNS boolean
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    d referral.demographics;
-BEGIN
-    -- accounts, visits, and what a family shares
-    IF type IN ('AN', 'ANC', 'AND', 'ANON', 'ANT', 'VN', 'MB', 'SN') THEN
-        RETURN false;
-    END IF;
-    -- these are not typed by anybody, or are of somebody who has few
-    IF type = 'FHIR' OR system = 'inbox_message' OR value ~ '^[1-9][0-9]{0,2}$' AND value !~ '^9+$' THEN
-        RETURN true;
-    END IF;
-    d := referral.patient_demographics(NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-                                       NULL, NULL, NULL, NULL, ARRAY[system || '|' || value]);
-    RETURN referral.match_levels(d, d) <> '{}';
-END $$;
+LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'intake_identifies';
 COMMENT ON FUNCTION referral.intake_identifies(text, text, text) IS
-'Can a number of a system and type (HL7 table 0203) say who somebody is? Not an account, a visit or a member of an insurance, and not what stands for "not known": what match_placeholder lists, and from four digits on one digit repeated or digits that count up. True where it is not said of what type it is.';
+'Can a number of a system and type (HL7 table 0203) say who somebody is? Not an account, a visit or a member of an insurance, and not what stands for "not known": what match_placeholder lists, and from four digits on one digit repeated or digits that count up. True where it is not said of what type it is; false for a null number or system.';
 
-CREATE FUNCTION referral.intake_personal(list jsonb, source text) RETURNS jsonb
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    FOR i IN REVERSE referral.intake_count(list) - 1 .. 0 LOOP
-        IF referral.intake_identifies(referral.intake_system(list -> i, source), referral.intake_text(list -> i, 'value'), list -> i ->> 'type') IS NOT TRUE THEN
-            list := list - i;
-        END IF;
-    END LOOP;
-    RETURN list;
-END $$;
+CREATE FUNCTION referral.intake_personal(list jsonb, source text) RETURNS referral.intake_identifiers
+LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'intake_personal';
 COMMENT ON FUNCTION referral.intake_personal(jsonb, text) IS
-'Those identifiers of a list that say who somebody is: intake_identifies().';
+'Those identifiers of a list that say who somebody is: intake_identifies(). Empty arrays for what is no list, and for null.';
 
 CREATE FUNCTION referral.intake_lock(org_id bigint, what text) RETURNS void
 LANGUAGE sql VOLATILE
@@ -115,19 +92,22 @@ RETURN pg_advisory_xact_lock(hashtextextended(what, org_id));
 COMMENT ON FUNCTION referral.intake_lock(bigint, text) IS
 'Waits for another transaction that is about to write the same thing for the first time. Held until the end of the transaction.';
 
-CREATE FUNCTION referral.intake_keep_identifiers(org_id bigint, list jsonb, source text, patient_id bigint DEFAULT NULL,
+CREATE FUNCTION referral.intake_keep_identifiers(org_id bigint, ids referral.intake_identifiers, patient_id bigint DEFAULT NULL,
     practitioner_id bigint DEFAULT NULL, provider_organization_id bigint DEFAULT NULL, referral_id bigint DEFAULT NULL,
     is_new boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    ids referral.intake_identifiers := referral.intake_identifiers(list, source);
 BEGIN
-    IF cardinality(ids.numbers) > 0 THEN
+    IF cardinality(ids.numbers) > 0 AND is_new THEN
+        INSERT INTO referral.identifier (org_id, patient_id, practitioner_id, provider_organization_id, referral_id, system, value, type, assigner)
+        SELECT intake_keep_identifiers.org_id, intake_keep_identifiers.patient_id, intake_keep_identifiers.practitioner_id,
+               intake_keep_identifiers.provider_organization_id, intake_keep_identifiers.referral_id, n.system, n.number, n.type, n.assigner
+        FROM unnest(ids.numbers, ids.systems, ids.types, ids.assigners) n (number, system, type, assigner);
+    ELSIF cardinality(ids.numbers) > 0 THEN
         INSERT INTO referral.identifier (org_id, patient_id, practitioner_id, provider_organization_id, referral_id, system, value, type, assigner)
         SELECT intake_keep_identifiers.org_id, intake_keep_identifiers.patient_id, intake_keep_identifiers.practitioner_id,
                intake_keep_identifiers.provider_organization_id, intake_keep_identifiers.referral_id, n.system, n.number, n.type, n.assigner
         FROM unnest(ids.numbers, ids.systems, ids.types, ids.assigners) n (number, system, type, assigner)
-        WHERE is_new OR NOT EXISTS (
+        WHERE NOT EXISTS (
             SELECT FROM referral.identifier t
             WHERE t.org_id = intake_keep_identifiers.org_id AND t.value = n.number AND t.system = n.system
               AND (t.patient_id = intake_keep_identifiers.patient_id
@@ -136,8 +116,8 @@ BEGIN
                    OR t.referral_id = intake_keep_identifiers.referral_id));
     END IF;
 END $$;
-COMMENT ON FUNCTION referral.intake_keep_identifiers(bigint, jsonb, text, bigint, bigint, bigint, bigint, boolean) IS
-'Writes the identifiers of a list that a patient, practitioner, provider organisation or referral does not have yet. Exactly one of the four is given. is_new: it was made just now, so it has none.';
+COMMENT ON FUNCTION referral.intake_keep_identifiers(bigint, referral.intake_identifiers, bigint, bigint, bigint, bigint, boolean) IS
+'Writes those of some identifiers that a patient, practitioner, provider organisation or referral does not have yet. Exactly one of the four is given. is_new: it was made just now, so it has none.';
 
 -- Clocks of two systems are never the same: what two of them say counts in the order in which it came.
 CREATE FUNCTION referral.intake_is_outdated(w referral.intake_work, entity text, id bigint) RETURNS boolean

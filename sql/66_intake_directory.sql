@@ -38,7 +38,7 @@ BEGIN
         VALUES (w.org_id, CASE WHEN number IS NOT NULL THEN referral.intake_system(ids -> 0, w.source) END, number,
                 coalesce(shown, number), referral.intake_text(p, 'specialty'), organization)
         RETURNING practitioner_id INTO w.id;
-        PERFORM referral.intake_keep_identifiers(w.org_id, ids, w.source, practitioner_id => w.id, is_new => true);
+        PERFORM referral.intake_keep_identifiers(w.org_id, referral.intake_identifiers(ids, w.source), practitioner_id => w.id, is_new => true);
         w.results := w.results || referral.intake_result('practitioner', w.id, 'created');
         RETURN w;
     END IF;
@@ -66,7 +66,7 @@ BEGIN
         w.results := w.results || referral.intake_result('practitioner', w.id, 'updated');
     END IF;
     IF replace OR o.identifier IS DISTINCT FROM number OR referral.intake_count(ids) > 1 THEN
-        PERFORM referral.intake_keep_identifiers(w.org_id, ids, w.source, practitioner_id => w.id);
+        PERFORM referral.intake_keep_identifiers(w.org_id, referral.intake_identifiers(ids, w.source), practitioner_id => w.id);
     END IF;
     RETURN w;
 END $$;
@@ -101,7 +101,7 @@ BEGIN
                 coalesce(shown, number), referral.intake_text(o, 'phone'), referral.intake_text(o, 'address'),
                 referral.intake_text(o, 'city'), referral.intake_text(o, 'state'), referral.intake_text(o, 'postal_code'))
         RETURNING provider_organization_id INTO w.id;
-        PERFORM referral.intake_keep_identifiers(w.org_id, ids, w.source, provider_organization_id => w.id, is_new => true);
+        PERFORM referral.intake_keep_identifiers(w.org_id, referral.intake_identifiers(ids, w.source), provider_organization_id => w.id, is_new => true);
         w.results := w.results || referral.intake_result('provider_organization', w.id, 'created');
         RETURN w;
     END IF;
@@ -128,7 +128,7 @@ BEGIN
         w.results := w.results || referral.intake_result('provider_organization', w.id, 'updated');
     END IF;
     IF ids IS NOT NULL THEN
-        PERFORM referral.intake_keep_identifiers(w.org_id, ids, w.source, provider_organization_id => w.id);
+        PERFORM referral.intake_keep_identifiers(w.org_id, referral.intake_identifiers(ids, w.source), provider_organization_id => w.id);
     END IF;
     RETURN w;
 END $$;

@@ -63,7 +63,8 @@ BEGIN
         SELECT max(t.appointment_id), min(t.patient_id) <> max(t.patient_id) INTO w.appointment_id, several
         FROM referral.appointment t
         WHERE t.org_id = w.org_id AND t.appointment_id = ANY (candidates)
-          AND (w.patient_id IS NULL OR t.patient_id IS NULL OR w.patient_id IN (t.patient_id, referral.survivor_of(w.org_id, t.patient_id)));
+          AND (w.patient_id IS NULL OR t.patient_id IS NULL OR t.patient_id = w.patient_id
+               OR t.patient_id = ANY ((SELECT referral.merged_ids(w.org_id, w.patient_id))::bigint[]));
         IF w.appointment_id IS NULL OR several AND w.patient_id IS NULL THEN
             w.appointment_id := NULL;
             w.findings := w.findings || referral.intake_finding('ambiguous_referral', 'error', 'appointment.filler_appointment_id',
@@ -492,10 +493,10 @@ BEGIN
                coalesce(NOT bool_or(x.fits) OR w.patient_id IS NULL AND min(p.patient_id) <> max(p.patient_id), false)
         INTO w.id, another
         FROM referral.prior_authorization t
-        LEFT JOIN referral.referral r USING (org_id, referral_id)
-        CROSS JOIN LATERAL (SELECT coalesce(t.patient_id, r.patient_id) AS patient_id) p
-        CROSS JOIN LATERAL (SELECT w.patient_id IS NULL OR p.patient_id IS NULL
-                                   OR w.patient_id IN (p.patient_id, referral.survivor_of(w.org_id, p.patient_id)) AS fits) x
+        CROSS JOIN LATERAL (SELECT coalesce(t.patient_id, (SELECT r.patient_id FROM referral.referral r
+                                                           WHERE r.org_id = t.org_id AND r.referral_id = t.referral_id)) AS patient_id OFFSET 0) p
+        CROSS JOIN LATERAL (SELECT w.patient_id IS NULL OR p.patient_id IS NULL OR p.patient_id = w.patient_id
+                                   OR p.patient_id = ANY ((SELECT referral.merged_ids(w.org_id, w.patient_id))::bigint[]) AS fits) x
         WHERE t.org_id = w.org_id AND t.identifier = referral.intake_text(list -> i, 'value')
           AND t.identifier_system = referral.intake_system(list -> i, w.source);
         IF another THEN

@@ -8,80 +8,41 @@ CREATE TYPE referral.intake_person AS (
 COMMENT ON TYPE referral.intake_person IS 'What messages tell of a patient: columns of referral.patient.';
 
 CREATE TYPE referral.intake_cover AS (
-    patient_id bigint, payer_id bigint, plan_id bigint, priority integer, stated_priority integer, subscriber_id text,
+    coverage_id bigint, patient_id bigint, payer_id bigint, plan_id bigint, priority integer, stated_priority integer, subscriber_id text,
     group_number text, relationship text, period daterange, status text
 );
 COMMENT ON TYPE referral.intake_cover IS 'What messages tell of a coverage: columns of referral.coverage.';
 
-CREATE FUNCTION referral.intake_patient_values(w INOUT referral.intake_work, p jsonb, n INOUT referral.intake_person)
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    given text;
-BEGIN
-    n := referral.intake_fill(n, p - '{sex,identifier,identifier_system}'::text[]);
-    n.multiple_birth := coalesce(referral.try_boolean(p ->> 'multiple_birth'), n.multiple_birth);
-    n.birth_order := coalesce(referral.try_integer(p ->> 'birth_order'), n.birth_order);
-    given := referral.intake_text(p, 'birth_date');
-    IF given IS NOT NULL THEN
-        IF referral.try_date(given) > current_date + 1 OR referral.try_date(given) IS NULL THEN
-            w.findings := w.findings || referral.intake_finding('invalid_date', 'warning', 'patient.birth_date',
-                CASE WHEN referral.try_date(given) IS NULL THEN 'no such date' ELSE 'in the future' END, given);
-        ELSE
-            n.birth_date := referral.try_date(given);
-        END IF;
-    END IF;
-    given := lower(referral.intake_text(p, 'sex'));
-    IF given IN ('male', 'female', 'other', 'unknown') THEN
-        -- not known is no news
-        n.sex := CASE WHEN given = 'unknown' THEN coalesce(n.sex, given) ELSE given END;
-    ELSIF given IS NOT NULL THEN
-        w.findings := w.findings || referral.intake_finding('invalid_code', 'warning', 'patient.sex', 'not one of male, female, other, unknown', given);
-    END IF;
-    -- several values are collected, not replaced
-    IF p ? 'alias' THEN
-        n.alias := referral.intake_union(n.alias, p -> 'alias');
-    END IF;
-    IF p ? 'previous_family' THEN
-        n.previous_family := referral.intake_union(n.previous_family, p -> 'previous_family');
-    END IF;
-    IF p ? 'other_phones' THEN
-        n.other_phones := referral.intake_union(n.other_phones, p -> 'other_phones');
-    END IF;
-END $$;
-COMMENT ON FUNCTION referral.intake_patient_values(referral.intake_work, jsonb, referral.intake_person) IS
-'The row n with what a case says of the patient in place of what it says; several values are added to those there are. What cannot be used becomes a finding.';
+CREATE TYPE referral.intake_told AS (
+    person referral.intake_person,          -- identifier is the first of his own numbers
+    is_told boolean,                        -- is anything told that he could be known by?
+    own referral.intake_identifiers,        -- those that say who he is: intake_identifies(); else the message itself
+    identifiers referral.intake_identifiers,
+    other_numbers text[],                   -- own beside the first, for patient.other_identifiers
+    demographics referral.demographics,     -- own and person
+    findings jsonb
+);
+COMMENT ON TYPE referral.intake_told IS 'What a case tells of its patient.';
 
-CREATE FUNCTION referral.intake_union(known text[], list jsonb) RETURNS text[]
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    told text;
-BEGIN
-    FOR i IN 0 .. referral.intake_count(list) - 1 LOOP
-        told := btrim(list ->> i);
-        IF told <> '' AND NOT coalesce(told = ANY (known), false) THEN
-            known := known || told;
-        END IF;
-    END LOOP;
-    RETURN known;
-END $$;
-COMMENT ON FUNCTION referral.intake_union(text[], jsonb) IS
-'The texts that are known, and those of a JSON array besides, each once. Null when there are none.';
+CREATE FUNCTION referral.intake_told(p jsonb, source text, message_key text) RETURNS referral.intake_told
+LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'intake_told';
+COMMENT ON FUNCTION referral.intake_told(jsonb, text, text) IS
+'What the patient of a case tells, from its source; message_key is the number that he is known by when no other is told. What cannot be used becomes a finding; findings is null when there are none.';
 
-CREATE FUNCTION referral.intake_demographics(n referral.intake_person, p jsonb, source text) RETURNS referral.demographics
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    ids referral.intake_identifiers := referral.intake_identifiers(p -> 'identifiers', source);
-    numbers text[];
-BEGIN
-    FOR i IN 1 .. coalesce(cardinality(ids.numbers), 0) LOOP
-        numbers := numbers || (ids.systems[i] || '|' || ids.numbers[i]);
-    END LOOP;
-    RETURN referral.patient_demographics(n.family, n.given, n.middle, n.suffix, n.alias, n.previous_family, n.mother_maiden_name,
-        n.birth_date, n.sex, n.multiple_birth, n.birth_order, n.phone, n.email, n.other_phones, n.address, n.city, n.state, n.postal_code,
-        NULL, NULL, numbers);
-END $$;
-COMMENT ON FUNCTION referral.intake_demographics(referral.intake_person, jsonb, text) IS
-'What a case tells a patient by: the row n and the identifiers of p.';
+CREATE FUNCTION referral.intake_patient_values(p jsonb, n INOUT referral.intake_person, OUT findings jsonb)
+LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'intake_patient_values';
+COMMENT ON FUNCTION referral.intake_patient_values(jsonb, referral.intake_person) IS
+'The row n with what a case says of the patient in place of what it says, but for his number; several values are added to those there are. What cannot be used becomes a finding; findings is null when there are none.';
+
+CREATE FUNCTION referral.intake_demographics(n referral.intake_person) RETURNS referral.demographics
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'intake_demographics';
+COMMENT ON FUNCTION referral.intake_demographics(referral.intake_person) IS
+'What somebody is compared by, but for his numbers. Null for null.';
+
+CREATE FUNCTION referral.intake_claim(org_id bigint, numbers text[], systems text[], wait boolean) RETURNS boolean
+LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'intake_claim';
+COMMENT ON FUNCTION referral.intake_claim(bigint, text[], text[], boolean) IS
+'Keeps others from making a patient of one of these numbers until the end of the transaction. Without wait false when another transaction has done so already. Several numbers in the same order everywhere.';
 
 -- The number agrees, or nobody would ask.  What a family shares (name, address, phone) says nothing for it; one slip, a
 -- marriage or another spelling says nothing against it; two of them at once do.
@@ -117,33 +78,34 @@ COMMENT ON FUNCTION referral.intake_contradicts(referral.demographics, referral.
 'Do names, birth date and sex say that two records are not of one person, even though a number says that they are? Another first name or birth date does; so do two lesser differences. What is not known contradicts nothing.';
 
 -- Whoever gives out numbers of a kind, and has given them two, says that they are two people; it may be wrong, which a person decides.
-CREATE FUNCTION referral.intake_told_apart(org_id bigint, identifiers jsonb, source text, patient_id bigint) RETURNS boolean
+CREATE FUNCTION referral.intake_told_apart(org_id bigint, own referral.intake_identifiers, patient_id bigint) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    x jsonb;
 BEGIN
-    FOR i IN 0 .. referral.intake_count(identifiers) - 1 LOOP
-        x := identifiers -> i;
-        IF x ->> 'value' <> '' AND x ->> 'system' IS DISTINCT FROM 'inbox_message'
-           AND EXISTS (SELECT FROM referral.identifier t
-                       WHERE t.org_id = intake_told_apart.org_id AND t.patient_id = intake_told_apart.patient_id
-                         AND t.system = referral.intake_system(x, source) AND t.type IS NOT DISTINCT FROM referral.intake_text(x, 'type')
-                         AND t.value <> referral.intake_text(x, 'value') AND referral.intake_identifies(t.system, t.value, t.type)) THEN
-            RETURN true;
-        END IF;
-    END LOOP;
-    RETURN false;
+    RETURN EXISTS (
+        SELECT FROM unnest(own.numbers, own.systems, own.types) s (number, system, type)
+        JOIN referral.identifier t ON t.org_id = intake_told_apart.org_id AND t.patient_id = intake_told_apart.patient_id
+                                  AND t.system = s.system AND t.type IS NOT DISTINCT FROM s.type AND t.value <> s.number
+        WHERE s.system <> 'inbox_message' AND referral.intake_identifies(t.system, t.value, t.type));
 END $$;
-COMMENT ON FUNCTION referral.intake_told_apart(bigint, jsonb, text, bigint) IS
+COMMENT ON FUNCTION referral.intake_told_apart(bigint, referral.intake_identifiers, bigint) IS
 'Has the patient an identifier of the same system and type as one of those that were sent, with another value?';
+
+-- Whoever is made at the same time leaves his numbers: see intake_claim().
+CREATE FUNCTION referral.intake_number_known(org_id bigint, numbers text[]) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM referral.identifier t WHERE t.org_id = intake_number_known.org_id AND t.value = ANY (numbers) AND t.patient_id IS NOT NULL)
+        OR EXISTS (SELECT FROM referral.patient t WHERE t.org_id = intake_number_known.org_id AND t.identifier = ANY (numbers));
+END $$;
+COMMENT ON FUNCTION referral.intake_number_known(bigint, text[]) IS
+'Has any patient one of these numbers, of whatever system? A quick look, before intake_find_patient() looks closely.';
 
 -- Who has one of the identifiers, or is known otherwise, and is not contradicted by the rest?  One number may be shared by
 -- two records of a sender that have other numbers of their own; then the names are to say that it is one person.
-CREATE FUNCTION referral.intake_find_patient(w INOUT referral.intake_work, own jsonb, n referral.intake_person, known bigint[])
+CREATE FUNCTION referral.intake_find_patient(w INOUT referral.intake_work, ids referral.intake_identifiers, n referral.intake_person, known bigint[])
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     candidates bigint[] := '{}';
-    ids referral.intake_identifiers := referral.intake_identifiers(own, w.source);
     numbered integer;
     hit record;
     told referral.demographics;
@@ -183,12 +145,12 @@ BEGIN
         END IF;
         CONTINUE WHEN hit.patient_id IS NULL OR hit.patient_id = ANY (same);
         IF told IS NULL AND (lower(hit.family), lower(hit.given), hit.birth_date) IS DISTINCT FROM (lower(n.family), lower(n.given), n.birth_date) THEN
-            told := referral.intake_demographics(n, NULL, NULL);
+            told := referral.intake_demographics(n);
         END IF;
         IF (lower(hit.family), lower(hit.given), hit.birth_date) IS DISTINCT FROM (lower(n.family), lower(n.given), n.birth_date)
            AND (referral.intake_contradicts(hit.demographics, told)
                 OR (num_nonnulls(n.family, n.given) > 0 OR i > numbered)
-                   AND referral.intake_told_apart(w.org_id, own, w.source, hit.patient_id)
+                   AND referral.intake_told_apart(w.org_id, ids, hit.patient_id)
                    AND referral.match_grade(hit.demographics, told) NOT IN ('certain', 'probable')) THEN
             refused := refused + 1;
         ELSE
@@ -197,7 +159,7 @@ BEGIN
         END IF;
     END LOOP;
     IF cardinality(same) > 1 THEN
-        same := referral.intake_choose_patient(same, records, coalesce(told, referral.intake_demographics(n, NULL, NULL)));
+        same := referral.intake_choose_patient(same, records, coalesce(told, referral.intake_demographics(n)));
         w.findings := w.findings || referral.intake_finding('possible_duplicate', CASE WHEN same = '{}' THEN 'error' ELSE 'warning' END,
             'patient.identifiers', 'several patients fit what was sent');
     END IF;
@@ -210,7 +172,7 @@ BEGIN
             'an identifier is that of a patient whose name and birth date say otherwise');
     END IF;
 END $$;
-COMMENT ON FUNCTION referral.intake_find_patient(referral.intake_work, jsonb, referral.intake_person, bigint[]) IS
+COMMENT ON FUNCTION referral.intake_find_patient(referral.intake_work, referral.intake_identifiers, referral.intake_person, bigint[]) IS
 'Finds the patient of a case by his own identifiers, or among known, those whom the referrals have that it may mean; in patient_id of the answer. Nobody whose demographics contradict.';
 
 -- Records of one person that nobody has merged yet are all right, whichever; of two people the wrong one is not.
@@ -239,24 +201,23 @@ END $$;
 COMMENT ON FUNCTION referral.intake_choose_patient(bigint[], referral.demographics[], referral.demographics) IS
 'Of several patients that fit what was told, the first when nothing says that they are different people; else the one that fits best, by 5 bits; else none. An array of one, or an empty one.';
 
-CREATE FUNCTION referral.intake_owns_patient(w referral.intake_work, p jsonb, number text, of_system text) RETURNS boolean
+CREATE FUNCTION referral.intake_owns_patient(w referral.intake_work, ids referral.intake_identifiers, number text, of_system text) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     a_country constant text := 'http://hl7.org/fhir/sid/%';
 BEGIN
-    FOR i IN 0 .. referral.intake_count(p -> 'identifiers') - 1 LOOP
-        IF referral.intake_text(p -> 'identifiers' -> i, 'value') = number AND of_system NOT LIKE a_country
-           AND referral.intake_system(p -> 'identifiers' -> i, w.source) = of_system THEN
-            RETURN true;
-        END IF;
-    END LOOP;
+    IF of_system NOT LIKE a_country
+       AND EXISTS (SELECT FROM unnest(ids.numbers, ids.systems) s (number, system)
+                   WHERE s.number = intake_owns_patient.number AND s.system = of_system) THEN
+        RETURN true;
+    END IF;
     RETURN NOT EXISTS (SELECT FROM referral.referral t
                        WHERE t.org_id = w.org_id AND t.patient_id = w.patient_id AND t.source IS DISTINCT FROM w.source)
        AND NOT EXISTS (SELECT FROM referral.identifier t
                        WHERE t.org_id = w.org_id AND t.patient_id = w.patient_id
                          AND t.system NOT IN (w.source, 'inbox_message') AND t.system NOT LIKE a_country);
 END $$;
-COMMENT ON FUNCTION referral.intake_owns_patient(referral.intake_work, jsonb, text, text) IS
+COMMENT ON FUNCTION referral.intake_owns_patient(referral.intake_work, referral.intake_identifiers, text, text) IS
 'May the sender of a case say what the name, birth date and sex of its patient are? Yes when it tells the number by which he is known first (number of of_system), if that is not one of a whole country; or when nobody else has told of him.';
 
 CREATE FUNCTION referral.intake_update_patient(w INOUT referral.intake_work, p jsonb)
@@ -265,6 +226,7 @@ DECLARE
     o referral.intake_person;
     n referral.intake_person;
     v record;
+    ids referral.intake_identifiers;
     of_person text[] := '{family,given,middle,suffix,birth_date,sex}';
     refused text;
 BEGIN
@@ -275,15 +237,16 @@ BEGIN
     IF w.fill_only THEN
         p := p - ARRAY(SELECT k FROM jsonb_object_keys(jsonb_strip_nulls(to_jsonb(o))) k);
     END IF;
-    v := referral.intake_patient_values(w, p, o);    -- its findings are there already
+    v := referral.intake_patient_values(p, o);    -- its findings are there already
     n := v.n;
     IF n.identifier IS NULL THEN
-        n.identifier := referral.intake_text(referral.intake_personal(p -> 'identifiers', w.source) -> 0, 'value');
-        n.identifier_system := CASE WHEN n.identifier IS NOT NULL
-                                    THEN referral.intake_system(referral.intake_personal(p -> 'identifiers', w.source) -> 0, w.source) END;
+        ids := referral.intake_personal(p -> 'identifiers', w.source);
+        n.identifier := ids.numbers[1];
+        n.identifier_system := ids.systems[1];
     END IF;
     IF (o.family <> n.family OR o.given <> n.given OR o.middle <> n.middle OR o.suffix <> n.suffix OR o.birth_date <> n.birth_date
-        OR o.sex <> n.sex AND o.sex <> 'unknown') AND NOT referral.intake_owns_patient(w, p, n.identifier, n.identifier_system) THEN
+        OR o.sex <> n.sex AND o.sex <> 'unknown') 
+       AND NOT referral.intake_owns_patient(w, referral.intake_identifiers(p -> 'identifiers', w.source), n.identifier, n.identifier_system) THEN
         -- a number links; it does not rename
         w.findings := w.findings || referral.intake_finding('not_source_of_record', 'warning', 'patient',
             'who he is was told by somebody else; name, birth date and sex were not changed');
@@ -328,20 +291,90 @@ END $$;
 COMMENT ON FUNCTION referral.intake_update_patient(referral.intake_work, jsonb) IS
 'Writes what a case says of a known patient, where it differs. Values that another system owns are left out, with a finding.';
 
+-- What a message could not tell of a patient is no question any more once a newer one has told it, and was believed.
+CREATE FUNCTION referral.intake_settled(w referral.intake_work, told jsonb) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    known jsonb;
+BEGIN
+    SELECT to_jsonb(p) INTO known FROM referral.patient p WHERE p.org_id = w.org_id AND p.patient_id = w.patient_id;
+    RETURN (SELECT coalesce(jsonb_agg(referral.intake_result('data_quality_finding', x.finding_id, 'settled') -> 0 ORDER BY x.finding_id), '[]')
+            FROM referral.data_quality_finding x
+            WHERE x.org_id = w.org_id AND x.patient_id = w.patient_id AND x.resolved_at IS NULL AND x.message_id < w.message_id
+              AND x.code IN ('invalid_date', 'invalid_code', 'invalid_value', 'missing', 'patient_unnamed')
+              AND x.attribute LIKE 'patient.%' AND told ->> substr(x.attribute, 9) = known ->> substr(x.attribute, 9));
+END $$;
+COMMENT ON FUNCTION referral.intake_settled(referral.intake_work, jsonb) IS
+'Lines of results for what older messages could not tell of the patient of a case (a birth date that is none, a missing name), where what this one tells is what is known now: settle_told() marks those findings as resolved. told: columns of referral.patient.';
+
+CREATE FUNCTION referral.intake_known_patient(w INOUT referral.intake_work, p jsonb, told referral.intake_told)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    own referral.intake_identifiers := told.own;
+    ids referral.intake_identifiers := told.identifiers;
+BEGIN
+    w := referral.intake_update_patient(w, CASE WHEN own.systems[1] = 'inbox_message' THEN p - 'identifiers' ELSE p END);
+    IF w.new_identifiers OR cardinality(own.numbers) < cardinality(ids.numbers) THEN
+        PERFORM referral.intake_keep_identifiers(w.org_id, ids, patient_id => w.patient_id);
+    END IF;
+    IF w.message_id IS NOT NULL AND EXISTS (
+        SELECT FROM referral.data_quality_finding x
+        WHERE x.org_id = w.org_id AND x.patient_id = w.patient_id AND x.resolved_at IS NULL AND x.message_id < w.message_id) THEN
+        w.results := w.results || referral.intake_settled(w, to_jsonb(told.person));
+    END IF;
+    -- who is only referred to by a number may be known by name
+    IF (told.person).family IS NULL AND (told.person).given IS NULL AND EXISTS (
+        SELECT FROM referral.patient t
+        WHERE t.org_id = w.org_id AND t.patient_id = w.patient_id AND t.family IS NULL AND t.given IS NULL) THEN
+        w.findings := w.findings || referral.intake_finding('patient_unnamed', 'warning', 'patient.family', 'the patient has no name');
+    END IF;
+END $$;
+COMMENT ON FUNCTION referral.intake_known_patient(referral.intake_work, jsonb, referral.intake_told) IS
+'Brings the patient of a case up to date who was known already, and keeps the identifiers that he has not had.';
+
+CREATE FUNCTION referral.intake_create_patient(w INOUT referral.intake_work, told referral.intake_told, grade text)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    n referral.intake_person := told.person;
+    ids referral.intake_identifiers := told.identifiers;
+BEGIN
+    WITH made AS (
+        INSERT INTO referral.patient (org_id, family, given, middle, suffix, birth_date, sex, phone, email, address, city, state, postal_code,
+            language, mother_maiden_name, multiple_birth, birth_order, alias, previous_family, other_phones, identifier_system, identifier,
+            other_identifiers)
+        VALUES (w.org_id, n.family, n.given, n.middle, n.suffix, n.birth_date, n.sex, n.phone, n.email, n.address, n.city, n.state, n.postal_code,
+            n.language, n.mother_maiden_name, n.multiple_birth, n.birth_order, n.alias, n.previous_family, n.other_phones,
+            n.identifier_system, n.identifier, told.other_numbers)
+        RETURNING org_id, patient_id
+    ), numbered AS (
+        INSERT INTO referral.identifier (org_id, patient_id, system, value, type, assigner)
+        SELECT m.org_id, m.patient_id, i.system, i.number, i.type, i.assigner
+        FROM made m CROSS JOIN unnest(ids.numbers, ids.systems, ids.types, ids.assigners) i (number, system, type, assigner)
+    )
+    SELECT m.patient_id INTO w.patient_id FROM made m;
+    w.results := w.results || referral.intake_result('patient', w.patient_id, 'created');
+    w.patient_match := 'new';
+    IF grade IN ('certain', 'probable', 'possible') THEN
+        w.patient_match := 'review';
+        w.findings := w.findings || referral.intake_finding('possible_duplicate', 'warning', 'patient', 'somebody who may be the same person is known');
+    END IF;
+END $$;
+COMMENT ON FUNCTION referral.intake_create_patient(referral.intake_work, referral.intake_told, text) IS
+'Writes a new patient with his identifiers. grade: how well the one fits whom matching has found, and who is not him; null for nobody.';
+
 CREATE FUNCTION referral.intake_patient(w referral.intake_work, p jsonb, known bigint[]) RETURNS referral.intake_work
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+    told referral.intake_told := referral.intake_told(p, w.source, w.message_key);
+    own referral.intake_identifiers := told.own;
     n referral.intake_person;
-    v record;
+    is_alone boolean;
     m record;
-    told boolean;
-    own jsonb;
 BEGIN
-    v := referral.intake_patient_values(w, p, n);
-    w := v.w;
-    n := v.n;
-    told := p @? '$.identifiers[*].value' OR num_nonnulls(n.family, n.given, n.birth_date, n.phone) > 0;
-    IF told IS NOT TRUE THEN
+    IF told.findings IS NOT NULL THEN
+        w.findings := w.findings || told.findings;
+    END IF;
+    IF NOT told.is_told THEN
         IF cardinality(known) = 1 THEN
             w.patient_id := referral.survivor_of(w.org_id, known[1]);
             w.patient_match := 'identifier';
@@ -349,68 +382,42 @@ BEGIN
         RETURN w;
     END IF;
 
-    -- a message that brings no identifier of a person leaves its own, so that it can be applied again
-    own := referral.intake_personal(p -> 'identifiers', w.source);
-    IF referral.intake_count(own) = 0 AND w.message_key <> '' THEN
-        own := jsonb_build_array(jsonb_build_object('system', 'inbox_message', 'value', w.message_key));
-        p := p || jsonb_build_object('identifiers', own || CASE jsonb_typeof(p -> 'identifiers') WHEN 'array' THEN p -> 'identifiers' ELSE '[]' END);
+    is_alone := referral.intake_claim(w.org_id, own.numbers, own.systems, false);
+    IF known <> '{}' OR referral.intake_number_known(w.org_id, own.numbers) THEN
+        n := told.person;
+        w := referral.intake_find_patient(w, own, n, known);
+    ELSE
+        w.patient_id := NULL;
+        w.new_identifiers := true;
     END IF;
-    v := NULL;
-    v := referral.intake_find_patient(w, own, n, known);
-    IF v.patient_id IS NULL AND own #>> '{0,value}' IS NOT NULL THEN
+    IF w.patient_id IS NULL AND NOT is_alone THEN
         -- another message may be making him right now
-        PERFORM referral.intake_lock(w.org_id, 'patient ' || (own #>> '{0,value}'));
-        -- whoever made him has left the number
-        IF EXISTS (SELECT FROM referral.identifier t WHERE t.org_id = w.org_id AND t.value = referral.intake_text(own -> 0, 'value')) THEN
-            v := referral.intake_find_patient(w, own, n, known);
+        PERFORM referral.intake_claim(w.org_id, own.numbers, own.systems, true);
+        IF referral.intake_number_known(w.org_id, own.numbers) THEN
+            n := told.person;
+            w := referral.intake_find_patient(w, own, n, known);
         END IF;
     END IF;
-    w := v;
-    w.new_identifiers := w.new_identifiers OR referral.intake_count(own) < referral.intake_count(p -> 'identifiers');
     IF w.patient_id IS NULL THEN
-        SELECT f.patient_id, f.grade INTO m
-        FROM referral.find_matches(w.org_id, referral.intake_demographics(n, jsonb_build_object('identifiers', own), w.source), 3) f LIMIT 1;
-        IF m.grade = 'certain' AND NOT referral.intake_told_apart(w.org_id, own, w.source, m.patient_id) THEN
-            w.patient_id := m.patient_id;
-            w.patient_match := 'certain';
-        ELSIF w.kind IN ('referral_status', 'referral_cancel', 'status_request') THEN
-            w.is_stranger := cardinality(known) > 0;
-            RETURN w;    -- about a referral that is here or is not: no reason to make a patient
+        m := referral.find_match(w.org_id, told.demographics);
+        IF m.grade = 'certain' THEN
+            IF NOT referral.intake_told_apart(w.org_id, own, m.patient_id) THEN
+                w.patient_id := m.patient_id;
+                w.patient_match := 'certain';
+                w.new_identifiers := true;
+            END IF;
         END IF;
     END IF;
 
     IF w.patient_id IS NOT NULL THEN
-        w := referral.intake_update_patient(w, CASE WHEN own #>> '{0,system}' = 'inbox_message' THEN p - 'identifiers' ELSE p END);
-    ELSE
-        IF own #>> '{0,system}' IS DISTINCT FROM 'inbox_message' THEN
-            n.identifier := referral.intake_text(own -> 0, 'value');
-            n.identifier_system := CASE WHEN n.identifier IS NOT NULL THEN referral.intake_system(own -> 0, w.source) END;
-        END IF;
-        INSERT INTO referral.patient (org_id, family, given, middle, suffix, birth_date, sex, phone, email, address, city, state, postal_code,
-            language, mother_maiden_name, multiple_birth, birth_order, alias, previous_family, other_phones, identifier_system, identifier,
-            other_identifiers)
-        SELECT w.org_id, n.family, n.given, n.middle, n.suffix, n.birth_date, n.sex, n.phone, n.email, n.address, n.city, n.state, n.postal_code,
-            n.language, n.mother_maiden_name, n.multiple_birth, n.birth_order, n.alias, n.previous_family, n.other_phones,
-            n.identifier_system, n.identifier,
-            -- beside the first one
-            (SELECT array_agg(referral.intake_system(x, w.source) || '|' || referral.intake_text(x, 'value'))
-             FROM jsonb_array_elements(CASE WHEN referral.intake_count(own) > 1 THEN own - 0 END) x)
-        RETURNING patient_id INTO w.patient_id;
-        w.results := w.results || referral.intake_result('patient', w.patient_id, 'created');
-        w.patient_match := 'new';
-        IF m.grade IN ('certain', 'probable', 'possible') THEN
-            w.patient_match := 'review';
-            w.findings := w.findings || referral.intake_finding('possible_duplicate', 'warning', 'patient', 'somebody who may be the same person is known');
-        END IF;
+        RETURN referral.intake_known_patient(w, p, told);
+    ELSIF w.kind IN ('referral_status', 'referral_cancel', 'status_request') THEN
+        w.is_stranger := cardinality(known) > 0;
+        RETURN w;    -- about a referral that is here or is not: no reason to make a patient
     END IF;
-    IF w.new_identifiers THEN
-        PERFORM referral.intake_keep_identifiers(w.org_id, p -> 'identifiers', w.source, patient_id => w.patient_id,
-                                                 is_new => w.patient_match IN ('new', 'review'));
-    END IF;
-    -- who is only referred to by a number may be known by name
-    IF n.family IS NULL AND n.given IS NULL AND EXISTS (
-        SELECT FROM referral.patient t
-        WHERE t.org_id = w.org_id AND t.patient_id = w.patient_id AND t.family IS NULL AND t.given IS NULL) THEN
+    w := referral.intake_create_patient(w, told, m.grade);
+    n := told.person;
+    IF n.family IS NULL AND n.given IS NULL THEN
         w.findings := w.findings || referral.intake_finding('patient_unnamed', 'warning', 'patient.family', 'the patient has no name');
     END IF;
     RETURN w;
@@ -486,74 +493,92 @@ END $$;
 COMMENT ON FUNCTION referral.intake_place_coverage(referral.intake_work, referral.intake_cover) IS
 'Finds a place for a new active coverage among those of the patient: n with the period and priority that it can have.';
 
+CREATE TYPE referral.intake_told_cover AS (
+    payer_number text, payer_system text, payer_name text, plan_number text, plan_name text, priority integer,
+    subscriber_id text, group_number text, relationship text, status text, first_day date, last_day date, findings jsonb
+);
+COMMENT ON TYPE referral.intake_told_cover IS 'What a case tells of a coverage.';
+
+CREATE FUNCTION referral.intake_told_cover(c jsonb, source text) RETURNS referral.intake_told_cover
+LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'intake_told_cover';
+COMMENT ON FUNCTION referral.intake_told_cover(jsonb, text) IS
+'What a coverage of a case tells, from its source. A status that is none counts as active, a last day before the first one or at the end of time as none. What cannot be used becomes a finding; findings is null when there are none.';
+
+-- The coverage of a payer and number; not the one before or after it, where one day is told as the last and the first.
+CREATE FUNCTION referral.intake_find_coverage(org_id bigint, n referral.intake_cover, told referral.intake_told_cover)
+RETURNS referral.intake_cover
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    o referral.intake_cover;
+BEGIN
+    SELECT t.coverage_id, t.patient_id, t.payer_id, t.plan_id, t.priority, t.stated_priority, t.subscriber_id, t.group_number,
+           t.relationship, t.period, t.status
+    INTO o
+    FROM referral.coverage t
+    WHERE t.org_id = intake_find_coverage.org_id AND t.patient_id = n.patient_id AND t.payer_id IS NOT DISTINCT FROM n.payer_id
+      AND (t.subscriber_id = n.subscriber_id OR n.subscriber_id IS NULL OR t.subscriber_id IS NULL)
+      AND (told.priority IS NULL OR told.priority IN (t.priority, t.stated_priority))
+      AND (t.period && n.period) IS TRUE AND t.status <> 'entered-in-error'    -- the index of the constraint is not for this
+      AND ((lower(t.period) < told.first_day AND upper(t.period) = told.first_day + 1)
+           OR (told.first_day < lower(t.period) AND lower(t.period) = told.last_day)) IS NOT TRUE
+    ORDER BY t.subscriber_id IS NOT DISTINCT FROM n.subscriber_id DESC, lower(t.period) = told.first_day DESC NULLS LAST, t.coverage_id DESC
+    LIMIT 1;
+    RETURN o;
+END $$;
+COMMENT ON FUNCTION referral.intake_find_coverage(bigint, referral.intake_cover, referral.intake_told_cover) IS
+'The coverage of a patient that a case means by n, as it is now. Null when there is none.';
+
 CREATE FUNCTION referral.intake_coverage(w referral.intake_work, c jsonb) RETURNS referral.intake_work
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+    told referral.intake_told_cover := referral.intake_told_cover(c, w.source);
     n referral.intake_cover;
     o referral.intake_cover;
-    old_id bigint;
     v record;
-    told integer := referral.try_integer(c ->> 'priority');
-    first_day date := referral.try_date(c ->> 'start');
-    last_day date := referral.try_date(c ->> 'end');
+    payer_id bigint;
+    plan_id bigint;
+    is_of_new boolean := w.patient_match IN ('new', 'review');
 BEGIN
-    IF first_day IS NULL AND referral.intake_text(c, 'start') IS NOT NULL THEN
-        w.findings := w.findings || referral.intake_finding('invalid_date', 'warning', 'coverage.start', 'no such date', c ->> 'start');
+    IF told.findings IS NOT NULL THEN
+        w.findings := w.findings || told.findings;
     END IF;
-    IF last_day IS NULL AND referral.intake_text(c, 'end') IS NOT NULL THEN
-        w.findings := w.findings || referral.intake_finding('invalid_date', 'warning', 'coverage.end', 'no such date', c ->> 'end');
+    IF told.payer_number IS NOT NULL OR told.payer_name IS NOT NULL THEN
+        payer_id := referral.intake_find_payer(w.org_id, told.payer_number, told.payer_system, told.payer_name);
+        IF payer_id IS NULL THEN
+            w := referral.intake_payer(w, c -> 'payer');
+            payer_id := w.id;
+        END IF;
     END IF;
-    IF last_day < first_day THEN
-        w.findings := w.findings || referral.intake_finding('invalid_date', 'warning', 'coverage.end', 'before the first day', c ->> 'end');
-        last_day := NULL;
-    END IF;
-    IF last_day = 'infinity' OR last_day > '9999-12-30' THEN
-        last_day := NULL;
-    END IF;
-
-    w := referral.intake_payer(w, c -> 'payer');
-    n.payer_id := w.id;
-    w := referral.intake_plan(w, c -> 'plan', n.payer_id);
-    n.plan_id := w.id;
-    w.id := NULL;
-    n.patient_id := w.patient_id;
-    n.priority := greatest(coalesce(told, 1), 1);
-    n.subscriber_id := coalesce(referral.intake_text(c, 'subscriber_id'), referral.intake_text(c #> '{identifiers,0}', 'value'));
-    n.group_number := referral.intake_text(c, 'group_number');
-    n.relationship := referral.intake_text(c, 'relationship');
-    n.status := coalesce(referral.intake_text(c, 'status'), 'active');
-    IF n.payer_id IS NULL AND n.subscriber_id IS NULL THEN
+    IF payer_id IS NULL AND told.subscriber_id IS NULL THEN
+        w.id := NULL;
         w.findings := w.findings || referral.intake_finding('missing', 'info', 'coverage.payer', 'a coverage without payer and number was left out');
         RETURN w;
     END IF;
-    IF n.status NOT IN ('active', 'cancelled', 'draft', 'entered-in-error') THEN
-        w.findings := w.findings || referral.intake_finding('invalid_code', 'warning', 'coverage.status', 'not a status of a coverage', n.status);
-        n.status := 'active';
+    IF payer_id IS NOT NULL AND (told.plan_number IS NOT NULL OR told.plan_name IS NOT NULL) THEN
+        plan_id := referral.intake_find_plan(w.org_id, payer_id, told.plan_number, told.plan_name);
+        IF plan_id IS NULL THEN
+            w := referral.intake_plan(w, c -> 'plan', payer_id);
+            plan_id := w.id;
+        END IF;
     END IF;
-    n.period := daterange(first_day, last_day + 1);
+    n := (NULL::bigint, w.patient_id, payer_id, plan_id, greatest(coalesce(told.priority, 1), 1), NULL::integer, told.subscriber_id, told.group_number,
+          told.relationship, daterange(told.first_day, told.last_day + 1), told.status);
 
-    FOR attempt IN 1 .. CASE WHEN w.patient_match IN ('new', 'review') THEN 0 ELSE 2 END LOOP
-        IF attempt = 2 THEN
+    IF NOT is_of_new THEN
+        o := referral.intake_find_coverage(w.org_id, n, told);
+        IF o.coverage_id IS NULL THEN
             -- another message may be making it right now
             PERFORM referral.intake_lock(w.org_id, 'coverage ' || w.patient_id);
+            o := referral.intake_find_coverage(w.org_id, n, told);
         END IF;
-        SELECT t.coverage_id, t.patient_id, t.payer_id, t.plan_id, t.priority, t.stated_priority, t.subscriber_id, t.group_number,
-               t.relationship, t.period, t.status
-        INTO old_id, o.patient_id, o.payer_id, o.plan_id, o.priority, o.stated_priority, o.subscriber_id, o.group_number,
-             o.relationship, o.period, o.status
-        FROM referral.coverage t
-        WHERE t.org_id = w.org_id AND t.patient_id = w.patient_id AND t.payer_id IS NOT DISTINCT FROM n.payer_id
-          AND (t.subscriber_id = n.subscriber_id OR n.subscriber_id IS NULL OR t.subscriber_id IS NULL)
-          AND (told IS NULL OR told IN (t.priority, t.stated_priority))
-          AND (t.period && n.period) IS TRUE AND t.status <> 'entered-in-error'    -- the index of the constraint is not for this
-          -- not the one before or after it, where one day is told as the last and the first
-          AND ((lower(t.period) < first_day AND upper(t.period) = first_day + 1)
-               OR (first_day < lower(t.period) AND lower(t.period) = last_day)) IS NOT TRUE
-        ORDER BY t.subscriber_id IS NOT DISTINCT FROM n.subscriber_id DESC, lower(t.period) = first_day DESC NULLS LAST, t.coverage_id DESC LIMIT 1;
-        EXIT WHEN old_id IS NOT NULL;
-    END LOOP;
-    IF old_id IS NULL THEN
-        IF n.status = 'active' THEN
+    END IF;
+    IF o.coverage_id IS NOT NULL THEN
+        w.id := o.coverage_id;
+        w := referral.intake_update_coverage(w, o, n, c);
+        n.plan_id := coalesce(n.plan_id, o.plan_id);
+    ELSE
+        -- the first one of somebody new has all the room
+        IF told.status = 'active' AND NOT (is_of_new AND w.coverage_id IS NULL) THEN
             v := referral.intake_place_coverage(w, n);
             w := v.w;
             n := v.n;
@@ -564,15 +589,12 @@ BEGIN
                 n.relationship, n.period, n.status, w.source)
         RETURNING coverage_id INTO w.id;
         w.results := w.results || referral.intake_result('coverage', w.id, 'created');
-    ELSE
-        w.id := old_id;
-        w := referral.intake_update_coverage(w, o, n, c);
     END IF;
     -- the first one that is told pays first
-    IF w.coverage_id IS NULL AND n.status = 'active' THEN
+    IF w.coverage_id IS NULL AND told.status = 'active' THEN
         w.coverage_id := w.id;
         w.payer_id := n.payer_id;
-        w.plan_id := coalesce(n.plan_id, o.plan_id);
+        w.plan_id := n.plan_id;
     END IF;
     RETURN w;
 END $$;

@@ -112,7 +112,7 @@ BEGIN
     CROSS JOIN LATERAL (SELECT u.referral_id, u.patient_id, u.state FROM referral.referral u
                         WHERE u.org_id = w.org_id AND u.referral_id = c.id LIMIT 1) t
     WHERE w.patient_id IS NULL OR t.patient_id IS NULL OR t.patient_id = w.patient_id
-       OR referral.survivor_of(w.org_id, t.patient_id) = w.patient_id;
+       OR t.patient_id = ANY ((SELECT referral.merged_ids(w.org_id, w.patient_id))::bigint[]);
     IF fitting IS NULL THEN
         w.findings := w.findings || referral.intake_finding('ambiguous_referral', 'error', 'referral.placer_order_number',
             'the number is that of a referral of another patient');
@@ -419,10 +419,10 @@ BEGIN
     w.results := w.results || referral.intake_result('referral', w.referral_id, 'created');
     IF n.placer_order_number IS NULL AND n.filler_order_number IS NULL AND r #>> '{identifiers,0,value}' IS NULL AND w.message_key <> '' THEN
         -- so that this message finds it when it is applied again
-        r := jsonb_set(r, '{identifiers}', jsonb_build_array(jsonb_build_object('system', 'inbox_message', 'value', w.message_key)));
+        r := jsonb_set(r, '{identifiers}', jsonb_build_array(jsonb_build_object('system', 'inbox_message', 'own', true, 'value', w.message_key)));
     END IF;
     IF r ? 'identifiers' THEN
-        PERFORM referral.intake_keep_identifiers(w.org_id, r -> 'identifiers', w.source, referral_id => w.referral_id,
+        PERFORM referral.intake_keep_identifiers(w.org_id, referral.intake_identifiers(r -> 'identifiers', w.source), referral_id => w.referral_id,
                                                  is_new => true);
     END IF;
     codes := referral.intake_code_list(r);
@@ -502,7 +502,8 @@ BEGIN
         w := referral.intake_codes(w, r);
     END IF;
     IF r ? 'identifiers' THEN
-        PERFORM referral.intake_keep_identifiers(w.org_id, referral.intake_foreign(r -> 'identifiers', w.referral_id), w.source, referral_id => w.referral_id);
+        PERFORM referral.intake_keep_identifiers(w.org_id,
+            referral.intake_identifiers(referral.intake_foreign(r -> 'identifiers', w.referral_id), w.source), referral_id => w.referral_id);
     END IF;
     IF jsonb_array_length(w.results) = before THEN
         w.results := w.results || referral.intake_result('referral', w.referral_id, 'unchanged');
@@ -688,7 +689,8 @@ BEGIN
             'another system owns this attribute');
     END IF;
     IF r ? 'identifiers' THEN
-        PERFORM referral.intake_keep_identifiers(w.org_id, referral.intake_foreign(r -> 'identifiers', w.referral_id), w.source, referral_id => w.referral_id);
+        PERFORM referral.intake_keep_identifiers(w.org_id,
+            referral.intake_identifiers(referral.intake_foreign(r -> 'identifiers', w.referral_id), w.source), referral_id => w.referral_id);
     END IF;
 END $$;
 COMMENT ON FUNCTION referral.intake_answer(referral.intake_work, jsonb) IS
@@ -696,7 +698,7 @@ COMMENT ON FUNCTION referral.intake_answer(referral.intake_work, jsonb) IS
 
 -- all of them write or tell of patients; sql/model/59_intake_apply.sql grants what is revoked here
 REVOKE ALL ON FUNCTION
-    referral.intake_lock(bigint, text), referral.intake_keep_identifiers(bigint, jsonb, text, bigint, bigint, bigint, bigint, boolean),
+    referral.intake_lock(bigint, text), referral.intake_keep_identifiers(bigint, referral.intake_identifiers, bigint, bigint, bigint, bigint, boolean),
     referral.apply_case(bigint, bigint, text, text, jsonb), referral.intake_find_practitioner(bigint, jsonb, text, text, text),
     referral.intake_practitioner(referral.intake_work, jsonb, boolean), referral.intake_find_organization(bigint, jsonb, text, text),
     referral.intake_organization(referral.intake_work, jsonb, boolean), referral.intake_find_payer(bigint, text, text, text),
@@ -710,12 +712,16 @@ REVOKE ALL ON FUNCTION
     referral.intake_hash(jsonb), referral.intake_document(referral.intake_work, jsonb), referral.intake_report(referral.intake_work, jsonb),
     referral.intake_valid(jsonb), referral.intake_authorization_item(referral.intake_work, bigint, jsonb, integer),
     referral.intake_authorization(referral.intake_work, jsonb), referral.intake_communication(referral.intake_work, jsonb),
-    referral.intake_events(referral.intake_work, jsonb), referral.intake_patient_values(referral.intake_work, jsonb, referral.intake_person),
-    referral.intake_find_patient(referral.intake_work, jsonb, referral.intake_person, bigint[]),
-    referral.intake_owns_patient(referral.intake_work, jsonb, text, text),
+    referral.intake_events(referral.intake_work, jsonb), referral.intake_claim(bigint, text[], text[], boolean),
+    referral.intake_told_apart(bigint, referral.intake_identifiers, bigint), referral.intake_number_known(bigint, text[]),
+    referral.intake_find_patient(referral.intake_work, referral.intake_identifiers, referral.intake_person, bigint[]),
+    referral.intake_owns_patient(referral.intake_work, referral.intake_identifiers, text, text),
+    referral.intake_settled(referral.intake_work, jsonb), referral.intake_known_patient(referral.intake_work, jsonb, referral.intake_told),
+    referral.intake_create_patient(referral.intake_work, referral.intake_told, text),
     referral.intake_update_patient(referral.intake_work, jsonb), referral.intake_patient(referral.intake_work, jsonb, bigint[]),
     referral.intake_patient_of(referral.intake_work), referral.intake_is_outdated(referral.intake_work, text, bigint), referral.intake_note_latest(bigint, bigint, text, timestamptz, jsonb), referral.intake_made_before(referral.intake_work, text),
     referral.intake_place_coverage(referral.intake_work, referral.intake_cover), referral.intake_coverage(referral.intake_work, jsonb),
+    referral.intake_find_coverage(bigint, referral.intake_cover, referral.intake_told_cover),
     referral.intake_update_coverage(referral.intake_work, referral.intake_cover, referral.intake_cover, jsonb),
     referral.intake_encounter(referral.intake_work, jsonb), referral.intake_find_referral(referral.intake_work, jsonb),
     referral.intake_choose_referral(referral.intake_work, bigint[]),

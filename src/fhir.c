@@ -18,6 +18,7 @@
 #include "mb/pg_wchar.h"
 
 #include "fhir.h"
+#include "plain_value.h"
 
 /* characters of a value that a finding shows */
 #define MAX_SENT		200
@@ -117,26 +118,13 @@ fhir_join(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(joined.data, joined.len));
 }
 
-/* Is it digits, at most so many before and after the point? */
+/* Digits, which a sign may go before */
 static bool
 is_plain_number(Piece piece)
 {
-	int			i = 0;
-	int			before = 0;
-	int			after = 0;
+	bool		negative = piece.length > 0 && piece.text[0] == '-';
 
-	if (piece.length > 0 && piece.text[0] == '-')
-		i++;
-	for (; i < piece.length && IS_DIGIT(piece.text[i]); i++)
-		before++;
-	if (i < piece.length && piece.text[i] == '.')
-	{
-		for (i++; i < piece.length && IS_DIGIT(piece.text[i]); i++)
-			after++;
-		if (after == 0)
-			return false;
-	}
-	return i == piece.length && before >= 1 && before <= 15 && after <= 9;
+	return plain_number(piece.text + negative, piece.length - negative, 15, 9);
 }
 
 Datum
@@ -166,23 +154,14 @@ two_digits(const char *text)
 static bool
 starts_with_day(Piece piece)
 {
-	static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-	int			century;
+	const char *at = piece.text;
 	int			year;
 	int			month;
 	int			day;
-	bool		leap;
 
-	if (piece.length < 10 || piece.text[4] != '-' || piece.text[7] != '-')
-		return false;
-	century = two_digits(piece.text);
-	year = two_digits(piece.text + 2);
-	month = two_digits(piece.text + 5);
-	day = two_digits(piece.text + 8);
-	if (century < 0 || year < 0 || century + year == 0 || month < 1 || month > 12 || day < 1)
-		return false;
-	leap = year % 4 == 0 && (year != 0 || century % 4 == 0);
-	return day <= days[month - 1] + (month == 2 && leap ? 1 : 0);
+	return piece.length >= 10 && plain_digits(&at, at + 4, 4, 4, &year) && *at++ == '-' &&
+		plain_digits(&at, at + 2, 2, 2, &month) && *at++ == '-' &&
+		plain_digits(&at, at + 2, 2, 2, &day) && is_day(year, month, day);
 }
 
 Datum

@@ -186,13 +186,37 @@ begin_row(const Builder *builder, Row *row, char separator, int first)
 	row->written = builder->out->len;
 }
 
+/* Whether anything of a value would be written: a text that is not empty */
+static bool
+has_text(const JsonbValue *value)
+{
+	JsonbIterator *iterator;
+	JsonbIteratorToken token;
+	JsonbValue	part;
+
+	if (value->type != jbvBinary)
+		return value->type == jbvString && value->val.string.len > 0;
+	iterator = JsonbIteratorInit(value->val.binary.data);
+	while ((token = JsonbIteratorNext(&iterator, &part, false)) != WJB_DONE)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if ((token == WJB_VALUE || token == WJB_ELEM) &&
+			part.type == jbvString && part.val.string.len > 0)
+			return true;
+	}
+	return false;
+}
+
+/* A part without text is read, to refuse what it should not have, but has no separators. */
 static void
 write_part(Builder *builder, Row *row, int number, const JsonbValue *value, WritePart write)
 {
 	int			start;
 
-	for (; row->at < number; row->at++)
-		appendStringInfoChar(builder->out, row->separator);
+	CHECK_FOR_INTERRUPTS();
+	if (row->at < number && has_text(value))
+		for (; row->at < number; row->at++)
+			appendStringInfoChar(builder->out, row->separator);
 	start = builder->out->len;
 	write(builder, value);
 	if (builder->out->len > start)

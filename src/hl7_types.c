@@ -29,6 +29,7 @@
 #include "compat.h"
 #include "hl7.h"
 #include "hl7_fill.h"
+#include "plain_value.h"
 
 #define MAX_DIGITS				12
 #define MAX_FRACTION_DIGITS		6
@@ -210,18 +211,29 @@ give(Hl7Slice slice, JsonbValue *value)
 static Hl7Slice
 joined(const Hl7Slice *slices, int n, const char *separator)
 {
-	StringInfoData whole;
+	int			gap = strlen(separator);
+	int			length = 0;
+	char	   *whole;
+	char	   *end;
 
-	initStringInfo(&whole);
+	for (int i = 0; i < n; i++)
+		length += slices[i].text == NULL ? 0 : gap + slices[i].length;
+	if (length == 0)
+		return none;
+	end = whole = palloc(length);
 	for (int i = 0; i < n; i++)
 	{
 		if (slices[i].text == NULL)
 			continue;
-		if (whole.len > 0)
-			appendStringInfoString(&whole, separator);
-		appendBinaryStringInfo(&whole, slices[i].text, slices[i].length);
+		if (end > whole)
+		{
+			memcpy(end, separator, gap);
+			end += gap;
+		}
+		memcpy(end, slices[i].text, slices[i].length);
+		end += slices[i].length;
 	}
-	return whole.len > 0 ? (Hl7Slice) {whole.data, whole.len} : none;
+	return (Hl7Slice) {whole, end - whole};
 }
 
 /* Two components, as far as they are there */
@@ -260,22 +272,31 @@ read_lower(Hl7Source *source, JsonbValue *value)
 	return give(text, value);
 }
 
-/* A value with its separators, as a message has it */
+/* A value with its separators, as a message has it; what is no plain text is written to out. */
+static Hl7Slice
+raw_text(const Hl7Source *source, StringInfo out)
+{
+	JsonbValue	found;
+	Hl7Separators separators;
+
+	if (!find_value(source, &found))
+		return none;
+	if (found.type == jbvString)
+		return trimmed(found.val.string.val, found.val.string.len);
+	if (out->data == NULL)
+		initStringInfo(out);
+	resetStringInfo(out);
+	hl7_get_separators(source->message, &separators);
+	hl7_write_value(out, &separators, &found, source->component > 0);
+	return trimmed(out->data, out->len);
+}
+
 static bool
 read_raw(Hl7Source *source, JsonbValue *value)
 {
-	JsonbValue	found;
-	StringInfoData out;
-	Hl7Separators separators = hl7_default_separators;
+	StringInfoData out = {0};
 
-	if (!find_value(source, &found))
-		return false;
-	if (found.type == jbvString)
-		return give(trimmed(found.val.string.val, found.val.string.len), value);
-	hl7_get_separators(source->message, &separators);
-	initStringInfo(&out);
-	hl7_write_value(&out, &separators, &found, source->component > 0);
-	return give(trimmed(out.data, out.len), value);
+	return give(raw_text(source, &out), value);
 }
 
 /* MSG: type of message and event, REF^I12 */
@@ -292,17 +313,24 @@ static bool
 read_lines(Hl7Source *source, JsonbValue *value)
 {
 	int			n = JsonContainerSize(source->field);
-	Hl7Slice   *lines = palloc(n * sizeof(Hl7Slice));
-	JsonbValue	line;
+	StringInfoData lines = {0};
+	StringInfoData scratch = {0};
 
-	for (int i = 0; i < n; i++)
+	source->repetition = 0;
+	if (n == 1)
+		return read_raw(source, value);
+	initStringInfo(&lines);
+	for (; source->repetition < n; source->repetition++)
 	{
-		source->repetition = i;
-		lines[i] = none;
-		if (read_raw(source, &line))
-			lines[i] = (Hl7Slice) {line.val.string.val, line.val.string.len};
+		Hl7Slice	line = raw_text(source, &scratch);
+
+		if (line.text == NULL)
+			continue;
+		if (lines.len > 0)
+			appendStringInfoChar(&lines, '\n');
+		appendBinaryStringInfo(&lines, line.text, line.length);
 	}
-	return give(joined(lines, n, "\n"), value);
+	return lines.len > 0 && give((Hl7Slice) {lines.data, lines.len}, value);
 }
 
 /* hl7_date() and hl7_timestamp() answer null, which DirectFunctionCall refuses. */
@@ -356,24 +384,6 @@ read_time(Hl7Source *source, JsonbValue *value)
 
 /* Digits with a fraction, or without when it may have no digits. */
 static bool
-is_number(Hl7Slice text, int fraction_digits)
-{
-	int			i = 0;
-	int			fraction;
-
-	while (i < text.length && text.text[i] >= '0' && text.text[i] <= '9')
-		i++;
-	if (i == 0 || i > MAX_DIGITS)
-		return false;
-	if (i == text.length)
-		return true;
-	if (text.text[i] != '.' || fraction_digits == 0)
-		return false;
-	for (fraction = ++i; i < text.length && text.text[i] >= '0' && text.text[i] <= '9'; i++);
-	return i == text.length && i > fraction && i - fraction <= fraction_digits;
-}
-
-static bool
 give_number(Hl7Source *source, int fraction_digits, JsonbValue *value)
 {
 	Hl7Slice	text = source_text(source);
@@ -381,7 +391,7 @@ give_number(Hl7Source *source, int fraction_digits, JsonbValue *value)
 
 	if (text.text == NULL)
 		return false;
-	if (!is_number(text, fraction_digits))
+	if (!plain_number(text.text, text.length, MAX_DIGITS, fraction_digits))
 		return not_a(source, "invalid_value", text);
 	number = CStringGetDatum(pnstrdup(text.text, text.length));
 	number = DirectFunctionCall3(numeric_in, number, ObjectIdGetDatum(InvalidOid),

@@ -22,6 +22,7 @@
 
 #include "compat.h"
 #include "errors.h"
+#include "plain_value.h"
 
 #define MAX_FRACTION_DIGITS		4
 
@@ -40,44 +41,6 @@ typedef struct Hl7Time
 PG_FUNCTION_INFO_V1(hl7_date);
 PG_FUNCTION_INFO_V1(hl7_timestamp);
 
-/* A number of so many digits, or -1. */
-static int
-read_digits(const char **at, const char *end, int n)
-{
-	int			number = 0;
-
-	if (end - *at < n)
-		return -1;
-	for (int i = 0; i < n; i++)
-	{
-		char		c = (*at)[i];
-
-		if (c < '0' || c > '9')
-			return -1;
-		number = number * 10 + (c - '0');
-	}
-	*at += n;
-	return number;
-}
-
-static bool
-read_fraction(const char **at, const char *end, fsec_t *fraction)
-{
-	int			unit = USECS_PER_SEC;
-	int			digit;
-
-	*fraction = 0;
-	if (*at == end || **at != '.')
-		return true;
-	(*at)++;
-	for (int i = 0; i < MAX_FRACTION_DIGITS && (digit = read_digits(at, end, 1)) >= 0; i++)
-	{
-		unit /= 10;
-		*fraction += digit * unit;
-	}
-	return unit < USECS_PER_SEC;
-}
-
 static bool
 read_offset(const char **at, const char *end, Hl7Time *time)
 {
@@ -89,9 +52,8 @@ read_offset(const char **at, const char *end, Hl7Time *time)
 	if (!time->has_offset)
 		return true;
 	sign = *(*at)++;
-	hours = read_digits(at, end, 2);
-	minutes = hours < 0 ? -1 : read_digits(at, end, 2);
-	if (minutes < 0 || minutes >= MINS_PER_HOUR)
+	if (!plain_digits(at, end, 2, 2, &hours) || !plain_digits(at, end, 2, 2, &minutes) ||
+		minutes >= MINS_PER_HOUR)
 		return false;
 	time->offset = hours * SECS_PER_HOUR + minutes * SECS_PER_MINUTE;
 	if (sign == '-')
@@ -108,8 +70,9 @@ read_parts(const char **at, const char *end, Hl7Time *time)
 
 	while (n < 6 && *at < end && **at >= '0' && **at <= '9')
 	{
-		parts[n] = read_digits(at, end, n == 0 ? 4 : 2);
-		if (parts[n++] < 0)
+		int			digits = n == 0 ? 4 : 2;
+
+		if (!plain_digits(at, end, digits, digits, &parts[n++]))
 			return false;
 	}
 	time->precision = n;
@@ -120,9 +83,17 @@ read_parts(const char **at, const char *end, Hl7Time *time)
 	time->tm.tm_min = parts[4];
 	time->tm.tm_sec = parts[5];
 	time->tm.tm_isdst = -1;
-	return n > 0 && parts[0] >= 1 && parts[1] >= 1 && parts[1] <= MONTHS_PER_YEAR &&
-		parts[2] >= 1 && parts[2] <= day_tab[isleap(parts[0])][parts[1] - 1] &&
-		parts[3] < HOURS_PER_DAY && parts[4] < MINS_PER_HOUR && parts[5] < SECS_PER_MINUTE;
+	return n > 0 && is_day(parts[0], parts[1], parts[2]) && parts[3] < HOURS_PER_DAY &&
+		parts[4] < MINS_PER_HOUR && parts[5] < SECS_PER_MINUTE;
+}
+
+static bool
+read_fraction(const char **at, const char *end, fsec_t *fraction)
+{
+	if (*at == end || **at != '.')
+		return true;
+	(*at)++;
+	return plain_fraction(at, end, MAX_FRACTION_DIGITS, fraction) > 0;
 }
 
 /* Whether a text is a time, to the day at least. */

@@ -33,11 +33,6 @@
 #define NPI_SYSTEM		"http://hl7.org/fhir/sid/us-npi"
 #define SSN_SYSTEM		"http://hl7.org/fhir/sid/us-ssn"
 
-enum
-{
-	ID_NUMBER, ID_SYSTEM, ID_TYPE, ID_ASSIGNER, ID_NFIELDS
-};
-
 /* The text without the blanks around it, cut off after so many characters; null when nothing is left. */
 static text *
 stripped_text(const char *s, int len, int longest)
@@ -54,7 +49,34 @@ stripped_text(const char *s, int len, int longest)
 	return cstring_to_text_with_len(s, len <= longest ? len : pg_mbcharcliplen(s, len, longest));
 }
 
-/* A member of an object that is a text, a number or a truth value, as such a text. */
+/* A text, a number or a truth value as such a text; null for anything else. */
+static text *
+value_text(const JsonbValue *v, int longest)
+{
+	switch (v->type)
+	{
+		case jbvString:
+			return stripped_text(v->val.string.val, v->val.string.len, longest);
+		case jbvNumeric:
+			{
+				char	   *number = DatumGetCString(DirectFunctionCall1(numeric_out,
+																		  NumericGetDatum(v->val.numeric)));
+
+				return stripped_text(number, strlen(number), longest);
+			}
+		case jbvBool:
+			return cstring_to_text(v->val.boolean ? "true" : "false");
+		default:
+			return NULL;
+	}
+}
+
+text *
+intake_value_text(const JsonbValue *v)
+{
+	return value_text(v, LONGEST_TEXT);
+}
+
 static text *
 member_text(JsonbContainer *object, const char *key, int longest)
 {
@@ -62,22 +84,7 @@ member_text(JsonbContainer *object, const char *key, int longest)
 
 	if (getKeyJsonValueFromContainer(object, key, strlen(key), &v) == NULL)
 		return NULL;
-	switch (v.type)
-	{
-		case jbvString:
-			return stripped_text(v.val.string.val, v.val.string.len, longest);
-		case jbvNumeric:
-			{
-				char	   *number = DatumGetCString(DirectFunctionCall1(numeric_out,
-																		  NumericGetDatum(v.val.numeric)));
-
-				return stripped_text(number, strlen(number), longest);
-			}
-		case jbvBool:
-			return cstring_to_text(v.val.boolean ? "true" : "false");
-		default:
-			return NULL;
-	}
+	return value_text(&v, longest);
 }
 
 /* As intake_text() of SQL has it, of what is neither object nor list. */
@@ -138,57 +145,120 @@ intake_argument_object(FunctionCallInfo fcinfo, int argument)
 	return object != NULL && JB_ROOT_IS_OBJECT(object) ? object : NULL;
 }
 
-static bool
-text_is(text *t, const char *s)
+bool
+intake_text_is(const text *t, const char *s)
 {
 	int			len = strlen(s);
 
 	return t != NULL && VARSIZE_ANY_EXHDR(t) == len && memcmp(VARDATA_ANY(t), s, len) == 0;
 }
 
-/* Numbers of a whole country have one name, whoever sends them. */
+/*
+ * Numbers of a whole country have one name, whoever sends them.  A sender who
+ * is called as our own system gets another name.
+ */
 text *
-intake_system_of(text *type, text *system, text *source)
+intake_system_of(const text *type, text *system, text *source)
 {
-	if (text_is(type, "NPI") || text_is(system, "NPI") || text_is(system, "urn:oid:2.16.840.1.113883.4.6"))
+	if (intake_text_is(type, "NPI") || intake_text_is(system, "NPI") ||
+		intake_text_is(system, "urn:oid:2.16.840.1.113883.4.6"))
 		return cstring_to_text(NPI_SYSTEM);
-	if (text_is(type, "SS") || text_is(system, "SSN") || text_is(system, "urn:oid:2.16.840.1.113883.4.1"))
+	if (intake_text_is(type, "SS") || intake_text_is(system, "SSN") ||
+		intake_text_is(system, "urn:oid:2.16.840.1.113883.4.1"))
 		return cstring_to_text(SSN_SYSTEM);
-	return system != NULL ? system : source;
+	if (system == NULL)
+		system = source;
+	if (intake_text_is(system, INTAKE_OWN_SYSTEM))
+		return cstring_to_text(INTAKE_OWN_SYSTEM " (sent)");
+	return system;
+}
+
+/* The system of an identifier of a case; ours if we put it there, which no mapper says. */
+static text *
+system_of_identifier(JsonbContainer *identifier, const text *type, text *source)
+{
+	JsonbValue	own;
+
+	if (getKeyJsonValueFromContainer(identifier, "own", strlen("own"), &own) != NULL &&
+		own.type == jbvBool && own.val.boolean)
+		return cstring_to_text(INTAKE_OWN_SYSTEM);
+	return intake_system_of(type, intake_member_text(identifier, "system"), source);
 }
 
 PG_FUNCTION_INFO_V1(intake_system);
 Datum
 intake_system(PG_FUNCTION_ARGS)
 {
+	Jsonb	   *identifier = intake_argument_object(fcinfo, 0);
 	text	   *source = PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1);
-	text	   *type = NULL;
-	text	   *system = NULL;
+	text	   *system;
 
-	if (!PG_ARGISNULL(0))
-	{
-		Jsonb	   *identifier = PG_GETARG_JSONB_P(0);
-
-		if (JB_ROOT_IS_OBJECT(identifier))
-		{
-			type = intake_member_text(&identifier->root, "type");
-			system = intake_member_text(&identifier->root, "system");
-		}
-	}
-	system = intake_system_of(type, system, source);
+	if (identifier == NULL)
+		system = intake_system_of(NULL, NULL, source);
+	else
+		system = system_of_identifier(&identifier->root,
+									  intake_member_text(&identifier->root, "type"), source);
 	if (system == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_TEXT_P(system);
 }
 
-/* ---------- Identifiers ---------- */
-
-typedef struct Identifiers
+/* What one of the try_…() functions reads in a text; false when that is nothing. */
+bool
+intake_try(PGFunction try, const text *told, Datum *value)
 {
-	int			count;
-	Datum	   *fields[ID_NFIELDS];
-	bool	   *nulls[ID_NFIELDS];
-} Identifiers;
+	LOCAL_FCINFO(fcinfo, 1);
+
+	InitFunctionCallInfoData(*fcinfo, NULL, 1, InvalidOid, NULL, NULL);
+	fcinfo->args[0].value = PointerGetDatum(told);
+	fcinfo->args[0].isnull = false;
+	*value = try(fcinfo);
+	return !fcinfo->isnull;
+}
+
+/* ---------- Findings ---------- */
+
+static void
+put_member(JsonbParseState **state, const char *key, const char *text, int length)
+{
+	JsonbValue	v;
+
+	v.type = jbvString;
+	v.val.string.val = (char *) key;
+	v.val.string.len = strlen(key);
+	pushJsonbValue(state, WJB_KEY, &v);
+	v.val.string.val = (char *) text;
+	v.val.string.len = length;
+	pushJsonbValue(state, WJB_VALUE, &v);
+}
+
+/* One more, as intake_finding() has it; value may be null.  The state is NULL while there are none. */
+void
+intake_put_finding(JsonbParseState **findings, const char *code, const char *severity,
+				   const char *attribute, const char *detail, const text *value)
+{
+	if (*findings == NULL)
+		pushJsonbValue(findings, WJB_BEGIN_ARRAY, NULL);
+	pushJsonbValue(findings, WJB_BEGIN_OBJECT, NULL);
+	put_member(findings, "code", code, strlen(code));
+	put_member(findings, "severity", severity, strlen(severity));
+	put_member(findings, "attribute", attribute, strlen(attribute));
+	put_member(findings, "detail", detail, strlen(detail));
+	if (value != NULL)
+		put_member(findings, "value", VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
+	pushJsonbValue(findings, WJB_END_OBJECT, NULL);
+}
+
+/* All of them; NULL for none. */
+Jsonb *
+intake_findings(JsonbParseState **findings)
+{
+	if (*findings == NULL)
+		return NULL;
+	return JsonbValueToJsonb(pushJsonbValue(findings, WJB_END_ARRAY, NULL));
+}
+
+/* ---------- Identifiers ---------- */
 
 static bool
 same_text(text *a, text *b)
@@ -199,7 +269,7 @@ same_text(text *a, text *b)
 }
 
 static bool
-is_listed(Identifiers *ids, text *number, text *system)
+is_listed(IntakeIdentifiers *ids, text *number, text *system)
 {
 	for (int i = 0; i < ids->count; i++)
 	{
@@ -210,18 +280,10 @@ is_listed(Identifiers *ids, text *number, text *system)
 	return false;
 }
 
-static void
-put_identifier(Identifiers *ids, JsonbContainer *object, text *source)
+/* Takes one more; there has to be room for it. */
+void
+intake_add_identifier(IntakeIdentifiers *ids, text **value)
 {
-	text	   *value[ID_NFIELDS];
-
-	value[ID_NUMBER] = intake_member_text(object, "value");
-	value[ID_TYPE] = intake_member_text(object, "type");
-	value[ID_SYSTEM] = intake_system_of(value[ID_TYPE], intake_member_text(object, "system"), source);
-	value[ID_ASSIGNER] = intake_member_text(object, "assigner");
-	if (value[ID_NUMBER] == NULL || value[ID_SYSTEM] == NULL ||
-		is_listed(ids, value[ID_NUMBER], value[ID_SYSTEM]))
-		return;
 	for (int i = 0; i < ID_NFIELDS; i++)
 	{
 		ids->fields[i][ids->count] = PointerGetDatum(value[i]);
@@ -231,19 +293,41 @@ put_identifier(Identifiers *ids, JsonbContainer *object, text *source)
 }
 
 static void
-read_identifiers(Identifiers *ids, Jsonb *list, text *source)
+put_identifier(IntakeIdentifiers *ids, JsonbContainer *object, text *source)
 {
-	int			n = JB_ROOT_IS_ARRAY(list) && !JB_ROOT_IS_SCALAR(list) ? JB_ROOT_COUNT(list) : 0;
+	text	   *value[ID_NFIELDS];
 
+	value[ID_NUMBER] = intake_member_text(object, "value");
+	value[ID_TYPE] = intake_member_text(object, "type");
+	value[ID_SYSTEM] = system_of_identifier(object, value[ID_TYPE], source);
+	value[ID_ASSIGNER] = intake_member_text(object, "assigner");
+	if (value[ID_NUMBER] != NULL && value[ID_SYSTEM] != NULL &&
+		!is_listed(ids, value[ID_NUMBER], value[ID_SYSTEM]))
+		intake_add_identifier(ids, value);
+}
+
+void
+intake_begin_identifiers(IntakeIdentifiers *ids, int room)
+{
 	ids->count = 0;
 	for (int i = 0; i < ID_NFIELDS; i++)
 	{
-		ids->fields[i] = palloc((n + 1) * sizeof(Datum));
-		ids->nulls[i] = palloc((n + 1) * sizeof(bool));
+		ids->fields[i] = palloc(Max(room, 1) * sizeof(Datum));
+		ids->nulls[i] = palloc(Max(room, 1) * sizeof(bool));
 	}
+}
+
+/* The identifiers of a list, each once, and room for some more. */
+void
+intake_read_identifiers(IntakeIdentifiers *ids, JsonbContainer *list, text *source, int room)
+{
+	int			n = list != NULL && JsonContainerIsArray(list) && !JsonContainerIsScalar(list) ?
+		JsonContainerSize(list) : 0;
+
+	intake_begin_identifiers(ids, n + room);
 	for (int i = 0; i < n; i++)
 	{
-		JsonbContainer *identifier = intake_list_object(&list->root, i);
+		JsonbContainer *identifier = intake_list_object(list, i);
 
 		if (identifier != NULL)
 			put_identifier(ids, identifier, source);
@@ -261,23 +345,33 @@ intake_text_array(Datum *texts, bool *nulls, int count)
 											  TEXTOID, -1, false, TYPALIGN_INT));
 }
 
+/* As a row of the type intake_identifiers. */
+Datum
+intake_identifiers_row(const IntakeIdentifiers *ids, TupleDesc desc)
+{
+	Datum		values[ID_NFIELDS];
+	bool		nulls[ID_NFIELDS] = {false};
+
+	if (desc->natts != ID_NFIELDS)
+		elog(ERROR, "unexpected columns of referral.intake_identifiers");
+	for (int i = 0; i < ID_NFIELDS; i++)
+		values[i] = intake_text_array(ids->fields[i], ids->nulls[i], ids->count);
+	return HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
+}
+
 PG_FUNCTION_INFO_V1(intake_identifiers);
 Datum
 intake_identifiers(PG_FUNCTION_ARGS)
 {
 	TupleDesc	desc;
-	Identifiers ids;
-	Datum		values[ID_NFIELDS];
-	bool		nulls[ID_NFIELDS] = {false};
+	IntakeIdentifiers ids;
 
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE || desc->natts != ID_NFIELDS)
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "unexpected result type of intake_identifiers()");
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		PG_RETURN_NULL();
-	read_identifiers(&ids, PG_GETARG_JSONB_P(0), PG_GETARG_TEXT_PP(1));
-	for (int i = 0; i < ID_NFIELDS; i++)
-		values[i] = intake_text_array(ids.fields[i], ids.nulls[i], ids.count);
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+	intake_read_identifiers(&ids, &PG_GETARG_JSONB_P(0)->root, PG_GETARG_TEXT_PP(1), 0);
+	PG_RETURN_DATUM(intake_identifiers_row(&ids, BlessTupleDesc(desc)));
 }
 
 /* ---------- Rows ---------- */

@@ -136,6 +136,10 @@ static IntakeStatement note_findings = {
 	.sql = "SELECT referral.note_findings($1, $2, $3, $4)",
 	.nargs = 4,.argtypes = {INT8OID, INT8OID, BOOLOID, JSONBOID}
 };
+static IntakeStatement settle_told = {
+	.sql = "SELECT referral.settle_told($1, $2)",
+	.nargs = 2,.argtypes = {INT8OID, JSONBOID}
+};
 static IntakeStatement open_exception = {
 	.sql = "SELECT referral.open_exception($1, 'integration', 'inbox_message', $2, $3, 'not_processed', concat_ws('; ', $4, $5), 'high')",
 	.nargs = 5,.argtypes = {INT8OID, INT8OID, INT8OID, TEXTOID, TEXTOID}
@@ -717,6 +721,16 @@ write_findings(Work *work, bool again)
 	return intake_returned(1, &value) ? DatumGetInt32(value) : 0;
 }
 
+/* What older messages could not tell, and this one has told. */
+static void
+settle_older(Work *work)
+{
+	Datum		args[] = {Int64GetDatum(work->message->org_id), JsonbPGetDatum(work->done.results)};
+
+	if (has_result(work->done.results, "data_quality_finding", "settled"))
+		intake_run(&settle_told, args, NULL);
+}
+
 /* A message that could not be processed is work for somebody, until it can. */
 static void
 write_exception(Work *work, bool again)
@@ -747,6 +761,7 @@ write_result(Work *work, bool again, IntakeOutcome *outcome)
 	security_begin_read(&scope, rule_cache(false)->owner);
 	write_outcome(work, outcome->status);
 	outcome->findings = write_findings(work, again);
+	settle_older(work);
 	write_exception(work, again);
 	security_end_read(&scope);
 }

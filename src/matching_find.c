@@ -23,6 +23,7 @@
 #include "executor/tuptable.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -255,14 +256,17 @@ ask(int64 org_id, Found *found, Found *visible)
 
 /* Of those found, whom the caller may see; each once, merged ones as the one that is left. */
 static void
-keep_visible(int64 org_id, Found *found)
+keep_visible(const MatchTable *patients, int64 org_id, Found *found)
 {
 	Found		visible = *found;
+	bool		may_read_all = pg_class_aclcheck(RelationGetRelid(patients->table), GetUserId(),
+												 ACL_SELECT) == ACLCHECK_OK;
 
 	visible.n = 0;
 	visible.items = palloc(found->room * sizeof(MatchFound));
 	keep_best(found);
-	for (int i = 0; i < MAX_MERGES && (i == 0 || found->n > 0); i++)
+	/* who may not read patients is refused also when there is nobody */
+	for (int i = 0; i < MAX_MERGES && (found->n > 0 || (i == 0 && !may_read_all)); i++)
 	{
 		ask(org_id, found, &visible);
 		keep_best(found);
@@ -301,8 +305,9 @@ rank(Found *found, double margin)
 	}
 }
 
+/* All who may be the person but one, best first. */
 static void
-find(Found *found, int64 org_id, const Demographics *person)
+find(Found *found, int64 org_id, const Demographics *person, const int64 *other_than)
 {
 	MatchTable	patients;
 	int32		keys[MATCHING_MAX_KEYS];
@@ -317,8 +322,36 @@ find(Found *found, int64 org_id, const Demographics *person)
 	ntids = matching_candidates(&patients, org_id, GetActiveSnapshot(), keys,
 								matching_keys(person, keys), &tids);
 	score_rows(&patients, org_id, person, model, tids, ntids, found);
+	keep_visible(&patients, org_id, found);
 	table_close(patients.table, AccessShareLock);
-	keep_visible(org_id, found);
+	if (other_than != NULL)
+		leave_out(found, *other_than);
+	rank(found, matching_model_margin(model));
+}
+
+PG_FUNCTION_INFO_V1(find_match);
+
+/* find_match(org_id, demographics): the first that find_matches() would tell */
+Datum
+find_match(PG_FUNCTION_ARGS)
+{
+	TupleDesc	desc;
+	Found		found;
+	MatchFound	best = {0};
+	Datum		values[2];
+	bool		nulls[2];
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "unexpected result type of find_match()");
+	SPI_connect();
+	find(&found, PG_GETARG_INT64(0), PG_GETARG_DEMOGRAPHICS(1), NULL);
+	nulls[0] = nulls[1] = found.n == 0;
+	if (found.n > 0)
+		best = found.items[0];
+	SPI_finish();
+	values[0] = Int64GetDatum(best.patient_id);
+	values[1] = CStringGetTextDatum(matching_grade_name(best.grade));
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
 
 PG_FUNCTION_INFO_V1(find_matches);
@@ -329,6 +362,7 @@ find_matches(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	Found		found;
+	int64		other_than = 0;
 
 	InitMaterializedSRF(fcinfo, 0);
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
@@ -342,10 +376,10 @@ find_matches(PG_FUNCTION_ARGS)
 
 	/* everything is made in SPI's own memory, and gone with it */
 	SPI_connect();
-	find(&found, PG_GETARG_INT64(0), PG_GETARG_DEMOGRAPHICS(1));
 	if (!PG_ARGISNULL(3))
-		leave_out(&found, PG_GETARG_INT64(3));
-	rank(&found, matching_model_margin(matching_model(0)));
+		other_than = PG_GETARG_INT64(3);
+	find(&found, PG_GETARG_INT64(0), PG_GETARG_DEMOGRAPHICS(1),
+		 PG_ARGISNULL(3) ? NULL : &other_than);
 	for (int i = 0; i < Min(found.n, PG_GETARG_INT32(2)); i++)
 	{
 		Datum		values[3];

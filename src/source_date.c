@@ -15,12 +15,14 @@
  */
 #include "postgres.h"
 
+#include <limits.h>
 #include <time.h>
 
 #include "pgtime.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 
+#include "plain_value.h"
 #include "source_date.h"
 
 typedef enum Token
@@ -72,21 +74,6 @@ next_token(const char **format, int *digits)
 	return TOKEN_LITERAL;
 }
 
-/* Between min and max digits at *text. */
-static bool
-read_digits(const char **text, const char *end, int min, int max, int *value)
-{
-	int			n = 0;
-
-	*value = 0;
-	while (n < max && *text < end && isdigit((unsigned char) **text))
-	{
-		*value = *value * 10 + (*(*text)++ - '0');
-		n++;
-	}
-	return n >= min;
-}
-
 static bool
 read_month_name(const char **text, const char *end, int *month)
 {
@@ -100,52 +87,27 @@ read_month_name(const char **text, const char *end, int *month)
 	return false;
 }
 
-/* Z, or a sign and hours, with or without minutes; a space may go before. */
+/* A space may go before. */
 static bool
 read_zone(const char **text, const char *end, SourceDate *date)
 {
-	int			sign;
-	int			hours;
-	int			minutes = 0;
-
 	if (*text < end && **text == ' ')
 		(*text)++;
-	if (*text >= end)
-		return false;
-	date->has_zone = true;
-	date->zone = 0;
-	if (**text == 'Z' || **text == 'z')
-	{
-		(*text)++;
-		return true;
-	}
-	if (**text != '+' && **text != '-')
-		return false;
-	sign = *(*text)++ == '-' ? -1 : 1;
-	if (!read_digits(text, end, 2, 2, &hours))
-		return false;
-	if (*text < end && **text == ':')
-		(*text)++;
-	if (*text < end && !read_digits(text, end, 2, 2, &minutes))
-		return false;
-	date->zone = sign * (hours * SECS_PER_HOUR + minutes * SECS_PER_MINUTE);
-	return hours <= 15 && minutes < 60;
+	date->has_zone = plain_offset(text, end, &date->zone);
+	return date->has_zone;
 }
 
 /* Seconds may have a fraction, which counts to the microsecond. */
 static bool
 read_seconds(const char **text, const char *end, SourceDate *date)
 {
-	int			scale = USECS_PER_SEC / 10;
-
-	if (!read_digits(text, end, 2, 2, &date->tm.tm_sec))
+	if (!plain_digits(text, end, 2, 2, &date->tm.tm_sec))
 		return false;
 	if (*text < end && (**text == '.' || **text == ','))
-		for ((*text)++; *text < end && isdigit((unsigned char) **text); (*text)++)
-		{
-			date->fsec += (**text - '0') * scale;
-			scale /= 10;
-		}
+	{
+		(*text)++;
+		(void) plain_fraction(text, end, INT_MAX, &date->fsec);
+	}
 	return true;
 }
 
@@ -191,8 +153,7 @@ is_in_calendar(const SourceDate *date)
 {
 	const struct pg_tm *tm = &date->tm;
 
-	return tm->tm_year >= 1 && tm->tm_mon >= 1 && tm->tm_mon <= MONTHS_PER_YEAR &&
-		tm->tm_mday >= 1 && tm->tm_mday <= day_tab[isleap(tm->tm_year)][tm->tm_mon - 1] &&
+	return is_day(tm->tm_year, tm->tm_mon, tm->tm_mday) &&
 		tm->tm_hour < HOURS_PER_DAY && tm->tm_min < MINS_PER_HOUR && tm->tm_sec < SECS_PER_MINUTE;
 }
 
@@ -216,29 +177,29 @@ parse_one(const char *format, const char *text, const char *end, bool past, Sour
 		switch (token)
 		{
 			case TOKEN_YEAR:
-				fits = read_digits(&text, end, 4, 4, &date->tm.tm_year);
+				fits = plain_digits(&text, end, 4, 4, &date->tm.tm_year);
 				break;
 			case TOKEN_SHORT_YEAR:
-				fits = read_digits(&text, end, 2, 2, &date->tm.tm_year);
+				fits = plain_digits(&text, end, 2, 2, &date->tm.tm_year);
 				date->tm.tm_year = full_year(date->tm.tm_year, past);
 				break;
 			case TOKEN_MONTH:
-				fits = read_digits(&text, end, least, 2, &date->tm.tm_mon);
+				fits = plain_digits(&text, end, least, 2, &date->tm.tm_mon);
 				break;
 			case TOKEN_MONTH_NAME:
 				fits = read_month_name(&text, end, &date->tm.tm_mon);
 				break;
 			case TOKEN_DAY:
-				fits = read_digits(&text, end, least, 2, &date->tm.tm_mday);
+				fits = plain_digits(&text, end, least, 2, &date->tm.tm_mday);
 				break;
 			case TOKEN_HOUR:
 			case TOKEN_HOUR12:
-				fits = read_digits(&text, end, least, 2, &date->tm.tm_hour);
+				fits = plain_digits(&text, end, least, 2, &date->tm.tm_hour);
 				twelve |= token == TOKEN_HOUR12;
 				date->has_time = true;
 				break;
 			case TOKEN_MINUTE:
-				fits = read_digits(&text, end, 2, 2, &date->tm.tm_min);
+				fits = plain_digits(&text, end, 2, 2, &date->tm.tm_min);
 				break;
 			case TOKEN_SECOND:
 				fits = read_seconds(&text, end, date);

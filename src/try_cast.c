@@ -25,6 +25,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "plain_value.h"
 
 /* more digits than anybody means, and few enough for type numeric */
 #define MAX_NUMBER_LENGTH	200
@@ -60,18 +61,10 @@ take(Cursor *c, char wanted)
 	return true;
 }
 
-/* Takes exactly so many digits. */
 static bool
 take_digits(Cursor *c, int count, int *value)
 {
-	*value = 0;
-	for (int i = 0; i < count; i++)
-	{
-		if (c->at == c->end || !isdigit((unsigned char) *c->at))
-			return false;
-		*value = *value * 10 + (*c->at++ - '0');
-	}
-	return true;
+	return plain_digits(&c->at, c->end, count, count, value);
 }
 
 /* YYYY-MM-DD or YYYYMMDD, of a day that there was */
@@ -85,22 +78,7 @@ take_date(Cursor *c, struct pg_tm *tm)
 	dashes = take(c, '-');
 	if (!take_digits(c, 2, &tm->tm_mon) || take(c, '-') != dashes || !take_digits(c, 2, &tm->tm_mday))
 		return false;
-	return tm->tm_year >= 1 && tm->tm_mon >= 1 && tm->tm_mon <= MONTHS_PER_YEAR &&
-		tm->tm_mday >= 1 && tm->tm_mday <= day_tab[isleap(tm->tm_year)][tm->tm_mon - 1];
-}
-
-/* a fraction of a second of any length; what is finer than a microsecond is cut off */
-static bool
-take_fraction(Cursor *c, fsec_t *fsec)
-{
-	int			digits = 0;
-
-	for (; c->at < c->end && isdigit((unsigned char) *c->at); c->at++)
-		if (digits++ < 6)
-			*fsec = *fsec * 10 + (*c->at - '0');
-	for (int i = digits; i < 6; i++)
-		*fsec *= 10;
-	return digits > 0;
+	return is_day(tm->tm_year, tm->tm_mon, tm->tm_mday);
 }
 
 /* HH:MM[:SS[.fraction]], with or without the colons */
@@ -118,7 +96,8 @@ take_time(Cursor *c, struct pg_tm *tm, fsec_t *fsec)
 	{
 		if (!take_digits(c, 2, &tm->tm_sec))
 			return false;
-		if ((take(c, '.') || take(c, ',')) && !take_fraction(c, fsec))
+		if ((take(c, '.') || take(c, ',')) &&
+			plain_fraction(&c->at, c->end, INT_MAX, fsec) == 0)
 			return false;
 	}
 	if (tm->tm_hour == HOURS_PER_DAY)
@@ -127,32 +106,9 @@ take_time(Cursor *c, struct pg_tm *tm, fsec_t *fsec)
 		tm->tm_sec <= SECS_PER_MINUTE;
 }
 
-/* Z, +HH, +HHMM or +HH:MM; east is positive here, and negative in *west */
-static bool
-take_zone(Cursor *c, int *west)
-{
-	int			hours;
-	int			minutes = 0;
-	bool		east = false;
-
-	if (take(c, 'Z') || take(c, 'z'))
-	{
-		*west = 0;
-		return true;
-	}
-	if (!(east = take(c, '+')) && !take(c, '-'))
-		return false;
-	if (!take_digits(c, 2, &hours))
-		return false;
-	if ((take(c, ':') || c->at < c->end) && !take_digits(c, 2, &minutes))
-		return false;
-	*west = (hours * MINS_PER_HOUR + minutes) * SECS_PER_MINUTE * (east ? -1 : 1);
-	return hours < 16 && minutes < MINS_PER_HOUR;
-}
-
 /* A date, and what follows it: nothing, or a time with or without its zone. */
 static bool
-take_date_and_time(Cursor *c, struct pg_tm *tm, fsec_t *fsec, bool *zoned, int *west)
+take_date_and_time(Cursor *c, struct pg_tm *tm, fsec_t *fsec, bool *zoned, int *east)
 {
 	*fsec = 0;
 	*zoned = false;
@@ -170,7 +126,7 @@ take_date_and_time(Cursor *c, struct pg_tm *tm, fsec_t *fsec, bool *zoned, int *
 		;
 	if (c->at == c->end)
 		return true;
-	*zoned = take_zone(c, west);
+	*zoned = plain_offset(&c->at, c->end, east);
 	return *zoned && c->at == c->end;
 }
 
@@ -183,10 +139,10 @@ try_date(PG_FUNCTION_ARGS)
 	struct pg_tm tm = {0};
 	fsec_t		fsec;
 	bool		zoned;
-	int			west;
+	int			east;
 
 	/* of a time it is the day as written, wherever that was */
-	if (!take_date_and_time(&c, &tm, &fsec, &zoned, &west))
+	if (!take_date_and_time(&c, &tm, &fsec, &zoned, &east))
 		PG_RETURN_NULL();
 	PG_RETURN_DATEADT(date2j(tm.tm_year, tm.tm_mon, tm.tm_mday) - POSTGRES_EPOCH_JDATE);
 }
@@ -216,14 +172,16 @@ try_timestamp(PG_FUNCTION_ARGS)
 	struct pg_tm tm = {0};
 	fsec_t		fsec;
 	bool		zoned;
+	int			east;
 	int			west;
 	Timestamp	result;
 
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	c = trimmed(PG_GETARG_TEXT_PP(0));
-	if (!take_date_and_time(&c, &tm, &fsec, &zoned, &west))
+	if (!take_date_and_time(&c, &tm, &fsec, &zoned, &east))
 		PG_RETURN_NULL();
+	west = -east;
 	if (!zoned)
 	{
 		pg_tz	   *zone = zone_of(fcinfo);

@@ -100,7 +100,7 @@ COMMENT ON TABLE referral.data_quality_finding IS
 COMMENT ON COLUMN referral.data_quality_finding.attribute IS 'The canonical attribute, such as patient.birth_date.';
 COMMENT ON COLUMN referral.data_quality_finding.value IS 'What was sent; not in the journal.';
 COMMENT ON COLUMN referral.data_quality_finding.position IS 'Where in the message: PID-7, a JSON pointer, a column.';
-COMMENT ON COLUMN referral.data_quality_finding.resolved_at IS 'When the message was processed again without it; null while it holds.';
+COMMENT ON COLUMN referral.data_quality_finding.resolved_at IS 'When the message was processed again without it, or a newer one told it of the patient; null while it holds.';
 
 ALTER TABLE referral.document ADD COLUMN IF NOT EXISTS inbox_message_id bigint;
 DO $do$

@@ -31,6 +31,33 @@ SELECT p.i - 1 AS n, concat_ws(E'\r', 'MSH|^~\&|LAKE|CLINIC|HUB|CITY|20260302101
 FROM bench.person p WHERE p.i <= :messages;
 ALTER TABLE bench.message ADD PRIMARY KEY (n);
 
+-- The same as a FHIR transaction: a request with its patient, coverage and the two practitioners
+CREATE TABLE bench.bundle AS
+SELECT p.i - 1 AS n, jsonb_build_object('resourceType', 'Bundle', 'type', 'transaction', 'id', 'b' || i, 'timestamp', '2026-03-02T10:15:00Z', 'entry',
+    (SELECT jsonb_agg(jsonb_build_object('fullUrl', 'urn:uuid:' || (r.value ->> 'id'), 'resource', r.value,
+                                         'request', jsonb_build_object('method', 'POST', 'url', r.value ->> 'resourceType')) ORDER BY r.ordinality)
+     FROM jsonb_array_elements(jsonb_build_array(
+        jsonb_build_object('resourceType', 'ServiceRequest', 'id', 'r' || i, 'status', 'active', 'intent', 'order', 'priority', 'routine', 'authoredOn', '2026-03-02',
+            'identifier', jsonb_build_array(jsonb_build_object('system', 'LAKE', 'value', 'FHIR' || i)),
+            'subject', jsonb_build_object('reference', 'urn:uuid:p' || i), 'insurance', jsonb_build_array(jsonb_build_object('reference', 'urn:uuid:c' || i)),
+            'requester', jsonb_build_object('reference', 'urn:uuid:d' || i % 20), 'performer', jsonb_build_array(jsonb_build_object('reference', 'urn:uuid:e' || i % 20)),
+            'performerType', '{"text": "Cardiology"}'::jsonb,
+            'reasonCode', '[{"coding": [{"system": "http://hl7.org/fhir/sid/icd-10-cm", "code": "M54.5", "display": "Low back pain"}]}]'::jsonb,
+            'code', '{"coding": [{"system": "http://www.ama-assn.org/go/cpt", "code": "97110", "display": "Therapeutic exercise"}]}'::jsonb),
+        jsonb_build_object('resourceType', 'Patient', 'id', 'p' || i, 'identifier', jsonb_build_array(jsonb_build_object('system', 'LAKE', 'value', 'FRN' || i)),
+            'name', jsonb_build_array(jsonb_build_object('family', family, 'given', jsonb_build_array(given))), 'birthDate', born::text,
+            'gender', CASE sex WHEN 'F' THEN 'female' ELSE 'male' END, 'telecom', jsonb_build_array(jsonb_build_object('system', 'phone', 'value', phone)),
+            'address', jsonb_build_array(jsonb_build_object('line', jsonb_build_array(street), 'city', city, 'state', 'IL', 'postalCode', zip))),
+        jsonb_build_object('resourceType', 'Coverage', 'id', 'c' || i, 'status', 'active', 'beneficiary', jsonb_build_object('reference', 'urn:uuid:p' || i),
+            'subscriberId', 'M' || i, 'payor', jsonb_build_array(jsonb_build_object('display', 'Payer ' || i % 5))),
+        jsonb_build_object('resourceType', 'Practitioner', 'id', 'd' || i % 20, 'name', jsonb_build_array(jsonb_build_object('family', 'POWELL' || i % 20, 'given', '["ROBERT"]'::jsonb)),
+            'identifier', jsonb_build_array(jsonb_build_object('system', 'http://hl7.org/fhir/sid/us-npi', 'value', (1003000100 + i % 20)::text))),
+        jsonb_build_object('resourceType', 'Practitioner', 'id', 'e' || i % 20, 'name', jsonb_build_array(jsonb_build_object('family', 'LEE' || i % 20, 'given', '["ANNA"]'::jsonb)),
+            'identifier', jsonb_build_array(jsonb_build_object('system', 'http://hl7.org/fhir/sid/us-npi', 'value', (1003000200 + i % 20)::text)))
+     )) WITH ORDINALITY r))::text AS payload
+FROM bench.person p WHERE p.i <= :messages;
+ALTER TABLE bench.bundle ADD PRIMARY KEY (n);
+
 CREATE TABLE bench.record AS
 SELECT i, family AS "Last", given AS "First", born::text AS "DOB", sex AS "Sex", 'R' || i AS "MRN", phone AS "Phone", street AS "Street", city AS "City", zip AS "Zip",
        'CSV' || i AS "Order", (ARRAY['cardiology', 'orthopedics', 'neurology'])[1 + i % 3] AS "Dept", 'M54.5' AS "Dx", 'Low back pain' AS "Reason",

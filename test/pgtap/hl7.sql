@@ -1,6 +1,6 @@
 -- HL7 v2: what a message becomes, what is refused and where, values by path, and that what is written reads the same.
 -- A parser written out in PL/pgSQL says what random messages are.
-SELECT plan(406);
+SELECT plan(409);
 \ir ../lib/refused.sql
 SET search_path = referral, public;
 SET timezone = 'UTC';
@@ -254,6 +254,17 @@ SELECT is((SELECT count(*) FROM public.random_parsed WHERE j <> oracle(t)), 0::b
 SELECT cmp_ok((SELECT count(DISTINCT j) FROM public.random_parsed), '>', 950::bigint, 'there are that many');
 SELECT is((SELECT count(*) FROM public.random_parsed WHERE hl7_parse(hl7_build(j)) <> j), 0::bigint, 'what is written reads the same');
 SELECT is((SELECT count(*) FROM public.random_parsed WHERE hl7_build(hl7_parse(hl7_build(j))) <> hl7_build(j)), 0::bigint, 'and is written the same');
+
+-- parts without text, however far out, take no room and no time, and are looked at all the same
+SELECT is(hl7_build('{"segments": [{"segment": "MSH"}, {"segment": "ZZZ", "1": ["a"], "4": [null, "", "b", {"3": "x", "7": {"9": ""}}], "9": [{"4": null}]}]}'),
+          E'MSH|^~\\&\rZZZ|a|||~~b~^^x\r', 'no separators in front of what has no text');
+CREATE TEMP TABLE sparse AS SELECT jsonb_build_object('segments', jsonb_build_array('{"segment": "MSH"}'::jsonb,
+    jsonb_build_object('segment', 'ZZZ', '1', (SELECT jsonb_agg('{"9999": {"9999": null}}'::jsonb) FROM generate_series(1, 30000))))) AS message;
+SET statement_timeout = '3s';
+SELECT is(length(hl7_build(message)), 13, 'many of them are written at once') FROM sparse;
+RESET statement_timeout;
+SELECT is(r.code, 'RF014', 'what no part may be is refused where it has no text, too')
+FROM refused($$SELECT referral.hl7_build('{"segments": [{"segment": "MSH"}, {"segment": "ZZZ", "9": [{"x": null}]}]}')$$) r;
 SELECT is((SELECT count(*) FROM public.random_parsed WHERE NOT record_image_eq(ROW (j), ROW (j::text::jsonb))), 0::bigint, 'jsonb is to the byte as the server writes it');
 SELECT is((SELECT count(*) FROM public.random_parsed, unnest('{PID-1,PID-2.1,PID-2(2),PID-3.2.1,PID(2)-4,ZZ1-1.2,ZZ1(2)-2,PRD-6.1.1,PRD(2)-3,MSH-3,PID-10}'::text[]) path
            WHERE hl7_get(t, path) IS DISTINCT FROM hl7_get(j, path)), 0::bigint, 'values by path: text and jsonb agree');

@@ -1,5 +1,5 @@
 -- What comes later: messages that complete, that were mended, that come in another frame, and reports before their visit.
-SELECT plan(54);
+SELECT plan(60);
 \ir ../lib/refused.sql
 SET timezone = 'UTC';
 CREATE ROLE intake_again_feed LOGIN IN ROLE referral_integration;
@@ -10,6 +10,9 @@ CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT
 CREATE FUNCTION public.open(id bigint) RETURNS text LANGUAGE sql AS $$
     SELECT coalesce(string_agg(DISTINCT category || '/' || code, ' ' ORDER BY category || '/' || code), '') FROM referral.exception_item
     WHERE referral_id = id AND status IN ('open', 'in_progress') $$;
+CREATE FUNCTION public.questions(patient bigint) RETURNS text LANGUAGE sql AS $$
+    SELECT string_agg(concat_ws(' ', f.code, f.attribute, (SELECT e.status FROM referral.exception_item e WHERE e.entity = 'inbox_message' AND e.entity_id = f.message_id AND e.code = f.code)),
+                      ', ' ORDER BY f.attribute) FROM referral.data_quality_finding f WHERE f.patient_id = patient AND f.attribute LIKE 'patient.%' AND f.resolved_at IS NULL $$;
 CREATE FUNCTION public.msg(type text, control text, VARIADIC segments text[]) RETURNS text LANGUAGE sql AS $$
     SELECT 'MSH|^~\&|LAKE|CLINIC|HUB|CITY|20260302101500+0000||' || type || '|' || control || '|P|2.5.1' || E'\r' || array_to_string(segments, E'\r') || E'\r' $$;
 
@@ -25,6 +28,18 @@ SELECT outcome FROM referral.receive('hl7v2', 'lake', NULL, public.msg('ADT^A08^
     'IN1|1|GOLD^Gold|A357|Acme|||||||20260101||||||||||||||||||||||||W1')) \gset
 SELECT is(public.open(:r1), '', 'the next message of the patient settles it');
 SELECT is((SELECT count(*) FROM referral.validation_result WHERE referral_id = :r1), 2::bigint, 'by one check');
+SELECT is((SELECT array_agg(concat_ws(' ', code, attribute) ORDER BY code, attribute) FROM referral.data_quality_finding WHERE referral_id = :r1 AND code = 'invalid_date' AND resolved_at IS NULL), NULL,
+    'nor is the date that the first one could not tell a question any more');
+SELECT outcome FROM referral.receive('hl7v2', 'lake', NULL, public.msg('ADT^A08^ADT_A01', 'B1', 'EVN|A08|20260303', 'PID|1||MR1^^^LAKE^MR||Bellweather^Tom||19761325|M')) \gset
+SELECT is(public.questions(:p1), 'invalid_date patient.birth_date open', 'a date that is none when it was known already');
+SELECT outcome FROM referral.receive('hl7v2', 'lake', NULL, public.msg('ADT^A08^ADT_A01', 'B2', 'EVN|A08|20260303', 'PID|1||MR1^^^LAKE^MR||Bellweather^Tom')) \gset
+SELECT is(public.questions(:p1), 'invalid_date patient.birth_date open', 'is not settled by who tells none');
+SELECT outcome FROM referral.receive('hl7v2', 'lake', NULL, replace(public.msg('ADT^A08^ADT_A01', 'B3', 'EVN|A08|20260303', 'PID|1||MR1^^^LAKE^MR||Bellweather^Tom||19761226|M'), '20260302101500', '20260301101500')) \gset
+SELECT is(public.questions(:p1), 'invalid_date patient.birth_date open', 'nor by an older message, which is not believed');
+SELECT message_id AS b4 FROM referral.receive('hl7v2', 'lake', NULL, public.msg('ADT^A08^ADT_A01', 'B4', 'EVN|A08|20260303', 'PID|1||MR1^^^LAKE^MR||Bellweather^Tom||19761225')) \gset
+SELECT is(public.questions(:p1), NULL, 'but by who tells again what is known');
+SELECT is((SELECT array_agg(e.status || ' ' || e.resolution) FROM referral.exception_item e JOIN referral.data_quality_finding f ON f.message_id = e.entity_id AND f.code = e.code
+           WHERE e.entity = 'inbox_message' AND f.patient_id = :p1 AND e.code = 'invalid_date'), '{resolved It has been told since.}', 'with its exception');
 SELECT outcome FROM referral.receive('hl7v2', 'lake', NULL, public.msg('ADT^A08^ADT_A01', 'A3', 'EVN|A08|20260304', 'PID|1||MR1^^^LAKE^MR||Bellweather^Tom||19761225|M||||||2175550101')) \gset
 SELECT is((SELECT count(*) FROM referral.validation_result WHERE referral_id = :r1), 2::bigint, 'where nothing is open nothing is checked');
 SELECT referral_id AS r2 FROM referral.receive('hl7v2', 'lake', NULL, public.msg('REF^I12^REF_I12', 'A4', replace(:'rf1', 'A1^', 'A2^'), :'prd', 'DG1|1||R00.2^Palpitations^I10')) \gset

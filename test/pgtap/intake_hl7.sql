@@ -1,6 +1,6 @@
 -- HL7 v2 messages as cases of intake, and messages about referrals: our own samples. What real messages become is in
 -- intake_hl7_conformance.sql; how messages are parsed in hl7.sql.
-SELECT plan(131);
+SELECT plan(132);
 \ir ../lib/refused.sql
 
 CREATE TABLE public.sample (name text PRIMARY KEY, message text);
@@ -361,5 +361,8 @@ SET statement_timeout = '5s';
 SELECT is((SELECT jsonb_array_length(c #> '{referral,diagnoses}') FROM referral.map_hl7v2(referral.hl7_parse(E'MSH|^~\\&|A|B|||||REF^I12|1|P|2.5\rPRD|RP|A^B\rPID|1||77||DOE^JOHN'
     || (SELECT string_agg(E'\rDG1|' || i || '||I' || i || '^X^I10', '') FROM generate_series(1, 8000) i)), 'X', 'UTC') c), 8000, 'thousands of diagnoses');
 RESET statement_timeout;
+
+SELECT is((SELECT c #>> '{referral,comment}' FROM referral.map_hl7v2(referral.hl7_parse(E'MSH|^~\\&|A||||||REF^I12|1|P|2.5.1\rRF1|P|R||||7^A\rNTE|1||""\rNTE|2||first\rNTE|3\rNTE|4||second'), 'x') c),
+          E'first\nsecond', 'a note without text is no line of the comment');
 
 SELECT * FROM finish();

@@ -1,5 +1,5 @@
 -- Whose referral, which patient, whose appointment: a number links only when nothing that is told contradicts.
-SELECT plan(87);
+SELECT plan(91);
 SET timezone = 'UTC';
 
 CREATE ROLE intake_link_feed LOGIN IN ROLE referral_integration;
@@ -175,4 +175,12 @@ SELECT is(public.payer_of('PYA', 'PA1', '001', 'Blue Cross'), 'Blue Cross', 'a p
 SELECT is(public.payer_of('PYB', 'PB1', '001', 'Aetna'), 'Aetna', 'the same number of another hospital is another payer');
 SELECT is(public.payer_of('PYA', 'PA2', '001', 'BCBS'), 'Blue Cross', 'the hospital''s own is known by its number, however it is called');
 SELECT is(public.payer_of('PYB', 'PB2', '7', 'blue cross'), 'Blue Cross', 'and others'' by its name');
+
+-- a system that is called as ours
+
+SELECT message_id AS m1, patient_id AS own1, referral_id AS ref1 FROM referral.receive('hl7v2', 'named', NULL, E'MSH|^~\\&|N|A|X|Y|20261120080000+0000||REF^I12|N1|P|2.5.1\rRF1||R|CAR^Cardiology\rPRD|RP|DOC^ONE\rPID|1||||NAMED^NORA||19500101|F') \gset
+SELECT is((SELECT array_agg(i.value ORDER BY 1) FROM referral.identifier i WHERE i.system = 'inbox_message' AND i.patient_id = :own1), ARRAY[:'m1'], 'a message without numbers is known by its own');
+SELECT isnt(public.who(public.person(NULL, NULL, NULL, NULL, 'MR|inbox_message|' || :'m1'), 'inbox_message') ->> 'patient_id', :'own1', 'a sender that is called so does not find whom we know by it');
+SELECT isnt(public.about('referral', NULL, public.person('Other', 'Otto', '1960-01-01', 'male'), jsonb_build_object('identifiers', jsonb_build_array(jsonb_build_object('system', 'inbox_message', 'value', :'m1'))), 'far') ->> 'referral_id', :'ref1', 'nor its referral');
+SELECT is((SELECT array_agg(DISTINCT i.system) FROM referral.identifier i WHERE i.value = :'m1' AND (i.patient_id <> :own1 OR i.referral_id <> :ref1)), '{inbox_message (sent)}', 'its numbers are kept under another name');
 SELECT * FROM finish();

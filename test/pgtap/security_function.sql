@@ -64,12 +64,12 @@ FROM unnest(ARRAY[
     'analyze_first_rows', 'apply_case', 'intake_answer', 'intake_appointment', 'intake_appointment_referral', 'intake_authorization',
     'intake_authorization_item', 'intake_check_request', 'intake_choose_referral', 'intake_codes', 'intake_communication', 'intake_coverage',
     'intake_create_referral', 'intake_directory', 'intake_document', 'intake_encounter', 'intake_events', 'intake_find_appointment',
-    'intake_find_authorization', 'intake_find_organization', 'intake_find_patient', 'intake_find_payer', 'intake_find_plan', 'intake_find_practitioner',
+    'intake_find_authorization', 'intake_find_coverage', 'intake_find_organization', 'intake_find_patient', 'intake_find_payer', 'intake_find_plan', 'intake_find_practitioner',
     'intake_find_referral', 'intake_follow_appointment', 'intake_hash', 'intake_is_outdated', 'intake_keep_identifiers', 'intake_known_practitioner',
     'intake_lock', 'intake_made_before', 'intake_may_be_here', 'intake_move', 'intake_move_appointment', 'intake_note_latest', 'intake_organization',
-    'intake_owns_patient', 'intake_patient', 'intake_patient_of', 'intake_patient_values', 'intake_payer', 'intake_place_coverage',
+    'intake_owns_patient', 'intake_patient', 'intake_patient_of', 'intake_payer', 'intake_place_coverage',
     'intake_plan', 'intake_practitioner', 'intake_progress', 'intake_referral', 'intake_relations', 'intake_report', 'intake_request_places',
-    'intake_request_values', 'intake_role', 'intake_service', 'intake_site', 'intake_update_coverage', 'intake_update_patient', 'intake_update_referral',
+    'intake_request_values', 'intake_role', 'intake_service', 'intake_settled', 'intake_site', 'intake_told_apart', 'intake_update_coverage', 'intake_update_patient', 'intake_update_referral',
     'intake_valid', 'keep_document', 'receive', 'receive_batch', 'receive_chunk', 'receive_rows', 'reprocess', 'reprocess_errors',
     'staging_plan', 'work_on_message']) f;
 INSERT INTO public.expected_function
@@ -80,7 +80,7 @@ FROM unnest(ARRAY[
     'csv_columns', 'csv_records', 'eligibility_confirmed', 'eligibility_in_force', 'finding_category', 'finding_needs_person', 'intake_choose_patient',
     'intake_code_list', 'intake_contradicts', 'intake_count', 'intake_demographics', 'intake_error', 'intake_fill', 'intake_finding',
     'intake_foreign', 'intake_identifiers', 'intake_identifies', 'intake_is_over', 'intake_personal', 'intake_prose', 'intake_reason',
-    'intake_request', 'intake_result', 'intake_system', 'intake_text', 'intake_told_apart', 'intake_union', 'intake_unusable', 'is_canonical_attribute',
+    'intake_request', 'intake_result', 'intake_system', 'intake_text', 'intake_told', 'intake_told_cover', 'intake_unusable', 'is_canonical_attribute',
     'is_complete', 'is_passing_error', 'map_record', 'message_key', 'missing_documents', 'number_to_array', 'outreach_facts', 'outreach_placeholders',
     'payload_json', 'payload_kind', 'payload_parts', 'payload_records', 'put_canonical', 'referral_coverage', 'required_field_condition',
     'required_field_relation', 'review_status', 'reviewed_as', 'source_format_problem', 'try_boolean', 'try_date', 'try_integer', 'try_numeric',
@@ -132,7 +132,7 @@ SELECT f, 'PUBLIC' FROM unnest(ARRAY['demographics_consistent', 'demographics_di
     'match_keys', 'match_keys_explain', 'match_probability']) f;
 INSERT INTO public.expected_function
 SELECT f, 'referral_admin referral_approver referral_auditor referral_authorizer referral_clinician referral_coordinator referral_integration referral_scheduler'
-FROM unnest(ARRAY['find_duplicates', 'find_matches']) f;
+FROM unnest(ARRAY['find_duplicates', 'find_match', 'find_matches']) f;
 INSERT INTO public.expected_function
 SELECT f, 'PUBLIC' FROM unnest(ARRAY['append_new', 'computed_columns', 'find_duplicate_referrals', 'kept_apart', 'merge_field', 'merge_newest', 'merge_preview',
     'merge_rules', 'merge_value', 'merge_values', 'merged_ids', 'patient_columns', 'patient_references', 'reference_name', 'restored_value', 'survivor_of', 'token_of']) f;
