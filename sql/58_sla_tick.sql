@@ -17,7 +17,7 @@ BEGIN
            l.action, l.argument,
            CASE WHEN fire_clocks.overtaken THEN 'overtaken'
                 WHEN l.level < max(l.level) OVER (PARTITION BY c.org_id, c.clock_id, l.action) THEN 'collapsed'
-                WHEN l.action = 'raise_priority' THEN 'pending' ELSE 'done' END
+                WHEN l.action = 'notify' THEN 'done' ELSE 'pending' END
     FROM unnest(orgs, clocks) u (org_id, clock_id)
     JOIN referral.sla_clock c ON c.org_id = u.org_id AND c.clock_id = u.clock_id
     CROSS JOIN LATERAL referral.clock_levels(c.sla_policy_id, c.business_calendar_id, c.running_since, c.target, c.consumed) t
@@ -97,10 +97,14 @@ BEGIN
     SELECT x.* INTO e FROM referral.escalation x
     WHERE x.org_id = act_on.org_id AND x.escalation_id = act_on.escalation_id;
     PERFORM set_config('referral.reason', format('escalation of %s, level %s', e.policy, e.level), true);
-    PERFORM referral.row_as_owner(e.entity, e.org_id, e.entity_id, 'raise_priority', coalesce(e.argument, e.level::text));
+    IF e.action = 'raise_priority' THEN
+        PERFORM referral.row_as_owner(e.entity, e.org_id, e.entity_id, 'raise_priority', coalesce(e.argument, e.level::text));
+    ELSE
+        PERFORM referral.escalate_work(e);
+    END IF;
 END $$;
 COMMENT ON FUNCTION referral.act_on(bigint, bigint) IS
-'Does what an escalation asks for: raises the row''s priority, unless it is as high already. Called by tick_act(). Null: nothing happens.';
+'Does what an escalation asks for: raises the row''s priority, unless it is as high already; for the other actions see escalate_work(). Called by tick_act(). Null: nothing happens.';
 
 -- What is to be done to rows of others' tables may fail in any way, or end the whole call. So that it is begun is committed
 -- before it is done, one at a time, and what was begun in vain comes last.
@@ -230,7 +234,7 @@ LANGUAGE plpgsql AS $$
 DECLARE
     at timestamptz := coalesce(as_of, pg_catalog.now());
     batch record;
-    entities text[];
+    names text[];
     i integer := 1;
     fired bigint := 0;
     acted bigint := 0;
@@ -256,12 +260,12 @@ BEGIN
         failed := failed + batch.failed;
         last_error := coalesce(batch.last_error, last_error);
     END LOOP;
-    SELECT pg_catalog.array_agg(e) INTO entities FROM referral.expiring_entities() e;
-    WHILE i <= pg_catalog.cardinality(entities) LOOP
+    SELECT pg_catalog.array_agg(e) INTO names FROM referral.expiring_entities() e;
+    WHILE i <= pg_catalog.cardinality(names) LOOP
         after := NULL;
         after_on := NULL;
         LOOP
-            SELECT * INTO batch FROM referral.tick_expire(entities[i], at, after_on, after, 50);
+            SELECT * INTO batch FROM referral.tick_expire(names[i], at, after_on, after, 50);
             COMMIT;
             expired := expired + batch.expired;
             failed := failed + batch.failed;
@@ -285,11 +289,21 @@ BEGIN
         failed := failed + CASE batch.outcome WHEN 'failed' THEN 1 ELSE 0 END;
         last_error := coalesce(batch.last_error, last_error);
     END LOOP;
+    names := referral.chores();
+    i := 1;
+    WHILE i <= pg_catalog.cardinality(names) LOOP
+        SELECT * INTO batch FROM referral.do_chore(names[i], at, 500);
+        COMMIT;
+        acted := acted + batch.done;
+        failed := failed + CASE WHEN batch.last_error IS NULL THEN 0 ELSE 1 END;
+        last_error := coalesce(batch.last_error, last_error);
+        i := i + CASE WHEN batch.done = 0 THEN 1 ELSE 0 END;
+    END LOOP;
     PERFORM referral.heartbeat_end('tick', fired, acted, expired, failed, last_error);
     COMMIT;
 END $$;
 COMMENT ON PROCEDURE referral.tick(timestamptz) IS
-'Does what time asks for, up to as_of (default now; a later time is for trials): records the levels that clocks have reached, each once, lets rows expire, carries out what the levels ask for, and leaves a heartbeat. Commits between batches, so it cannot be called inside a transaction block. May run late, twice at once, or be killed: what it did stays, what is left is found by the next one. Its cost grows with what is due. Works for all organisations, so it is for the owner of the model.';
+'Does what time asks for, up to as_of (default now; a later time is for trials): records the levels that clocks have reached, each once, lets rows expire, carries out what the levels ask for, does its chores(), and leaves a heartbeat. Commits between batches, so it cannot be called inside a transaction block. May run late, twice at once, or be killed: what it did stays, what is left is found by the next one. Its cost grows with what is due. Works for all organisations, so it is for the owner of the model.';
 
 -- of all that the three sla parts have
 REVOKE ALL ON FUNCTION referral.sla_clock(), referral.sla_policy_check(), referral.row_as_owner(text, bigint, bigint, text, text), referral.policies_of(text, bigint, bigint),

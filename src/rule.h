@@ -16,6 +16,7 @@
 
 #include "executor/tuptable.h"
 #include "nodes/bitmapset.h"
+#include "utils/array.h"
 #include "utils/hsearch.h"
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
@@ -47,6 +48,7 @@ typedef struct RuleCache
 	HTAB	   *reasons;		/* (domain, code) -> ReasonCode */
 	HTAB	   *matches;		/* predicates of rule_matches(), by their text */
 	HTAB	   *rule_tables;	/* rules of matching_rules(), by their table */
+	struct WorkRules *work;		/* sources of work and tasks; see work_rules.c */
 	struct SlaRules *sla;		/* policies and calendars; see sla_policy.c */
 	struct MatchRules *matching;	/* models and names; see matching_model.c */
 	struct SourceRules *sources;	/* who keeps what; see source_of_record.c */
@@ -90,6 +92,9 @@ extern bool rule_try(void (*what) (void *arg), void *arg, int *sqlstate);
 extern int	rule_table_matches(RuleCache *cache, const char *table, const char *entity,
 							   int64 org_id, Relation rel, TupleTableSlot *newslot,
 							   TupleTableSlot *oldslot, bool only_first, int64 **ids);
+extern bool rule_table_reads_row_alone(RuleCache *cache, const char *table, const char *entity,
+									   Relation rel, Bitmapset **columns);
+extern ArrayType *rule_ids_array(int64 *ids, int n);
 
 /* A row of a table that predicates are asked about, without a former one. */
 typedef struct RuleRow

@@ -66,6 +66,9 @@ typedef struct RuleGroup
 	const char *entity;			/* NULL: the table does not tell entities apart */
 	TableRule  *rules;
 	int			n;
+	Oid			relid;			/* what is known of all of them over it: */
+	bool		row_alone;		/* they depend on these columns of the row only */
+	Bitmapset  *columns;
 	struct RuleGroup *next;
 } RuleGroup;
 
@@ -419,8 +422,55 @@ rule_table_matches(RuleCache *cache, const char *table, const char *entity, int6
 	return run.n;
 }
 
-static ArrayType *
-array_of_ids(int64 *ids, int n)
+/* Learn of one rule, the next one, which columns it asks for. */
+static void
+learn_rule(void *arg)
+{
+	RuleRun    *run = arg;
+	TableRule  *rule = &run->group->rules[run->next];
+
+	if (rule->applies_when != NULL && !rule->broken &&
+		!rule_reads_row_alone(rule->applies_when, run->rel, &run->group->columns))
+		run->group->row_alone = false;
+}
+
+static void
+learn_columns(RuleCache *cache, RuleGroup *group, Relation rel)
+{
+	RuleRun		run = {.group = group,.rel = rel};
+	MemoryContext caller = MemoryContextSwitchTo(cache->context);
+	int			sqlstate;
+
+	group->row_alone = true;
+	group->columns = NULL;
+	for (run.next = 0; run.next < group->n; run.next++)
+		if (!rule_try(learn_rule, &run, &sqlstate))
+			warn_of_rule(&group->rules[run.next], sqlstate);
+	MemoryContextSwitchTo(caller);
+	group->relid = RelationGetRelid(rel);
+}
+
+/*
+ * Do the rules about an entity depend on columns of the row alone?  "columns"
+ * are those; empty without any rules.
+ */
+bool
+rule_table_reads_row_alone(RuleCache *cache, const char *table, const char *entity,
+						   Relation rel, Bitmapset **columns)
+{
+	RuleGroup  *group = find_group(cache, table, entity);
+
+	*columns = NULL;
+	if (group == NULL)
+		return true;
+	if (group->relid != RelationGetRelid(rel))
+		learn_columns(cache, group, rel);
+	*columns = group->columns;
+	return group->row_alone;
+}
+
+ArrayType *
+rule_ids_array(int64 *ids, int n)
 {
 	Datum	   *values;
 
@@ -463,5 +513,5 @@ matching_rules(PG_FUNCTION_ARGS)
 	}
 	PG_END_TRY();
 	rule_row_close(&row);
-	PG_RETURN_ARRAYTYPE_P(array_of_ids(ids, n));
+	PG_RETURN_ARRAYTYPE_P(rule_ids_array(ids, n));
 }

@@ -1,0 +1,222 @@
+-- worklist: which item comes first, and why
+
+CREATE FUNCTION referral.rank_of_days(points numeric, at timestamptz) RETURNS numeric
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE RETURN pg_catalog.round(points * EXTRACT(epoch FROM at) / 86400, 6);
+COMMENT ON FUNCTION referral.rank_of_days(numeric, timestamptz) IS
+'Points for each day from 1970-01-01 to a time, to six decimals, so that sums are exact. Null for null.';
+
+CREATE FUNCTION referral.rank_dates(item record, OUT opened_at timestamptz, OUT received_at timestamptz, OUT due_at timestamptz,
+    OUT scheduled_for timestamptz, OUT expires_on timestamptz, OUT payer_deadline timestamptz)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    opened_at := item.opened_at;
+    due_at := item.due_at;
+    IF item.referral_id IS NOT NULL THEN
+        SELECT r.received_at, r.scheduled_for, (r.expires_on + 1)::timestamp AT TIME ZONE 'UTC' INTO received_at, scheduled_for, expires_on
+        FROM referral.referral r WHERE r.org_id = item.org_id AND r.referral_id = item.referral_id;
+        SELECT min(c.due_at) INTO payer_deadline FROM referral.sla_clock c
+        WHERE c.org_id = item.org_id AND c.entity_id = item.referral_id AND c.entity = 'referral' AND c.policy = 'payer_decision'
+          AND c.stopped_at IS NULL AND c.nullified_at IS NULL;
+    END IF;
+END $$;
+COMMENT ON FUNCTION referral.rank_dates(record) IS
+'The dates of a work item that rules of kind per_day go by; null where a date is not known. expires_on: the end of that day, UTC; payer_deadline: when the clock payer_decision of its referral is due.';
+
+CREATE FUNCTION referral.rank_parts(item record)
+RETURNS TABLE (ranking_factor_id bigint, per_day numeric, dated timestamptz, assumed boolean, points numeric)
+LANGUAGE plpgsql STABLE ROWS 10 SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    d record;
+    held bigint[] := '{}';
+BEGIN
+    IF item.entity <> 'referral' THEN
+        held := referral.matching_rules('ranking_factor', item.entity, item.org_id, referral.work_row(item.entity, item.org_id, item.entity_id));
+    END IF;
+    IF item.referral_id IS NOT NULL THEN
+        held := held || (SELECT referral.matching_rules('ranking_factor', 'referral', item.org_id, r) FROM referral.referral r
+                         WHERE r.org_id = item.org_id AND r.referral_id = item.referral_id);
+    END IF;
+    d := referral.rank_dates(item);
+    RETURN QUERY
+        SELECT f.ranking_factor_id, 0::numeric, NULL::timestamptz, false, round(f.points, 6)
+        FROM referral.ranking_factor f WHERE f.ranking_factor_id = ANY (held) AND f.kind = 'points'
+        UNION ALL
+        SELECT f.ranking_factor_id, f.points, coalesce(t.at, d.opened_at + f.horizon), t.at IS NULL,
+               referral.rank_of_days(-f.points, coalesce(t.at, d.opened_at + f.horizon))
+        FROM referral.ranking_factor f JOIN referral.rule_version v USING (rule_version_id)
+        CROSS JOIN LATERAL (SELECT CASE f.date_field WHEN 'opened_at' THEN d.opened_at WHEN 'received_at' THEN d.received_at WHEN 'due_at' THEN d.due_at
+                                        WHEN 'scheduled_for' THEN d.scheduled_for WHEN 'expires_on' THEN d.expires_on ELSE d.payer_deadline END AS at) t
+        WHERE v.status = 'active' AND f.kind = 'per_day' AND (f.scope_org_id IS NULL OR f.scope_org_id = item.org_id);
+END $$;
+COMMENT ON FUNCTION referral.rank_parts(record) IS
+'What the score of a work item consists of by the active rules of ranking_factor, as the rows stand now: for each rule its points at the day 1970-01-01, and of rules of kind per_day how many points a day adds, the date, and whether it had to be assumed.';
+
+CREATE FUNCTION referral.rank_now(item record) RETURNS float8
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN (SELECT coalesce(sum(p.points), 0) FROM referral.rank_parts(item) p);
+END $$;
+COMMENT ON FUNCTION referral.rank_now(record) IS 'The score of a work item as the rows and rules stand now; what work_item.score holds.';
+
+CREATE FUNCTION referral.rank_growth(org_id bigint, at timestamptz) RETURNS numeric
+LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(sum(referral.rank_of_days(f.points, rank_growth.at)), 0)
+    FROM referral.ranking_factor f JOIN referral.rule_version v USING (rule_version_id)
+    WHERE v.status = 'active' AND f.kind = 'per_day' AND (f.scope_org_id IS NULL OR f.scope_org_id = rank_growth.org_id)
+$$;
+COMMENT ON FUNCTION referral.rank_growth(bigint, timestamptz) IS
+'How many points the days from 1970-01-01 to a time add to an item of an organisation: the same for all, so that time alone never changes their order. Null for null.';
+
+CREATE FUNCTION referral.rank_score(org_id bigint, work_item_id bigint, at timestamptz DEFAULT now()) RETURNS numeric
+LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+    SELECT round(i.score::numeric, 6) + referral.rank_growth(i.org_id, rank_score.at)
+    FROM referral.work_item i
+    WHERE i.org_id = rank_score.org_id AND i.work_item_id = rank_score.work_item_id
+$$;
+COMMENT ON FUNCTION referral.rank_score(bigint, bigint, timestamptz) IS
+'The points that a work item has at a time: its score, and what the days since 1970-01-01 add. Null for null and for an item that is not visible.';
+
+CREATE FUNCTION referral.explain_rank(org_id bigint, work_item_id bigint, at timestamptz DEFAULT now())
+RETURNS TABLE (factor text, value text, points numeric, rule bigint, rule_version bigint, explanation text)
+LANGUAGE plpgsql STABLE STRICT SECURITY DEFINER ROWS 10 SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    i referral.work_item;
+BEGIN
+    SELECT * INTO i FROM referral.work_item w
+    WHERE w.org_id = explain_rank.org_id AND w.work_item_id = explain_rank.work_item_id AND referral.may_change_org(w.org_id);
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
+        SELECT f.name,
+               CASE WHEN p.dated IS NOT NULL
+                    THEN f.date_field || ' ' || to_char(p.dated AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') || CASE WHEN p.assumed THEN ' (assumed)' ELSE '' END
+                    ELSE f.applies_when END,
+               p.points + referral.rank_of_days(p.per_day, explain_rank.at), f.ranking_factor_id, f.rule_version_id, f.explanation
+        FROM referral.rank_parts(i) p
+        JOIN referral.ranking_factor f USING (ranking_factor_id)
+        ORDER BY 3 DESC, f.ranking_factor_id;
+END $$;
+COMMENT ON FUNCTION referral.explain_rank(bigint, bigint, timestamptz) IS
+'Why a work item stands where it stands: each rule that counts, what it goes by (dates in UTC), and its points at a time, which sum up to rank_score(). A date in the future counts negative, one that has passed positive. No rows for an item that is not visible, and for null.';
+
+-- ---------- Keeping it up to date ----------
+
+CREATE FUNCTION referral.refresh_item(item record) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    -- a task has its own time
+    due timestamptz := CASE item.kind WHEN 'task' THEN item.due_at ELSE referral.work_due(item.entity, item.org_id, item.entity_id, item.due_at) END;
+    i referral.work_item := item;
+BEGIN
+    i.due_at := due;
+    UPDATE referral.work_item w SET due_at = due, score = n.score
+    FROM (SELECT referral.rank_now(i) AS score) n
+    WHERE w.org_id = i.org_id AND w.work_item_id = i.work_item_id AND (w.due_at, w.score) IS DISTINCT FROM (due, n.score);
+    RETURN FOUND;
+END $$;
+COMMENT ON FUNCTION referral.refresh_item(record) IS
+'Ranks a work item anew, and brings its due time up to date; writes only when one of them is another. Was it?';
+
+CREATE FUNCTION referral.refresh_rank(org_id bigint, referral_id bigint) RETURNS integer
+LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    i referral.work_item;
+    n integer := 0;
+BEGIN
+    FOR i IN SELECT * FROM referral.work_item w
+             WHERE w.org_id = refresh_rank.org_id AND w.referral_id = refresh_rank.referral_id AND w.closed_at IS NULL
+    LOOP
+        n := n + referral.refresh_item(i)::integer;
+    END LOOP;
+    RETURN n;
+END $$;
+COMMENT ON FUNCTION referral.refresh_rank(bigint, bigint) IS
+'Ranks the open work items of a referral anew, as its row and its clocks stand now; returns how many have another score or due time, only those are written. Called when something that the ranking goes by has changed. Null for null.';
+
+CREATE FUNCTION referral.ranking_key() RETURNS bigint
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT hashtextextended(coalesce(string_agg(v.rule_version_id::text, ',' ORDER BY v.rule_version_id), ''), 0)
+    FROM referral.rule_version v
+    WHERE v.status = 'active' AND EXISTS (SELECT FROM referral.ranking_factor f WHERE f.rule_version_id = v.rule_version_id)
+$$;
+COMMENT ON FUNCTION referral.ranking_key() IS 'Tells the active rules of ranking apart from those of another time.';
+
+CREATE FUNCTION referral.refresh_ranks(org_id bigint, max integer) RETURNS integer
+LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+DECLARE
+    key bigint := referral.ranking_key();
+    at record;
+    i referral.work_item;
+    last bigint;
+    n integer := 0;
+BEGIN
+    INSERT INTO referral.rank_progress AS p (org_id, ranking_key, after_id) VALUES (refresh_ranks.org_id, key, 0)
+    ON CONFLICT ON CONSTRAINT rank_progress_pkey DO UPDATE SET ranking_key = excluded.ranking_key, after_id = 0
+    WHERE p.ranking_key <> excluded.ranking_key;
+    SELECT * INTO at FROM referral.rank_progress p WHERE p.org_id = refresh_ranks.org_id FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND OR at.after_id IS NULL THEN
+        RETURN 0;
+    END IF;
+    FOR i IN SELECT * FROM referral.work_item w
+             WHERE w.org_id = refresh_ranks.org_id AND w.work_item_id > at.after_id AND w.closed_at IS NULL
+             ORDER BY w.work_item_id LIMIT refresh_ranks.max
+    LOOP
+        PERFORM referral.refresh_item(i);
+        last := i.work_item_id;
+        n := n + 1;
+    END LOOP;
+    UPDATE referral.rank_progress p SET after_id = CASE WHEN n < refresh_ranks.max THEN NULL ELSE last END
+    WHERE p.org_id = refresh_ranks.org_id;
+    RETURN n;
+END $$;
+COMMENT ON FUNCTION referral.refresh_ranks(bigint, integer) IS
+'After other rules of ranking have become active: ranks the next max open items of an organisation anew, in the order of their numbers, and returns how many it looked at; 0 when all are done. Called by tick(). Null for null.';
+
+CREATE FUNCTION referral.refresh_all_ranks(as_of timestamptz, max integer) RETURNS bigint
+LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.actor_kind = 'system'
+SET referral.reason = 'the rules of ranking have changed' AS $$
+DECLARE
+    org bigint;
+    n bigint := 0;
+BEGIN
+    FOR org IN SELECT o.org_id FROM referral.organization o
+               LEFT JOIN referral.rank_progress p ON p.org_id = o.org_id
+               WHERE p.org_id IS NULL OR p.after_id IS NOT NULL OR p.ranking_key <> referral.ranking_key()
+               ORDER BY o.org_id
+    LOOP
+        n := n + referral.refresh_ranks(org, (max - n)::integer);
+        EXIT WHEN n >= max;
+    END LOOP;
+    RETURN n;
+END $$;
+COMMENT ON FUNCTION referral.refresh_all_ranks(timestamptz, integer) IS
+'refresh_ranks() for all organisations, max items in all: a chore of tick().';
+
+CREATE FUNCTION referral.clock_changes_rank() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM referral.refresh_item(i) FROM referral.work_item i
+    WHERE i.org_id = NEW.org_id AND i.entity_id = NEW.entity_id AND i.entity = NEW.entity AND i.closed_at IS NULL;
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION referral.clock_changes_rank() IS
+'AFTER UPDATE row trigger of referral.sla_clock, when its due time has changed or it was nullified: ranks the items of its row anew.';
+
+CREATE FUNCTION referral.ranking_factor_check() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NEW.kind = 'per_day' AND (NEW.applies_when IS NOT NULL OR NEW.date_field IS NULL) THEN
+        RAISE EXCEPTION 'rule "%" of kind per_day counts for every item, by a date', NEW.name
+            USING ERRCODE = 'RF011', DETAIL = 'All items age alike: only so time alone never changes their order.',
+                  HINT = 'Leave applies_when out and set date_field; for what holds for some items only, write a rule of kind points.';
+    END IF;
+    RETURN NEW;
+END $$;
+COMMENT ON FUNCTION referral.ranking_factor_check() IS
+'BEFORE row trigger of referral.ranking_factor: a rule of kind per_day has a date and no condition (RF011).';
+
+REVOKE ALL ON FUNCTION referral.rank_score(bigint, bigint, timestamptz), referral.explain_rank(bigint, bigint, timestamptz), referral.rank_dates(record), referral.rank_parts(record), referral.rank_now(record), referral.rank_of_days(numeric, timestamptz), referral.rank_growth(bigint, timestamptz),
+    referral.refresh_item(record), referral.refresh_rank(bigint, bigint), referral.ranking_key(), referral.refresh_ranks(bigint, integer),
+    referral.refresh_all_ranks(timestamptz, integer), referral.clock_changes_rank(), referral.ranking_factor_check() FROM PUBLIC;

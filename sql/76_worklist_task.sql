@@ -1,0 +1,146 @@
+-- worklist: tasks that rules ask for, and what follows from the row of an item
+
+CREATE FUNCTION referral.calendar_named(org_id bigint, calendar text) RETURNS referral.calendar
+LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+    SELECT b.calendar FROM referral.business_calendar b JOIN referral.rule_version v USING (rule_version_id)
+    WHERE v.status = 'active' AND b.name = calendar_named.calendar AND b.scope_site_id IS NULL
+      AND (b.scope_org_id IS NULL OR b.scope_org_id = calendar_named.org_id)
+    ORDER BY b.scope_org_id NULLS LAST, b.business_calendar_id DESC LIMIT 1
+$$;
+COMMENT ON FUNCTION referral.calendar_named(bigint, text) IS
+'The active business calendar of that name, the organisation''s own before the general one. Null for null and when there is none.';
+
+CREATE FUNCTION referral.due_on(org_id bigint, calendar text, start timestamptz, target interval) RETURNS timestamptz
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    hours referral.calendar := referral.calendar_named(org_id, calendar);
+BEGIN
+    RETURN CASE WHEN hours IS NULL THEN start + target ELSE referral.due_at(hours, start, target) END;
+EXCEPTION WHEN SQLSTATE 'RF020' OR SQLSTATE 'RF022' THEN
+    RETURN start + target;      -- beyond the calendar: better by the clock on the wall than never
+END $$;
+COMMENT ON FUNCTION referral.due_on(bigint, text, timestamptz, interval) IS
+'When a time allowed from start on is used up, counted on a business calendar; in plain time when calendar is null, is not active, or does not reach so far. Null when start or target is null.';
+
+CREATE FUNCTION referral.work_due(entity text, org_id bigint, id bigint, stated timestamptz) RETURNS timestamptz
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce((SELECT min(c.due_at) FROM referral.sla_clock c
+                     WHERE c.org_id = work_due.org_id AND c.entity_id = work_due.id AND c.entity = work_due.entity
+                       AND c.stopped_at IS NULL AND c.nullified_at IS NULL), CASE WHEN work_due.entity <> 'referral' THEN work_due.stated END)
+$$;
+COMMENT ON FUNCTION referral.work_due(text, bigint, bigint, timestamptz) IS
+'When work on a row is due: the first of its open clocks; without any, of rows other than referrals, what is stated. Null when neither is known.';
+
+CREATE FUNCTION referral.spawn_tasks(entity text, org_id bigint, id bigint, rules bigint[]) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    x jsonb := to_jsonb(referral.work_row(entity, org_id, id));
+    t record;
+    item bigint;
+    n integer := 0;
+BEGIN
+    FOR t IN SELECT f.*, coalesce(q.queue_id, m.queue_id) AS queue_id FROM referral.task_template f
+             LEFT JOIN referral.queue q ON q.org_id = spawn_tasks.org_id AND q.name = f.queue
+             JOIN referral.queue m ON m.org_id = spawn_tasks.org_id AND m.name = 'manual_triage'
+             WHERE f.task_template_id = ANY (rules)
+               AND (f.on_state IS NULL OR f.on_state::text = x ->> 'state')
+               AND (f.on_step IS NULL OR f.on_step = x ->> 'step')
+               AND (f.on_transition IS NULL OR EXISTS (SELECT FROM referral.workflow_transition w
+                                                       WHERE w.transition_id = (x ->> 'transition_id')::bigint AND w.transition = f.on_transition))
+               AND (f.until_when IS NULL OR NOT referral.rule_matches(f.until_when, referral.work_row(spawn_tasks.entity, spawn_tasks.org_id, spawn_tasks.id)))
+               -- once for each stay in a step
+               AND NOT EXISTS (SELECT FROM referral.work_item i
+                               WHERE i.org_id = spawn_tasks.org_id AND i.entity_id = spawn_tasks.id AND i.entity = spawn_tasks.entity
+                                 AND i.kind = 'task' AND i.task = f.name AND i.opened_at >= (x ->> 'entered_at')::timestamptz)
+             ORDER BY f.task_template_id
+    LOOP
+        item := referral.open_work(entity, org_id, id, 'task',
+            CASE entity WHEN 'referral' THEN id ELSE (x ->> 'referral_id')::bigint END,
+            referral.effective_queue(org_id, t.queue_id), t.title, referral.due_on(org_id, t.calendar, now(), t.due), false, t.name, t.task_template_id);
+        n := n + (item IS NOT NULL)::integer;
+    END LOOP;
+    RETURN n;
+END $$;
+COMMENT ON FUNCTION referral.spawn_tasks(text, bigint, bigint, bigint[]) IS
+'Opens the tasks that these rules of task_template ask for, as the row stands now: those of its state, its step or the transition that it took last, each once for a stay in a step, and not what is done already; returns how many. Called by the trigger work with the rules that hold.';
+
+CREATE FUNCTION referral.settle_tasks(entity text, org_id bigint, id bigint, is_over boolean) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    t record;
+    n integer := 0;
+BEGIN
+    FOR t IN SELECT i.work_item_id, i.owner, f.until_when FROM referral.work_item i
+             LEFT JOIN referral.task_template f ON f.task_template_id = i.task_template_id
+             WHERE i.org_id = settle_tasks.org_id AND i.entity_id = settle_tasks.id AND i.entity = settle_tasks.entity
+               AND i.kind = 'task' AND i.closed_at IS NULL
+    LOOP
+        IF t.until_when IS NOT NULL AND referral.rule_matches(t.until_when, referral.work_row(entity, org_id, id)) THEN
+            PERFORM referral.close_work(org_id, t.work_item_id, 'completed', 'done by a change of the row');
+        ELSIF is_over THEN
+            PERFORM referral.close_work(org_id, t.work_item_id, 'cancelled', 'the row is no longer work');
+        ELSE
+            CONTINUE;
+        END IF;
+        n := n + 1;
+    END LOOP;
+    RETURN n;
+END $$;
+COMMENT ON FUNCTION referral.settle_tasks(text, bigint, bigint, boolean) IS
+'Completes the open tasks of a row whose until_when holds; is_over: cancels the others, since the row has come to its end. Returns how many were closed.';
+
+CREATE FUNCTION referral.worklist_rule_check() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    x jsonb := to_jsonb(NEW);
+    target regclass := (SELECT e.relation FROM referral.entity e WHERE e.entity = x ->> 'entity');
+    c text;
+BEGIN
+    IF target IS NULL THEN
+        RAISE EXCEPTION 'there is no entity "%"', x ->> 'entity'
+            USING ERRCODE = 'RF011', DETAIL = 'The rule is about the rows of an entity.', HINT = 'See referral.entity.';
+    END IF;
+    FOREACH c IN ARRAY ARRAY['referral_column', 'due_column'] LOOP
+        IF x ->> c IS NOT NULL AND NOT EXISTS (SELECT FROM pg_attribute a
+                                               WHERE a.attrelid = target AND a.attname = x ->> c AND a.attnum > 0 AND NOT a.attisdropped
+                                                 AND a.atttypid = CASE c WHEN 'due_column' THEN 'timestamptz'::regtype ELSE 'bigint'::regtype END) THEN
+            RAISE EXCEPTION 'entity "%" has no column "%" that could be %', x ->> 'entity', x ->> c, c
+                USING ERRCODE = 'RF011', DETAIL = 'referral_column is a bigint, due_column a timestamptz.', HINT = 'Name a column of its table, or leave it out.';
+        END IF;
+    END LOOP;
+    RETURN NEW;
+END $$;
+COMMENT ON FUNCTION referral.worklist_rule_check() IS
+'BEFORE row trigger of referral.work_source, task_template and ranking_factor: their entity and the columns that they name are there (RF011).';
+
+CREATE FUNCTION referral.check_worklist_version(rule_version_id bigint) RETURNS void
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    bad text;
+BEGIN
+    IF to_regclass('referral.work_source') IS NULL THEN
+        RETURN;
+    END IF;
+    SELECT string_agg(DISTINCT t.calendar, ', ') INTO bad FROM referral.task_template t
+    WHERE t.rule_version_id = check_worklist_version.rule_version_id
+      AND NOT EXISTS (SELECT FROM referral.business_calendar b JOIN referral.rule_version v USING (rule_version_id)
+                      WHERE b.name = t.calendar AND (v.status = 'active' OR v.rule_version_id = check_worklist_version.rule_version_id));
+    IF bad IS NOT NULL THEN
+        RAISE EXCEPTION 'business calendar "%" is not active', bad
+            USING ERRCODE = 'RF011', DETAIL = 'A task template counts on it.', HINT = 'Activate a version of the calendars that has it first.';
+    END IF;
+    SELECT string_agg(DISTINCT t.queue, ', ') INTO bad
+    FROM (SELECT s.queue FROM referral.work_source s WHERE s.rule_version_id = check_worklist_version.rule_version_id
+          UNION ALL SELECT s.queue FROM referral.task_template s WHERE s.rule_version_id = check_worklist_version.rule_version_id) t
+    WHERE t.queue IS NOT NULL AND NOT EXISTS (SELECT FROM referral.queue q WHERE q.name = t.queue);
+    IF bad IS NOT NULL THEN
+        RAISE WARNING 'no organisation has a queue "%"', bad
+            USING DETAIL = 'What the rules send there would go to manual_triage.', HINT = 'Make the queue, or correct the name.';
+    END IF;
+END $$;
+COMMENT ON FUNCTION referral.check_worklist_version(bigint) IS
+'The part of check_rule_version() about worklists: calendars of tasks are there (RF011); warns of queues that no organisation has. Null for null.';
+
+REVOKE ALL ON FUNCTION referral.calendar_named(bigint, text), referral.due_on(bigint, text, timestamptz, interval),
+    referral.work_due(text, bigint, bigint, timestamptz), referral.spawn_tasks(text, bigint, bigint, bigint[]),
+    referral.settle_tasks(text, bigint, bigint, boolean), referral.worklist_rule_check(), referral.check_worklist_version(bigint) FROM PUBLIC;

@@ -1,0 +1,250 @@
+-- worklist: what people do with items. Each verb is a function of its own, with its own right to call it
+
+CREATE FUNCTION referral.claim_next(org_id bigint, queue text, n integer DEFAULT 1)
+RETURNS TABLE (work_item_id bigint, entity text, entity_id bigint, referral_id bigint, kind text, title text, score float8,
+               due_at timestamptz, lease_until timestamptz)
+LANGUAGE plpgsql SECURITY DEFINER ROWS 1 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $$
+#variable_conflict use_column
+DECLARE
+    q record;
+    actor text := referral.current_actor();
+    room integer;
+    i record;
+BEGIN
+    PERFORM referral.require_claimer(claim_next.org_id);
+    SELECT x.queue_id, x.lease INTO q FROM referral.queue x
+    WHERE x.org_id = claim_next.org_id AND x.name = claim_next.queue AND referral.may_change_org(x.org_id);
+    IF NOT FOUND THEN
+        PERFORM referral.refuse_queue(claim_next.org_id, claim_next.queue);
+    END IF;
+    room := referral.room_of(claim_next.org_id, q.queue_id, actor);
+    FOR i IN SELECT w.work_item_id AS id FROM referral.work_item w
+             WHERE w.org_id = claim_next.org_id AND w.queue_id = q.queue_id AND w.status IN ('ready', 'requested')
+             ORDER BY w.score DESC, w.work_item_id LIMIT least(n, room) FOR UPDATE SKIP LOCKED
+    LOOP
+        RETURN QUERY
+            UPDATE referral.work_item w
+            SET status = 'in-progress', verb = 'claim', owner = actor, claimed_at = now(), lease_until = now() + q.lease
+            WHERE w.org_id = claim_next.org_id AND w.work_item_id = i.id
+            RETURNING w.work_item_id, w.entity, w.entity_id, w.referral_id, w.kind, w.title, w.score, w.due_at, w.lease_until;
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION referral.claim_next(bigint, text, integer) IS
+'Claims the n items (default 1) of a queue that nobody has and that rank first, for whoever acts, and returns them; none when there is none left, or he has as many as he may. Two who call it at once never get the same item, and nobody waits. Each is his until lease_until. RF003 when he does not work on the queue, or is a model; RF019 when there is no such queue.';
+
+CREATE FUNCTION referral.claim(org_id bigint, work_item_id bigint) RETURNS timestamptz
+LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    i referral.work_item;
+    actor text := referral.current_actor();
+    until timestamptz;
+BEGIN
+    PERFORM referral.require_claimer(org_id);
+    i := referral.lock_item(org_id, work_item_id);
+    IF i.owner IS NOT NULL AND (i.owner <> actor OR i.status = 'on-hold') THEN
+        RAISE EXCEPTION 'work item % is %', i.work_item_id, CASE i.status WHEN 'on-hold' THEN 'on hold' ELSE 'claimed already' END
+            USING ERRCODE = 'RF001', DETAIL = 'owner in referral.work_item says by whom.',
+                  HINT = CASE i.status WHEN 'on-hold' THEN 'See referral.resume().' ELSE 'Take another one: referral.claim_next().' END;
+    END IF;
+    IF i.owner IS NULL AND NOT coalesce(i.escalated_to IN (SELECT r.rolname FROM pg_roles r WHERE pg_has_role(referral.acting_login(), r.oid, 'MEMBER')), false) THEN
+        PERFORM referral.require_room(org_id, i.queue_id, actor);
+    END IF;
+    UPDATE referral.work_item w
+    SET status = 'in-progress', verb = CASE WHEN i.owner IS NULL THEN 'claim' ELSE 'renew' END, owner = actor,
+        claimed_at = coalesce(w.claimed_at, now()),
+        lease_until = now() + (SELECT q.lease FROM referral.queue q WHERE q.org_id = i.org_id AND q.queue_id = i.queue_id)
+    WHERE w.org_id = i.org_id AND w.work_item_id = i.work_item_id
+    RETURNING w.lease_until INTO until;
+    RETURN until;
+END $$;
+COMMENT ON FUNCTION referral.claim(bigint, bigint) IS
+'Claims one item for whoever acts, and returns until when it is his; called again by him, it is his for as long anew. RF001 when somebody else has it, or it is closed; RF003 when he does not work on its queue, nor has the role that it was escalated to, or is a model; RF019 when there is no such item; RF026 when he has as many as he may. Null for null.';
+
+CREATE FUNCTION referral.release(org_id bigint, work_item_id bigint, reason text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.reason = '' AS $$
+DECLARE
+    i referral.work_item;
+BEGIN
+    PERFORM referral.require_reason(reason);
+    i := referral.lock_item(org_id, work_item_id);
+    PERFORM referral.require_owner(i, true);
+    PERFORM referral.move_item(i.org_id, i.work_item_id, i.queue_id, 'release');
+END $$;
+COMMENT ON FUNCTION referral.release(bigint, bigint, text) IS
+'Gives an item back to its queue, where others find it. For who has it, and who leads the queue. RF001 when nobody has it, or it is closed; RF003 for others; RF005 without a reason; RF019 when there is no such item.';
+
+CREATE FUNCTION referral.assign(org_id bigint, work_item_id bigint, member text, reason text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.reason = '' AS $$
+DECLARE
+    i referral.work_item;
+BEGIN
+    PERFORM referral.require_reason(reason);
+    i := referral.lock_item(org_id, work_item_id);
+    PERFORM referral.require_lead(i.org_id, i.queue_id);
+    IF i.owner IS NOT DISTINCT FROM assign.member AND i.status = 'in-progress' THEN
+        RETURN;
+    END IF;
+    PERFORM referral.require_room(i.org_id, i.queue_id, assign.member);
+    PERFORM referral.give_item(i.org_id, i.work_item_id, assign.member, 'assign');
+END $$;
+COMMENT ON FUNCTION referral.assign(bigint, bigint, text, text) IS
+'Gives an item to a member of its queue, whoever had it before. For who leads the queue. RF001 when it is closed; RF003 for others, and for a person who does not work on the queue; RF005 without a reason; RF019 when there is no such item; RF026 when he has as many as he may.';
+
+CREATE FUNCTION referral.give_item(org_id bigint, work_item_id bigint, member text, verb text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    UPDATE referral.work_item w
+    SET status = 'in-progress', verb = give_item.verb, owner = give_item.member, claimed_at = now(),
+        lease_until = now() + (SELECT q.lease FROM referral.queue q WHERE q.org_id = w.org_id AND q.queue_id = w.queue_id)
+    WHERE w.org_id = give_item.org_id AND w.work_item_id = give_item.work_item_id AND w.closed_at IS NULL;
+END $$;
+COMMENT ON FUNCTION referral.give_item(bigint, bigint, text, text) IS
+'Makes an open item a person''s, until its queue''s lease is over; verb: what is being done, for the record. Writes with the caller''s rights and asks nobody.';
+
+CREATE FUNCTION referral.reassign(org_id bigint, work_item_id bigint, queue text, reason text) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.reason = '' AS $$
+DECLARE
+    i referral.work_item;
+    target bigint;
+BEGIN
+    PERFORM referral.require_reason(reason);
+    i := referral.lock_item(org_id, work_item_id);
+    PERFORM referral.require_lead(i.org_id, i.queue_id);
+    target := referral.effective_queue(i.org_id, referral.queue_named(i.org_id, queue));
+    PERFORM referral.move_item(i.org_id, i.work_item_id, target, 'reassign');
+    RETURN target;
+END $$;
+COMMENT ON FUNCTION referral.reassign(bigint, bigint, text, text) IS
+'Puts an item into another queue, where nobody has it, and returns its queue_id: that queue, or the one it falls back to now. For who leads the queue it comes from. RF001 when it is closed; RF003 for others; RF005 without a reason; RF019 when there is no such item or queue.';
+
+CREATE FUNCTION referral.hold(org_id bigint, work_item_id bigint, reason text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.reason = '' AS $$
+DECLARE
+    i referral.work_item;
+BEGIN
+    PERFORM referral.require_reason(reason);
+    i := referral.lock_item(org_id, work_item_id);
+    PERFORM referral.require_owner(i, true);
+    UPDATE referral.work_item w SET status = 'on-hold', verb = 'hold', lease_until = NULL
+    WHERE w.org_id = i.org_id AND w.work_item_id = i.work_item_id AND w.status <> 'on-hold';
+END $$;
+COMMENT ON FUNCTION referral.hold(bigint, bigint, text) IS
+'Sets an item aside: its owner keeps it, without a lease, and has room for another one. For who has it, and who leads the queue. RF001 when nobody has it, or it is closed; RF003 for others; RF005 without a reason; RF019 when there is no such item.';
+
+CREATE FUNCTION referral.resume(org_id bigint, work_item_id bigint) RETURNS void
+LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    i referral.work_item;
+BEGIN
+    i := referral.lock_item(org_id, work_item_id);
+    PERFORM referral.require_owner(i, true);
+    IF i.status = 'on-hold' THEN
+        PERFORM referral.require_room(i.org_id, i.queue_id, i.owner);
+        PERFORM referral.give_item(i.org_id, i.work_item_id, i.owner, 'resume');
+    END IF;
+END $$;
+COMMENT ON FUNCTION referral.resume(bigint, bigint) IS
+'Goes on with an item that was set aside. For who has it, and who leads the queue. RF001 when nobody has it, or it is closed; RF003 for others; RF019 when there is no such item; RF026 when the owner has as many as he may. Null for null.';
+
+CREATE FUNCTION referral.complete(org_id bigint, work_item_id bigint, outcome text) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    i referral.work_item;
+BEGIN
+    i := referral.lock_item(org_id, work_item_id);
+    PERFORM referral.require_owner(i, true);
+    PERFORM referral.close_work(i.org_id, i.work_item_id, 'completed', outcome);
+    RETURN referral.work_again(i.entity, i.org_id, i.entity_id);
+END $$;
+COMMENT ON FUNCTION referral.complete(bigint, bigint, text) IS
+'Closes an item as done, with what came of it. When its row is still work by the rules, as a referral is that has not come to its end, the next item is opened at once, unclaimed, where the rules send it now; its work_item_id is returned, else null. For who has it, and who leads the queue. RF001 when nobody has it, or it is closed; RF003 for others; RF019 when there is no such item.';
+
+-- ---------- Absence, load, leases ----------
+
+CREATE FUNCTION referral.rebalance(org_id bigint, queue text)
+RETURNS TABLE (work_item_id bigint, from_member text, to_member text, why text)
+LANGUAGE plpgsql SECURITY DEFINER ROWS 10 SET search_path = pg_catalog, pg_temp SET referral.reason = 'rebalance' AS $$
+#variable_conflict use_column
+DECLARE
+    q bigint;
+    i record;
+BEGIN
+    IF referral.may_change_org(rebalance.org_id) IS NOT TRUE THEN
+        PERFORM referral.refuse_queue(rebalance.org_id, rebalance.queue);
+    END IF;
+    q := referral.queue_named(rebalance.org_id, rebalance.queue);
+    PERFORM referral.require_lead(rebalance.org_id, q);
+    -- nobody claims meanwhile, so that the room that is found is there
+    PERFORM FROM referral.queue_member m WHERE m.org_id = rebalance.org_id AND m.queue_id = q
+    ORDER BY m.queue_member_id FOR NO KEY UPDATE;
+    FOR i IN
+        WITH held AS (
+            SELECT w.work_item_id, w.owner, w.status, m.capacity, m.queue_member_id,
+                   row_number() OVER (PARTITION BY w.owner, w.status = 'in-progress' ORDER BY w.score DESC, w.work_item_id) AS nth
+            FROM referral.work_item w
+            LEFT JOIN LATERAL (SELECT p.capacity, p.queue_member_id FROM referral.present_members(w.org_id, w.queue_id) p WHERE p.member = w.owner) m ON true
+            WHERE w.org_id = rebalance.org_id AND w.queue_id = q AND w.status IN ('in-progress', 'on-hold'))
+        SELECT h.work_item_id AS id, h.owner,
+               CASE WHEN h.queue_member_id IS NULL THEN 'absent' ELSE 'overloaded' END AS why,
+               (SELECT a.substitute FROM referral.absence a
+                WHERE a.org_id = rebalance.org_id AND a.member = h.owner AND a.during @> now()) AS substitute
+        FROM held h
+        WHERE h.queue_member_id IS NULL OR (h.status = 'in-progress' AND h.nth > h.capacity)
+        ORDER BY h.work_item_id
+    LOOP
+        SELECT p.member INTO to_member
+        FROM referral.present_members(rebalance.org_id, q) p
+        CROSS JOIN LATERAL (SELECT count(*) AS items FROM referral.work_item w
+                            WHERE w.org_id = rebalance.org_id AND w.owner = p.member AND w.queue_id = q AND w.status = 'in-progress') l
+        WHERE p.member <> i.owner AND (p.capacity IS NULL OR l.items < p.capacity)
+        ORDER BY p.member IS NOT DISTINCT FROM i.substitute DESC, l.items, p.member LIMIT 1;
+        -- nobody has room: what an absent one has goes back, so that it is not forgotten
+        IF to_member IS NOT NULL THEN
+            PERFORM referral.give_item(rebalance.org_id, i.id, to_member, 'rebalance');
+        ELSIF i.why = 'absent' THEN
+            PERFORM referral.move_item(rebalance.org_id, i.id, referral.effective_queue(rebalance.org_id, q), 'rebalance');
+        ELSE
+            CONTINUE;
+        END IF;
+        work_item_id := i.id;
+        from_member := i.owner;
+        why := i.why;
+        RETURN NEXT;
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION referral.rebalance(bigint, text) IS
+'Gives claimed items of members who are absent, or who have more than their capacity (the lowest ranking ones), to others of the queue who have room: the substitute first, then who has the fewest; where nobody has, items of absent members go back to the queue (to_member null) or to the one it falls back to. Returns what moved. What nobody has claimed stays. For who leads the queue. RF003 for others, RF019 when there is no such queue.';
+
+CREATE FUNCTION referral.reclaim_expired(as_of timestamptz DEFAULT now(), max integer DEFAULT 1000) RETURNS bigint
+LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.actor_kind = 'system'
+SET referral.reason = 'the lease is over' SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+DECLARE
+    i record;
+    n bigint := 0;
+BEGIN
+    FOR i IN SELECT w.org_id, w.work_item_id, w.queue_id FROM referral.work_item w
+             WHERE w.status = 'in-progress' AND w.lease_until <= reclaim_expired.as_of
+             ORDER BY w.lease_until LIMIT reclaim_expired.max FOR UPDATE SKIP LOCKED
+    LOOP
+        PERFORM referral.move_item(i.org_id, i.work_item_id, i.queue_id, 'reclaim');
+        n := n + 1;
+    END LOOP;
+    RETURN n;
+END $$;
+COMMENT ON FUNCTION referral.reclaim_expired(timestamptz, integer) IS
+'Takes back up to max items whose lease was over at as_of, so that others find them in their queue; returns how many. Called by tick(). Null for null.';
+
+-- of all that the parts of worklist have
+REVOKE ALL ON FUNCTION referral.standard_queues(bigint), referral.organization_queues(), referral.refuse_queue(bigint, text), referral.queue_named(bigint, text),
+    referral.queue_guard(), referral.queue_membership(bigint, bigint, text, timestamptz), referral.is_absent(bigint, text, timestamptz),
+    referral.present_members(bigint, bigint, timestamptz), referral.effective_queue(bigint, bigint, timestamptz),
+    referral.leads_queue(bigint, bigint), referral.require_lead(bigint, bigint), referral.absence_guard(),
+    referral.lock_item(bigint, bigint), referral.room_of(bigint, bigint, text), referral.require_room(bigint, bigint, text),
+    referral.require_claimer(bigint), referral.require_owner(record, boolean), referral.work_item_guard(), referral.owner_follows(),
+    referral.open_work(text, bigint, bigint, text, bigint, bigint, text, timestamptz, boolean, text, bigint, bigint),
+    referral.close_work(bigint, bigint, referral.task_status, text), referral.move_item(bigint, bigint, bigint, text, bigint),
+    referral.give_item(bigint, bigint, text, text), referral.claim_next(bigint, text, integer), referral.claim(bigint, bigint),
+    referral.release(bigint, bigint, text), referral.assign(bigint, bigint, text, text), referral.reassign(bigint, bigint, text, text),
+    referral.hold(bigint, bigint, text), referral.resume(bigint, bigint), referral.complete(bigint, bigint, text),
+    referral.rebalance(bigint, text), referral.reclaim_expired(timestamptz, integer) FROM PUBLIC;

@@ -1,0 +1,215 @@
+-- work: which rows are work, and what follows from their changes
+
+CREATE FUNCTION referral.work() RETURNS trigger
+LANGUAGE C AS 'MODULE_PATHNAME', 'work';
+COMMENT ON FUNCTION referral.work() IS
+'work(entity, id_column): AFTER INSERT OR UPDATE row trigger of the tables whose rows can be work. Opens and closes their items as the rules of work_source say, has them routed and ranked anew where that could change, spawns and completes tasks, and has the exceptions opened and the approvals requested that rules ask for.';
+
+CREATE FUNCTION referral.work_row(entity text, org_id bigint, id bigint) RETURNS record
+LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'work_row';
+COMMENT ON FUNCTION referral.work_row(text, bigint, bigint) IS
+'The row of an entity, as a record of its table, read with the rights of the table''s owner. Null when there is no such row or table, and for null.';
+
+CREATE FUNCTION referral.start_items(entity text, org_id bigint, id bigint) RETURNS void
+LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'start_items';
+COMMENT ON FUNCTION referral.start_items(text, bigint, bigint) IS
+'Opens the items that a row, as it is stored, has to have by the rules of work_source, as far as they are not there. Nothing happens for null and when there is no such row.';
+
+CREATE FUNCTION referral.start_work(entity text, org_id bigint, id bigint, work_source_id bigint, referral_id bigint, due_at timestamptz,
+    routing_rules bigint[]) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    s record;
+    decision bigint;
+    decided_queue bigint;
+    assignee text;
+    item bigint;
+BEGIN
+    SELECT * INTO s FROM referral.work_source x WHERE x.work_source_id = start_work.work_source_id;
+    -- it may be open already: nothing is decided twice
+    IF EXISTS (SELECT FROM referral.work_item w WHERE w.org_id = start_work.org_id AND w.entity_id = start_work.id AND w.entity = start_work.entity
+                 AND w.kind = s.kind AND w.task = '' AND w.closed_at IS NULL) THEN
+        RETURN;
+    END IF;
+    IF (s.is_primary OR routing_rules <> '{}') AND to_regclass('referral.routing_decision') IS NOT NULL THEN
+        decision := referral.route_row(entity, org_id, id, routing_rules);
+        SELECT r.queue_id, r.owner INTO decided_queue, assignee FROM referral.routing_decision r
+        WHERE r.org_id = start_work.org_id AND r.routing_decision_id = decision;
+    END IF;
+    item := referral.open_work(entity, org_id, id, s.kind, CASE entity WHEN 'referral' THEN id ELSE referral_id END,
+        coalesce(decided_queue, referral.queue_for(org_id, s.queue)), s.title, referral.work_due(entity, org_id, id, due_at), s.is_primary,
+        routing_decision_id => decision);
+    IF assignee IS NOT NULL THEN
+        PERFORM referral.give_item(org_id, item, assignee, 'assign');
+    END IF;
+END $$;
+COMMENT ON FUNCTION referral.start_work(text, bigint, bigint, bigint, bigint, timestamptz, bigint[]) IS
+'Opens the item that a rule of work_source asks for, where the routing rules send it, else in the queue of the rule, ranked. Nothing happens when it is open already. Called by the trigger work.';
+
+CREATE FUNCTION referral.queue_for(org_id bigint, queue text) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    found bigint := (SELECT q.queue_id FROM referral.queue q WHERE q.org_id = queue_for.org_id AND q.name = queue_for.queue);
+BEGIN
+    IF found IS NULL THEN
+        found := (SELECT q.queue_id FROM referral.queue q WHERE q.org_id = queue_for.org_id AND q.name = 'manual_triage');
+    END IF;
+    -- an organisation that came in without its trigger
+    IF found IS NULL THEN
+        PERFORM referral.standard_queues(org_id);
+        RETURN referral.queue_for(org_id, queue);
+    END IF;
+    RETURN referral.effective_queue(org_id, found);
+END $$;
+COMMENT ON FUNCTION referral.queue_for(bigint, text) IS
+'Where work for the queue of that name goes now: see effective_queue(). manual_triage for null, and when there is no such queue.';
+
+CREATE FUNCTION referral.stop_work(entity text, org_id bigint, id bigint, work_source_id bigint) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    i record;
+BEGIN
+    FOR i IN SELECT w.work_item_id FROM referral.work_item w
+             JOIN referral.work_source s ON s.work_source_id = stop_work.work_source_id AND s.kind = w.kind
+             WHERE w.org_id = stop_work.org_id AND w.entity_id = stop_work.id AND w.entity = stop_work.entity
+               AND w.task = '' AND w.closed_at IS NULL
+    LOOP
+        PERFORM referral.close_work(org_id, i.work_item_id, 'completed', 'the row is no longer work');
+    END LOOP;
+    IF entity = 'referral' THEN
+        FOR i IN SELECT w.work_item_id FROM referral.work_item w
+                 WHERE w.org_id = stop_work.org_id AND w.referral_id = stop_work.id AND w.kind = 'task' AND w.closed_at IS NULL
+        LOOP
+            PERFORM referral.close_work(org_id, i.work_item_id, 'cancelled', 'the referral has come to its end');
+        END LOOP;
+    END IF;
+END $$;
+COMMENT ON FUNCTION referral.stop_work(text, bigint, bigint, bigint) IS
+'Closes the item of a row that is no longer work by a rule of work_source; with a referral, its open tasks too. Called by the trigger work.';
+
+CREATE FUNCTION referral.refresh_row(entity text, org_id bigint, id bigint) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    i referral.work_item;
+BEGIN
+    IF entity = 'referral' THEN
+        PERFORM referral.refresh_rank(org_id, id);
+        RETURN;
+    END IF;
+    FOR i IN SELECT * FROM referral.work_item w
+             WHERE w.org_id = refresh_row.org_id AND w.entity_id = refresh_row.id AND w.entity = refresh_row.entity AND w.closed_at IS NULL
+    LOOP
+        PERFORM referral.refresh_item(i);
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION referral.refresh_row(text, bigint, bigint) IS
+'Ranks the open items of a row anew; of a referral all that serve it. Called by the trigger work when something that the ranking goes by has changed.';
+
+CREATE FUNCTION referral.work_again(entity text, org_id bigint, id bigint) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM referral.start_items(entity, org_id, id);
+    RETURN (SELECT max(w.work_item_id) FROM referral.work_item w
+            WHERE w.org_id = work_again.org_id AND w.entity_id = work_again.id AND w.entity = work_again.entity
+              AND w.task = '' AND w.closed_at IS NULL);
+END $$;
+COMMENT ON FUNCTION referral.work_again(text, bigint, bigint) IS
+'Opens the item of a row that is still work, after the former one was closed, and returns its work_item_id; null when the row is no longer work.';
+
+CREATE FUNCTION referral.open_missing_work() RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    r record;
+    n bigint := 0;
+BEGIN
+    FOR r IN SELECT u.org_id, u.referral_id FROM referral.unowned_referral u LOOP
+        PERFORM referral.start_items('referral', r.org_id, r.referral_id);
+        n := n + 1;
+    END LOOP;
+    RETURN n;
+END $$;
+COMMENT ON FUNCTION referral.open_missing_work() IS
+'Opens work items for referrals that have none, such as those of before there were any; returns for how many. Called by deploy().';
+
+-- ---------- tick() ----------
+
+CREATE FUNCTION referral.chores() RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(array_agg(c.name ORDER BY c.sort), '{}')
+    FROM unnest(ARRAY['reclaim_expired', 'refresh_all_ranks', 'expire_approvals']) WITH ORDINALITY c (name, sort)
+    WHERE to_regprocedure(format('referral.%I(timestamptz, integer)', c.name)) IS NOT NULL
+$$;
+COMMENT ON FUNCTION referral.chores() IS
+'What tick() does beside clocks: names of functions f(as_of timestamptz, max integer) of this extension that do a batch of it and return how many items that was, 0 when nothing is left.';
+
+CREATE FUNCTION referral.do_chore(name text, as_of timestamptz, max integer, OUT done bigint, OUT last_error text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.actor_kind = 'system' SET lock_timeout = '1s' AS $$
+BEGIN
+    EXECUTE format('SELECT referral.%I($1, $2)', name) INTO done USING as_of, max;
+EXCEPTION WHEN lock_not_available OR deadlock_detected OR serialization_failure THEN
+    done := 0;          -- somebody works on it: the next tick tries again
+WHEN OTHERS OR assert_failure THEN
+    done := 0;
+    last_error := format('%s: %s', name, referral.harmless_error(SQLSTATE, SQLERRM));
+END $$;
+COMMENT ON FUNCTION referral.do_chore(text, timestamptz, integer) IS
+'One batch of a chore of tick(): how many items that was, and the error if it failed. Others have their turn all the same.';
+
+-- ---------- What escalations ask for ----------
+
+CREATE FUNCTION referral.escalate_to_queue(org_id bigint, work_item_id bigint, queue text, reason text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    i referral.work_item := referral.lock_item(org_id, work_item_id);
+    target bigint := referral.queue_for(org_id, queue);
+BEGIN
+    IF i.queue_id = target THEN
+        RETURN;
+    END IF;
+    IF i.owner IS NULL OR to_regprocedure('referral.hand_over_by_rule(bigint, bigint, bigint, text)') IS NULL THEN
+        PERFORM referral.move_item(org_id, work_item_id, target, 'escalate');
+    ELSE
+        -- who has it answers for it until somebody takes it over
+        PERFORM referral.hand_over_by_rule(org_id, work_item_id, target, reason);
+    END IF;
+END $$;
+COMMENT ON FUNCTION referral.escalate_to_queue(bigint, bigint, text, text) IS
+'Sends an open item to another queue because its time runs out: moved when nobody has it, handed over otherwise.';
+
+CREATE FUNCTION referral.escalate_work(escalation record) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    of_referral bigint := CASE escalation.entity WHEN 'referral' THEN escalation.entity_id END;
+    item bigint := (SELECT w.work_item_id FROM referral.work_item w
+                    WHERE w.org_id = escalation.org_id AND w.entity_id = escalation.entity_id AND w.entity = escalation.entity
+                      AND w.closed_at IS NULL
+                    ORDER BY w.is_primary DESC, w.work_item_id LIMIT 1);
+    why text := format('%s, level %s', escalation.policy, escalation.level);
+BEGIN
+    CASE escalation.action
+    WHEN 'open_exception' THEN
+        PERFORM referral.open_exception(escalation.org_id, escalation.argument::referral.exception_category, escalation.entity,
+                                        escalation.entity_id, of_referral, 'overdue_' || escalation.policy,
+                                        coalesce(escalation.title, why), 'high');
+    WHEN 'request_approval' THEN
+        PERFORM referral.request_approval(escalation.org_id, of_referral, escalation.argument, why);
+    WHEN 'reassign_queue' THEN
+        IF item IS NULL THEN
+            PERFORM referral.open_work(escalation.entity, escalation.org_id, escalation.entity_id, 'task', of_referral,
+                referral.queue_for(escalation.org_id, escalation.argument), escalation.title, NULL, false, why);
+        ELSE
+            PERFORM referral.escalate_to_queue(escalation.org_id, item, escalation.argument, why);
+        END IF;
+    WHEN 'assign_role' THEN
+        UPDATE referral.work_item w SET escalated_to = escalation.argument, verb = 'escalate'
+        WHERE w.org_id = escalation.org_id AND w.work_item_id = item AND w.escalated_to IS DISTINCT FROM escalation.argument::name;
+    END CASE;
+END $$;
+COMMENT ON FUNCTION referral.escalate_work(record) IS
+'Does what an escalation asks for about the work on a row: reassign_queue sends its item to the queue (opens a task there when it has none), assign_role lets the members of the role claim it, open_exception opens one of the category, request_approval asks for the approval.';
+
+REVOKE ALL ON FUNCTION referral.work(), referral.work_row(text, bigint, bigint), referral.start_items(text, bigint, bigint),
+    referral.start_work(text, bigint, bigint, bigint, bigint, timestamptz, bigint[]), referral.queue_for(bigint, text),
+    referral.stop_work(text, bigint, bigint, bigint), referral.refresh_row(text, bigint, bigint), referral.work_again(text, bigint, bigint),
+    referral.open_missing_work(), referral.chores(), referral.do_chore(text, timestamptz, integer),
+    referral.escalate_to_queue(bigint, bigint, text, text), referral.escalate_work(record) FROM PUBLIC;

@@ -1,0 +1,501 @@
+/*-------------------------------------------------------------------------
+ *
+ * work.c
+ *		Work follows the rows it is about.
+ *
+ * work() is an AFTER row trigger of the tables whose rows can be work.  It asks
+ * the rules which of them fit the row, before the change and after it, and calls
+ * the functions of the concepts only where there is something to do: an item is
+ * opened or closed, routed, ranked, tasks are spawned or done, exceptions opened
+ * or closed, approvals requested.  An update that no rule asks for costs a look
+ * at its changed columns.
+ *
+ * Rules are asked with the rights of whoever changes the row; what follows from
+ * them is done with those of the owner of the model.
+ *
+ * IDENTIFICATION
+ *		src/work.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "compat.h"
+#include "entity.h"
+#include "security.h"
+#include "sla.h"
+#include "work.h"
+#include "workflow_move.h"
+
+/* ---------- Statements, as the owner of the model ---------- */
+
+typedef enum WorkStatement
+{
+	START_WORK, STOP_WORK, ROUTE_ROW, SPAWN_TASKS, SETTLE_TASKS, REFRESH_ROW,
+	OPEN_EXCEPTIONS, REQUEST_APPROVALS,
+	NSTATEMENTS
+} WorkStatement;
+
+#define MAX_ARGS 7
+
+/* $1 to $3 are always entity, organisation and id of the row. */
+static const struct
+{
+	const char *sql;
+	int			nargs;
+	Oid			more[MAX_ARGS - 3];
+}			statements[NSTATEMENTS] = {
+	[START_WORK] = {
+		"SELECT referral.start_work($1, $2, $3, $4, $5, $6, $7)",
+	7, {INT8OID, INT8OID, TIMESTAMPTZOID, INT8ARRAYOID}},
+	[STOP_WORK] = {
+		"SELECT referral.stop_work($1, $2, $3, $4)",
+	4, {INT8OID}},
+	[ROUTE_ROW] = {
+		"SELECT referral.route_row($1, $2, $3, $4)",
+	4, {INT8ARRAYOID}},
+	[SPAWN_TASKS] = {
+		"SELECT referral.spawn_tasks($1, $2, $3, $4)",
+	4, {INT8ARRAYOID}},
+	[SETTLE_TASKS] = {
+		"SELECT referral.settle_tasks($1, $2, $3, $4)",
+	4, {BOOLOID}},
+	[REFRESH_ROW] = {
+		"SELECT referral.refresh_row($1, $2, $3)",
+	3, {0}},
+	[OPEN_EXCEPTIONS] = {
+		"SELECT referral.open_rule_exceptions($1, $2, $3, $4)",
+	4, {INT8ARRAYOID}},
+	[REQUEST_APPROVALS] = {
+		"SELECT referral.request_approvals($1, $2, $3, $4)",
+	4, {INT8ARRAYOID}},
+};
+
+static SPIPlanPtr plans[NSTATEMENTS];
+
+/* The row whose change is followed. */
+typedef struct WorkRow
+{
+	RuleCache  *cache;
+	TrackedRel *rel;
+	Relation	relation;
+	TupleTableSlot *oldslot;	/* NULL: a new row, or one looked at anew */
+	TupleTableSlot *newslot;
+	int64		org_id;
+	int64		id;
+} WorkRow;
+
+/* Those of a rule table that fit a row, in their order. */
+typedef struct RuleSet
+{
+	int64	   *ids;
+	int			n;
+} RuleSet;
+
+static SPIPlanPtr
+plan_of(WorkStatement which)
+{
+	Oid			argtypes[MAX_ARGS] = {TEXTOID, INT8OID, INT8OID};
+	SPIPlanPtr	plan;
+
+	if (plans[which] != NULL)
+		return plans[which];
+	for (int i = 3; i < statements[which].nargs; i++)
+		argtypes[i] = statements[which].more[i - 3];
+	plan = SPI_prepare(statements[which].sql, statements[which].nargs, argtypes);
+	if (plan == NULL || SPI_keepplan(plan) != 0)
+		elog(ERROR, "could not prepare: %s", statements[which].sql);
+	return plans[which] = plan;
+}
+
+/* "more" are the arguments from $4 on. */
+static void
+run(WorkRow *row, WorkStatement which, const Datum *more, const char *more_nulls)
+{
+	Datum		args[MAX_ARGS] = {CStringGetTextDatum(row->rel->entity),
+	Int64GetDatum(row->org_id), Int64GetDatum(row->id)};
+	char		nulls[MAX_ARGS + 1] = "       ";
+	OwnerScope	scope;
+
+	for (int i = 3; i < statements[which].nargs; i++)
+	{
+		args[i] = more[i - 3];
+		if (more_nulls != NULL)
+			nulls[i] = more_nulls[i - 3];
+	}
+	security_begin_read(&scope, row->cache->owner);
+	if (SPI_execute_plan(plan_of(which), args, nulls, false, 0) < 0)
+		elog(ERROR, "could not run: %s", statements[which].sql);
+	security_end_read(&scope);
+}
+
+static void
+run_with_rules(WorkRow *row, WorkStatement which, RuleSet rules)
+{
+	Datum		more = PointerGetDatum(rule_ids_array(rules.ids, rules.n));
+
+	run(row, which, &more, NULL);
+}
+
+/* ---------- Asking the rules ---------- */
+
+/* A concept whose rules are not laid down asks for nothing. */
+static bool
+is_deployed(WorkRow *row, const char *table)
+{
+	return OidIsValid(get_relname_relid(table, row->cache->namespace_id));
+}
+
+static RuleSet
+rules_of(WorkRow *row, const char *table, TupleTableSlot *slot, bool only_first)
+{
+	RuleSet		rules = {0};
+
+	if (slot != NULL && is_deployed(row, table))
+		rules.n = rule_table_matches(row->cache, table, row->rel->entity, row->org_id, row->relation,
+									 slot, slot == row->newslot && row->oldslot != NULL ? row->oldslot : row->rel->nullslot,
+									 only_first, &rules.ids);
+	return rules;
+}
+
+static bool
+has_rule(RuleSet rules, int64 id)
+{
+	for (int i = 0; i < rules.n; i++)
+		if (rules.ids[i] == id)
+			return true;
+	return false;
+}
+
+static bool
+are_same(RuleSet a, RuleSet b)
+{
+	return a.n == b.n && (a.n == 0 || memcmp(a.ids, b.ids, sizeof(int64) * a.n) == 0);
+}
+
+static bool
+column_changed(WorkRow *row, AttrNumber attno)
+{
+	return attno > 0 && entity_column_changed(row->rel, attno - 1, row->oldslot, row->newslot);
+}
+
+static bool
+any_changed(WorkRow *row, Bitmapset *columns)
+{
+	int			attno = -1;
+
+	while ((attno = bms_next_member(columns, attno)) >= 0)
+		if (column_changed(row, attno))
+			return true;
+	return false;
+}
+
+/* Could the change make another answer of the rules of a table? */
+static bool
+could_matter(WorkRow *row, const char *table)
+{
+	Bitmapset  *columns;
+
+	if (row->oldslot == NULL)
+		return true;
+	if (!is_deployed(row, table))
+		return false;
+	return !rule_table_reads_row_alone(row->cache, table, row->rel->entity, row->relation, &columns) ||
+		any_changed(row, columns);
+}
+
+/* Has the row taken a transition, if only to the step where it was? */
+static bool
+has_moved(WorkRow *row)
+{
+	return row->oldslot == NULL || column_changed(row, row->rel->step) ||
+		!row_isnull(row->newslot, row->rel->transition_id);
+}
+
+/* Is there more to the change than what the engine itself keeps, and who has the row? */
+static bool
+is_about_the_case(WorkRow *row)
+{
+	TrackedRel *rel = row->rel;
+
+	for (int i = 0; i < rel->desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(rel->desc, i);
+
+		if (att->attisdropped || i + 1 == rel->version || i + 1 == rel->transition_id ||
+			strcmp(NameStr(att->attname), "owner") == 0)
+			continue;
+		if (entity_column_changed(rel, i, row->oldslot, row->newslot))
+			return true;
+	}
+	return false;
+}
+
+/* ---------- Items ---------- */
+
+/* The value of the column that a rule names; null where the rule names none. */
+static Datum
+named_value(WorkRow *row, const char *column, bool *isnull)
+{
+	int			attno = column == NULL ? 0 : SPI_fnumber(row->rel->desc, column);
+
+	*isnull = attno <= 0 || row_isnull(row->newslot, attno);
+	return *isnull ? (Datum) 0 : row_value(row->newslot, attno);
+}
+
+static void
+start_item(WorkRow *row, int64 work_source_id)
+{
+	WorkSource *source = work_source(row->cache, work_source_id);
+	RuleSet		routing = rules_of(row, "routing_rule", row->newslot, true);
+	Datum		more[4] = {Int64GetDatum(work_source_id)};
+	char		nulls[] = "    ";
+	bool		isnull;
+
+	if (source == NULL)
+		return;
+	more[1] = named_value(row, source->referral_column, &isnull);
+	nulls[1] = isnull ? 'n' : ' ';
+	more[2] = named_value(row, source->due_column, &isnull);
+	nulls[2] = isnull ? 'n' : ' ';
+	more[3] = PointerGetDatum(rule_ids_array(routing.ids, routing.n));
+	run(row, START_WORK, more, nulls);
+}
+
+static void
+stop_item(WorkRow *row, int64 work_source_id)
+{
+	Datum		more = Int64GetDatum(work_source_id);
+
+	run(row, STOP_WORK, &more, NULL);
+}
+
+/* Items are there while the rules say that the row is work.  Was it, and is it still? */
+static bool
+follow_sources(WorkRow *row, bool *is_over)
+{
+	RuleSet		now = rules_of(row, "work_source", row->newslot, false);
+	RuleSet		before = could_matter(row, "work_source") ? rules_of(row, "work_source", row->oldslot, false) : now;
+
+	for (int i = 0; i < now.n; i++)
+		if (!has_rule(before, now.ids[i]))
+			start_item(row, now.ids[i]);
+	for (int i = 0; i < before.n; i++)
+		if (!has_rule(now, before.ids[i]))
+			stop_item(row, before.ids[i]);
+	*is_over = before.n > 0 && now.n == 0;
+	return now.n > 0 && before.n > 0;
+}
+
+static void
+follow_routing(WorkRow *row)
+{
+	RuleSet		now;
+
+	if (!could_matter(row, "routing_rule"))
+		return;
+	now = rules_of(row, "routing_rule", row->newslot, true);
+	if (!are_same(now, rules_of(row, "routing_rule", row->oldslot, true)))
+		run_with_rules(row, ROUTE_ROW, now);
+}
+
+/* Dates that rules of ranking may name; see rank_dates(). */
+static const char *const rank_columns[] = {"received_at", "scheduled_for", "expires_on"};
+
+static bool
+rank_could_change(WorkRow *row)
+{
+	SlaEntity  *clocks = sla_entity(row->cache, row->rel->entity);
+
+	if (could_matter(row, "ranking_factor"))
+		return true;
+	for (int i = 0; i < lengthof(rank_columns); i++)
+		if (column_changed(row, SPI_fnumber(row->rel->desc, rank_columns[i])))
+			return true;
+	for (WorkSource *source = work_rules(row->cache)->sources; source != NULL; source = source->next)
+		if (source->due_column != NULL && strcmp(source->entity, row->rel->entity) == 0 &&
+			column_changed(row, SPI_fnumber(row->rel->desc, source->due_column)))
+			return true;
+	return (clocks->groups != NULL || clocks->former != NIL) &&
+		sla_could_matter(row->cache, clocks, row->rel, row->relation, row->oldslot, row->newslot);
+}
+
+/* ---------- Tasks, exceptions, approvals ---------- */
+
+static bool
+task_could_end(WorkRow *row)
+{
+	for (TaskEnd *end = work_rules(row->cache)->task_ends; end != NULL; end = end->next)
+		if (end->until_when != NULL && strcmp(end->entity, row->rel->entity) == 0 &&
+			(!work_task_end_reads_row_alone(row->cache, end, row->relation) ||
+			 any_changed(row, end->columns)))
+			return true;
+	return false;
+}
+
+static void
+follow_tasks(WorkRow *row, bool is_over)
+{
+	RuleSet		rules;
+
+	if (!work_has_tasks(row->cache, row->rel->entity))
+		return;
+	if (row->oldslot != NULL && (is_over || task_could_end(row)))
+	{
+		Datum		more = BoolGetDatum(is_over);
+
+		run(row, SETTLE_TASKS, &more, NULL);
+	}
+	if (is_over || !(has_moved(row) || could_matter(row, "task_template")))
+		return;
+	rules = rules_of(row, "task_template", row->newslot, false);
+	if (rules.n > 0)
+		run_with_rules(row, SPAWN_TASKS, rules);
+}
+
+static void
+follow_exceptions(WorkRow *row)
+{
+	RuleSet		now;
+
+	if (!could_matter(row, "exception_rule"))
+		return;
+	now = rules_of(row, "exception_rule", row->newslot, false);
+	if (!are_same(now, rules_of(row, "exception_rule", row->oldslot, false)))
+		run_with_rules(row, OPEN_EXCEPTIONS, now);
+}
+
+/* A policy may watch any column, and wait for any transition. */
+static void
+follow_approvals(WorkRow *row)
+{
+	RuleSet		now = rules_of(row, "approval_policy", row->newslot, false);
+
+	if (now.n > 0 || rules_of(row, "approval_policy", row->oldslot, true).n > 0)
+		run_with_rules(row, REQUEST_APPROVALS, now);
+}
+
+/* ---------- The trigger ---------- */
+
+static void
+follow(WorkRow *row)
+{
+	bool		goes_on;
+	bool		is_over;
+
+	slot_getallattrs(row->newslot);
+	if (row->oldslot != NULL)
+	{
+		slot_getallattrs(row->oldslot);
+		if (!is_about_the_case(row))
+			return;
+	}
+	row->org_id = row_int64(row->newslot, row->rel->org_id);
+	row->id = entity_get_int64(row->rel, row->rel->id, row_value(row->newslot, row->rel->id));
+	goes_on = follow_sources(row, &is_over);
+	follow_tasks(row, is_over);
+	follow_exceptions(row);
+	follow_approvals(row);
+	if (goes_on && row->oldslot != NULL)
+	{
+		follow_routing(row);
+		if (rank_could_change(row))
+			run(row, REFRESH_ROW, NULL, NULL);
+	}
+}
+
+/* With the cache kept as it is meanwhile. */
+static void
+with_pinned_cache(WorkRow *row, void (*what) (WorkRow *row))
+{
+	row->cache->pins++;
+	PG_TRY();
+	{
+		what(row);
+	}
+	PG_FINALLY();
+	{
+		row->cache->pins--;
+	}
+	PG_END_TRY();
+}
+
+PG_FUNCTION_INFO_V1(work);
+
+/* work(entity, id_column): AFTER INSERT OR UPDATE row trigger. */
+Datum
+work(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigdata = (TriggerData *) fcinfo->context;
+	WorkRow		row = {0};
+	bool		is_update;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(trigdata->tg_event) ||
+		!TRIGGER_FIRED_FOR_ROW(trigdata->tg_event) || TRIGGER_FIRED_BY_DELETE(trigdata->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("work must be called as an AFTER INSERT OR UPDATE row trigger")));
+	is_update = TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event);
+	row.rel = entity_of_trigger(trigdata, &row.cache, fcinfo->flinfo);
+	row.relation = trigdata->tg_relation;
+	row.oldslot = is_update ? trigdata->tg_trigslot : NULL;
+	row.newslot = is_update ? trigdata->tg_newslot : trigdata->tg_trigslot;
+	if (row.rel->org_id != 0)
+		with_pinned_cache(&row, follow);
+	return PointerGetDatum(NULL);
+}
+
+/* ---------- A row as it is stored ---------- */
+
+static void
+open_items(WorkRow *row)
+{
+	RuleSet		sources = rules_of(row, "work_source", row->newslot, false);
+
+	for (int i = 0; i < sources.n; i++)
+		start_item(row, sources.ids[i]);
+}
+
+PG_FUNCTION_INFO_V1(work_row);
+
+/* work_row(entity text, org_id bigint, id bigint) returns record */
+Datum
+work_row(PG_FUNCTION_ARGS)
+{
+	HeapTupleHeader row = entity_read_row(rule_cache(true), text_to_cstring(PG_GETARG_TEXT_PP(0)),
+										  PG_GETARG_INT64(1), PG_GETARG_INT64(2));
+
+	if (row == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_HEAPTUPLEHEADER(row);
+}
+
+PG_FUNCTION_INFO_V1(start_items);
+
+/* start_items(entity text, org_id bigint, id bigint) returns void */
+Datum
+start_items(PG_FUNCTION_ARGS)
+{
+	char	   *entity = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	WorkRow		row = {.cache = rule_cache(true),.org_id = PG_GETARG_INT64(1),.id = PG_GETARG_INT64(2)};
+	HeapTupleHeader header = entity_read_row(row.cache, entity, row.org_id, row.id);
+
+	if (header == NULL)
+		PG_RETURN_VOID();
+	row.rel = entity_of_record(row.cache, entity, header, &row.newslot);
+	row.relation = table_open(row.rel->relid, AccessShareLock);
+	with_pinned_cache(&row, open_items);
+	table_close(row.relation, AccessShareLock);
+	ExecDropSingleTupleTableSlot(row.newslot);
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,134 @@
+/*-------------------------------------------------------------------------
+ *
+ * work_rules.c
+ *		Loading what the trigger work has to know of its rules beside their
+ *		conditions, which rule_match.c keeps.
+ *
+ * IDENTIFICATION
+ *		src/work_rules.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "compat.h"
+#include "security.h"
+#include "work.h"
+
+static void
+load_sources(RuleCache *cache, WorkRules *rules)
+{
+	security_read("SELECT s.work_source_id, s.entity, s.referral_column, s.due_column, s.is_primary"
+				  " FROM referral.work_source s JOIN referral.rule_version v USING (rule_version_id)"
+				  " WHERE v.status = 'active' AND $1",
+				  BOOLOID, BoolGetDatum(true));
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		WorkSource *source = MemoryContextAllocZero(cache->context, sizeof(WorkSource));
+
+		source->work_source_id = rule_read_int64(i, 1);
+		source->entity = rule_read_string(cache, i, 2);
+		source->referral_column = rule_read_string(cache, i, 3);
+		source->due_column = rule_read_string(cache, i, 4);
+		source->is_primary = rule_read_bool(i, 5);
+		source->next = rules->sources;
+		rules->sources = source;
+	}
+}
+
+/* Of all versions: tasks that are open may come from rules that are retired by now. */
+static void
+load_task_ends(RuleCache *cache, WorkRules *rules)
+{
+	security_read("SELECT DISTINCT t.entity, t.until_when, 'until_when of a task template'"
+				  " FROM referral.task_template t JOIN referral.rule_version v USING (rule_version_id)"
+				  " WHERE v.status IN ('active', 'retired') AND $1",
+				  BOOLOID, BoolGetDatum(true));
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		TaskEnd    *end = MemoryContextAllocZero(cache->context, sizeof(TaskEnd));
+
+		end->entity = rule_read_string(cache, i, 1);
+		end->until_when = rule_read_predicate(cache, i, 2, rule_read_string(cache, i, 3));
+		end->next = rules->task_ends;
+		rules->task_ends = end;
+	}
+}
+
+WorkRules *
+work_rules(RuleCache *cache)
+{
+	WorkRules  *rules;
+	OwnerScope	scope;
+
+	if (cache->work != NULL)
+		return cache->work;
+	rules = MemoryContextAllocZero(cache->context, sizeof(WorkRules));
+	security_begin_read(&scope, cache->owner);
+	load_sources(cache, rules);
+	load_task_ends(cache, rules);
+	security_end_read(&scope);
+	cache->work = rules;
+	return rules;
+}
+
+/* NULL when no active version has it. */
+WorkSource *
+work_source(RuleCache *cache, int64 work_source_id)
+{
+	WorkSource *source = work_rules(cache)->sources;
+
+	while (source != NULL && source->work_source_id != work_source_id)
+		source = source->next;
+	return source;
+}
+
+/* Has a rule that is or was in force ever asked for tasks about the entity? */
+bool
+work_has_tasks(RuleCache *cache, const char *entity)
+{
+	for (TaskEnd *end = work_rules(cache)->task_ends; end != NULL; end = end->next)
+		if (strcmp(end->entity, entity) == 0)
+			return true;
+	return false;
+}
+
+typedef struct EndAndTable
+{
+	TaskEnd    *end;
+	Relation	rel;
+} EndAndTable;
+
+static void
+learn_end(void *arg)
+{
+	EndAndTable *x = arg;
+
+	x->end->row_alone = rule_reads_row_alone(x->end->until_when, x->rel, &x->end->columns);
+}
+
+/* One that does not compile any more depends on nothing: it never holds. */
+bool
+work_task_end_reads_row_alone(RuleCache *cache, TaskEnd *end, Relation rel)
+{
+	EndAndTable x = {end, rel};
+	MemoryContext caller;
+	int			sqlstate;
+
+	if (end->relid != RelationGetRelid(rel))
+	{
+		end->row_alone = true;
+		end->columns = NULL;
+		caller = MemoryContextSwitchTo(cache->context);
+		if (end->until_when != NULL && !rule_try(learn_end, &x, &sqlstate))
+			end->row_alone = true;
+		MemoryContextSwitchTo(caller);
+		end->relid = RelationGetRelid(rel);
+	}
+	return end->row_alone;
+}
