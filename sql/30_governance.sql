@@ -35,7 +35,6 @@ LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     bad text;
 BEGIN
-<<<<<<< HEAD
     PERFORM referral.check_workflow_version(rule_version_id);
     PERFORM referral.check_calendar_version(rule_version_id);
     PERFORM referral.check_sla_version(rule_version_id);
@@ -44,101 +43,7 @@ BEGIN
     PERFORM referral.check_source_of_record_version(rule_version_id);
     PERFORM referral.check_validation_version(rule_version_id);
     PERFORM referral.check_exception_version(rule_version_id);
-=======
-    IF bad IS NOT NULL THEN
-        RAISE EXCEPTION 'workflow "%" has no initial step', bad
-            USING ERRCODE = 'RF011', DETAIL = 'No row could ever enter it.',
-                  HINT = 'Mark the step where new rows start with is_initial.';
-    END IF;
-    SELECT string_agg(DISTINCT t.required_role, ', ') INTO bad
-    FROM referral.workflow_transition t
-    WHERE t.rule_version_id = check_rule_version.rule_version_id AND t.required_role IS NOT NULL
-      AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = t.required_role);
-    IF bad IS NOT NULL THEN
-        RAISE WARNING 'required role "%" does not exist', bad
-            USING DETAIL = 'Nobody could take the transitions that require it.',
-                  HINT = 'Correct required_role, or create the role first.';
-    END IF;
-    SELECT string_agg(DISTINCT l.argument, ', ') INTO bad
-    FROM referral.sla_level l
-    WHERE l.rule_version_id = check_rule_version.rule_version_id AND l.action = 'assign_role'
-      AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = l.argument);
-    IF bad IS NOT NULL THEN
-        RAISE WARNING 'role "%", to which a level assigns, does not exist', bad
-            USING DETAIL = 'Nobody would see that an escalation is meant for him.', HINT = 'Correct argument, or create the role first.';
-    END IF;
-    SELECT string_agg(DISTINCT t.reason_domain, ', ') INTO bad
-    FROM referral.workflow_transition t
-    WHERE t.rule_version_id = check_rule_version.rule_version_id AND t.reason_domain IS NOT NULL AND t.reason_required
-      AND NOT EXISTS (SELECT FROM referral.reason_code r JOIN referral.rule_version v USING (rule_version_id)
-                      WHERE r.domain = t.reason_domain AND r.active
-                        AND (v.status = 'active' OR v.rule_version_id = check_rule_version.rule_version_id));
-    IF bad IS NOT NULL THEN
-        RAISE EXCEPTION 'reason domain "%" has no active code', bad
-            USING ERRCODE = 'RF011', DETAIL = 'Nobody could give the reason that is required.',
-                  HINT = 'Insert codes into referral.reason_code, in this version or in an active one.';
-    END IF;
-    SELECT string_agg(DISTINCT p.calendar, ', ') INTO bad
-    FROM referral.sla_policy p
-    WHERE p.rule_version_id = check_rule_version.rule_version_id
-      AND NOT EXISTS (SELECT FROM referral.business_calendar b JOIN referral.rule_version v USING (rule_version_id)
-                      WHERE b.name = p.calendar AND b.scope_org_id IS NULL AND b.scope_site_id IS NULL
-                        AND (v.status = 'active' OR v.rule_version_id = check_rule_version.rule_version_id));
-    IF bad IS NOT NULL THEN
-        RAISE EXCEPTION 'business calendar "%" is not active', bad
-            USING ERRCODE = 'RF011', DETAIL = 'A policy counts on it, and no calendar of that name is for all organisations and sites.',
-                  HINT = 'Activate a version of the calendars that has it first.';
-    END IF;
-    -- not there yet after the extension itself was upgraded, before deploy()
-    IF to_regclass('referral.match_model') IS NOT NULL THEN
-        SELECT string_agg(DISTINCT s.name, ', ') INTO bad
-        FROM referral.match_model m JOIN referral.rule_version v USING (rule_version_id) JOIN referral.rule_set s USING (rule_set_id)
-        WHERE v.status = 'active'
-          AND s.rule_set_id <> (SELECT r.rule_set_id FROM referral.rule_version r WHERE r.rule_version_id = check_rule_version.rule_version_id)
-          AND EXISTS (SELECT FROM referral.match_model own WHERE own.rule_version_id = check_rule_version.rule_version_id);
-    END IF;
-    IF bad IS NOT NULL THEN
-        RAISE EXCEPTION 'rule set "%" has an active model of matching already', bad
-            USING ERRCODE = 'RF011', DETAIL = 'One model at a time says what a match is.',
-                  HINT = 'Write the model as a version of that rule set, or retire its active version first.';
-    END IF;
-    SELECT string_agg(m.mapping, ', ') INTO bad
-    FROM referral.source_mapping m
-    WHERE m.rule_version_id = check_rule_version.rule_version_id
-      AND EXISTS (SELECT FROM referral.source_mapping other JOIN referral.rule_version v USING (rule_version_id)
-                  WHERE other.mapping = m.mapping AND v.status = 'active'
-                    AND v.rule_set_id <> (SELECT r.rule_set_id FROM referral.rule_version r
-                                          WHERE r.rule_version_id = check_rule_version.rule_version_id));
-    IF bad IS NOT NULL THEN
-        RAISE EXCEPTION 'another rule set has an active source mapping "%"', bad
-            USING ERRCODE = 'RF011', DETAIL = 'Messages could not tell which one is meant.', HINT = 'Give it another name.';
-    END IF;
-    SELECT string_agg(DISTINCT f.translation, ', ') INTO bad
-    FROM referral.source_mapping_field f
-    WHERE f.rule_version_id = check_rule_version.rule_version_id AND f.translation IS NOT NULL
-      AND NOT EXISTS (SELECT FROM referral.code_translation c
-                      WHERE c.rule_version_id = f.rule_version_id AND c.translation = f.translation);
-    IF bad IS NOT NULL THEN
-        RAISE EXCEPTION 'translation "%" has no codes', bad
-            USING ERRCODE = 'RF011', DETAIL = 'A field of a source mapping goes by it, so each of its values would be refused.',
-                  HINT = 'Insert codes into referral.code_translation, in this version.';
-    END IF;
-    IF to_regclass('referral.source_of_record') IS NOT NULL THEN
-        SELECT string_agg(DISTINCT format('%s.%s (rule set %s)', own.entity, coalesce(own.attribute, '*'), s.name), ', ') INTO bad
-        FROM referral.source_of_record own JOIN referral.rule_version r ON r.rule_version_id = own.rule_version_id
-        JOIN referral.source_of_record other ON (other.entity, other.attribute, other.scope_org_id)
-                                                IS NOT DISTINCT FROM (own.entity, own.attribute, own.scope_org_id)
-        JOIN referral.rule_version v ON v.rule_version_id = other.rule_version_id AND v.status = 'active' AND v.rule_set_id <> r.rule_set_id
-        JOIN referral.rule_set s ON s.rule_set_id = v.rule_set_id
-        WHERE own.rule_version_id = check_rule_version.rule_version_id;
-    END IF;
-    IF bad IS NOT NULL THEN
-        RAISE EXCEPTION 'an attribute is kept by another active rule set already'
-            USING ERRCODE = 'RF011', DETAIL = bad, HINT = 'One rule says which system keeps an attribute: write it as a version of that rule set.';
-    END IF;
-    PERFORM referral.check_validation_version(check_rule_version.rule_version_id);
-    PERFORM referral.check_worklist_version(check_rule_version.rule_version_id);
->>>>>>> 9798ab01025dd1dbe559c10f4604dca10da9a747
+    PERFORM referral.check_worklist_version(rule_version_id);
     SELECT string_agg(b.rule || ': ' || b.error, '; ') INTO bad
     FROM referral.broken_rules() b WHERE b.rule_version_id = check_rule_version.rule_version_id;
     IF bad IS NOT NULL THEN
