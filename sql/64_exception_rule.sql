@@ -43,7 +43,9 @@ COMMENT ON FUNCTION referral.referral_of_row(text, bigint, bigint) IS
 REVOKE ALL ON FUNCTION referral.referral_of_row(text, bigint, bigint) FROM PUBLIC;
 
 CREATE FUNCTION referral.open_rule_exceptions(entity text, org_id bigint, id bigint, rules bigint[]) RETURNS integer
-LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+-- by key, also while nothing is known of the tables
+SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     r record;
     e record;

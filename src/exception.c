@@ -222,13 +222,14 @@ exception_of_tuple(ExceptionScan *scan, HeapTuple tuple)
 {
 	Exception  *exception = palloc0(sizeof(Exception));
 	bool		isnull;
+	Datum		category;
 	Datum		blocks = column(scan, tuple, E_BLOCKS, &isnull);
 
 	if (!isnull)
 		exception->blocks = list_of_texts(blocks);
 	exception->exception_id = DatumGetInt64(column(scan, tuple, E_EXCEPTION_ID, &isnull));
-	exception->category = DatumGetCString(DirectFunctionCall1(enum_out,
-															  column(scan, tuple, E_CATEGORY, &isnull)));
+	category = column(scan, tuple, E_CATEGORY, &isnull);
+	exception->category = DatumGetCString(DirectFunctionCall1(enum_out, category));
 	exception->code = TextDatumGetCString(column(scan, tuple, E_CODE, &isnull));
 	return exception;
 }

@@ -80,7 +80,7 @@ FROM (VALUES
     ('denial.issued', 'authorization', 'transition = ''deny''', 100,
      'The payer denied (entity authorization, which this version does not bring)'),
     ('exception.detected', 'exception_item', 'action = ''insert''', 100,
-     'An exception was detected (entity exception_item, which this version does not bring)'),
+     'An exception was detected'),
     ('patient.checked_in', 'appointment', 'transition = ''check_in''', 100,
      'A patient checked in (entity appointment, which this version does not bring)'),
     ('claim.submitted', 'claim', 'transition = ''submit''', 100,
