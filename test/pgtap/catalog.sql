@@ -11,6 +11,7 @@ INSERT INTO public.shared_table VALUES
     ('workflow'), ('workflow_guard'), ('workflow_step'), ('workflow_transition');
 INSERT INTO public.shared_table VALUES ('match_fit'), ('match_fit_round'), ('match_frequency'), ('match_level'), ('match_model'), ('match_nickname'), ('match_placeholder');
 INSERT INTO public.shared_table VALUES ('exception_policy'), ('exception_rule');
+INSERT INTO public.shared_table VALUES ('routing_rule');
 INSERT INTO public.shared_table VALUES ('code_translation'), ('confidence_threshold'), ('document_requirement'), ('outreach_template'), ('required_field_rule'),
     ('source_mapping'), ('source_mapping_field'), ('source_of_record');
 
