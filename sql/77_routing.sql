@@ -157,7 +157,7 @@ COMMENT ON FUNCTION referral.route_row(text, bigint, bigint, bigint[]) IS
 'Routes the open work item of a row by the first of these routing rules, and returns the routing_decision_id: it is moved while nobody has it, and handed over otherwise. Null, and nothing happens, when there is none, when no rule fits, and when a person has overridden the very rule. Called by the trigger work; an item that is opened is routed as it is.';
 
 CREATE FUNCTION referral.route(org_id bigint, referral_id bigint,
-    OUT routing_decision_id bigint, OUT queue text, OUT owner text, OUT rule text, OUT rule_version_id bigint, OUT reason text, OUT explanation text)
+    OUT routing_decision_id bigint, OUT queue text, OUT owner text, OUT rule text, OUT rule_version bigint, OUT reason text, OUT explanation text)
 LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     r referral.referral;
@@ -178,7 +178,7 @@ BEGIN
     queue := (SELECT q.name FROM referral.queue q WHERE q.org_id = d.org_id AND q.queue_id = d.queue_id);
     owner := d.owner;
     rule := d.rule;
-    rule_version_id := d.rule_version_id;
+    rule_version := d.rule_version;
     reason := d.reason;
     explanation := d.explanation;
 END $$;
@@ -219,9 +219,9 @@ BEGIN
     SELECT * INTO last FROM referral.routing_decision p
     WHERE p.org_id = override_route.org_id AND p.entity_id = override_route.referral_id AND p.entity = 'referral'
     ORDER BY p.routing_decision_id DESC LIMIT 1;
-    INSERT INTO referral.routing_decision AS n (org_id, entity, entity_id, referral_id, reason, routing_rule_id, rule_version_id, rule,
+    INSERT INTO referral.routing_decision AS n (org_id, entity, entity_id, referral_id, reason, routing_rule_id, rule_version, rule,
         overrides_id, target_queue, queue_id, explanation)
-    VALUES (org_id, 'referral', referral_id, referral_id, 'person', last.routing_rule_id, last.rule_version_id, last.rule,
+    VALUES (org_id, 'referral', referral_id, referral_id, 'person', last.routing_rule_id, last.rule_version, last.rule,
         last.routing_decision_id, queue, target, reason)
     RETURNING n.* INTO d;
     PERFORM referral.place_item(i, d);
@@ -306,7 +306,7 @@ COMMENT ON FUNCTION referral.routing_candidate(text, bigint, jsonb) IS
 
 CREATE FUNCTION referral.test_routing(candidate jsonb, org_id bigint DEFAULT referral.current_org(), entity text DEFAULT 'referral')
 RETURNS TABLE (chosen boolean, rule text, priority integer, queue text, effective_queue text, healthcare_service text, assign text,
-               explanation text, routing_rule_id bigint, rule_version_id bigint)
+               explanation text, routing_rule_id bigint, rule_version bigint)
 LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 10 SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -338,7 +338,7 @@ COMMENT ON FUNCTION referral.test_routing(jsonb, bigint, text) IS
 'Tries the active routing rules on a row without writing anything: all that fit, in their order; the chosen one is the first. One row without a rule when none fits. candidate: the columns of the row as JSON; what is left out is as in a new row, or, when the id of a stored row is given, as that one is. effective_queue: where the work would go now, when the queue is not active or nobody of it is there. RF019 when there is no such row, or the session may not read it; RF020 for what is not a row of the entity.';
 
 CREATE FUNCTION referral.check_routing_version(rule_version_id bigint) RETURNS void
-LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     r record;
 BEGIN
@@ -362,7 +362,7 @@ BEGIN
     END LOOP;
 END $$;
 COMMENT ON FUNCTION referral.check_routing_version(bigint) IS
-'The part of check_rule_version() about routing: warns of queues and services that no organisation has. Null for null.';
+'The part of check_rule_version() about routing: warns of queues and services that no organisation has, which it looks up with the owner''s rights, since authors of rules do not see them. Null for null.';
 
 -- ---------- Where the patient could go ----------
 

@@ -87,7 +87,7 @@ static WorkStatement pick_member =
 
 static WorkStatement record_decision =
 	WORK_STATEMENT("INSERT INTO referral.routing_decision AS d (org_id, entity, entity_id, referral_id, reason,"
-				   " routing_rule_id, rule_version_id, rule, target_queue, queue_id, owner, healthcare_service,"
+				   " routing_rule_id, rule_version, rule, target_queue, queue_id, owner, healthcare_service,"
 				   " explanation)"
 				   " VALUES ($2, $1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
 				   " RETURNING d.routing_decision_id, d",
