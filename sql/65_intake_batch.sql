@@ -41,6 +41,11 @@ END $$;
 COMMENT ON FUNCTION referral.analyze_first_rows() IS
 'ANALYZE of the tables of the model that have rows and no statistics yet, which autovacuum would do some minute later. Called by receive_batch() after its first rows.';
 
+CREATE FUNCTION referral.check_may_commit() RETURNS void
+LANGUAGE C AS 'MODULE_PATHNAME', 'check_may_commit';
+COMMENT ON FUNCTION referral.check_may_commit() IS
+'Part of receive_batch(): RF020 where it could not commit, because it is called inside a transaction block, a function, or a block that catches errors.';
+
 -- Procedures that commit can have no SET clause.
 CREATE PROCEDURE referral.receive_rows(channel referral.intake_channel, source text, content_type text, payloads text[], dedup_keys text[],
     INOUT processed bigint, INOUT repeated bigint, INOUT failed bigint)
@@ -103,6 +108,7 @@ BEGIN
     failed := 0;
     -- whoever may not send these need not wait for the first rows
     PERFORM referral.receive_chunk(channel, source, content_type, '{}', '{}');
+    PERFORM referral.check_may_commit();
     SELECT * INTO plan FROM referral.staging_plan(staging, content_type);
     -- the first COMMIT puts aside what is left of the rows: they are read once, as they are now
     FOR r IN EXECUTE plan.query LOOP
@@ -128,9 +134,9 @@ BEGIN
     END IF;
 END $$;
 COMMENT ON PROCEDURE referral.receive_batch(regclass, referral.intake_channel, text, text, bigint, bigint, bigint) IS
-'Receives each row of a table of the caller''s, such as a temporary one that COPY has filled, as a message of a source: its column payload, with dedup_key where there is one, or a JSON object of its columns for a source mapping (content type: application/json; mapping=name, or the source''s default_mapping). Returns how many were processed, were there already, and failed: those are in inbox_message with status error, and stop no others; of a row without a payload there is nothing to keep, so it only counts as failed. Commits every 500 rows, so it cannot be called inside a transaction block; after an interruption call it again: what is there already is only counted. Several sessions may work at once, each on a table of its own. RF003 and RF020 as receive().';
+'Receives each row of a table of the caller''s, such as a temporary one that COPY has filled, as a message of a source: its column payload, with dedup_key where there is one, or a JSON object of its columns for a source mapping (content type: application/json; mapping=name, or the source''s default_mapping). Returns how many were processed, were there already, and failed: those are in inbox_message with status error, and stop no others; of a row without a payload there is nothing to keep, so it only counts as failed. Commits every 500 rows, so it cannot be called inside a transaction (RF020); after an interruption call it again: what is there already is only counted. Several sessions may work at once, each on a table of its own. RF003 and RF020 also as receive().';
 
 REVOKE ALL ON FUNCTION referral.receive_chunk(referral.intake_channel, text, text, text[], text[]), referral.staging_plan(regclass, text),
-    referral.analyze_first_rows() FROM PUBLIC;
+    referral.analyze_first_rows(), referral.check_may_commit() FROM PUBLIC;
 REVOKE ALL ON PROCEDURE referral.receive_rows(referral.intake_channel, text, text, text[], text[], bigint, bigint, bigint),
     referral.receive_batch(regclass, referral.intake_channel, text, text, bigint, bigint, bigint) FROM PUBLIC;

@@ -149,6 +149,22 @@ COMMENT ON FUNCTION referral.intake_note_latest(bigint, bigint, text, timestampt
 
 -- ---------- the case ----------
 
+CREATE FUNCTION referral.intake_find_by_event(w referral.intake_work, intake jsonb) RETURNS bigint[]
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    request jsonb;
+BEGIN
+    IF w.kind = 'appointment' THEN
+        RETURN referral.intake_find_referral(w, (intake #> '{appointments,0}') - 'identifiers');
+    END IF;
+    request := coalesce(intake #> '{authorizations,0,request}', intake #> '{authorizations,0,identifiers}');
+    RETURN (SELECT array_agg(DISTINCT t.referral_id) FROM referral.prior_authorization t
+            WHERE t.org_id = w.org_id AND t.referral_id IS NOT NULL AND t.identifier = referral.intake_text(request -> 0, 'value')
+              AND t.identifier_system = referral.intake_system(request -> 0, w.source));
+END $$;
+COMMENT ON FUNCTION referral.intake_find_by_event(referral.intake_work, jsonb) IS
+'The referrals that the first appointment of a case tells of, by its order numbers, or its first authorization, by the request. Null when there is none.';
+
 -- A session keeps its plans for long: those made while tables are small have to be good when they have grown.
 CREATE FUNCTION referral.apply_case(org_id bigint, message_id bigint, source text, channel text, intake jsonb) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
@@ -160,18 +176,12 @@ DECLARE
     known bigint[];
     x jsonb;
 BEGIN
-    w.org_id := org_id;
-    w.message_id := message_id;
-    w.source := source;
-    w.channel := channel;
-    w.kind := coalesce(intake ->> 'kind', 'none');
-    w.message_key := concat_ws('.', message_id, intake #>> '{message,part}');
-    w.sent_at := referral.try_timestamp(intake #>> '{message,sent_at}');
-    -- answers complete what is known of a patient; they do not correct it
-    w.fill_only := w.kind IN ('referral_status', 'referral_cancel', 'status_request', 'report', 'authorization');
-    w.patient_match := 'none';
-    w.results := '[]';
-    w.findings := '[]';
+    -- one assignment costs less than one for each; the columns are those of the type
+    w := ROW(org_id, message_id, source, channel, coalesce(intake ->> 'kind', 'none'),
+             concat_ws('.', message_id, intake #>> '{message,part}'), referral.try_timestamp(intake #>> '{message,sent_at}'),
+             -- answers complete what is known of a patient; they do not correct it
+             coalesce(intake ->> 'kind' IN ('referral_status', 'referral_cancel', 'status_request', 'report', 'authorization'), false),
+             NULL, NULL, NULL, 'none', NULL, NULL, NULL, NULL, NULL, NULL, '[]', '[]');
     IF w.sent_at > now() + interval '1 day' THEN
         -- by that clock all that comes until then would be older
         w.findings := referral.intake_finding('invalid_time', 'warning', 'message.sent_at', 'in the future; it counts as sent when it came',
@@ -186,13 +196,8 @@ BEGIN
         -- the referral comes first: it may tell who the patient is
         IF w.kind <> 'directory' AND w.kind <> 'patient' THEN
             candidates := referral.intake_find_referral(w, r);
-            IF candidates IS NULL AND w.kind = 'appointment' THEN
-                candidates := referral.intake_find_referral(w, (intake #> '{appointments,0}') - 'identifiers');
-            ELSIF candidates IS NULL AND w.kind = 'authorization' THEN
-                x := coalesce(intake #> '{authorizations,0,request}', intake #> '{authorizations,0,identifiers}');
-                candidates := (SELECT array_agg(DISTINCT t.referral_id) FROM referral.prior_authorization t
-                               WHERE t.org_id = w.org_id AND t.referral_id IS NOT NULL AND t.identifier = referral.intake_text(x -> 0, 'value')
-                                 AND t.identifier_system = referral.intake_system(x -> 0, w.source));
+            IF candidates IS NULL AND w.kind IN ('appointment', 'authorization') THEN
+                candidates := referral.intake_find_by_event(w, intake);
             END IF;
             IF candidates IS NOT NULL THEN
                 known := ARRAY(SELECT DISTINCT t.patient_id FROM referral.referral t
@@ -211,9 +216,11 @@ BEGIN
                     w := referral.intake_coverage(w, x);
                 END LOOP;
             END IF;
-            FOR i IN 0 .. referral.intake_count(intake -> 'encounters') - 1 LOOP
-                w := referral.intake_encounter(w, intake #> '{encounters}' -> i);
-            END LOOP;
+            IF intake ? 'encounters' THEN
+                FOR i IN 0 .. referral.intake_count(intake -> 'encounters') - 1 LOOP
+                    w := referral.intake_encounter(w, intake -> 'encounters' -> i);
+                END LOOP;
+            END IF;
         END IF;
         IF w.kind <> 'directory' AND w.kind <> 'patient' THEN
             w := referral.intake_referral(w, r, candidates);

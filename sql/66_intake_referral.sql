@@ -719,7 +719,7 @@ REVOKE ALL ON FUNCTION
     referral.intake_settled(referral.intake_work, jsonb), referral.intake_known_patient(referral.intake_work, jsonb, referral.intake_told),
     referral.intake_create_patient(referral.intake_work, referral.intake_told, text),
     referral.intake_update_patient(referral.intake_work, jsonb), referral.intake_patient(referral.intake_work, jsonb, bigint[]),
-    referral.intake_patient_of(referral.intake_work), referral.intake_is_outdated(referral.intake_work, text, bigint), referral.intake_note_latest(bigint, bigint, text, timestamptz, jsonb), referral.intake_made_before(referral.intake_work, text),
+    referral.intake_patient_of(referral.intake_work), referral.intake_is_outdated(referral.intake_work, text, bigint), referral.intake_note_latest(bigint, bigint, text, timestamptz, jsonb), referral.intake_made_before(referral.intake_work, text), referral.intake_find_by_event(referral.intake_work, jsonb),
     referral.intake_place_coverage(referral.intake_work, referral.intake_cover), referral.intake_coverage(referral.intake_work, jsonb),
     referral.intake_find_coverage(bigint, referral.intake_cover, referral.intake_told_cover),
     referral.intake_update_coverage(referral.intake_work, referral.intake_cover, referral.intake_cover, jsonb),

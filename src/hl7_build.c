@@ -20,6 +20,9 @@
 #include "compat.h"
 #include "hl7.h"
 
+/* so many separators are cheaper than a look at what comes behind them */
+#define NEAR		16
+
 #define SHAPE_HINT	"See docs/hl7.md for the shape of a message in jsonb."
 
 typedef struct Builder
@@ -207,14 +210,17 @@ has_text(const JsonbValue *value)
 	return false;
 }
 
-/* A part without text is read, to refuse what it should not have, but has no separators. */
+/*
+ * A part without text is read, to refuse what it should not have, and leaves no
+ * separators; far out none are written to begin with.
+ */
 static void
 write_part(Builder *builder, Row *row, int number, const JsonbValue *value, WritePart write)
 {
 	int			start;
 
 	CHECK_FOR_INTERRUPTS();
-	if (row->at < number && has_text(value))
+	if (number - row->at <= NEAR || has_text(value))
 		for (; row->at < number; row->at++)
 			appendStringInfoChar(builder->out, row->separator);
 	start = builder->out->len;

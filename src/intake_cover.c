@@ -98,8 +98,8 @@ read_status(Cover *cover, JsonbContainer *c)
 {
 	text	   *status = intake_member_text(c, "status");
 
-	if (status != NULL && !intake_text_is(status, "active") && !intake_text_is(status, "cancelled") &&
-		!intake_text_is(status, "draft") && !intake_text_is(status, "entered-in-error"))
+	if (status != NULL && !intake_text_is(status, "active") &&
+		!intake_text_is(status, "cancelled") && !intake_text_is(status, "draft") && !intake_text_is(status, "entered-in-error"))
 	{
 		intake_put_finding(&cover->findings, "invalid_code", "warning", "coverage.status",
 						   "not a status of a coverage", status);
@@ -157,7 +157,8 @@ intake_told_cover(PG_FUNCTION_ARGS)
 	Cover		cover;
 	Jsonb	   *findings;
 
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE || desc->natts != C_NCOLUMNS)
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE ||
+		desc->natts != C_NCOLUMNS)
 		elog(ERROR, "unexpected result type of intake_told_cover()");
 	cover.findings = NULL;
 	memset(cover.nulls, true, sizeof(cover.nulls));

@@ -400,7 +400,8 @@ intake_demographics(PG_FUNCTION_ARGS)
 /* The columns of the type intake_told. */
 enum
 {
-	T_PERSON, T_IS_TOLD, T_OWN, T_IDENTIFIERS, T_OTHER_NUMBERS, T_DEMOGRAPHICS, T_FINDINGS, T_NCOLUMNS
+	T_PERSON, T_IS_TOLD, T_OWN, T_IDENTIFIERS, T_OTHER_NUMBERS, T_DEMOGRAPHICS, T_FINDINGS,
+	T_NCOLUMNS
 };
 
 /*
@@ -498,16 +499,17 @@ intake_claim(PG_FUNCTION_ARGS)
 	int			n;
 	int			nsystems;
 
-	deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), TEXTOID, -1, false, TYPALIGN_INT, &numbers, NULL, &n);
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), TEXTOID, -1, false, TYPALIGN_INT, &numbers, NULL,
+					  &n);
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(2), TEXTOID, -1, false, TYPALIGN_INT, &systems, NULL,
 					  &nsystems);
 	keys = palloc(sizeof(int64) * Max(n, 1));
 	for (int i = 0; i < n; i++)
 	{
-		char	   *key = psprintf("patient %s", numbered(DatumGetTextPP(systems[Min(i, nsystems - 1)]),
-														  DatumGetTextPP(numbers[i])));
+		text	   *system = DatumGetTextPP(systems[Min(i, nsystems - 1)]);
+		char	   *key = psprintf("patient %s", numbered(system, DatumGetTextPP(numbers[i])));
 
-		keys[i] = (int64) DatumGetUInt64(hash_any_extended((unsigned char *) key, strlen(key), seed));
+		keys[i] = DatumGetInt64(hash_any_extended((unsigned char *) key, strlen(key), seed));
 	}
 	qsort(keys, n, sizeof(int64), compare_keys);
 	for (int i = 0; i < n; i++)

@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "funcapi.h"
@@ -395,6 +396,21 @@ receive_chunk(PG_FUNCTION_ARGS)
 	values[1] = Int64GetDatum(repeated);
 	values[2] = Int64GetDatum(failed);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));
+}
+
+/* Refuses where what calls this could not commit. */
+PG_FUNCTION_INFO_V1(check_may_commit);
+Datum
+check_may_commit(PG_FUNCTION_ARGS)
+{
+	if (!SPI_inside_nonatomic_context() || IsTransactionBlock() || IsSubTransaction())
+		ereport(ERROR,
+				(errcode(ERRCODE_RF_INVALID_ARGUMENT),
+				 errmsg("receive_batch() cannot be called inside a transaction"),
+				 errdetail("It commits what it has received, again and again."),
+				 errhint("CALL it by itself, outside of BEGIN and COMMIT, functions and blocks with EXCEPTION; "
+						 "inside a transaction receive_chunk() takes arrays.")));
+	PG_RETURN_VOID();
 }
 
 /* A stored message, for reprocess(). */

@@ -54,6 +54,7 @@ typedef struct Work
 	IntakeMessage *message;
 	text	   *payload;
 	PayloadKind kind;
+	MemoryContext part_memory;	/* what is needed for one part only */
 	bool		is_read;		/* are the parts known? */
 	bool		is_json;		/* parts are jsonb, not text */
 	Datum	   *parts;
@@ -387,13 +388,17 @@ check(IntakeMessage *m, Jsonb *written, const char *became)
 	char	   *match = member_text(written, "patient_match");
 
 	if (is_text(became, "referral_created") || is_text(became, "referral_updated"))
+	{
 		intake_run(&check_referral, args, NULL);
+		SPI_freetuptable(SPI_tuptable);
+	}
 	if (match != NULL && strcmp(match, "new") != 0 &&
 		(has_result(results, "patient", "updated") || has_result(results, "coverage", "created") ||
 		 has_result(results, "coverage", "updated")))
 	{
 		args[1] = Int64GetDatum(member_id(written, "patient_id"));
 		intake_run(&check_patient, args, NULL);
+		SPI_freetuptable(SPI_tuptable);
 	}
 }
 
@@ -461,13 +466,17 @@ take_document(Work *work)
 	int64		id;
 	Datum		value;
 	bool		is_new;
+	Jsonb	   *told = NULL;
 
 	put_pointer(args, nulls, 3, m->content_type);
 	put_pointer(args, nulls, 4, work->payload);
 	intake_run(&keep_document, args, nulls);
 	id = intake_returned_id(1);
 	is_new = intake_returned(2, &value) && DatumGetBool(value);
-	if (!intake_returned(3, &value))
+	if (intake_returned(3, &value))
+		told = DatumGetJsonbPCopy(value);
+	SPI_freetuptable(SPI_tuptable);
+	if (told == NULL)
 	{
 		const char *action = is_new ? "created" : "unchanged";
 
@@ -478,7 +487,7 @@ take_document(Work *work)
 		done->findings = joined(done->findings, jsonb_of("[{\"code\": \"content_not_indexed\", \"severity\": \"error\"}]"));
 		return;
 	}
-	take_case(m, DatumGetJsonbPCopy(value), done);
+	take_case(m, told, done);
 	args[1] = Int64GetDatum(id);
 	put_id(args, nulls, 2, done->referral_id);
 	put_id(args, nulls, 3, done->patient_id);
@@ -492,6 +501,7 @@ read_parts(Work *work)
 {
 	Datum		args[] = {CStringGetTextDatum(intake_payload_kind_name(work->kind)), PointerGetDatum(work->payload)};
 	Datum		value;
+	MemoryContext caller = MemoryContextSwitchTo(MemoryContextGetParent(work->part_memory));
 
 	if (intake_is_whole(work->kind, work->payload))
 	{
@@ -508,6 +518,7 @@ read_parts(Work *work)
 						  &work->parts, NULL, &work->nparts);
 		SPI_freetuptable(SPI_tuptable);
 	}
+	MemoryContextSwitchTo(caller);
 	work->is_read = true;
 }
 
@@ -605,6 +616,35 @@ take_next(Work *work)
 	}
 }
 
+static Jsonb *
+kept_jsonb(Jsonb *now, Jsonb *before)
+{
+	if (now == before)
+		return before;
+	if (before != NULL)
+		pfree(before);
+	return DatumGetJsonbP(datumCopy(JsonbPGetDatum(now), false, -1));
+}
+
+static text *
+kept_text(text *now, text *before)
+{
+	return now == before ? before : DatumGetTextP(datumCopy(PointerGetDatum(now), false, -1));
+}
+
+/* What a part has added to what became of the message outlives the part. */
+static void
+keep_done(Done *done, Done *before)
+{
+	done->results = kept_jsonb(done->results, before->results);
+	done->findings = kept_jsonb(done->findings, before->findings);
+	done->patient_match = kept_text(done->patient_match, before->patient_match);
+	done->message_type = kept_text(done->message_type, before->message_type);
+	done->control_id = kept_text(done->control_id, before->control_id);
+	if (done->outcome != NULL)
+		done->outcome = pstrdup(done->outcome);
+}
+
 /* Its error when it fails: then nothing of it is written. */
 static ErrorData *
 attempt_next(Work *work)
@@ -615,7 +655,7 @@ attempt_next(Work *work)
 	ErrorData  *volatile error = NULL;
 
 	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(caller);
+	MemoryContextSwitchTo(work->part_memory);
 	PG_TRY();
 	{
 		take_next(work);
@@ -634,6 +674,9 @@ attempt_next(Work *work)
 		work->done = before;
 	}
 	PG_END_TRY();
+	if (error == NULL)
+		keep_done(&work->done, &before);
+	MemoryContextReset(work->part_memory);
 	return error;
 }
 
@@ -777,6 +820,7 @@ intake_work(IntakeMessage *message, text *payload, bool again, bool key_reused, 
 	int			level = NewGUCNestLevel();
 
 	work.kind = intake_payload_kind(message->content_type, payload);
+	work.part_memory = AllocSetContextCreate(CurrentMemoryContext, "intake part", ALLOCSET_DEFAULT_SIZES);
 	intake_set("referral.origin", text_to_cstring(message->source));
 	intake_set("referral.correlation_id", psprintf("message " INT64_FORMAT, message->message_id));
 	do
@@ -797,5 +841,6 @@ intake_work(IntakeMessage *message, text *payload, bool again, bool key_reused, 
 	outcome->patient_id = work.done.patient_id;
 	outcome->error = work.error;
 	write_result(&work, again, outcome);
+	MemoryContextDelete(work.part_memory);
 	AtEOXact_GUC(false, level);
 }

@@ -191,7 +191,8 @@ rule_matches(PG_FUNCTION_ARGS)
 	cache->pins++;
 	PG_TRY();
 	{
-		matches = rule_row_matches(&row, find_predicate(cache, RelationGetRelid(row.table), source));
+		matches = rule_row_matches(&row, find_predicate(cache, RelationGetRelid(row.table),
+														source));
 	}
 	PG_FINALLY();
 	{

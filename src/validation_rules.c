@@ -47,7 +47,8 @@ static const char *const rules_sql =
 	" SELECT x.*, to_jsonb(x), CASE r.kind WHEN 'document' THEN r.field_or_document END,"
 	"  r.tested, format('condition of required field rule %I', r.code), r.applies_when,"
 	"  format('applies_when of %s %I',"
-	"   CASE r.kind WHEN 'field' THEN 'required field rule' ELSE 'document requirement' END, r.code),"
+	"   CASE r.kind WHEN 'field' THEN 'required field rule' ELSE 'document requirement' END,"
+	"   r.code),"
 	"  r.scope_org_id, r.scope_payer_id, lower(r.scope_specialty), r.scope_referral_type"
 	" FROM rule r JOIN referral.rule_version v ON v.rule_version_id = r.rule_version"
 	" CROSS JOIN LATERAL (SELECT r.severity, r.kind, r.code, r.field_or_document, r.message,"
@@ -84,7 +85,8 @@ read_field(ValidationRule *rule, const char *field)
 	{
 		int			length = strlen(names[i]);
 
-		if (strncmp(field, names[i], length) != 0 || (field[length] != '\0' && field[length] != '.'))
+		if (strncmp(field, names[i], length) != 0 ||
+			(field[length] != '\0' && field[length] != '.'))
 			continue;
 		rule->row = (ValidatedRow) i;
 		rule->wants_row = field[length] == '\0';

@@ -137,11 +137,13 @@ SELECT m.org_id, m.message_id, m.source, m.channel, m.dedup_key, m.message_type,
        (SELECT array_agg(DISTINCT format('%s/%s', e.category, e.code)) FROM referral.exception_item e
         WHERE e.org_id = m.org_id AND e.status IN ('open', 'in_progress')
           AND ((e.entity = 'inbox_message' AND e.entity_id = m.message_id)
-               OR (e.entity = 'referral' AND e.entity_id = m.referral_id))) AS exceptions,
-       m.error, m.error_position, m.attempts, m.repeat_count
-FROM referral.inbox_message m;
+               OR (e.entity = 'referral' AND (e.entity_id = m.referral_id OR e.entity_id = ANY (r.referrals))))) AS exceptions,
+       m.error, m.error_position, m.attempts, m.repeat_count, r.referrals
+FROM referral.inbox_message m
+CROSS JOIN LATERAL (SELECT array_agg(DISTINCT (x ->> 'id')::bigint) AS referrals
+                    FROM jsonb_array_elements(m.results) x WHERE x ->> 'entity' = 'referral') r;
 COMMENT ON VIEW referral.inbox_outcome IS
-'What became of each message: its outcome, the referral, patient and appointments it is about, what was found, and which exceptions are open about it or its referral.';
+'What became of each message: its outcome, the referral, patient and appointments it is about, what was found, and which exceptions are open about it or its referrals. referral_id is the last of them; referrals has all, of a file with several parts.';
 
 GRANT SELECT ON referral.source_system, referral.inbox_message, referral.data_quality_finding, referral.inbox_outcome
     TO referral_admin, referral_coordinator, referral_clinician, referral_scheduler, referral_authorizer, referral_approver,
@@ -155,7 +157,7 @@ GRANT EXECUTE ON FUNCTION
     referral.receive(referral.intake_channel, text, text, text, text), referral.reprocess(bigint, bigint),
     referral.reprocess_errors(text, integer),
     referral.receive_chunk(referral.intake_channel, text, text, text[], text[]), referral.staging_plan(regclass, text),
-    referral.analyze_first_rows()
+    referral.analyze_first_rows(), referral.check_may_commit()
     TO referral_integration, referral_coordinator, referral_clinician;
 GRANT EXECUTE ON PROCEDURE referral.receive_rows(referral.intake_channel, text, text, text[], text[], bigint, bigint, bigint),
     referral.receive_batch(regclass, referral.intake_channel, text, text, bigint, bigint, bigint)

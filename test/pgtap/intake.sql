@@ -1,5 +1,5 @@
 -- Messages in: stored first, read, written; what fails stays, what comes again is counted, nothing is lost.
-SELECT plan(166);
+SELECT plan(176);
 \ir ../lib/refused.sql
 -- what a referral lacks is another test's matter (validation.sql)
 SET client_min_messages = error;
@@ -68,6 +68,10 @@ SELECT results_eq($$SELECT referral.payload_kind(t, p) FROM (VALUES (1, NULL, 'M
         (17, NULL, ''), (18, NULL, 'MSHA'), (19, 'text/plain', 'MSH'), (20, NULL, E'\r\nMSH#')) v (n, t, p) ORDER BY n$$,
     $$SELECT unnest('{hl7,hl7,hl7,hl7,hl7,hl7,hl7,json,json,fhir,lines,csv,json,document,document,document,document,document,document,hl7}'::text[])$$,
     'what a payload is, by content type and first characters');
+SELECT results_eq($$SELECT p, referral.payload_kind(t, p) FROM (VALUES ('text/plain; charset=utf-8', E'\n [1]'), (' Text/CSV ;x', 'MSH|'), ('text/plain', 'MSH'), ('application/pdf', 'MSHX|'), (NULL, E'\x1C\x0BBHS|'),
+    ('application/pdf', '{}')) v (t, p)$$, $$VALUES (E'\n [1]', 'json'), ('MSH|', 'csv'), ('MSH', 'document'), ('MSHX|', 'document'), (E'\x1C\x0BBHS|', 'hl7'), ('{}', 'document')$$,
+    'parameters, blanks and capital letters of a content type make no difference; a beginning counts only whole');
+SELECT is(referral.payload_kind('text/csv', NULL), 'document', 'what is not there is nothing that could be read');
 SELECT is(referral.payload_parts('hl7', 'MSH|a'), ARRAY['MSH|a'], 'a message is one part');
 SELECT is(referral.payload_parts('hl7', E'FHS|^~\\&|x\rBHS|^~\\&|x\rMSH|^~\\&|1\rPID|1\rMSH|^~\\&|2\r\rPID|1\rBTS|2\rFTS|1\r'), ARRAY[E'MSH|^~\\&|1\rPID|1', E'MSH|^~\\&|2\r\rPID|1'], 'a batch is several, without its envelope');
 SELECT is(referral.payload_parts('hl7', E'\x0BMSH|1\x1C\r\x0BMSH|2\x1C\r'), ARRAY['MSH|1', 'MSH|2'], 'framed ones, too');
@@ -82,6 +86,10 @@ SELECT is(referral.payload_json('{"a": "x\u0000y", "b": "\\u0000", "c": "\\\u000
 SELECT is((SELECT code || ' ' || detail FROM public.refused(E'SELECT referral.payload_json(E\'{"a": 1,\n"Haze"\n]\')')), 'RF014 line 3', 'what is no JSON, with its line');
 SELECT is((SELECT code FROM public.refused($$SELECT referral.payload_json(repeat('[', 100000))$$)), 'RF014', 'what is nested too deep');
 SELECT is(referral.payload_json(NULL), NULL, 'null for null');
+SELECT is(referral.message_key(NULL, '\x01', E'\uFEFF\x0BMSH|1\r\nPID|1\n\x1C\r'), referral.message_key('', '\x02', E'MSH|1\rPID|1'), 'the key of a message without a name does not depend on its frame');
+SELECT is(referral.message_key(NULL, '\xAB01', 'x'), 'ab01', 'of what is no HL7 it is the hash');
+SELECT is(referral.message_key(repeat('k', 501), '\x01', 'x'), encode(sha256(repeat('k', 501)::bytea), 'hex'), 'a name that no index takes is kept as its hash');
+SELECT is(referral.message_key(repeat('k', 500), '\x01', 'x'), repeat('k', 500), 'others are kept');
 
 -- 2. A message becomes a referral
 
@@ -166,6 +174,10 @@ SELECT is(public.code($$SELECT referral.receive('portal', ' ', NULL, 'x')$$), 'R
 SELECT is(public.code($$SELECT referral.receive('portal', 'x', NULL, NULL)$$), 'RF020', 'and one without a payload');
 SELECT is(public.code($$SELECT referral.receive(NULL, 'x', NULL, 'x')$$), 'RF020', 'and one without a channel');
 SELECT is(public.code($$SELECT referral.receive('pigeon', 'x', NULL, 'x')$$), '22P02', 'or by a channel that there is not');
+
+SELECT is((SELECT array_agg(DISTINCT m.error_code) FROM unnest(ARRAY['application/json; mapping="gone"', 'application/json;charset=x; Mapping = gone', 'application/json;mapping=gone;x=y']) WITH ORDINALITY t (c, i),
+    LATERAL referral.receive('portal', 'named', t.c, '{"last": "Named"}', 'N' || t.i) r, public.row_of(r.message_id) m), '{RF019}', 'a mapping is named as a parameter of the content type is written');
+SELECT is((SELECT m.error_code FROM referral.receive('portal', 'named', 'application/json; mapping=', '{"last": "Named"}', 'N9') r, public.row_of(r.message_id) m), 'RF014', 'an empty name names none');
 
 -- 5. Errors of the moment are not the message's
 
@@ -365,7 +377,14 @@ CALL referral.receive_batch('mine', 'hl7v2', 'files') \gset bulk_
 SELECT is(ARRAY[:bulk_processed, :bulk_repeated, :bulk_failed], '{4,0,2}', 'a column payload is the message, dedup_key its key');
 SELECT results_eq($$SELECT dedup_key ~ '^file1(#|$)', count(*) FROM referral.inbox_message WHERE source = 'files' GROUP BY 1 ORDER BY 1$$, 'VALUES (false, 3::bigint), (true, 2)', 'a key that is there twice, with other content, is two messages');
 SELECT is(public.code($$CALL referral.receive_batch('mine', 'hl7v2', 'nobody')$$), 'RF003', 'who may not send one may not send many');
-SELECT is(public.code($$CALL referral.receive_batch('mine', 'hl7v2', 'files')$$), '2D000', 'it commits, so not inside a transaction');
+SELECT is(public.code($$CALL referral.receive_batch('mine', 'hl7v2', 'files')$$), 'RF020', 'it commits, so not inside a transaction');
+BEGIN;
+\set ON_ERROR_STOP off
+CALL referral.receive_batch('mine', 'hl7v2', 'files') \g /dev/null
+\set refused :LAST_ERROR_SQLSTATE
+ROLLBACK;
+\set ON_ERROR_STOP on
+SELECT is(:'refused'::text, 'RF020', 'nor in a transaction block');
 RESET SESSION AUTHORIZATION;
 SELECT results_eq($$SELECT * FROM referral.staging_plan('staged', 'text/csv; mapping=x')$$, $$VALUES ('application/json; mapping=x', 'SELECT row_to_json(t)::text AS payload, NULL::text AS dedup_key FROM staged t')$$, 'how a table is read');
 CREATE TABLE public.named (t text, last text);
@@ -394,6 +413,8 @@ SELECT is(current_setting('TimeZone'), 'UTC', 'and the session''s zone stays');
 SELECT message_id AS parts_id FROM referral.receive('hl7v2', 'parts', NULL, public.ref('PF1', 'One', 'A', '19761325') || E'\r' || public.ref('PF2', 'Two', 'B', '19761326')) \gset
 SELECT is((SELECT array_agg(f.value ORDER BY f.value) FROM referral.data_quality_finding f WHERE f.message_id = :parts_id AND f.code = 'invalid_date'), '{19761325,19761326}', 'each part has findings of its own');
 SELECT is((SELECT count(*) FROM referral.exception_item e JOIN referral.referral r USING (org_id, referral_id) WHERE r.placer_order_number LIKE 'PF_' AND e.code = 'invalid_date'), 2::bigint, 'and an exception');
+SELECT results_eq(format('SELECT cardinality(o.referrals), o.referral_id = o.referrals[2], (SELECT count(*) FROM unnest(o.exceptions) e WHERE e LIKE ''%%invalid_date'') FROM referral.inbox_outcome o WHERE o.message_id = %s', :parts_id),
+    'VALUES (2, true, 1::bigint)', 'the report tells all of its referrals, and the exceptions of each');
 SELECT referral.reprocess(1, :parts_id) \g /dev/null
 SELECT is((SELECT array_agg(f.value ORDER BY f.value) FROM referral.data_quality_finding f WHERE f.message_id = :parts_id AND f.code = 'invalid_date'), '{19761325,19761326}', 'not twice when they are processed again');
 

@@ -61,10 +61,11 @@ WHERE p.pronamespace = 'referral'::regnamespace AND p.proname ~ '^(fhir|hl7|map)
 INSERT INTO public.expected_function
 SELECT f, 'referral_clinician referral_coordinator referral_integration'
 FROM unnest(ARRAY[
-    'analyze_first_rows', 'apply_case', 'intake_answer', 'intake_appointment', 'intake_appointment_referral', 'intake_authorization',
-    'intake_authorization_item', 'intake_check_request', 'intake_choose_referral', 'intake_codes', 'intake_communication', 'intake_coverage',
-    'intake_create_referral', 'intake_directory', 'intake_document', 'intake_encounter', 'intake_events', 'intake_find_appointment',
-    'intake_find_authorization', 'intake_find_coverage', 'intake_find_organization', 'intake_find_patient', 'intake_find_payer', 'intake_find_plan', 'intake_find_practitioner',
+    'analyze_first_rows', 'apply_case', 'check_may_commit', 'intake_answer', 'intake_appointment', 'intake_appointment_referral', 'intake_authorization',
+    'intake_authorization_item', 'intake_check_request', 'intake_choose_referral', 'intake_claim', 'intake_codes', 'intake_communication',
+    'intake_coverage', 'intake_create_patient', 'intake_create_referral', 'intake_directory', 'intake_document', 'intake_encounter',
+    'intake_events', 'intake_find_appointment', 'intake_find_authorization', 'intake_find_by_event', 'intake_find_coverage', 'intake_find_organization',
+    'intake_find_patient', 'intake_find_payer', 'intake_find_plan', 'intake_find_practitioner', 'intake_known_patient', 'intake_number_known',
     'intake_find_referral', 'intake_follow_appointment', 'intake_hash', 'intake_is_outdated', 'intake_keep_identifiers', 'intake_known_practitioner',
     'intake_lock', 'intake_made_before', 'intake_may_be_here', 'intake_move', 'intake_move_appointment', 'intake_note_latest', 'intake_organization',
     'intake_owns_patient', 'intake_patient', 'intake_patient_of', 'intake_payer', 'intake_place_coverage',
@@ -78,7 +79,7 @@ FROM unnest(ARRAY[
     'canonical_case', 'canonical_fault', 'care_date', 'case_actions', 'check_closing', 'check_matching_version', 'check_sla_version',
     'check_source_mapping_version', 'check_source_of_record_version', 'check_validation_version', 'check_workflow_version', 'cms50',
     'csv_columns', 'csv_records', 'eligibility_confirmed', 'eligibility_in_force', 'finding_category', 'finding_needs_person', 'intake_choose_patient',
-    'intake_code_list', 'intake_contradicts', 'intake_count', 'intake_demographics', 'intake_error', 'intake_fill', 'intake_finding',
+    'intake_code_list', 'intake_patient_values', 'intake_contradicts', 'intake_count', 'intake_demographics', 'intake_error', 'intake_fill', 'intake_finding',
     'intake_foreign', 'intake_identifiers', 'intake_identifies', 'intake_is_over', 'intake_personal', 'intake_prose', 'intake_reason',
     'intake_request', 'intake_result', 'intake_system', 'intake_text', 'intake_told', 'intake_told_cover', 'intake_unusable', 'is_canonical_attribute',
     'is_complete', 'is_passing_error', 'map_record', 'message_key', 'missing_documents', 'number_to_array', 'outreach_facts', 'outreach_placeholders',
