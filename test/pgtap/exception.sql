@@ -124,7 +124,7 @@ RESET SESSION AUTHORIZATION;
 SET SESSION AUTHORIZATION exception_bot;
 SELECT referral.open_exception(1, 'integration', 'inbox_message', 78, NULL, 'late', NULL, 'medium') AS bots \gset
 SET SESSION AUTHORIZATION exception_jane;
-SELECT referral.open_exception(1, 'policy', 'referral', 78, NULL, 'strange', NULL, 'medium') AS janes \gset
+SELECT referral.open_exception(1, 'policy', 'referral', 10, NULL, 'strange', NULL, 'medium') AS janes \gset
 SET SESSION AUTHORIZATION exception_feed;
 SELECT referral.open_exception(1, 'integration', 'inbox_message', 79, NULL, 'late', NULL, 'medium') AS feeds \gset
 SET SESSION AUTHORIZATION exception_bot;
