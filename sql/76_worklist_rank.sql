@@ -1,66 +1,23 @@
 -- worklist: which item comes first, and why
 
-CREATE FUNCTION referral.rank_of_days(points numeric, at timestamptz) RETURNS numeric
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE RETURN pg_catalog.round(points * EXTRACT(epoch FROM at) / 86400, 6);
-COMMENT ON FUNCTION referral.rank_of_days(numeric, timestamptz) IS
+CREATE FUNCTION referral.rank_of_days(points float8, at timestamptz) RETURNS numeric
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'rank_of_days';
+COMMENT ON FUNCTION referral.rank_of_days(float8, timestamptz) IS
 'Points for each day from 1970-01-01 to a time, to six decimals, so that sums are exact. Null for null.';
 
-CREATE FUNCTION referral.rank_dates(item record, OUT opened_at timestamptz, OUT received_at timestamptz, OUT due_at timestamptz,
-    OUT scheduled_for timestamptz, OUT expires_on timestamptz, OUT payer_deadline timestamptz)
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    opened_at := item.opened_at;
-    due_at := item.due_at;
-    IF item.referral_id IS NOT NULL THEN
-        SELECT r.received_at, r.scheduled_for, (r.expires_on + 1)::timestamp AT TIME ZONE 'UTC' INTO received_at, scheduled_for, expires_on
-        FROM referral.referral r WHERE r.org_id = item.org_id AND r.referral_id = item.referral_id;
-        SELECT min(c.due_at) INTO payer_deadline FROM referral.sla_clock c
-        WHERE c.org_id = item.org_id AND c.entity_id = item.referral_id AND c.entity = 'referral' AND c.policy = 'payer_decision'
-          AND c.stopped_at IS NULL AND c.nullified_at IS NULL;
-    END IF;
-END $$;
-COMMENT ON FUNCTION referral.rank_dates(record) IS
-'The dates of a work item that rules of kind per_day go by; null where a date is not known. expires_on: the end of that day, UTC; payer_deadline: when the clock payer_decision of its referral is due.';
-
 CREATE FUNCTION referral.rank_parts(item record)
-RETURNS TABLE (ranking_factor_id bigint, per_day numeric, dated timestamptz, assumed boolean, points numeric)
-LANGUAGE plpgsql STABLE ROWS 10 SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    d record;
-    held bigint[] := '{}';
-BEGIN
-    IF item.entity <> 'referral' THEN
-        held := referral.matching_rules('ranking_factor', item.entity, item.org_id, referral.work_row(item.entity, item.org_id, item.entity_id));
-    END IF;
-    IF item.referral_id IS NOT NULL THEN
-        held := held || (SELECT referral.matching_rules('ranking_factor', 'referral', item.org_id, r) FROM referral.referral r
-                         WHERE r.org_id = item.org_id AND r.referral_id = item.referral_id);
-    END IF;
-    d := referral.rank_dates(item);
-    RETURN QUERY
-        SELECT f.ranking_factor_id, 0::numeric, NULL::timestamptz, false, round(f.points, 6)
-        FROM referral.ranking_factor f WHERE f.ranking_factor_id = ANY (held) AND f.kind = 'points'
-        UNION ALL
-        SELECT f.ranking_factor_id, f.points, coalesce(t.at, d.opened_at + f.horizon), t.at IS NULL,
-               referral.rank_of_days(-f.points, coalesce(t.at, d.opened_at + f.horizon))
-        FROM referral.ranking_factor f JOIN referral.rule_version v USING (rule_version_id)
-        CROSS JOIN LATERAL (SELECT CASE f.date_field WHEN 'opened_at' THEN d.opened_at WHEN 'received_at' THEN d.received_at WHEN 'due_at' THEN d.due_at
-                                        WHEN 'scheduled_for' THEN d.scheduled_for WHEN 'expires_on' THEN d.expires_on ELSE d.payer_deadline END AS at) t
-        WHERE v.status = 'active' AND f.kind = 'per_day' AND (f.scope_org_id IS NULL OR f.scope_org_id = item.org_id);
-END $$;
+RETURNS TABLE (ranking_factor_id bigint, per_day float8, dated timestamptz, assumed boolean, points numeric)
+LANGUAGE C STABLE STRICT ROWS 10 AS 'MODULE_PATHNAME', 'rank_parts';
 COMMENT ON FUNCTION referral.rank_parts(record) IS
-'What the score of a work item consists of by the active rules of ranking_factor, as the rows stand now: for each rule its points at the day 1970-01-01, and of rules of kind per_day how many points a day adds, the date, and whether it had to be assumed.';
+'What the score of a work item consists of by the active rules of ranking_factor, as the rows stand now: for each rule its points at the day 1970-01-01, and of rules of kind per_day how many points a day adds, the date, and whether it had to be assumed. expires_on counts up to the end of that day, UTC. Reads the rows with the rights of their owners. Null for null: no rows.';
 
 CREATE FUNCTION referral.rank_now(item record) RETURNS float8
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    RETURN (SELECT coalesce(sum(p.points), 0) FROM referral.rank_parts(item) p);
-END $$;
-COMMENT ON FUNCTION referral.rank_now(record) IS 'The score of a work item as the rows and rules stand now; what work_item.score holds.';
+LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'rank_now';
+COMMENT ON FUNCTION referral.rank_now(record) IS 'The score of a work item as the rows and rules stand now, the sum of rank_parts(); what work_item.score holds. Null for null.';
 
 CREATE FUNCTION referral.rank_growth(org_id bigint, at timestamptz) RETURNS numeric
 LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
-    SELECT coalesce(sum(referral.rank_of_days(f.points, rank_growth.at)), 0)
+    SELECT coalesce(sum(referral.rank_of_days(f.points::float8, rank_growth.at)), 0)
     FROM referral.ranking_factor f JOIN referral.rule_version v USING (rule_version_id)
     WHERE v.status = 'active' AND f.kind = 'per_day' AND (f.scope_org_id IS NULL OR f.scope_org_id = rank_growth.org_id)
 $$;
@@ -92,7 +49,7 @@ BEGIN
                CASE WHEN p.dated IS NOT NULL
                     THEN f.date_field || ' ' || to_char(p.dated AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') || CASE WHEN p.assumed THEN ' (assumed)' ELSE '' END
                     ELSE f.applies_when END,
-               p.points + referral.rank_of_days(p.per_day, explain_rank.at), f.ranking_factor_id, f.rule_version_id, f.explanation
+               p.points + coalesce(referral.rank_of_days(p.per_day, explain_rank.at), 0), f.ranking_factor_id, f.rule_version_id, f.explanation
         FROM referral.rank_parts(i) p
         JOIN referral.ranking_factor f USING (ranking_factor_id)
         ORDER BY 3 DESC, f.ranking_factor_id;
@@ -144,7 +101,7 @@ COMMENT ON FUNCTION referral.ranking_key() IS 'Tells the active rules of ranking
 
 CREATE FUNCTION referral.refresh_ranks(org_id bigint, max integer) RETURNS integer
 LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
 DECLARE
     key bigint := referral.ranking_key();
     at record;
@@ -217,6 +174,6 @@ END $$;
 COMMENT ON FUNCTION referral.ranking_factor_check() IS
 'BEFORE row trigger of referral.ranking_factor: a rule of kind per_day has a date and no condition (RF011).';
 
-REVOKE ALL ON FUNCTION referral.rank_score(bigint, bigint, timestamptz), referral.explain_rank(bigint, bigint, timestamptz), referral.rank_dates(record), referral.rank_parts(record), referral.rank_now(record), referral.rank_of_days(numeric, timestamptz), referral.rank_growth(bigint, timestamptz),
+REVOKE ALL ON FUNCTION referral.rank_score(bigint, bigint, timestamptz), referral.explain_rank(bigint, bigint, timestamptz), referral.rank_parts(record), referral.rank_now(record), referral.rank_of_days(float8, timestamptz), referral.rank_growth(bigint, timestamptz),
     referral.refresh_item(record), referral.refresh_rank(bigint, bigint), referral.ranking_key(), referral.refresh_ranks(bigint, integer),
     referral.refresh_all_ranks(timestamptz, integer), referral.clock_changes_rank(), referral.ranking_factor_check() FROM PUBLIC;

@@ -15,37 +15,6 @@ LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'start_items';
 COMMENT ON FUNCTION referral.start_items(text, bigint, bigint) IS
 'Opens the items that a row, as it is stored, has to have by the rules of work_source, as far as they are not there. Nothing happens for null and when there is no such row.';
 
-CREATE FUNCTION referral.start_work(entity text, org_id bigint, id bigint, work_source_id bigint, referral_id bigint, due_at timestamptz,
-    routing_rules bigint[]) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    s record;
-    decision bigint;
-    decided_queue bigint;
-    assignee text;
-    item bigint;
-BEGIN
-    SELECT * INTO s FROM referral.work_source x WHERE x.work_source_id = start_work.work_source_id;
-    -- it may be open already: nothing is decided twice
-    IF EXISTS (SELECT FROM referral.work_item w WHERE w.org_id = start_work.org_id AND w.entity_id = start_work.id AND w.entity = start_work.entity
-                 AND w.kind = s.kind AND w.task = '' AND w.closed_at IS NULL) THEN
-        RETURN;
-    END IF;
-    IF (s.is_primary OR routing_rules <> '{}') AND to_regclass('referral.routing_decision') IS NOT NULL THEN
-        decision := referral.route_row(entity, org_id, id, routing_rules);
-        SELECT r.queue_id, r.owner INTO decided_queue, assignee FROM referral.routing_decision r
-        WHERE r.org_id = start_work.org_id AND r.routing_decision_id = decision;
-    END IF;
-    item := referral.open_work(entity, org_id, id, s.kind, CASE entity WHEN 'referral' THEN id ELSE referral_id END,
-        coalesce(decided_queue, referral.queue_for(org_id, s.queue)), s.title, referral.work_due(entity, org_id, id, due_at), s.is_primary,
-        routing_decision_id => decision);
-    IF assignee IS NOT NULL THEN
-        PERFORM referral.give_item(org_id, item, assignee, 'assign');
-    END IF;
-END $$;
-COMMENT ON FUNCTION referral.start_work(text, bigint, bigint, bigint, bigint, timestamptz, bigint[]) IS
-'Opens the item that a rule of work_source asks for, where the routing rules send it, else in the queue of the rule, ranked. Nothing happens when it is open already. Called by the trigger work.';
-
 CREATE FUNCTION referral.queue_for(org_id bigint, queue text) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -209,7 +178,7 @@ COMMENT ON FUNCTION referral.escalate_work(record) IS
 'Does what an escalation asks for about the work on a row: reassign_queue sends its item to the queue (opens a task there when it has none), assign_role lets the members of the role claim it, open_exception opens one of the category, request_approval asks for the approval.';
 
 REVOKE ALL ON FUNCTION referral.work(), referral.work_row(text, bigint, bigint), referral.start_items(text, bigint, bigint),
-    referral.start_work(text, bigint, bigint, bigint, bigint, timestamptz, bigint[]), referral.queue_for(bigint, text),
+    referral.queue_for(bigint, text),
     referral.stop_work(text, bigint, bigint, bigint), referral.refresh_row(text, bigint, bigint), referral.work_again(text, bigint, bigint),
     referral.open_missing_work(), referral.chores(), referral.do_chore(text, timestamptz, integer),
     referral.escalate_to_queue(bigint, bigint, text, text), referral.escalate_work(record) FROM PUBLIC;

@@ -49,6 +49,7 @@ typedef struct RuleCache
 	HTAB	   *matches;		/* predicates of rule_matches(), by their text */
 	HTAB	   *rule_tables;	/* rules of matching_rules(), by their table */
 	struct WorkRules *work;		/* sources of work and tasks; see work_rules.c */
+	struct RankFactor *factors; /* of ranking; see work_rank.c */
 	struct SlaRules *sla;		/* policies and calendars; see sla_policy.c */
 	struct MatchRules *matching;	/* models and names; see matching_model.c */
 	struct SourceRules *sources;	/* who keeps what; see source_of_record.c */

@@ -32,6 +32,8 @@ typedef struct Clock
 	bool		is_paused;
 	bool		is_running;		/* time counts */
 	TimestampTz running_since;
+	bool		has_due;
+	TimestampTz due_at;
 	TimestampTz started_at;
 	TimestampTz judged_since;
 	bool		is_known;		/* target and consumed are */

@@ -199,6 +199,7 @@ clock_of_slot(TupleTableSlot *slot)
 	clock->is_paused = !isnull;
 	clock->is_paused_by_rule = !isnull && strcmp(TextDatumGetCString(pause_kind), "rule") == 0;
 	clock->is_running = column_time(slot, C_RUNNING_SINCE, &clock->running_since);
+	clock->has_due = column_time(slot, C_DUE_AT, &clock->due_at);
 	(void) column_time(slot, C_STARTED_AT, &clock->started_at);
 	(void) column_time(slot, C_JUDGED_SINCE, &clock->judged_since);
 	clock->is_nullified = column_time(slot, C_NULLIFIED_AT, &at);

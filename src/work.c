@@ -41,66 +41,44 @@
 
 typedef enum WorkStatement
 {
-	START_WORK, STOP_WORK, ROUTE_ROW, SPAWN_TASKS, SETTLE_TASKS, REFRESH_ROW,
+	STOP_WORK, ROUTE_ROW, SPAWN_TASKS, SETTLE_TASKS, REFRESH_ROW,
 	OPEN_EXCEPTIONS, REQUEST_APPROVALS,
 	NSTATEMENTS
 } WorkStatement;
 
-#define MAX_ARGS 7
+#define MAX_ARGS 4
 
 /* $1 to $3 are always entity, organisation and id of the row. */
 static const struct
 {
 	const char *sql;
 	int			nargs;
-	Oid			more[MAX_ARGS - 3];
+	Oid			more;
 }			statements[NSTATEMENTS] = {
-	[START_WORK] = {
-		"SELECT referral.start_work($1, $2, $3, $4, $5, $6, $7)",
-	7, {INT8OID, INT8OID, TIMESTAMPTZOID, INT8ARRAYOID}},
 	[STOP_WORK] = {
 		"SELECT referral.stop_work($1, $2, $3, $4)",
-	4, {INT8OID}},
+	4, INT8OID},
 	[ROUTE_ROW] = {
 		"SELECT referral.route_row($1, $2, $3, $4)",
-	4, {INT8ARRAYOID}},
+	4, INT8ARRAYOID},
 	[SPAWN_TASKS] = {
 		"SELECT referral.spawn_tasks($1, $2, $3, $4)",
-	4, {INT8ARRAYOID}},
+	4, INT8ARRAYOID},
 	[SETTLE_TASKS] = {
 		"SELECT referral.settle_tasks($1, $2, $3, $4)",
-	4, {BOOLOID}},
+	4, BOOLOID},
 	[REFRESH_ROW] = {
 		"SELECT referral.refresh_row($1, $2, $3)",
-	3, {0}},
+	3, 0},
 	[OPEN_EXCEPTIONS] = {
 		"SELECT referral.open_rule_exceptions($1, $2, $3, $4)",
-	4, {INT8ARRAYOID}},
+	4, INT8ARRAYOID},
 	[REQUEST_APPROVALS] = {
 		"SELECT referral.request_approvals($1, $2, $3, $4)",
-	4, {INT8ARRAYOID}},
+	4, INT8ARRAYOID},
 };
 
 static SPIPlanPtr plans[NSTATEMENTS];
-
-/* The row whose change is followed. */
-typedef struct WorkRow
-{
-	RuleCache  *cache;
-	TrackedRel *rel;
-	Relation	relation;
-	TupleTableSlot *oldslot;	/* NULL: a new row, or one looked at anew */
-	TupleTableSlot *newslot;
-	int64		org_id;
-	int64		id;
-} WorkRow;
-
-/* Those of a rule table that fit a row, in their order. */
-typedef struct RuleSet
-{
-	int64	   *ids;
-	int			n;
-} RuleSet;
 
 static SPIPlanPtr
 plan_of(WorkStatement which)
@@ -110,31 +88,24 @@ plan_of(WorkStatement which)
 
 	if (plans[which] != NULL)
 		return plans[which];
-	for (int i = 3; i < statements[which].nargs; i++)
-		argtypes[i] = statements[which].more[i - 3];
+	argtypes[3] = statements[which].more;
 	plan = SPI_prepare(statements[which].sql, statements[which].nargs, argtypes);
 	if (plan == NULL || SPI_keepplan(plan) != 0)
 		elog(ERROR, "could not prepare: %s", statements[which].sql);
 	return plans[which] = plan;
 }
 
-/* "more" are the arguments from $4 on. */
+/* "more" is $4. */
 static void
-run(WorkRow *row, WorkStatement which, const Datum *more, const char *more_nulls)
+run(WorkRow *row, WorkStatement which, Datum more)
 {
 	Datum		args[MAX_ARGS] = {CStringGetTextDatum(row->rel->entity),
-	Int64GetDatum(row->org_id), Int64GetDatum(row->id)};
-	char		nulls[MAX_ARGS + 1] = "       ";
+	Int64GetDatum(row->org_id), Int64GetDatum(row->id), more};
 	OwnerScope	scope;
 
-	for (int i = 3; i < statements[which].nargs; i++)
-	{
-		args[i] = more[i - 3];
-		if (more_nulls != NULL)
-			nulls[i] = more_nulls[i - 3];
-	}
 	security_begin_read(&scope, row->cache->owner);
-	if (SPI_execute_plan(plan_of(which), args, nulls, false, 0) < 0)
+	work_set_planner();
+	if (SPI_execute_plan(plan_of(which), args, NULL, false, 0) < 0)
 		elog(ERROR, "could not run: %s", statements[which].sql);
 	security_end_read(&scope);
 }
@@ -142,9 +113,7 @@ run(WorkRow *row, WorkStatement which, const Datum *more, const char *more_nulls
 static void
 run_with_rules(WorkRow *row, WorkStatement which, RuleSet rules)
 {
-	Datum		more = PointerGetDatum(rule_ids_array(rules.ids, rules.n));
-
-	run(row, which, &more, NULL);
+	run(row, which, PointerGetDatum(rule_ids_array(rules.ids, rules.n)));
 }
 
 /* ---------- Asking the rules ---------- */
@@ -243,41 +212,19 @@ is_about_the_case(WorkRow *row)
 
 /* ---------- Items ---------- */
 
-/* The value of the column that a rule names; null where the rule names none. */
-static Datum
-named_value(WorkRow *row, const char *column, bool *isnull)
-{
-	int			attno = column == NULL ? 0 : SPI_fnumber(row->rel->desc, column);
-
-	*isnull = attno <= 0 || row_isnull(row->newslot, attno);
-	return *isnull ? (Datum) 0 : row_value(row->newslot, attno);
-}
-
 static void
 start_item(WorkRow *row, int64 work_source_id)
 {
 	WorkSource *source = work_source(row->cache, work_source_id);
-	RuleSet		routing = rules_of(row, "routing_rule", row->newslot, true);
-	Datum		more[4] = {Int64GetDatum(work_source_id)};
-	char		nulls[] = "    ";
-	bool		isnull;
 
-	if (source == NULL)
-		return;
-	more[1] = named_value(row, source->referral_column, &isnull);
-	nulls[1] = isnull ? 'n' : ' ';
-	more[2] = named_value(row, source->due_column, &isnull);
-	nulls[2] = isnull ? 'n' : ' ';
-	more[3] = PointerGetDatum(rule_ids_array(routing.ids, routing.n));
-	run(row, START_WORK, more, nulls);
+	if (source != NULL)
+		work_item_open(row, source, rules_of(row, "routing_rule", row->newslot, true));
 }
 
 static void
 stop_item(WorkRow *row, int64 work_source_id)
 {
-	Datum		more = Int64GetDatum(work_source_id);
-
-	run(row, STOP_WORK, &more, NULL);
+	run(row, STOP_WORK, Int64GetDatum(work_source_id));
 }
 
 /* Items are there while the rules say that the row is work.  Was it, and is it still? */
@@ -343,6 +290,28 @@ task_could_end(WorkRow *row)
 	return false;
 }
 
+/* Of these rules, those for the state, step or transition that the row has come to. */
+static RuleSet
+tasks_in_place(WorkRow *row, RuleSet rules)
+{
+	int			kept = 0;
+
+	for (int i = 0; i < rules.n; i++)
+	{
+		WorkTask   *task = work_task(row->cache, rules.ids[i]);
+
+		if (task != NULL &&
+			(OidIsValid(task->on_state) ? !row_isnull(row->newslot, row->rel->state) &&
+			 DatumGetObjectId(row_value(row->newslot, row->rel->state)) == task->on_state
+			 : task->on_step != NULL ? !row_isnull(row->newslot, row->rel->step) &&
+			 strcmp(TextDatumGetCString(row_value(row->newslot, row->rel->step)), task->on_step) == 0
+			 : !row_isnull(row->newslot, row->rel->transition_id)))
+			rules.ids[kept++] = rules.ids[i];
+	}
+	rules.n = kept;
+	return rules;
+}
+
 static void
 follow_tasks(WorkRow *row, bool is_over)
 {
@@ -351,14 +320,10 @@ follow_tasks(WorkRow *row, bool is_over)
 	if (!work_has_tasks(row->cache, row->rel->entity))
 		return;
 	if (row->oldslot != NULL && (is_over || task_could_end(row)))
-	{
-		Datum		more = BoolGetDatum(is_over);
-
-		run(row, SETTLE_TASKS, &more, NULL);
-	}
+		run(row, SETTLE_TASKS, BoolGetDatum(is_over));
 	if (is_over || !(has_moved(row) || could_matter(row, "task_template")))
 		return;
-	rules = rules_of(row, "task_template", row->newslot, false);
+	rules = tasks_in_place(row, rules_of(row, "task_template", row->newslot, false));
 	if (rules.n > 0)
 		run_with_rules(row, SPAWN_TASKS, rules);
 }
@@ -410,7 +375,7 @@ follow(WorkRow *row)
 	{
 		follow_routing(row);
 		if (rank_could_change(row))
-			run(row, REFRESH_ROW, NULL, NULL);
+			run(row, REFRESH_ROW, (Datum) 0);
 	}
 }
 
@@ -448,6 +413,7 @@ work(PG_FUNCTION_ARGS)
 	is_update = TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event);
 	row.rel = entity_of_trigger(trigdata, &row.cache, fcinfo->flinfo);
 	row.relation = trigdata->tg_relation;
+	row.is_new = !is_update;
 	row.oldslot = is_update ? trigdata->tg_trigslot : NULL;
 	row.newslot = is_update ? trigdata->tg_newslot : trigdata->tg_trigslot;
 	if (row.rel->org_id != 0)

@@ -14,16 +14,48 @@
 #include "entity.h"
 #include "rule.h"
 
+/* The row whose change is followed. */
+typedef struct WorkRow
+{
+	RuleCache  *cache;
+	TrackedRel *rel;
+	Relation	relation;
+	bool		is_new;			/* it cannot have items yet */
+	TupleTableSlot *oldslot;	/* NULL: a new row, or one looked at anew */
+	TupleTableSlot *newslot;
+	int64		org_id;
+	int64		id;
+} WorkRow;
+
+/* Those of a rule table that fit a row, in their order. */
+typedef struct RuleSet
+{
+	int64	   *ids;
+	int			n;
+} RuleSet;
+
 /* A rule of referral.work_source: what an item about a row is like. */
 typedef struct WorkSource
 {
 	int64		work_source_id;
 	const char *entity;
+	const char *kind;
+	const char *title;
+	const char *queue;			/* NULL: manual_triage */
 	const char *referral_column;	/* NULL: none */
 	const char *due_column;		/* NULL: none */
 	bool		is_primary;
 	struct WorkSource *next;
 } WorkSource;
+
+/* A rule of referral.task_template: where it asks for its task. */
+typedef struct WorkTask
+{
+	int64		task_template_id;
+	Oid			on_state;		/* value of the enum referral.state; invalid: not by state */
+	const char *on_step;		/* NULL: not by step; neither: by transition */
+	struct WorkTask *next;
+} WorkTask;
 
 /* When tasks about an entity are done by themselves. */
 typedef struct TaskEnd
@@ -39,12 +71,17 @@ typedef struct TaskEnd
 typedef struct WorkRules
 {
 	WorkSource *sources;
+	WorkTask   *tasks;
 	TaskEnd    *task_ends;
 } WorkRules;
 
 extern WorkRules *work_rules(RuleCache *cache);
 extern WorkSource *work_source(RuleCache *cache, int64 work_source_id);
+extern WorkTask *work_task(RuleCache *cache, int64 task_template_id);
 extern bool work_has_tasks(RuleCache *cache, const char *entity);
 extern bool work_task_end_reads_row_alone(RuleCache *cache, TaskEnd *end, Relation rel);
+
+extern void work_set_planner(void);
+extern void work_item_open(WorkRow *row, WorkSource *source, RuleSet routing);
 
 #endif							/* REFERRAL_WORK_H */

@@ -23,7 +23,8 @@
 static void
 load_sources(RuleCache *cache, WorkRules *rules)
 {
-	security_read("SELECT s.work_source_id, s.entity, s.referral_column, s.due_column, s.is_primary"
+	security_read("SELECT s.work_source_id, s.entity, s.referral_column, s.due_column, s.is_primary,"
+				  "  s.kind, s.title, s.queue"
 				  " FROM referral.work_source s JOIN referral.rule_version v USING (rule_version_id)"
 				  " WHERE v.status = 'active' AND $1",
 				  BOOLOID, BoolGetDatum(true));
@@ -36,8 +37,31 @@ load_sources(RuleCache *cache, WorkRules *rules)
 		source->referral_column = rule_read_string(cache, i, 3);
 		source->due_column = rule_read_string(cache, i, 4);
 		source->is_primary = rule_read_bool(i, 5);
+		source->kind = rule_read_string(cache, i, 6);
+		source->title = rule_read_string(cache, i, 7);
+		source->queue = rule_read_string(cache, i, 8);
 		source->next = rules->sources;
 		rules->sources = source;
+	}
+}
+
+static void
+load_tasks(RuleCache *cache, WorkRules *rules)
+{
+	security_read("SELECT t.task_template_id, t.on_state, t.on_step"
+				  " FROM referral.task_template t JOIN referral.rule_version v USING (rule_version_id)"
+				  " WHERE v.status = 'active' AND $1",
+				  BOOLOID, BoolGetDatum(true));
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		WorkTask   *task = MemoryContextAllocZero(cache->context, sizeof(WorkTask));
+		bool		isnull;
+
+		task->task_template_id = rule_read_int64(i, 1);
+		task->on_state = DatumGetObjectId(rule_read_datum(i, 2, &isnull));
+		task->on_step = rule_read_string(cache, i, 3);
+		task->next = rules->tasks;
+		rules->tasks = task;
 	}
 }
 
@@ -71,6 +95,7 @@ work_rules(RuleCache *cache)
 	rules = MemoryContextAllocZero(cache->context, sizeof(WorkRules));
 	security_begin_read(&scope, cache->owner);
 	load_sources(cache, rules);
+	load_tasks(cache, rules);
 	load_task_ends(cache, rules);
 	security_end_read(&scope);
 	cache->work = rules;
@@ -86,6 +111,16 @@ work_source(RuleCache *cache, int64 work_source_id)
 	while (source != NULL && source->work_source_id != work_source_id)
 		source = source->next;
 	return source;
+}
+
+WorkTask *
+work_task(RuleCache *cache, int64 task_template_id)
+{
+	WorkTask   *task = work_rules(cache)->tasks;
+
+	while (task != NULL && task->task_template_id != task_template_id)
+		task = task->next;
+	return task;
 }
 
 /* Has a rule that is or was in force ever asked for tasks about the entity? */
