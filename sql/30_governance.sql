@@ -45,6 +45,7 @@ BEGIN
     PERFORM referral.check_exception_version(rule_version_id);
     PERFORM referral.check_worklist_version(rule_version_id);
     PERFORM referral.check_routing_version(rule_version_id);
+    PERFORM referral.check_approval_version(rule_version_id);
     SELECT string_agg(b.rule || ': ' || b.error, '; ') INTO bad
     FROM referral.broken_rules() b WHERE b.rule_version_id = check_rule_version.rule_version_id;
     IF bad IS NOT NULL THEN

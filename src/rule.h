@@ -56,6 +56,7 @@ typedef struct RuleCache
 	struct SourceMapping *mappings;	/* see source_mapping.c */
 	struct ValidationRules *validation; /* see validation_rules.c */
 	struct ExceptionPolicies *exceptions;	/* see exception_policy.c */
+	struct ApprovalRules *approvals;	/* see approval_policy.c */
 	Oid			namespace_id;	/* schema referral */
 	Oid			owner;			/* owner of the rule tables */
 	int			pins;			/* calls that hold pointers into it */

@@ -55,7 +55,7 @@ static const char *const rule_tables[] = {
 	"match_model", "match_level", "match_nickname", "match_placeholder", "match_frequency",
 	"source_mapping", "source_mapping_field", "code_translation", "source_of_record",
 	"source_system", "required_field_rule", "document_requirement",
-	"outreach_template", "exception_policy"
+	"outreach_template", "exception_policy", "approval_policy"
 };
 
 static void

@@ -11,6 +11,8 @@
 #ifndef REFERRAL_WORKFLOW_H
 #define REFERRAL_WORKFLOW_H
 
+#include "nodes/pg_list.h"
+
 #include "entity.h"
 #include "rule.h"
 
@@ -47,6 +49,8 @@ typedef struct WorkflowTransition
 	bool		comment_required;
 	const char *reason_domain;
 	WorkflowGuard *guards;
+	List	   *gates;			/* ApprovalGate, once they are known */
+	bool		gates_known;
 	struct WorkflowTransition *next_same_pair;	/* by priority */
 	struct WorkflowTransition *next_same_from;	/* by priority */
 } WorkflowTransition;

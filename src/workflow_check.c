@@ -2,7 +2,7 @@
  *
  * workflow_check.c
  *		What is in the way of a transition: role, person, reason, guards, open
- *		exceptions.
+ *		exceptions, outstanding approvals.
  *
  * IDENTIFICATION
  *		src/workflow_check.c
@@ -14,6 +14,7 @@
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
 
+#include "approval.h"
 #include "compat.h"
 #include "errors.h"
 #include "exception.h"
@@ -236,6 +237,95 @@ check_exceptions(Move *move, WorkflowTransition *transition, List **obstacles)
 	return open;
 }
 
+/* ---------- Approvals ---------- */
+
+/* The row as it would be, at the step where it is: that is what policies are about. */
+static ApprovalRow *
+row_to_approve(Move *move)
+{
+	if (move->approvals == NULL)
+	{
+		move->approvals = palloc0(sizeof(ApprovalRow));
+		move->approvals->cache = move->cache;
+		move->approvals->rel = move->rel;
+		move->approvals->relation = move->relation;
+		move->approvals->slot = move->newslot;
+		move->approvals->org_id = move->org_id;
+		move->approvals->id = move->id;
+	}
+	row_set_step(move, move->from);
+	return move->approvals;
+}
+
+static const char *
+approval_message(ApprovalAnswer *answer)
+{
+	static const char *const words[] = {
+		[APPROVAL_NOT_REQUESTED] = "has not been asked for yet",
+		[APPROVAL_PENDING] = "is not given yet",
+		[APPROVAL_APPROVED] = "is given",
+		[APPROVAL_REJECTED] = "was refused",
+		[APPROVAL_EXPIRED] = "has lapsed",
+		[APPROVAL_WITHDRAWN] = "was withdrawn",
+		[APPROVAL_OTHER_VALUES] = "is about other values than the row has",
+		[APPROVAL_OTHER_RULE] = "is less than the policy asks for by now"
+	};
+
+	return psprintf("approval \"%s\" %s%s%s", answer->gate->policy,
+					answer->gate->level == 1 ? "" : psprintf("(level %d) ", answer->gate->level),
+					words[answer->status],
+					answer->error == NULL ? "" :
+					psprintf(" (its rule raises error %s)", answer->error));
+}
+
+static const char *
+approval_unblock(Move *move, ApprovalAnswer *answer)
+{
+	if (answer->status == APPROVAL_PENDING)
+		return psprintf("Have a member of %s who did not ask for it SELECT referral.approve("
+						INT64_FORMAT ", " INT64_FORMAT ").", answer->policy->approver_role,
+						move->org_id, answer->request->approval_request_id);
+	return psprintf("SELECT referral.request_approval(%s, " INT64_FORMAT ", " INT64_FORMAT
+					", %s, 'why'), then have it approved.",
+					quote_literal_cstr(move->rel->entity), move->org_id, move->id,
+					quote_literal_cstr(answer->gate->policy));
+}
+
+static bool
+check_gate(Move *move, WorkflowTransition *transition, ApprovalGate *gate, List **obstacles)
+{
+	ApprovalRow *row = row_to_approve(move);
+	ApprovalAnswer answer;
+	bool		needed = approval_needed(row, gate, obstacles != NULL, &answer) &&
+		approval_names(answer.policy, transition->transition);
+
+	if (needed)
+		approval_look(row, &answer);
+	row_set_step(move, transition->to);
+	if (!needed || answer.status == APPROVAL_APPROVED)
+		return true;
+	if (obstacles == NULL)
+		return false;
+	return add_obstacle(obstacles, ERRCODE_RF_APPROVAL, approval_message(&answer),
+						psprintf("approval policy " INT64_FORMAT, answer.policy->approval_policy_id),
+						approval_unblock(move, &answer));
+}
+
+static bool
+check_approvals(Move *move, WorkflowTransition *transition, List **obstacles)
+{
+	bool		open = true;
+	ListCell   *lc;
+
+	foreach(lc, approval_gates_of(move->cache, move->rel->entity, transition))
+	{
+		open &= check_gate(move, transition, lfirst(lc), obstacles);
+		if (!open && obstacles == NULL)
+			break;
+	}
+	return open;
+}
+
 /*
  * May the transition be taken now?  With "obstacles", everything in its way is
  * collected; without, the first obstacle ends the search.
@@ -255,6 +345,8 @@ workflow_is_open(Move *move, WorkflowTransition *transition, List **obstacles)
 		open &= check_guards(move, transition, obstacles);
 	if (open || obstacles != NULL)
 		open &= check_exceptions(move, transition, obstacles);
+	if (open || obstacles != NULL)
+		open &= check_approvals(move, transition, obstacles);
 	return open;
 }
 

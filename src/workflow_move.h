@@ -30,6 +30,7 @@ typedef struct Move
 	const char *reason_code;	/* status_reason given with this change */
 	bool		exceptions_read;
 	List	   *exceptions;		/* Exception; what is open and blocks something */
+	struct ApprovalRow *approvals;	/* what was asked for so far; NULL: not looked yet */
 } Move;
 
 /* One reason why a transition cannot be taken now. */

@@ -67,6 +67,9 @@ FROM (VALUES
     ('clock.resumed', 'sla_pause', 'changes ? ''resumed_at''', 110, 'A pause of a clock ended'),
     ('clock.extended', 'sla_adjustment', 'changes #>> ''{action,1}'' = ''extend''', 100, 'A clock was given more time'),
     ('clock.nullified', 'sla_adjustment', 'changes #>> ''{action,1}'' = ''nullify''', 100, 'A clock was taken out of all measures'),
+    ('approval.requested', 'approval_request', 'action = ''insert''', 100, 'An approval was asked for'),
+    ('approval.granted', 'approval_request', 'changes #>> ''{status,1}'' = ''approved''', 100, 'An approval was given'),
+    ('approval.refused', 'approval_request', 'changes #>> ''{status,1}'' = ''rejected''', 100, 'An approval was refused'),
     ('patient.merged', 'patient_merge', 'action = ''insert''', 100, 'A record of a patient was merged into another one'),
     ('patient.unmerged', 'patient_merge', 'changes ? ''unmerged_at''', 110, 'A merge of two records was undone'),
     -- of entities that are yet to come
@@ -76,8 +79,6 @@ FROM (VALUES
      'The payer responded (entity payer_response, which this version does not bring)'),
     ('denial.issued', 'authorization', 'transition = ''deny''', 100,
      'The payer denied (entity authorization, which this version does not bring)'),
-    ('approval.granted', 'approval', 'transition = ''approve''', 100,
-     'An approval was granted (entity approval, which this version does not bring)'),
     ('exception.detected', 'exception_item', 'action = ''insert''', 100,
      'An exception was detected (entity exception_item, which this version does not bring)'),
     ('patient.checked_in', 'appointment', 'transition = ''check_in''', 100,

@@ -1,0 +1,170 @@
+/*-------------------------------------------------------------------------
+ *
+ * approval_policy.c
+ *		The policies of referral.approval_policy, kept compiled.
+ *
+ * IDENTIFICATION
+ *		src/approval_policy.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+
+#include "approval.h"
+#include "compat.h"
+#include "security.h"
+
+struct ApprovalRules
+{
+	ApprovalGate *gates;
+};
+
+/* Texts of an array, in the current memory context. */
+static List *
+read_texts(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		array = rule_read_datum(row, column, &isnull);
+	List	   *list = NIL;
+	Datum	   *values;
+	bool	   *nulls;
+	int			n;
+
+	if (isnull)
+		return NIL;
+	deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false, TYPALIGN_INT,
+					  &values, &nulls, &n);
+	for (int i = 0; i < n; i++)
+		if (!nulls[i])
+			list = lappend(list, TextDatumGetCString(values[i]));
+	return list;
+}
+
+static ApprovalPolicy *
+read_policy(RuleCache *cache, uint64 row)
+{
+	ApprovalPolicy *policy = MemoryContextAllocZero(cache->context, sizeof(ApprovalPolicy));
+	MemoryContext caller = MemoryContextSwitchTo(cache->context);
+	bool		isnull;
+
+	policy->approval_policy_id = rule_read_int64(row, 1);
+	policy->scope_org_id = DatumGetInt64(rule_read_datum(row, 5, &isnull));
+	policy->has_org = !isnull;
+	policy->approver_role = rule_read_string(cache, row, 6);
+	policy->quorum = DatumGetInt32(rule_read_datum(row, 7, &isnull));
+	policy->transitions = read_texts(row, 8);
+	policy->watched = read_texts(row, 9);
+	MemoryContextSwitchTo(caller);
+	policy->applies_when = rule_read_predicate(cache, row, 10, rule_read_string(cache, row, 11));
+	return policy;
+}
+
+/* Rows arrive in the order in which they are asked: one gate after the other. */
+static ApprovalGate *
+read_gates(RuleCache *cache)
+{
+	ApprovalGate *first = NULL;
+	ApprovalGate *gate = NULL;
+	ApprovalPolicy **end = NULL;
+
+	for (uint64 row = 0; row < SPI_processed; row++)
+	{
+		char	   *entity = rule_read_string(cache, row, 2);
+		char	   *name = rule_read_string(cache, row, 3);
+		bool		isnull;
+		int			level = DatumGetInt32(rule_read_datum(row, 4, &isnull));
+
+		if (gate == NULL || strcmp(gate->entity, entity) != 0 || strcmp(gate->policy, name) != 0 ||
+			gate->level != level)
+		{
+			ApprovalGate *next = MemoryContextAllocZero(cache->context, sizeof(ApprovalGate));
+
+			next->entity = entity;
+			next->policy = name;
+			next->level = level;
+			if (gate == NULL)
+				first = next;
+			else
+				gate->next = next;
+			gate = next;
+			end = &gate->variants;
+		}
+		*end = read_policy(cache, row);
+		end = &(*end)->next;
+	}
+	return first;
+}
+
+/* All gates of active versions, by entity, policy and level. */
+ApprovalGate *
+approval_gates(RuleCache *cache)
+{
+	struct ApprovalRules *rules;
+	OwnerScope	scope;
+
+	if (cache->approvals != NULL)
+		return cache->approvals->gates;
+	rules = MemoryContextAllocZero(cache->context, sizeof(struct ApprovalRules));
+	if (OidIsValid(get_relname_relid("approval_policy", cache->namespace_id)))
+	{
+		security_begin_read(&scope, cache->owner);
+		security_read("SELECT p.approval_policy_id, p.entity, p.name, p.level, p.scope_org_id,"
+					  " p.approver_role::text, p.quorum, p.transitions, p.watched, p.applies_when,"
+					  " format('approval policy %s (%s)', p.approval_policy_id, p.name)"
+					  " FROM referral.approval_policy p JOIN referral.rule_version v USING (rule_version_id)"
+					  " WHERE v.status = 'active' AND $1"
+					  " ORDER BY p.entity COLLATE \"C\", p.name COLLATE \"C\", p.level,"
+					  " p.scope_org_id IS NULL, p.priority, p.approval_policy_id",
+					  BOOLOID, BoolGetDatum(true));
+		rules->gates = read_gates(cache);
+		security_end_read(&scope);
+	}
+	cache->approvals = rules;
+	return rules->gates;
+}
+
+bool
+approval_names(ApprovalPolicy *policy, const char *transition)
+{
+	ListCell   *lc;
+
+	foreach(lc, policy->transitions)
+		if (strcmp(lfirst(lc), transition) == 0)
+			return true;
+	return false;
+}
+
+static bool
+gate_names(ApprovalGate *gate, const char *transition)
+{
+	for (ApprovalPolicy *policy = gate->variants; policy != NULL; policy = policy->next)
+		if (approval_names(policy, transition))
+			return true;
+	return false;
+}
+
+/* The gates that a transition may have to wait at; found out once. */
+List *
+approval_gates_of(RuleCache *cache, const char *entity, WorkflowTransition *transition)
+{
+	ApprovalGate *gate;
+	MemoryContext caller;
+
+	if (transition->gates_known)
+		return transition->gates;
+	gate = approval_gates(cache);
+	caller = MemoryContextSwitchTo(cache->context);
+	for (; gate != NULL; gate = gate->next)
+		if (strcmp(gate->entity, entity) == 0 && gate_names(gate, transition->transition))
+			transition->gates = lappend(transition->gates, gate);
+	MemoryContextSwitchTo(caller);
+	transition->gates_known = true;
+	return transition->gates;
+}
