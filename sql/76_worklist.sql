@@ -104,15 +104,22 @@ COMMENT ON FUNCTION referral.queue_guard() IS
 -- ---------- Who works on a queue ----------
 
 CREATE FUNCTION referral.queue_membership(org_id bigint, queue_id bigint, member text, at timestamptz DEFAULT now()) RETURNS bigint
-LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
-    SELECT m.queue_member_id FROM referral.queue_member m
-    WHERE m.org_id = queue_membership.org_id AND m.queue_id = queue_membership.queue_id AND m.during @> queue_membership.at
-      AND (m.member = queue_membership.member
-           OR EXISTS (SELECT FROM referral.absence a
-                      WHERE a.org_id = m.org_id AND a.member = m.member AND a.substitute = queue_membership.member
-                        AND a.during @> queue_membership.at))
-    ORDER BY m.member = queue_membership.member DESC, m.queue_member_id LIMIT 1
-$$;
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    id bigint;
+BEGIN
+    SELECT m.queue_member_id INTO id FROM referral.queue_member m
+    WHERE m.org_id = queue_membership.org_id AND m.queue_id = queue_membership.queue_id AND m.member = queue_membership.member
+      AND m.during @> queue_membership.at;
+    IF id IS NULL THEN
+        SELECT m.queue_member_id INTO id FROM referral.queue_member m
+        JOIN referral.absence a ON a.org_id = m.org_id AND a.member = m.member AND a.during @> queue_membership.at
+        WHERE m.org_id = queue_membership.org_id AND m.queue_id = queue_membership.queue_id AND m.during @> queue_membership.at
+          AND a.substitute = queue_membership.member
+        ORDER BY m.queue_member_id LIMIT 1;
+    END IF;
+    RETURN id;
+END $$;
 COMMENT ON FUNCTION referral.queue_membership(bigint, bigint, text, timestamptz) IS
 'The queue_member_id by which a person works on a queue at a time: his own, else that of an absent member whose substitute he is. Null when he does not, and for null.';
 

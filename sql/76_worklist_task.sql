@@ -141,6 +141,6 @@ END $$;
 COMMENT ON FUNCTION referral.check_worklist_version(bigint) IS
 'The part of check_rule_version() about worklists: calendars of tasks are there (RF011); warns of queues that no organisation has. Null for null.';
 
-REVOKE ALL ON FUNCTION referral.calendar_named(bigint, text), referral.due_on(bigint, text, timestamptz, interval),
+REVOKE ALL ON FUNCTION referral.due_on(bigint, text, timestamptz, interval),
     referral.work_due(text, bigint, bigint, timestamptz), referral.spawn_tasks(text, bigint, bigint, bigint[]),
-    referral.settle_tasks(text, bigint, bigint, boolean), referral.worklist_rule_check(), referral.check_worklist_version(bigint) FROM PUBLIC;
+    referral.settle_tasks(text, bigint, bigint, boolean), referral.worklist_rule_check() FROM PUBLIC;

@@ -4,7 +4,8 @@ CREATE FUNCTION referral.claim_next(org_id bigint, queue text, n integer DEFAULT
 RETURNS TABLE (work_item_id bigint, entity text, entity_id bigint, referral_id bigint, kind text, title text, score float8,
                due_at timestamptz, lease_until timestamptz)
 LANGUAGE plpgsql SECURITY DEFINER ROWS 1 SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $$
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off
+SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
     q record;
@@ -218,7 +219,7 @@ COMMENT ON FUNCTION referral.rebalance(bigint, text) IS
 
 CREATE FUNCTION referral.reclaim_expired(as_of timestamptz DEFAULT now(), max integer DEFAULT 1000) RETURNS bigint
 LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.actor_kind = 'system'
-SET referral.reason = 'the lease is over' SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+SET referral.reason = 'the lease is over' SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
 DECLARE
     i record;
     n bigint := 0;
