@@ -246,7 +246,7 @@ GRANT SELECT ON referral.work_source, referral.ranking_factor, referral.task_tem
     referral_rule_author, referral_rule_approver, referral_auditor, referral_analyst, referral_integration, referral_application;
 GRANT INSERT, UPDATE, DELETE ON referral.work_source, referral.ranking_factor, referral.task_template TO referral_rule_author;
 GRANT SELECT ON referral.rank_progress TO referral_admin, referral_auditor;
-GRANT EXECUTE ON FUNCTION referral.rank_of_days(numeric, timestamptz), referral.rank_score(bigint, bigint, timestamptz),
+GRANT EXECUTE ON FUNCTION referral.rank_of_days(float8, timestamptz), referral.rank_score(bigint, bigint, timestamptz),
     referral.rank_growth(bigint, timestamptz), referral.explain_rank(bigint, bigint, timestamptz)
     TO referral_admin, referral_coordinator, referral_clinician, referral_scheduler, referral_authorizer, referral_approver, referral_auditor;
 
