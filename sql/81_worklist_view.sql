@@ -1,48 +1,54 @@
 -- worklist_view: what a coordinator opens in the morning, and why everything is as it is
 
 -- ---------- What recommendations go by ----------
+-- PL/pgSQL, because it keeps its plans between calls: rules ask for many rows, each in a subtransaction
 
 CREATE FUNCTION referral.has_blocking_exception(org_id bigint, referral_id bigint) RETURNS boolean
-LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
-    SELECT EXISTS (SELECT FROM referral.exception_item e
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM referral.exception_item e
                    WHERE e.org_id = has_blocking_exception.org_id AND e.referral_id = has_blocking_exception.referral_id
-                     AND e.blocking AND e.status IN ('open', 'in_progress'))
-$$;
+                     AND e.blocking AND e.status IN ('open', 'in_progress'));
+END $$;
 COMMENT ON FUNCTION referral.has_blocking_exception(bigint, bigint) IS
 'Is an exception open that keeps the referral from going on? Null for null.';
 
 CREATE FUNCTION referral.has_pending_approval(org_id bigint, referral_id bigint) RETURNS boolean
-LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
-    SELECT EXISTS (SELECT FROM referral.work_item i
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM referral.work_item i
                    WHERE i.org_id = has_pending_approval.org_id AND i.referral_id = has_pending_approval.referral_id
-                     AND i.kind = 'approval' AND i.closed_at IS NULL)
-$$;
+                     AND i.kind = 'approval' AND i.closed_at IS NULL);
+END $$;
 COMMENT ON FUNCTION referral.has_pending_approval(bigint, bigint) IS
 'Does somebody still have to decide about an approval for the referral? Null for null.';
 
 CREATE FUNCTION referral.is_handed_over(org_id bigint, referral_id bigint) RETURNS boolean
-LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
-    SELECT EXISTS (SELECT FROM referral.work_item i
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM referral.work_item i
                    WHERE i.org_id = is_handed_over.org_id AND i.referral_id = is_handed_over.referral_id
-                     AND i.is_primary AND i.status = 'requested')
-$$;
+                     AND i.is_primary AND i.status = 'requested');
+END $$;
 COMMENT ON FUNCTION referral.is_handed_over(bigint, bigint) IS
 'Was the referral handed over to a team that has not accepted it yet? Null for null.';
 
 CREATE FUNCTION referral.is_overdue(org_id bigint, referral_id bigint) RETURNS boolean
-LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
-    SELECT EXISTS (SELECT FROM referral.work_item i
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM referral.work_item i
                    WHERE i.org_id = is_overdue.org_id AND i.referral_id = is_overdue.referral_id
-                     AND i.is_primary AND i.closed_at IS NULL AND i.due_at < referral.as_of())
-$$;
+                     AND i.is_primary AND i.closed_at IS NULL AND i.due_at < referral.as_of());
+END $$;
 COMMENT ON FUNCTION referral.is_overdue(bigint, bigint) IS
 'Has the first of the referral''s open clocks run out, at as_of()? Null for null.';
 
 CREATE FUNCTION referral.contact_attempts(org_id bigint, referral_id bigint) RETURNS integer
-LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
-    SELECT count(*)::integer FROM referral.contact_attempt a
-    WHERE a.org_id = contact_attempts.org_id AND a.referral_id = contact_attempts.referral_id AND a.outcome <> 'reached'
-$$;
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN (SELECT count(*) FROM referral.contact_attempt a
+            WHERE a.org_id = contact_attempts.org_id AND a.referral_id = contact_attempts.referral_id AND a.outcome <> 'reached');
+END $$;
 COMMENT ON FUNCTION referral.contact_attempts(bigint, bigint) IS
 'How often somebody has tried in vain to reach the patient of a referral. Null for null.';
 
@@ -74,6 +80,20 @@ LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION referral.is_for_me(name) IS
 'Is the session''s role a member of the role? False when there is no such role. Null for null.';
+
+CREATE FUNCTION referral.recommended_actions(org_id bigint, referral_id bigint)
+RETURNS TABLE (place bigint, action text, reason text, rule text, rule_version bigint)
+LANGUAGE sql STABLE STRICT ROWS 3 SET search_path = pg_catalog, pg_temp AS $$
+    SELECT n.place, f.action, f.reason, f.name, f.rule_version_id
+    FROM referral.referral r
+    CROSS JOIN LATERAL unnest(referral.matching_rules('recommendation_rule', 'referral', r.org_id, r)) WITH ORDINALITY n (id, place)
+    JOIN referral.recommendation_rule f ON f.recommendation_rule_id = n.id
+    WHERE r.org_id = recommended_actions.org_id AND r.referral_id = recommended_actions.referral_id
+      AND r.state NOT IN ('closed_loop', 'declined', 'cancelled', 'expired', 'entered_in_error')
+    ORDER BY n.place
+$$;
+COMMENT ON FUNCTION referral.recommended_actions(bigint, bigint) IS
+'All that is to be done next with a referral by the active rules of recommendation_rule, the best first, each with its reason; next_best_action has the first. With the caller''s rights. No rows for a referral that has come to its end or is not visible, and for null.';
 
 -- ---------- explain() ----------
 

@@ -89,14 +89,14 @@ BEGIN
 END $do$;
 
 CREATE OR REPLACE VIEW referral.next_best_action WITH (security_invoker = true) AS
-SELECT r.org_id, r.referral_id, r.state, r.step, r.urgency, r.specialty, r.owner, n.place, f.action, f.reason, f.name AS rule,
+SELECT r.org_id, r.referral_id, r.state, r.step, r.urgency, r.specialty, r.owner, f.action, f.reason, f.name AS rule,
        f.rule_version_id AS rule_version
 FROM referral.referral r
-CROSS JOIN LATERAL unnest(referral.matching_rules('recommendation_rule', 'referral', r.org_id, r)) WITH ORDINALITY n (id, place)
+CROSS JOIN LATERAL unnest(referral.matching_rules('recommendation_rule', 'referral', r.org_id, r, true)) n (id)
 JOIN referral.recommendation_rule f ON f.recommendation_rule_id = n.id
 WHERE r.state NOT IN ('closed_loop', 'declined', 'cancelled', 'expired', 'entered_in_error');
 COMMENT ON VIEW referral.next_best_action IS
-'What is to be done next with each referral that has not come to its end, by the active rules of recommendation_rule, each with its reason: place 1 is best done first. Advice only: next_transitions() tells what may be done.';
+'What is best done next with each referral that has not come to its end, by the first of the active rules of recommendation_rule that holds, with its reason; recommended_actions() tells all of one referral. Advice only: next_transitions() tells what may be done.';
 
 -- ---------- My worklist ----------
 
@@ -113,7 +113,7 @@ SELECT l.org_id, l.place, l.mine, l.queue, l.work_item_id, l.kind, l.title, l.st
        referral.rank_score(l.org_id, l.work_item_id, referral.as_of()) AS score,
        referral.rank_reasons(l.org_id, l.work_item_id) AS why,
        (SELECT n.action || ': ' || n.reason FROM referral.next_best_action n
-        WHERE n.org_id = l.org_id AND n.referral_id = l.referral_id AND n.place = 1) AS next_action
+        WHERE n.org_id = l.org_id AND n.referral_id = l.referral_id) AS next_action
 FROM (
     SELECT i.*, row_number() OVER (PARTITION BY i.org_id ORDER BY i.mine DESC, i.score DESC, i.work_item_id) AS place
     FROM (
