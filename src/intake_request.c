@@ -464,17 +464,8 @@ is_anything_known(Datum *numbers, char *nulls)
 {
 	static SPIPlanPtr plan = NULL;
 	static Oid	types[KNOWN_NUMBERS] = {INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID};
-	bool		found;
 
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "could not connect to SPI");
-	intake_prepare(&plan, anything_known, lengthof(types), types);
-	/* with a new snapshot, which sees what was waited for */
-	if (SPI_execute_plan(plan, numbers, nulls, false, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not run: %s", anything_known);
-	found = SPI_processed > 0;
-	SPI_finish();
-	return found;
+	return intake_finds(&plan, anything_known, lengthof(types), types, numbers, nulls);
 }
 
 static void
