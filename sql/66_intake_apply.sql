@@ -107,13 +107,13 @@ BEGIN
         SELECT intake_keep_identifiers.org_id, intake_keep_identifiers.patient_id, intake_keep_identifiers.practitioner_id,
                intake_keep_identifiers.provider_organization_id, intake_keep_identifiers.referral_id, n.system, n.number, n.type, n.assigner
         FROM unnest(ids.numbers, ids.systems, ids.types, ids.assigners) n (number, system, type, assigner)
-        WHERE NOT EXISTS (
-            SELECT FROM referral.identifier t
-            WHERE t.org_id = intake_keep_identifiers.org_id AND t.value = n.number AND t.system = n.system
-              AND (t.patient_id = intake_keep_identifiers.patient_id
-                   OR t.practitioner_id = intake_keep_identifiers.practitioner_id
-                   OR t.provider_organization_id = intake_keep_identifiers.provider_organization_id
-                   OR t.referral_id = intake_keep_identifiers.referral_id));
+        -- one by one: NOT EXISTS may become a join that reads all identifiers of the organisation
+        WHERE (SELECT true FROM referral.identifier t
+               WHERE t.org_id = intake_keep_identifiers.org_id AND t.value = n.number AND t.system = n.system
+                 AND (t.patient_id = intake_keep_identifiers.patient_id
+                      OR t.practitioner_id = intake_keep_identifiers.practitioner_id
+                      OR t.provider_organization_id = intake_keep_identifiers.provider_organization_id
+                      OR t.referral_id = intake_keep_identifiers.referral_id) LIMIT 1) IS NULL;
     END IF;
 END $$;
 COMMENT ON FUNCTION referral.intake_keep_identifiers(bigint, referral.intake_identifiers, bigint, bigint, bigint, bigint, boolean) IS
