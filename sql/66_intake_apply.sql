@@ -119,6 +119,11 @@ END $$;
 COMMENT ON FUNCTION referral.intake_keep_identifiers(bigint, referral.intake_identifiers, bigint, bigint, bigint, bigint, boolean) IS
 'Writes those of some identifiers that a patient, practitioner, provider organisation or referral does not have yet. Exactly one of the four is given. is_new: it was made just now, so it has none.';
 
+CREATE FUNCTION referral.intake_is_fresh(message_id bigint) RETURNS boolean
+LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'intake_is_fresh';
+COMMENT ON FUNCTION referral.intake_is_fresh(bigint) IS
+'Is receive() writing the first case of this message, which it has just stored? Then nothing that it made can be here, and it came now. Null for null.';
+
 -- Clocks of two systems are never the same: what two of them say counts in the order in which it came.
 CREATE FUNCTION referral.intake_is_outdated(w referral.intake_work, entity text, id bigint) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
