@@ -62,6 +62,7 @@ typedef struct IntakeStatement
 
 /* intake_run.c */
 extern uint64 intake_run(IntakeStatement *statement, Datum *args, const char *nulls);
+extern void intake_do(IntakeStatement *statement, Datum *args, const char *nulls);
 extern bool intake_returned(int column, Datum *value);
 extern int64 intake_returned_id(int column);
 extern char *intake_returned_text(int column);

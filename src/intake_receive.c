@@ -198,11 +198,10 @@ store_message(IntakeMessage *m, text *key, text *payload, bytea *hash)
 		is_storing = false;
 	}
 	PG_END_TRY();
-	if (!is_new)
-		return false;
-	m->message_id = intake_returned_id(1);
+	if (is_new)
+		m->message_id = intake_returned_id(1);
 	SPI_freetuptable(SPI_tuptable);
-	return true;
+	return is_new;
 }
 
 /* What became of the message when it came first; false when that was another one. */

@@ -389,16 +389,14 @@ check(IntakeMessage *m, Jsonb *written, const char *became)
 
 	if (is_text(became, "referral_created") || is_text(became, "referral_updated"))
 	{
-		intake_run(&check_referral, args, NULL);
-		SPI_freetuptable(SPI_tuptable);
+		intake_do(&check_referral, args, NULL);
 	}
 	if (match != NULL && strcmp(match, "new") != 0 &&
 		(has_result(results, "patient", "updated") || has_result(results, "coverage", "created") ||
 		 has_result(results, "coverage", "updated")))
 	{
 		args[1] = Int64GetDatum(member_id(written, "patient_id"));
-		intake_run(&check_patient, args, NULL);
-		SPI_freetuptable(SPI_tuptable);
+		intake_do(&check_patient, args, NULL);
 	}
 }
 
@@ -530,7 +528,7 @@ take_document(Work *work)
 	args[1] = Int64GetDatum(id);
 	put_id(args, nulls, 2, done->referral_id);
 	put_id(args, nulls, 3, done->patient_id);
-	intake_run(&place_document, args, nulls);
+	intake_do(&place_document, args, nulls);
 }
 
 /* ---------- Parts ---------- */
@@ -782,7 +780,7 @@ write_outcome(Work *work, const char *status)
 	put_pointer(args, nulls, 13, text_or_null(work->error_position));
 	args[14] = BoolGetDatum(work->failed > 0);
 	args[15] = BoolGetDatum(done->wrote);
-	intake_run(&note_outcome, args, nulls);
+	intake_do(&note_outcome, args, nulls);
 }
 
 /* How many findings there are. */
@@ -792,6 +790,7 @@ write_findings(Work *work, bool again)
 	Datum		args[] = {Int64GetDatum(work->message->org_id), Int64GetDatum(work->message->message_id),
 	BoolGetDatum(again && work->failed == 0), JsonbPGetDatum(work->done.findings)};
 	Datum		value;
+	int			n = 0;
 
 	if (work->done.findings == NULL)
 	{
@@ -800,7 +799,10 @@ write_findings(Work *work, bool again)
 		args[3] = JsonbPGetDatum(jsonb_of("[]"));
 	}
 	intake_run(&note_findings, args, NULL);
-	return intake_returned(1, &value) ? DatumGetInt32(value) : 0;
+	if (intake_returned(1, &value))
+		n = DatumGetInt32(value);
+	SPI_freetuptable(SPI_tuptable);
+	return n;
 }
 
 /* What older messages could not tell, and this one has told. */
@@ -810,7 +812,7 @@ settle_older(Work *work)
 	Datum		args[] = {Int64GetDatum(work->message->org_id), JsonbPGetDatum(work->done.results)};
 
 	if (has_result(work->done.results, "data_quality_finding", "settled"))
-		intake_run(&settle_told, args, NULL);
+		intake_do(&settle_told, args, NULL);
 }
 
 /* A message that could not be processed is work for somebody, until it can. */
@@ -825,10 +827,10 @@ write_exception(Work *work, bool again)
 		put_id(args, nulls, 2, work->done.referral_id);
 		put_pointer(args, nulls, 3, text_or_null(work->error));
 		put_pointer(args, nulls, 4, text_or_null(work->error_position));
-		intake_run(&open_exception, args, nulls);
+		intake_do(&open_exception, args, nulls);
 	}
 	else if (again)
-		intake_run(&close_exception, args, NULL);
+		intake_do(&close_exception, args, NULL);
 }
 
 /*
