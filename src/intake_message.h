@@ -82,4 +82,7 @@ extern text *intake_message_key(text *given, bytea *hash, text *payload);
 extern void intake_work(IntakeMessage *message, text *payload, bool again, bool key_reused,
 						IntakeOutcome *outcome);
 
+/* source_mapping.c */
+extern void source_mapping_check_name(text *name);
+
 #endif							/* REFERRAL_INTAKE_MESSAGE_H */
