@@ -9,10 +9,10 @@ COMMENT ON TYPE referral.inbox_status IS
 
 -- ---------- What a payload is, and its parts ----------
 
-CREATE FUNCTION referral.payload_kind(content_type text, payload text) RETURNS text
+CREATE FUNCTION referral.payload_kind(content_type text, payload text, channel referral.intake_channel DEFAULT NULL) RETURNS text
 LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'payload_kind';
-COMMENT ON FUNCTION referral.payload_kind(text, text) IS
-'How a payload is read, by its content type, and by its beginning where that says nothing: hl7, fhir, json (FHIR, or records of a source mapping), lines (JSON, one per line), csv, or document: kept, and read by people or by extraction. Never null.';
+COMMENT ON FUNCTION referral.payload_kind(text, text, referral.intake_channel) IS
+'How a payload is read, by its content type, by its beginning where that says nothing, and else by the channel where only one kind comes (hl7v2, fhir, flat_file): hl7, fhir, json (FHIR, or records of a source mapping), lines (JSON, one per line), csv, or document: kept, and read by people or by extraction. Never null.';
 
 CREATE FUNCTION referral.payload_json(payload text) RETURNS jsonb
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'payload_json';
@@ -324,11 +324,17 @@ COMMENT ON FUNCTION referral.inbox_arrival() IS
 CREATE FUNCTION referral.source_system_guard() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    -- one that is a draft still may be waited for; a slip of the pen would be found out by its messages
+    IF NOT EXISTS (SELECT FROM referral.source_mapping m WHERE m.mapping = NEW.default_mapping) AND NEW.default_mapping IS NOT NULL THEN
+        RAISE EXCEPTION 'there is no source mapping "%"', NEW.default_mapping USING ERRCODE = 'RF019',
+            DETAIL = 'No version of any rules has it, so no record of the source could be read.',
+            HINT = 'There are: ' || coalesce((SELECT string_agg(DISTINCT m.mapping, ', ') FROM referral.source_mapping m), 'none') || '.';
+    END IF;
     PERFORM now() AT TIME ZONE NEW.zone;
     RETURN NEW;
 EXCEPTION WHEN invalid_parameter_value THEN
     RAISE EXCEPTION 'there is no time zone "%"', NEW.zone USING ERRCODE = 'RF020',
         DETAIL = 'Times that a source sends without a zone are read in its own.', HINT = 'SELECT name FROM pg_timezone_names.';
 END $$;
-COMMENT ON FUNCTION referral.source_system_guard() IS 'BEFORE row trigger of referral.source_system: RF020 for a zone that is none.';
+COMMENT ON FUNCTION referral.source_system_guard() IS 'BEFORE row trigger of referral.source_system: RF020 for a zone that is none, RF019 for a default_mapping that no version of rules has.';
 REVOKE ALL ON FUNCTION referral.inbox_guard(), referral.inbox_arrival(), referral.source_system_guard() FROM PUBLIC;

@@ -69,7 +69,8 @@ extern void intake_end(int level);
 extern void intake_set(const char *setting, const char *value);
 
 /* intake_payload.c */
-extern PayloadKind intake_payload_kind(text *content_type, text *payload);
+extern PayloadKind intake_payload_kind(text *content_type, text *payload, const char *channel);
+extern bool intake_is_empty(text *t);
 extern const char *intake_payload_kind_name(PayloadKind kind);
 extern bool intake_is_whole(PayloadKind kind, text *payload);
 extern Jsonb *intake_payload_json(text *payload);

@@ -85,25 +85,10 @@ static bool is_storing = false;
 
 /* ---------- The head of a message ---------- */
 
-static bool
-is_empty(text *t)
-{
-	if (t == NULL)
-		return true;
-	for (int i = 0; i < VARSIZE_ANY_EXHDR(t); i++)
-	{
-		char		c = VARDATA_ANY(t)[i];
-
-		if (!scanner_isspace(c) && c != '\v')
-			return false;
-	}
-	return true;
-}
-
 static void
 check_source(text *source)
 {
-	if (is_empty(source))
+	if (intake_is_empty(source))
 		ereport(ERROR,
 				(errcode(ERRCODE_RF_INVALID_ARGUMENT),
 				 errmsg("a message needs a source"),

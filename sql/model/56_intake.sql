@@ -118,7 +118,7 @@ SELECT referral.lay_trigger('referral.inbox_message', 'inbox_guard',
     'BEFORE UPDATE OF channel, source, content_type, dedup_key, payload, payload_hash, received_at, received_by OR DELETE', 'ROW',
     'referral.inbox_guard()', 'A');
 SELECT referral.lay_trigger('referral.inbox_message', 'inbox_arrival', 'BEFORE INSERT', 'ROW', 'referral.inbox_arrival()');
-SELECT referral.lay_trigger('referral.source_system', 'source_system_guard', 'BEFORE INSERT OR UPDATE OF zone', 'ROW', 'referral.source_system_guard()');
+SELECT referral.lay_trigger('referral.source_system', 'source_system_guard', 'BEFORE INSERT OR UPDATE OF zone, default_mapping', 'ROW', 'referral.source_system_guard()');
 SELECT referral.track_table('referral.source_system', 'source_system', 'source_system_id');
 SELECT referral.track_table('referral.inbox_message', 'inbox_message', 'message_id');
 SELECT referral.track_table('referral.data_quality_finding', 'data_quality_finding', 'finding_id');

@@ -1,6 +1,6 @@
 -- Messages in, when something was said wrong: a content type that is mended, a channel that tells what a payload should have
 -- been, a fax that a person files.
-SELECT plan(16);
+SELECT plan(25);
 \ir ../lib/refused.sql
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
 CREATE ROLE intake_mend_jane LOGIN IN ROLE referral_coordinator;
@@ -55,5 +55,23 @@ SELECT is(ARRAY[:bulk_processed, :bulk_repeated, :bulk_failed, :bulk_repeated_in
 CALL referral.receive_batch('raw', 'flat_file', 'b', 'application/json; mapping = tulip') \gset again_
 SELECT is(ARRAY[:again_processed, :again_repeated, :again_failed, :again_repeated_in_error], '{0,1,2,0}', 'which are read again by another content type');
 RESET SESSION AUTHORIZATION;
+
+-- 2. What should have been a message is none that a person has to read
+
+SELECT results_eq($$SELECT referral.payload_kind(t, p, c) FROM (VALUES (1, 'hl7v2'::referral.intake_channel, NULL, 'PID|1||x'), (2, 'hl7v2', 'text/plain', 'x'), (3, 'hl7v2', 'application/pdf', 'JVBERi0='),
+        (4, 'fhir', NULL, 'Dear'), (5, 'flat_file', NULL, 'a,b'), (6, 'flat_file', NULL, 'MSH|^~'), (7, 'flat_file', NULL, '[{"a": 1}]'), (8, 'fax', NULL, 'Dear'), (9, 'portal', NULL, 'a,b')) v (n, c, t, p) ORDER BY n$$,
+    $$SELECT unnest('{hl7,hl7,document,fhir,csv,hl7,json,document,document}'::text[])$$, 'what does not tell is what the channel carries');
+CREATE TEMP TABLE got AS SELECT v.n, r.* FROM (VALUES (1, 'hl7v2'::referral.intake_channel, 'PID|1||x'), (2, 'hl7v2', ''), (3, 'fax', E' \n'), (4, 'fhir', 'Dear'), (5, 'flat_file', E'last,order\nHaze,P9'), (6, 'flat_file', E'\uFEFF')) v (n, channel, payload)
+    CROSS JOIN LATERAL referral.receive(v.channel, 'broken', NULL, v.payload, 'b' || v.n) r;
+SELECT results_eq('SELECT status::text, error FROM got ORDER BY n', $$VALUES ('error', 'RF014 invalid HL7 message'), ('error', 'RF014 the message is empty'), ('error', 'RF014 the message is empty'),
+    ('error', 'RF014 the message is not JSON'), ('error', 'RF014 no mapping says what the fields mean'), ('error', 'RF014 the message is empty')$$, 'broken and empty ones are errors');
+SELECT is((SELECT count(*) FROM referral.exception_queue e JOIN got g ON e.entity = 'inbox_message' AND e.entity_id = g.message_id WHERE (e.category, e.code) = ('integration', 'not_processed')), 6::bigint, 'of which the queue tells');
+SELECT is((SELECT count(*) FROM referral.document d JOIN got g ON d.inbox_message_id = g.message_id), 0::bigint, 'and no documents');
+SELECT is((SELECT outcome FROM referral.receive('flat_file', 'broken', 'text/csv; mapping=tulip', E'last,order\nHaze,P9', 'b5')), 'referral_created', 'sent again with the right content type, it is read');
+SELECT is((SELECT status::text FROM referral.receive('flat_file', 'broken', 'text/csv; mapping=tulip', E'last,order\n')), 'ignored', 'a header without rows is a day without news');
+SELECT results_eq($$SELECT code, hint FROM public.refused($r$INSERT INTO referral.source_system (source, default_mapping) VALUES ('tulips', 'nonesuch')$r$)$$, $$VALUES ('RF019', 'There are: tulip.')$$, 'a default mapping is one that there is');
+INSERT INTO referral.source_system (source, default_mapping) VALUES ('tulips', 'tulip');
+SELECT is(public.code($$UPDATE referral.source_system SET default_mapping = 'nonesuch' WHERE source = 'tulips'$$), 'RF019', 'later, too');
+SELECT is((SELECT outcome FROM referral.receive('flat_file', 'tulips', NULL, E'last,order\nHaze,P10')), 'referral_created', 'a file without a content type is read by it');
 
 SELECT * FROM finish();
