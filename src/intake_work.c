@@ -638,6 +638,18 @@ take_part(Work *work)
 	SPI_freetuptable(cases);
 }
 
+/* A transfer that broke off is nothing that a person could read. */
+static void
+check_not_empty(text *payload)
+{
+	if (intake_is_empty(payload))
+		ereport(ERROR,
+				(errcode(ERRCODE_RF_INVALID_MESSAGE),
+				 errmsg("the message is empty"),
+				 errdetail_internal("whole message"),
+				 errhint("Have the sender send it again.")));
+}
+
 /* The next part; reads what the parts are when that is not known. */
 static void
 take_next(Work *work)
@@ -645,7 +657,10 @@ take_next(Work *work)
 	/* times without a zone are the sender's, and never the session's; here, because the server may not know it */
 	intake_set("TimeZone", work->message->zone);
 	if (!work->is_read)
+	{
+		check_not_empty(work->payload);
 		read_parts(work);
+	}
 	if (work->part < work->nparts)
 	{
 		work->part++;
@@ -860,7 +875,7 @@ intake_work(IntakeMessage *message, text *payload, bool again, bool key_reused, 
 	Work		work = {.message = message,.payload = payload};
 	int			level = NewGUCNestLevel();
 
-	work.kind = intake_payload_kind(message->content_type, payload);
+	work.kind = intake_payload_kind(message->content_type, payload, text_to_cstring(message->channel));
 	work.part_memory = AllocSetContextCreate(CurrentMemoryContext, "intake part", ALLOCSET_DEFAULT_SIZES);
 	intake_set("referral.origin", text_to_cstring(message->source));
 	intake_set("referral.correlation_id", psprintf("message " INT64_FORMAT, message->message_id));
