@@ -80,15 +80,19 @@ COMMENT ON FUNCTION referral.intake_contradicts(referral.demographics, referral.
 -- Whoever gives out numbers of a kind, and has given them two, says that they are two people; it may be wrong, which a person decides.
 CREATE FUNCTION referral.intake_told_apart(org_id bigint, own referral.intake_identifiers, patient_id bigint) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    a_uuid constant text := '^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$';
 BEGIN
     RETURN EXISTS (
         SELECT FROM unnest(own.numbers, own.systems, own.types) s (number, system, type)
         JOIN referral.identifier t ON t.org_id = intake_told_apart.org_id AND t.patient_id = intake_told_apart.patient_id
                                   AND t.system = s.system AND t.type IS NOT DISTINCT FROM s.type AND t.value <> s.number
+                                  -- no server gives out both: the UUID was made up for a message
+                                  AND (s.type = 'FHIR' AND (s.number ~ a_uuid) <> (t.value ~ a_uuid)) IS NOT TRUE
         WHERE s.system <> 'inbox_message' AND referral.intake_identifies(t.system, t.value, t.type));
 END $$;
 COMMENT ON FUNCTION referral.intake_told_apart(bigint, referral.intake_identifiers, bigint) IS
-'Has the patient an identifier of the same system and type as one of those that were sent, with another value?';
+'Has the patient an identifier of the same system and type as one of those that were sent, with another value? Of ids of FHIR resources, one that is a UUID and one that is none say nothing of each other.';
 
 -- Whoever is made at the same time leaves his numbers: see intake_claim().
 CREATE FUNCTION referral.intake_number_known(org_id bigint, numbers text[]) RETURNS boolean
