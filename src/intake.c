@@ -464,3 +464,20 @@ intake_prepare(SPIPlanPtr *plan, const char *sql, int nargs, Oid *types)
 		elog(ERROR, "could not prepare: %s", sql);
 	*plan = made;
 }
+
+/* Does the statement find any row?  With a new snapshot, which sees what was waited for. */
+bool
+intake_finds(SPIPlanPtr *plan, const char *sql, int nargs, Oid *types, Datum *args,
+			 const char *nulls)
+{
+	bool		found;
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "could not connect to SPI");
+	intake_prepare(plan, sql, nargs, types);
+	if (SPI_execute_plan(*plan, args, nulls, false, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not run: %s", sql);
+	found = SPI_processed > 0;
+	SPI_finish();
+	return found;
+}

@@ -37,6 +37,7 @@ typedef struct IntakeMessage
 	text	   *mapping;		/* NULL: none */
 	const char *zone;			/* of times without one */
 	List	   *selves;			/* names that are our own */
+	bool		is_fresh;		/* stored just now, and no case of it is written yet */
 } IntakeMessage;
 
 /* What became of it. */
@@ -81,5 +82,6 @@ extern text *intake_message_key(text *given, bytea *hash, text *payload);
 /* intake_work.c */
 extern void intake_work(IntakeMessage *message, text *payload, bool again, bool key_reused,
 						IntakeOutcome *outcome);
+extern bool intake_is_fresh_message(int64 message_id);
 
 #endif							/* REFERRAL_INTAKE_MESSAGE_H */

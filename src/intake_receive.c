@@ -248,6 +248,7 @@ receive_message(IntakeMessage *m, text *payload, text *given_key, Received *rece
 		key = cstring_to_text(psprintf("%s#%.16s", text_to_cstring(key), intake_hash_in_hex(hash)));
 	}
 	received->message_id = m->message_id;
+	m->is_fresh = true;
 	intake_work(m, payload, false, reused, &received->outcome);
 }
 

@@ -402,16 +402,58 @@ check(IntakeMessage *m, Jsonb *written, const char *became)
 	}
 }
 
+/* The message whose first case is being written, when it has just been stored; 0: none. */
+static int64 fresh_message = 0;
+
+bool
+intake_is_fresh_message(int64 message_id)
+{
+	return message_id != 0 && message_id == fresh_message;
+}
+
+PG_FUNCTION_INFO_V1(intake_is_fresh);
+
+/* intake_is_fresh(message_id bigint) returns boolean */
+Datum
+intake_is_fresh(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(intake_is_fresh_message(PG_GETARG_INT64(0)));
+}
+
+/* Has the case written: what apply_case() says. */
+static Jsonb *
+apply(IntakeMessage *m, Jsonb *intake)
+{
+	Datum		args[] = {Int64GetDatum(m->org_id), Int64GetDatum(m->message_id), PointerGetDatum(m->source),
+	PointerGetDatum(m->channel), JsonbPGetDatum(intake)};
+	int64		outer = fresh_message;
+	Datum		value;
+	Jsonb	   *written;
+
+	fresh_message = m->is_fresh ? m->message_id : 0;
+	m->is_fresh = false;
+	PG_TRY();
+	{
+		intake_run(&apply_case, args, NULL);
+	}
+	PG_FINALLY();
+	{
+		fresh_message = outer;
+	}
+	PG_END_TRY();
+	(void) intake_returned(1, &value);
+	written = DatumGetJsonbPCopy(value);
+	SPI_freetuptable(SPI_tuptable);
+	return written;
+}
+
 /* Has the case written, and adds what became of it. */
 static void
 write_case(IntakeMessage *m, const char *kind, Jsonb *intake, Done *done)
 {
-	Datum		args[] = {Int64GetDatum(m->org_id), Int64GetDatum(m->message_id), PointerGetDatum(m->source),
-	PointerGetDatum(m->channel), JsonbPGetDatum(intake)};
 	const char *became = NULL;
 	Jsonb	   *written = NULL;
 	Jsonb	   *findings;
-	Datum		value;
 	int64		referral_id;
 	int64		patient_id;
 
@@ -419,10 +461,7 @@ write_case(IntakeMessage *m, const char *kind, Jsonb *intake, Done *done)
 		became = "none";
 	else
 	{
-		intake_run(&apply_case, args, NULL);
-		(void) intake_returned(1, &value);
-		written = DatumGetJsonbPCopy(value);
-		SPI_freetuptable(SPI_tuptable);
+		written = apply(m, intake);
 		if (kind != NULL)
 			became = case_outcome(kind, member_id(written, "referral_id"), member_jsonb(written, "results"));
 		done->wrote = true;

@@ -63,7 +63,7 @@ FROM unnest(ARRAY[
     'intake_coverage', 'intake_create_patient', 'intake_create_referral', 'intake_directory', 'intake_document', 'intake_encounter',
     'intake_events', 'intake_find_appointment', 'intake_find_authorization', 'intake_find_by_event', 'intake_find_coverage', 'intake_find_organization',
     'intake_find_patient', 'intake_find_payer', 'intake_find_plan', 'intake_find_practitioner', 'intake_known_patient', 'intake_number_known',
-    'intake_find_referral', 'intake_follow_appointment', 'intake_hash', 'intake_is_outdated', 'intake_keep_identifiers', 'intake_known_practitioner',
+    'intake_find_referral', 'intake_follow_appointment', 'intake_hash', 'intake_is_fresh', 'intake_is_outdated', 'intake_keep_identifiers', 'intake_known_practitioner',
     'intake_lock', 'intake_made_before', 'intake_make_payer', 'intake_make_plan', 'intake_may_be_here', 'intake_move', 'intake_move_appointment', 'intake_note_latest', 'intake_organization',
     'intake_owns_patient', 'intake_patient', 'intake_patient_of', 'intake_payer', 'intake_place_coverage',
     'intake_plan', 'intake_practitioner', 'intake_progress', 'intake_referral', 'intake_relations', 'intake_report', 'intake_request_places',
