@@ -1,5 +1,5 @@
 -- Worklists: queues, who may do what with their items, ranks, and the items that rows have by the rules.
-SELECT plan(84);
+SELECT plan(80);
 
 CREATE ROLE worklist_coordinator LOGIN;
 CREATE ROLE worklist_ann LOGIN;
