@@ -32,8 +32,8 @@ BEGIN
                  (12, 'approvals', 'Approvals', 'approval'),
                  (13, 'closing_the_loop', 'Closing the loop: reports to the requester', 'work'),
                  (14, 'alternate_verification', 'Alternate verification: coverage that no interface can confirm', 'work')) s (sort, name, title, kind)
-    ORDER BY s.sort
-    ON CONFLICT ON CONSTRAINT queue_name DO NOTHING;
+    WHERE NOT EXISTS (SELECT FROM referral.queue q WHERE q.org_id = standard_queues.org_id AND q.name = s.name)
+    ORDER BY s.sort;
     GET DIAGNOSTICS made = ROW_COUNT;
     RETURN made;
 END $$;
@@ -104,15 +104,22 @@ COMMENT ON FUNCTION referral.queue_guard() IS
 -- ---------- Who works on a queue ----------
 
 CREATE FUNCTION referral.queue_membership(org_id bigint, queue_id bigint, member text, at timestamptz DEFAULT now()) RETURNS bigint
-LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
-    SELECT m.queue_member_id FROM referral.queue_member m
-    WHERE m.org_id = queue_membership.org_id AND m.queue_id = queue_membership.queue_id AND m.during @> queue_membership.at
-      AND (m.member = queue_membership.member
-           OR EXISTS (SELECT FROM referral.absence a
-                      WHERE a.org_id = m.org_id AND a.member = m.member AND a.substitute = queue_membership.member
-                        AND a.during @> queue_membership.at))
-    ORDER BY m.member = queue_membership.member DESC, m.queue_member_id LIMIT 1
-$$;
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    id bigint;
+BEGIN
+    SELECT m.queue_member_id INTO id FROM referral.queue_member m
+    WHERE m.org_id = queue_membership.org_id AND m.queue_id = queue_membership.queue_id AND m.member = queue_membership.member
+      AND m.during @> queue_membership.at;
+    IF id IS NULL THEN
+        SELECT m.queue_member_id INTO id FROM referral.queue_member m
+        JOIN referral.absence a ON a.org_id = m.org_id AND a.member = m.member AND a.during @> queue_membership.at
+        WHERE m.org_id = queue_membership.org_id AND m.queue_id = queue_membership.queue_id AND m.during @> queue_membership.at
+          AND a.substitute = queue_membership.member
+        ORDER BY m.queue_member_id LIMIT 1;
+    END IF;
+    RETURN id;
+END $$;
 COMMENT ON FUNCTION referral.queue_membership(bigint, bigint, text, timestamptz) IS
 'The queue_member_id by which a person works on a queue at a time: his own, else that of an absent member whose substitute he is. Null when he does not, and for null.';
 
@@ -285,6 +292,15 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION referral.work_item_guard() IS
 'BEFORE UPDATE row trigger of referral.work_item, where what it is about would change: RF017.';
+
+CREATE FUNCTION referral.work_item_arrives() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    NEW.arrived := pg_current_xact_id();
+    RETURN NEW;
+END $$;
+COMMENT ON FUNCTION referral.work_item_arrives() IS
+'BEFORE row trigger of referral.work_item, where it can be claimed, or claimed at another place: notes the transaction, for claim_next().';
 
 CREATE FUNCTION referral.owner_follows() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

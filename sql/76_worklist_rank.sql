@@ -101,7 +101,7 @@ COMMENT ON FUNCTION referral.ranking_key() IS 'Tells the active rules of ranking
 
 CREATE FUNCTION referral.refresh_ranks(org_id bigint, max integer) RETURNS integer
 LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
 DECLARE
     key bigint := referral.ranking_key();
     at record;

@@ -129,18 +129,10 @@ BEGIN
         RAISE EXCEPTION 'business calendar "%" is not active', bad
             USING ERRCODE = 'RF011', DETAIL = 'A task template counts on it.', HINT = 'Activate a version of the calendars that has it first.';
     END IF;
-    SELECT string_agg(DISTINCT t.queue, ', ') INTO bad
-    FROM (SELECT s.queue FROM referral.work_source s WHERE s.rule_version_id = check_worklist_version.rule_version_id
-          UNION ALL SELECT s.queue FROM referral.task_template s WHERE s.rule_version_id = check_worklist_version.rule_version_id) t
-    WHERE t.queue IS NOT NULL AND NOT EXISTS (SELECT FROM referral.queue q WHERE q.name = t.queue);
-    IF bad IS NOT NULL THEN
-        RAISE WARNING 'no organisation has a queue "%"', bad
-            USING DETAIL = 'What the rules send there would go to manual_triage.', HINT = 'Make the queue, or correct the name.';
-    END IF;
 END $$;
 COMMENT ON FUNCTION referral.check_worklist_version(bigint) IS
-'The part of check_rule_version() about worklists: calendars of tasks are there (RF011); warns of queues that no organisation has. Null for null.';
+'The part of check_rule_version() about worklists: calendars of tasks are there (RF011). Null for null.';
 
-REVOKE ALL ON FUNCTION referral.calendar_named(bigint, text), referral.due_on(bigint, text, timestamptz, interval),
+REVOKE ALL ON FUNCTION referral.due_on(bigint, text, timestamptz, interval),
     referral.work_due(text, bigint, bigint, timestamptz), referral.spawn_tasks(text, bigint, bigint, bigint[]),
-    referral.settle_tasks(text, bigint, bigint, boolean), referral.worklist_rule_check(), referral.check_worklist_version(bigint) FROM PUBLIC;
+    referral.settle_tasks(text, bigint, bigint, boolean), referral.worklist_rule_check() FROM PUBLIC;
