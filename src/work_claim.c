@@ -111,12 +111,13 @@ static const struct
 		" ORDER BY score DESC, work_item_id LIMIT 1",
 	5, {INT8OID, INT8OID, XID8OID, FLOAT8OID, INT8OID}},
 	[TAKE] = {
-		"UPDATE referral.work_item w SET status = 'in-progress', verb = 'claim', owner = $6,"
-		" claimed_at = pg_catalog.now(), lease_until = pg_catalog.now() + $7"
-		" FROM (SELECT work_item_id FROM referral.work_item WHERE " CAN_BE_CLAIMED
+		/* materialized: chosen once, whichever way they are joined */
+		"WITH n AS MATERIALIZED (SELECT work_item_id FROM referral.work_item WHERE " CAN_BE_CLAIMED
 		"  AND score <= $3 AND (score < $3 OR work_item_id >= $4)"
-		"  ORDER BY score DESC, work_item_id LIMIT $5 FOR UPDATE SKIP LOCKED) n"
-		" WHERE w.org_id = $1 AND w.work_item_id = n.work_item_id"
+		"  ORDER BY score DESC, work_item_id LIMIT $5 FOR UPDATE SKIP LOCKED)"
+		" UPDATE referral.work_item w SET status = 'in-progress', verb = 'claim', owner = $6,"
+		" claimed_at = pg_catalog.now(), lease_until = pg_catalog.now() + $7"
+		" FROM n WHERE w.org_id = $1 AND w.work_item_id = n.work_item_id"
 		" RETURNING w.work_item_id, w.entity, w.entity_id, w.referral_id, w.kind, w.title, w.score,"
 		"  w.due_at, w.lease_until",
 	7, {INT8OID, INT8OID, FLOAT8OID, INT8OID, INT8OID, TEXTOID, INTERVALOID}},
