@@ -1,5 +1,5 @@
 -- Worklists: queues, who may do what with their items, ranks, and the items that rows have by the rules.
-SELECT plan(80);
+SELECT plan(81);
 -- no routing rules: work goes where work_source says; see routing
 UPDATE referral.rule_version v SET status = 'retired' FROM referral.rule_set s WHERE s.rule_set_id = v.rule_set_id AND s.name = 'routing/standard';
 
@@ -125,6 +125,12 @@ SELECT public.queue('intake'), 'patient', 1, 'task', 'task ' || g, g FROM genera
 SET SESSION AUTHORIZATION worklist_ann;
 SELECT is((SELECT count(*)::int FROM referral.claim_next(1, 'intake', 5)), 2, 'no more than the capacity allows');
 SELECT is_empty('SELECT referral.claim_next(1, ''intake'')', 'and then nothing');
+RESET SESSION AUTHORIZATION;
+BEGIN;
+INSERT INTO referral.queue_member (org_id, queue_id, member) VALUES (1, public.queue('intake'), current_user);
+SELECT results_eq('SELECT task FROM referral.claim_next(1, ''intake'', 3) n JOIN referral.work_item USING (work_item_id) ORDER BY n.score DESC', $$VALUES ('task 7'), ('task 6'), ('task 5')$$, 'several at once, the highest');
+ROLLBACK;
+SET SESSION AUTHORIZATION worklist_ann;
 SELECT min(work_item_id) AS task1 FROM referral.work_item WHERE task = 'task 1' \gset
 SELECT min(work_item_id) AS task9 FROM referral.work_item WHERE task = 'task 9' \gset
 SELECT is(public.outcome('SELECT referral.claim(1, ' || :task1 || ')'), 'RF026', 'not what he names either');
