@@ -1,5 +1,5 @@
 -- Worklists: queues, who may do what with their items, ranks, and the items that rows have by the rules.
-SELECT plan(81);
+SELECT plan(86);
 -- no routing rules: work goes where work_source says; see routing
 UPDATE referral.rule_version v SET status = 'retired' FROM referral.rule_set s WHERE s.rule_set_id = v.rule_set_id AND s.name = 'routing/standard';
 
@@ -216,5 +216,23 @@ UPDATE referral.referral SET reason_text = 'y', specialty = 'oncology' WHERE ref
 SELECT is((SELECT count(*)::int FROM referral.work_item WHERE referral_id = :stat AND task = 'call_after_no_show'), 1, 'once');
 UPDATE referral.referral SET state = 'scheduled', scheduled_for = now() + interval '1 day' WHERE referral_id = :stat;
 SELECT is((SELECT status::text FROM referral.work_item WHERE referral_id = :stat AND task = 'call_after_no_show'), 'completed', 'which is done when until_when holds');
+
+-- 9. Escalations
+
+CREATE FUNCTION public.escalate(action text, argument text, of bigint) RETURNS void LANGUAGE sql AS
+$$ SELECT referral.escalate_work(e) FROM (SELECT 1::bigint AS org_id, 'referral' AS entity, of AS entity_id, 'triage' AS policy, 3 AS level,
+                                                 action AS action, argument AS argument, 'Late' AS title) e $$;
+SELECT public.escalate('reassign_queue', 'intake', :stat);
+SELECT is((SELECT queue_id FROM public.item(:stat_item)), public.queue('intake'), 'an escalation sends the item to another queue');
+SELECT public.escalate('assign_role', 'referral_admin', :stat);
+SET SESSION AUTHORIZATION worklist_admin;
+SELECT is(public.outcome('SELECT referral.claim(1, ' || :stat_item || ')'), 'ok', 'lets a role claim it');
+RESET SESSION AUTHORIZATION;
+SET referral.org_id = 1;
+SELECT public.escalate('open_exception', 'capacity', :stat);
+SELECT is((SELECT count(*)::int FROM referral.exception_item WHERE entity_id = :stat AND category = 'capacity' AND code = 'overdue_triage' AND status = 'open'), 1, 'opens an exception');
+SELECT public.escalate('reassign_queue', 'intake', :other);
+SELECT is((SELECT count(*)::int FROM referral.work_item WHERE entity_id = :other AND kind = 'task' AND closed_at IS NULL), 1, 'and what has no item gets a task');
+SELECT is((SELECT array_agg(outcome ORDER BY outcome) FROM (SELECT DISTINCT outcome FROM referral.escalation WHERE outcome = 'failed') o), NULL, 'none has failed');
 
 SELECT * FROM finish();
