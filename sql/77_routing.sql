@@ -43,7 +43,7 @@ BEGIN
         SELECT (coalesce(r.authorization_required, false) AND r.authorization_number IS NULL)::integer
              + (r.network_status = 'out_of_network')::integer
              + (r.urgency >= 'asap')::integer
-             + ((SELECT count(*) FROM referral.referral_code c WHERE c.org_id = r.org_id AND c.referral_id = r.referral_id) > 3)::integer
+             + ((SELECT count(*) FROM referral.referral_code c WHERE c.org_id = r.org_id AND c.referral_id = r.referral_id AND c.active) > 3)::integer
              + ((SELECT count(*) FROM referral.coverage k
                  WHERE k.org_id = r.org_id AND k.patient_id = r.patient_id AND k.status = 'active' AND k.period @> current_date) > 1)::integer
              + (SELECT count(*) FROM referral.exception_item e
@@ -437,7 +437,7 @@ BEGIN
                         WHEN w.first_free IS NULL THEN 'nothing free within 90 days'
                         ELSE format('first free on %s (%s), %s free within 90 days', w.first_free,
                                     CASE w.basis WHEN 'slots' THEN 'a slot' ELSE 'by its weekly capacity' END, w.free_slots) END,
-                   coalesce(format('%s km away', c.distance), 'distance not known'),
+                   coalesce(c.distance || ' km away', 'distance not known'),
                    CASE WHEN c.same_region THEN 'in the same region' END)
         FROM (SELECT s.healthcare_service_id, s.name, o.name AS organization, l.name AS site,
                      referral.network_status_of(s.org_id, r.payer_id, r.plan_id, NULL, s.provider_organization_id, s.healthcare_service_id, today) AS network,
