@@ -142,6 +142,19 @@ INSERT INTO public.expected VALUES
     ('source_system', 'INSERT', 'admin'), ('source_system', 'UPDATE', 'admin'),
     ('value_set', 'INSERT', 'admin integration'), ('value_set', 'UPDATE', 'admin integration'), ('rejected_write', 'SELECT', 'admin auditor clinician coordinator integration'),
     ('silent_pass', 'SELECT', 'admin auditor'), ('extraction_accuracy', 'SELECT', 'admin analyst auditor authorizer clinician coordinator integration');
+-- approvals
+INSERT INTO public.expected
+SELECT 'approval_policy', p, CASE p WHEN 'SELECT' THEN 'admin coordinator clinician scheduler authorizer approver rule_author rule_approver auditor analyst integration application'
+                                    ELSE 'rule_author' END
+FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) p
+UNION ALL
+SELECT t, 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor integration'
+FROM unnest(ARRAY['approval_request', 'approval_decision', 'approval_delegation', 'open_approval', 'approval_log']) t
+UNION ALL
+SELECT t || '.' || c, p, 'admin coordinator clinician scheduler authorizer approver'
+FROM (VALUES ('approval_decision', 'INSERT', '{org_id,approval_request_id,decision,on_behalf_of,reason}'::text[]),
+             ('approval_delegation', 'INSERT', '{org_id,from_member,to_member,kinds,during,reason}'),
+             ('approval_delegation', 'UPDATE', '{kinds,during,reason,version}')) g (t, p, columns), unnest(columns) c;
 -- what an analyst sees of a referral: the operation, not the patient
 INSERT INTO public.expected
 SELECT 'referral.' || c, 'SELECT', 'analyst'
