@@ -51,16 +51,9 @@ BEGIN
         RAISE WARNING 'no workflow has a transition "%"', bad
             USING DETAIL = 'Nothing would wait for the approval there.', HINT = 'Correct the name; see referral.workflow_transition.';
     END IF;
-    SELECT string_agg(DISTINCT p.queue, ', ') INTO bad FROM referral.approval_policy p
-    WHERE p.rule_version_id = check_approval_version.rule_version_id AND p.queue IS NOT NULL
-      AND NOT EXISTS (SELECT FROM referral.queue q WHERE q.name = p.queue);
-    IF bad IS NOT NULL THEN
-        RAISE WARNING 'no organisation has a queue "%"', bad
-            USING DETAIL = 'What the policies send there would go to manual_triage.', HINT = 'Make the queue, or correct the name.';
-    END IF;
 END $$;
 COMMENT ON FUNCTION referral.check_approval_version(bigint) IS
-'The part of check_rule_version() about approvals: warns of roles, transitions and queues that are not there. Null for null.';
+'The part of check_rule_version() about approvals: warns of roles and transitions that are not there. Null for null.';
 
 -- ---------- Requests ----------
 
@@ -547,7 +540,7 @@ END $$;
 COMMENT ON FUNCTION referral.approval_path(bigint, bigint) IS
 'Which approvals a referral needs, and which not: for each transition of its workflow and each level of a policy that it may have to wait for, whether it does, why, how far the approval is, until when it is due, and who may give it. rule_version: where the policy comes from. RF019 when there is no such referral that the session may see.';
 
-REVOKE ALL ON FUNCTION referral.approval_needs(text, bigint, bigint), referral.approval_policy_check(), referral.check_approval_version(bigint),
+REVOKE ALL ON FUNCTION referral.approval_needs(text, bigint, bigint), referral.approval_policy_check(),
     referral.approval_request_guard(), referral.open_approval_request(text, bigint, bigint, bigint, jsonb, text, text),
     referral.requester_of(bigint, bigint, bigint), referral.settle_approval_request(bigint, record),
     referral.request_approvals(text, bigint, bigint, bigint[]), referral.expire_approvals(timestamptz, integer),
