@@ -57,7 +57,7 @@ COMMENT ON FUNCTION referral.contact_attempts(bigint, bigint) IS
 CREATE FUNCTION referral.queue_presence(org_id bigint, queue_id bigint) RETURNS integer
 LANGUAGE sql STABLE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT count(*)::integer FROM referral.present_members(queue_presence.org_id, queue_presence.queue_id, referral.as_of())
-    WHERE queue_presence.org_id = ANY (referral.visible_orgs())
+    WHERE referral.may_change_org(queue_presence.org_id)
 $$;
 COMMENT ON FUNCTION referral.queue_presence(bigint, bigint) IS
 'How many people work on a queue at as_of(), absences and substitutes counted; not who. 0 for a queue that is not visible; null for null.';
