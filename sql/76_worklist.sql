@@ -32,8 +32,8 @@ BEGIN
                  (12, 'approvals', 'Approvals', 'approval'),
                  (13, 'closing_the_loop', 'Closing the loop: reports to the requester', 'work'),
                  (14, 'alternate_verification', 'Alternate verification: coverage that no interface can confirm', 'work')) s (sort, name, title, kind)
-    ORDER BY s.sort
-    ON CONFLICT ON CONSTRAINT queue_name DO NOTHING;
+    WHERE NOT EXISTS (SELECT FROM referral.queue q WHERE q.org_id = standard_queues.org_id AND q.name = s.name)
+    ORDER BY s.sort;
     GET DIAGNOSTICS made = ROW_COUNT;
     RETURN made;
 END $$;
@@ -305,6 +305,15 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION referral.work_item_guard() IS
 'BEFORE UPDATE row trigger of referral.work_item, where what it is about would change: RF017.';
+
+CREATE FUNCTION referral.work_item_arrives() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    NEW.arrived := pg_current_xact_id();
+    RETURN NEW;
+END $$;
+COMMENT ON FUNCTION referral.work_item_arrives() IS
+'BEFORE row trigger of referral.work_item, where it can be claimed, or claimed at another place: notes the transaction, for claim_next().';
 
 CREATE FUNCTION referral.owner_follows() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

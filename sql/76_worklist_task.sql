@@ -1,27 +1,5 @@
 -- worklist: tasks that rules ask for, and what follows from the row of an item
 
-CREATE FUNCTION referral.calendar_named(org_id bigint, calendar text) RETURNS referral.calendar
-LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
-    SELECT b.calendar FROM referral.business_calendar b JOIN referral.rule_version v USING (rule_version_id)
-    WHERE v.status = 'active' AND b.name = calendar_named.calendar AND b.scope_site_id IS NULL
-      AND (b.scope_org_id IS NULL OR b.scope_org_id = calendar_named.org_id)
-    ORDER BY b.scope_org_id NULLS LAST, b.business_calendar_id DESC LIMIT 1
-$$;
-COMMENT ON FUNCTION referral.calendar_named(bigint, text) IS
-'The active business calendar of that name, the organisation''s own before the general one. Null for null and when there is none.';
-
-CREATE FUNCTION referral.due_on(org_id bigint, calendar text, start timestamptz, target interval) RETURNS timestamptz
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    hours referral.calendar := referral.calendar_named(org_id, calendar);
-BEGIN
-    RETURN CASE WHEN hours IS NULL THEN start + target ELSE referral.due_at(hours, start, target) END;
-EXCEPTION WHEN SQLSTATE 'RF020' OR SQLSTATE 'RF022' THEN
-    RETURN start + target;      -- beyond the calendar: better by the clock on the wall than never
-END $$;
-COMMENT ON FUNCTION referral.due_on(bigint, text, timestamptz, interval) IS
-'When a time allowed from start on is used up, counted on a business calendar; in plain time when calendar is null, is not active, or does not reach so far. Null when start or target is null.';
-
 CREATE FUNCTION referral.work_due(entity text, org_id bigint, id bigint, stated timestamptz) RETURNS timestamptz
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT coalesce((SELECT min(c.due_at) FROM referral.sla_clock c
@@ -56,7 +34,7 @@ BEGIN
     LOOP
         item := referral.open_work(entity, org_id, id, 'task',
             CASE entity WHEN 'referral' THEN id ELSE (x ->> 'referral_id')::bigint END,
-            referral.effective_queue(org_id, t.queue_id), t.title, referral.due_on(org_id, t.calendar, now(), t.due), false, t.name, t.task_template_id);
+            referral.effective_queue(org_id, t.queue_id), t.title, referral.due_by(t.calendar, org_id, now(), t.due), false, t.name, t.task_template_id);
         n := n + (item IS NOT NULL)::integer;
     END LOOP;
     RETURN n;
@@ -129,18 +107,9 @@ BEGIN
         RAISE EXCEPTION 'business calendar "%" is not active', bad
             USING ERRCODE = 'RF011', DETAIL = 'A task template counts on it.', HINT = 'Activate a version of the calendars that has it first.';
     END IF;
-    SELECT string_agg(DISTINCT t.queue, ', ') INTO bad
-    FROM (SELECT s.queue FROM referral.work_source s WHERE s.rule_version_id = check_worklist_version.rule_version_id
-          UNION ALL SELECT s.queue FROM referral.task_template s WHERE s.rule_version_id = check_worklist_version.rule_version_id) t
-    WHERE t.queue IS NOT NULL AND NOT EXISTS (SELECT FROM referral.queue q WHERE q.name = t.queue);
-    IF bad IS NOT NULL THEN
-        RAISE WARNING 'no organisation has a queue "%"', bad
-            USING DETAIL = 'What the rules send there would go to manual_triage.', HINT = 'Make the queue, or correct the name.';
-    END IF;
 END $$;
 COMMENT ON FUNCTION referral.check_worklist_version(bigint) IS
-'The part of check_rule_version() about worklists: calendars of tasks are there (RF011); warns of queues that no organisation has. Null for null.';
+'The part of check_rule_version() about worklists: calendars of tasks are there (RF011). Null for null.';
 
-REVOKE ALL ON FUNCTION referral.due_on(bigint, text, timestamptz, interval),
-    referral.work_due(text, bigint, bigint, timestamptz), referral.spawn_tasks(text, bigint, bigint, bigint[]),
+REVOKE ALL ON FUNCTION referral.work_due(text, bigint, bigint, timestamptz), referral.spawn_tasks(text, bigint, bigint, bigint[]),
     referral.settle_tasks(text, bigint, bigint, boolean), referral.worklist_rule_check() FROM PUBLIC;

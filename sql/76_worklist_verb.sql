@@ -3,36 +3,9 @@
 CREATE FUNCTION referral.claim_next(org_id bigint, queue text, n integer DEFAULT 1)
 RETURNS TABLE (work_item_id bigint, entity text, entity_id bigint, referral_id bigint, kind text, title text, score float8,
                due_at timestamptz, lease_until timestamptz)
-LANGUAGE plpgsql SECURITY DEFINER ROWS 1 SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off
-SET plan_cache_mode = force_generic_plan AS $$
-#variable_conflict use_column
-DECLARE
-    q record;
-    actor text := referral.current_actor();
-    room integer;
-    i record;
-BEGIN
-    PERFORM referral.require_claimer(claim_next.org_id);
-    SELECT x.queue_id, x.lease INTO q FROM referral.queue x
-    WHERE x.org_id = claim_next.org_id AND x.name = claim_next.queue AND referral.may_change_org(x.org_id);
-    IF NOT FOUND THEN
-        PERFORM referral.refuse_queue(claim_next.org_id, claim_next.queue);
-    END IF;
-    room := referral.room_of(claim_next.org_id, q.queue_id, actor);
-    FOR i IN SELECT w.work_item_id AS id FROM referral.work_item w
-             WHERE w.org_id = claim_next.org_id AND w.queue_id = q.queue_id AND w.status IN ('ready', 'requested')
-             ORDER BY w.score DESC, w.work_item_id LIMIT least(n, room) FOR UPDATE SKIP LOCKED
-    LOOP
-        RETURN QUERY
-            UPDATE referral.work_item w
-            SET status = 'in-progress', verb = 'claim', owner = actor, claimed_at = now(), lease_until = now() + q.lease
-            WHERE w.org_id = claim_next.org_id AND w.work_item_id = i.id
-            RETURNING w.work_item_id, w.entity, w.entity_id, w.referral_id, w.kind, w.title, w.score, w.due_at, w.lease_until;
-    END LOOP;
-END $$;
+LANGUAGE C ROWS 1 AS 'MODULE_PATHNAME', 'claim_next';
 COMMENT ON FUNCTION referral.claim_next(bigint, text, integer) IS
-'Claims the n items (default 1) of a queue that nobody has and that rank first, for whoever acts, and returns them; none when there is none left, or he has as many as he may. Two who call it at once never get the same item, and nobody waits. Each is his until lease_until. RF003 when he does not work on the queue, or is a model; RF019 when there is no such queue.';
+'Claims the n items (default 1) of a queue that nobody has and that rank first, for whoever acts, and returns them; none when there is none left, or he has as many as he may. Two who call it at once never get the same item, and nobody waits. Each is his until lease_until. RF003 when he does not work on the queue, or is a model; RF019 when there is no such queue. Null for null: no rows.';
 
 CREATE FUNCTION referral.claim(org_id bigint, work_item_id bigint) RETURNS timestamptz
 LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -242,7 +215,7 @@ REVOKE ALL ON FUNCTION referral.standard_queues(bigint), referral.organization_q
     referral.present_members(bigint, bigint, timestamptz), referral.effective_queue(bigint, bigint, timestamptz),
     referral.leads_queue(bigint, bigint), referral.require_lead(bigint, bigint), referral.absence_guard(),
     referral.lock_item(bigint, bigint), referral.room_of(bigint, bigint, text), referral.require_room(bigint, bigint, text),
-    referral.require_claimer(bigint), referral.require_owner(record, boolean), referral.work_item_guard(), referral.owner_follows(),
+    referral.require_claimer(bigint), referral.require_owner(record, boolean), referral.work_item_guard(), referral.work_item_arrives(), referral.owner_follows(),
     referral.open_work(text, bigint, bigint, text, bigint, bigint, text, timestamptz, boolean, text, bigint, bigint),
     referral.close_work(bigint, bigint, referral.task_status, text), referral.move_item(bigint, bigint, bigint, text, bigint),
     referral.give_item(bigint, bigint, text, text), referral.claim_next(bigint, text, integer), referral.claim(bigint, bigint),

@@ -3,7 +3,7 @@
 CREATE FUNCTION referral.work() RETURNS trigger
 LANGUAGE C AS 'MODULE_PATHNAME', 'work';
 COMMENT ON FUNCTION referral.work() IS
-'work(entity, id_column): AFTER INSERT OR UPDATE row trigger of the tables whose rows can be work. Opens and closes their items as the rules of work_source say, has them routed and ranked anew where that could change, spawns and completes tasks, and has the exceptions opened and the approvals requested that rules ask for.';
+'work(entity, id_column): AFTER INSERT OR UPDATE OR DELETE row trigger of the tables whose rows can be work. Opens and closes their items as the rules of work_source say, has them routed and ranked anew where that could change, spawns and completes tasks, and has the exceptions opened and the approvals requested that rules ask for.';
 
 CREATE FUNCTION referral.work_row(entity text, org_id bigint, id bigint) RETURNS record
 LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'work_row';
@@ -55,6 +55,20 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION referral.stop_work(text, bigint, bigint, bigint) IS
 'Closes the item of a row that is no longer work by a rule of work_source; with a referral, its open tasks too. Called by the trigger work.';
+
+CREATE FUNCTION referral.forget_work(entity text, org_id bigint, id bigint) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    i record;
+BEGIN
+    FOR i IN SELECT w.work_item_id FROM referral.work_item w
+             WHERE w.org_id = forget_work.org_id AND w.entity_id = forget_work.id AND w.entity = forget_work.entity AND w.closed_at IS NULL
+    LOOP
+        PERFORM referral.close_work(org_id, i.work_item_id, 'cancelled', 'the row was deleted');
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION referral.forget_work(text, bigint, bigint) IS
+'Cancels the open items of a row that is deleted. Called by the trigger work.';
 
 CREATE FUNCTION referral.refresh_row(entity text, org_id bigint, id bigint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -179,6 +193,6 @@ COMMENT ON FUNCTION referral.escalate_work(record) IS
 
 REVOKE ALL ON FUNCTION referral.work(), referral.work_row(text, bigint, bigint), referral.start_items(text, bigint, bigint),
     referral.queue_for(bigint, text),
-    referral.stop_work(text, bigint, bigint, bigint), referral.refresh_row(text, bigint, bigint), referral.work_again(text, bigint, bigint),
+    referral.stop_work(text, bigint, bigint, bigint), referral.forget_work(text, bigint, bigint), referral.refresh_row(text, bigint, bigint), referral.work_again(text, bigint, bigint),
     referral.open_missing_work(), referral.chores(), referral.do_chore(text, timestamptz, integer),
     referral.escalate_to_queue(bigint, bigint, text, text), referral.escalate_work(record) FROM PUBLIC;

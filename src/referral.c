@@ -19,6 +19,7 @@
 #include "match_review.h"
 #include "matching_find.h"
 #include "rule.h"
+#include "work.h"
 #include "security.h"
 #include "table_writer.h"
 #include "sla_view.h"
@@ -36,6 +37,7 @@ _PG_init(void)
 	security_init();
 	rule_cache_init();
 	rule_init();
+	work_claim_init();
 	workflow_init();
 	table_writer_init();
 	journal_write_init();

@@ -41,7 +41,7 @@
 
 typedef enum WorkStatement
 {
-	STOP_WORK, ROUTE_ROW, SPAWN_TASKS, SETTLE_TASKS, REFRESH_ROW,
+	STOP_WORK, FORGET_WORK, ROUTE_ROW, SPAWN_TASKS, SETTLE_TASKS, REFRESH_ROW,
 	OPEN_EXCEPTIONS, REQUEST_APPROVALS,
 	NSTATEMENTS
 } WorkStatement;
@@ -58,6 +58,9 @@ static const struct
 	[STOP_WORK] = {
 		"SELECT referral.stop_work($1, $2, $3, $4)",
 	4, INT8OID},
+	[FORGET_WORK] = {
+		"SELECT referral.forget_work($1, $2, $3)",
+	3, 0},
 	[ROUTE_ROW] = {
 		"SELECT referral.route_row($1, $2, $3, $4)",
 	4, INT8ARRAYOID},
@@ -353,6 +356,21 @@ follow_approvals(WorkRow *row)
 /* ---------- The trigger ---------- */
 
 static void
+take_key(WorkRow *row)
+{
+	row->org_id = row_int64(row->newslot, row->rel->org_id);
+	row->id = entity_get_int64(row->rel, row->rel->id, row_value(row->newslot, row->rel->id));
+}
+
+static void
+forget(WorkRow *row)
+{
+	slot_getallattrs(row->newslot);
+	take_key(row);
+	run(row, FORGET_WORK, (Datum) 0);
+}
+
+static void
 follow(WorkRow *row)
 {
 	bool		goes_on;
@@ -365,8 +383,7 @@ follow(WorkRow *row)
 		if (!is_about_the_case(row))
 			return;
 	}
-	row->org_id = row_int64(row->newslot, row->rel->org_id);
-	row->id = entity_get_int64(row->rel, row->rel->id, row_value(row->newslot, row->rel->id));
+	take_key(row);
 	goes_on = follow_sources(row, &is_over);
 	follow_tasks(row, is_over);
 	follow_exceptions(row);
@@ -397,7 +414,7 @@ with_pinned_cache(WorkRow *row, void (*what) (WorkRow *row))
 
 PG_FUNCTION_INFO_V1(work);
 
-/* work(entity, id_column): AFTER INSERT OR UPDATE row trigger. */
+/* work(entity, id_column): AFTER INSERT OR UPDATE OR DELETE row trigger. */
 Datum
 work(PG_FUNCTION_ARGS)
 {
@@ -406,10 +423,10 @@ work(PG_FUNCTION_ARGS)
 	bool		is_update;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(trigdata->tg_event) ||
-		!TRIGGER_FIRED_FOR_ROW(trigdata->tg_event) || TRIGGER_FIRED_BY_DELETE(trigdata->tg_event))
+		!TRIGGER_FIRED_FOR_ROW(trigdata->tg_event))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("work must be called as an AFTER INSERT OR UPDATE row trigger")));
+				 errmsg("work must be called as an AFTER row trigger")));
 	is_update = TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event);
 	row.rel = entity_of_trigger(trigdata, &row.cache, fcinfo->flinfo);
 	row.relation = trigdata->tg_relation;
@@ -417,7 +434,7 @@ work(PG_FUNCTION_ARGS)
 	row.oldslot = is_update ? trigdata->tg_trigslot : NULL;
 	row.newslot = is_update ? trigdata->tg_newslot : trigdata->tg_trigslot;
 	if (row.rel->org_id != 0)
-		with_pinned_cache(&row, follow);
+		with_pinned_cache(&row, TRIGGER_FIRED_BY_DELETE(trigdata->tg_event) ? forget : follow);
 	return PointerGetDatum(NULL);
 }
 

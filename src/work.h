@@ -82,6 +82,7 @@ extern bool work_has_tasks(RuleCache *cache, const char *entity);
 extern bool work_task_end_reads_row_alone(RuleCache *cache, TaskEnd *end, Relation rel);
 
 extern void work_set_planner(void);
+extern void work_claim_init(void);
 extern void work_item_open(WorkRow *row, WorkSource *source, RuleSet routing);
 
 #endif							/* REFERRAL_WORK_H */

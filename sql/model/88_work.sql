@@ -5,7 +5,7 @@ DECLARE
 BEGIN
     FOR e IN SELECT x.* FROM referral.entity x
              WHERE x.entity IN ('referral', 'exception_item', 'extraction', 'document_classification', 'approval_request') LOOP
-        PERFORM referral.lay_trigger(e.relation, 'work', 'AFTER INSERT OR UPDATE', 'ROW', format('referral.work(%L, %L)', e.entity, e.id_column));
+        PERFORM referral.lay_trigger(e.relation, 'work', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW', format('referral.work(%L, %L)', e.entity, e.id_column));
     END LOOP;
 END $do$;
 -- referrals of before there was any work

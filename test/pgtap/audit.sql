@@ -1,5 +1,8 @@
 -- The journal for people: what happened in words, for process mining, and as evidence.
 SELECT plan(57);
+-- work items follow referrals and would be among what is counted here; see worklist
+ALTER TABLE referral.referral DISABLE TRIGGER work;
+ALTER TABLE referral.exception_item DISABLE TRIGGER work;
 \ir ../lib/refused.sql
 
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';

@@ -10,7 +10,7 @@ INSERT INTO public.shared_table VALUES
     ('business_calendar'), ('entity'), ('event_type'), ('heartbeat'), ('journal_column'), ('journal_epoch'), ('journal_key'), ('merge_rule'), ('reason_code'), ('rule_function'), ('rule_set'), ('rule_version'), ('sla_level'), ('sla_policy'), ('stall_threshold'),
     ('workflow'), ('workflow_guard'), ('workflow_step'), ('workflow_transition');
 INSERT INTO public.shared_table VALUES ('match_fit'), ('match_fit_round'), ('match_frequency'), ('match_level'), ('match_model'), ('match_nickname'), ('match_placeholder');
-INSERT INTO public.shared_table VALUES ('exception_policy'), ('exception_rule');
+INSERT INTO public.shared_table VALUES ('exception_policy'), ('exception_rule'), ('ranking_factor'), ('task_template'), ('work_source');
 INSERT INTO public.shared_table VALUES ('code_translation'), ('confidence_threshold'), ('document_requirement'), ('outreach_template'), ('required_field_rule'),
     ('source_mapping'), ('source_mapping_field'), ('source_of_record');
 
@@ -36,6 +36,8 @@ INSERT INTO public.exception VALUES
     ('refuses TRUNCATE', 'seal_tile', 'by trigger append_only_truncate, which is ENABLE ALWAYS');
 
 INSERT INTO public.exception VALUES
+    ('org_id has a default', 'rank_progress', 'written by refresh_ranks() only'),
+    ('has a guard', 'rank_progress', 'how far tick() is'), ('is journaled', 'rank_progress', 'how far tick() is'),
     ('has a guard', 'match_queue', 'a queue'), ('is journaled', 'match_queue', 'a queue'),
     ('has a guard', 'intake_latest', 'follows the messages'), ('is journaled', 'intake_latest', 'follows from the journal of the messages'),
     ('has a guard', 'match_candidate', 'follows the two patients'),

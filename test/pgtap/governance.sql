@@ -328,6 +328,14 @@ VALUES (:everything, 'full', 'letter', 'urgency = ''stat''', 'warning', 'no lett
 INSERT INTO referral.outreach_template (rule_version_id, name, language, recipient, medium, subject, body) VALUES (:everything, 'full', 'es', 'requester', 'fax', 'Subject', 'Body');
 INSERT INTO referral.confidence_threshold (rule_version_id, document_type, field, minimum, note) VALUES (:everything, 'letter', 'patient.family', 0.5, 'Full');
 INSERT INTO referral.source_of_record (rule_version_id, entity, attribute, owner_system, policy, scope_org_id, note) VALUES (:everything, 'patient', 'family', 'ehr', 'quarantine', 1, 'Full');
+INSERT INTO referral.work_source (rule_version_id, name, entity, kind, applies_when, queue, referral_column, due_column, title)
+VALUES (:everything, 'full', 'exception_item', 'exception', 'blocking', 'exceptions', 'referral_id', 'due_at', 'Full');
+INSERT INTO referral.ranking_factor (rule_version_id, name, entity, kind, points, date_field, applies_when, scope_org_id, explanation)
+VALUES (:everything, 'full', 'referral', 'points', 1, NULL, 'priority > 0', 1, 'Full'), (:everything, 'by the day', 'referral', 'per_day', 1, 'due_at', NULL, 1, 'Full');
+INSERT INTO referral.task_template (rule_version_id, name, on_state, on_step, on_transition, applies_when, title, queue, due, calendar, until_when, scope_org_id)
+VALUES (:everything, 'by state', 'no_show', NULL, NULL, 'priority > 0', 'Full', 'scheduling', '2 days', 'us_business', 'priority = 0', 1),
+       (:everything, 'by step', NULL, 'no_show', NULL, 'priority > 0', 'Full', 'scheduling', '2 days', 'us_business', 'priority = 0', 1),
+       (:everything, 'by transition', NULL, NULL, 'reschedule', 'priority > 0', 'Full', 'scheduling', '2 days', 'us_business', 'priority = 0', 1);
 INSERT INTO referral.exception_policy (rule_version_id, category, code, severity, blocking, blocks, due, calendar, scope_org_id)
 VALUES (:everything, 'policy', 'x', 'low', true, '{schedule}', '1 day', 'always', 1);
 INSERT INTO referral.exception_rule (rule_version_id, name, category, code, severity, blocking, blocks, applies_when, explanation, priority, scope_org_id, valid_during)
@@ -335,7 +343,7 @@ VALUES (:everything, 'full', 'policy', 'x', 'low', true, '{schedule}', 'urgency 
 SELECT referral.copy_rule_version(:everything, 'copy') AS everything_copy \gset
 SELECT set_eq(format('SELECT rules_of(%s)', :everything_copy), format('SELECT rules_of(%s)', :everything),
     'a copy has every rule with every column');
-SELECT cmp_ok((SELECT count(*) FROM rules_of(:everything_copy)), '=', 28::bigint, 'each once');
+SELECT cmp_ok((SELECT count(*) FROM rules_of(:everything_copy)), '=', 34::bigint, 'each once');
 CREATE TABLE sum_of AS SELECT referral.rule_checksum(:everything) AS checksum;
 SET extra_float_digits = -10;
 SET intervalstyle = 'iso_8601';

@@ -1,5 +1,8 @@
 -- One row per change of a tracked row: what is in it, and that there is no way around it.
 SELECT plan(164);
+-- work items follow referrals and would be among what is counted here; see worklist
+ALTER TABLE referral.referral DISABLE TRIGGER work;
+ALTER TABLE referral.exception_item DISABLE TRIGGER work;
 \ir ../lib/refused.sql
 
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';

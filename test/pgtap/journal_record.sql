@@ -1,5 +1,8 @@
 -- The journal's partitions, what it keeps to itself, epochs, and that rows can be had back from it.
 SELECT plan(215);
+-- work items follow referrals and would be among what is counted here; see worklist
+ALTER TABLE referral.referral DISABLE TRIGGER work;
+ALTER TABLE referral.exception_item DISABLE TRIGGER work;
 \ir ../lib/refused.sql
 \ir ../lib/make_workflow.sql
 

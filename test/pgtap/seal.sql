@@ -1,5 +1,9 @@
 -- The sealed journal: the bytes of a leaf, the trees, the proofs, and that tampering shows.
 SELECT plan(754);
+-- work items follow referrals and would be among what is counted here; see worklist
+ALTER TABLE referral.referral DISABLE TRIGGER work;
+ALTER TABLE referral.exception_item DISABLE TRIGGER work;
+ALTER TABLE referral.organization DISABLE TRIGGER queues;
 \ir ../lib/refused.sql
 
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';

@@ -199,6 +199,8 @@ BEGIN
     PERFORM referral.unmerge_patient(org, m, 'SECRETMARKER');
     INSERT INTO referral.merge_reattribution (merge_id, kind, column_name, status) VALUES (m, 'column', 'family', 'open');
     INSERT INTO referral.referral (patient_id) VALUES (p);
+    INSERT INTO referral.absence (member, during, substitute, reason)
+    VALUES ('SECRETMARKER', tstzrange(now() + coalesce(from_id, 0) * interval '1 day', now() + (coalesce(from_id, 0) + 1) * interval '1 day'), 'SECRETMARKER', 'SECRETMARKER');
     PERFORM public.fill_rest(org, 'SECRETMARKER', from_id);
     PERFORM set_config('referral.org_id', '', true);
 END $$;
@@ -303,7 +305,8 @@ CREATE TABLE public.reference AS
 SELECT c.conname::text, c.conrelid::regclass AS relation, a.attname AS referring, public.other_id(c.confrelid, f.attname) AS foreign_id,
        -- where one of several columns has a value, the others have none; and what is unique stays so
        CASE c.conrelid WHEN 'referral.coverage'::regclass THEN '{"priority": 99}' WHEN 'referral.exception_item'::regclass THEN '{"code": "another"}'
-            WHEN 'referral.inbox_message'::regclass THEN '{"dedup_key": "another"}' ELSE '{}'::jsonb END
+            WHEN 'referral.inbox_message'::regclass THEN '{"dedup_key": "another"}' WHEN 'referral.queue'::regclass THEN '{"name": "another"}'
+            WHEN 'referral.work_item'::regclass THEN '{"task": "another", "is_primary": false}' ELSE '{}'::jsonb END
        || coalesce((SELECT jsonb_object_agg(o.attname, NULL) FROM pg_constraint x JOIN pg_attribute o ON o.attrelid = x.conrelid AND o.attnum = ANY (x.conkey)
                     WHERE x.conrelid = c.conrelid AND x.contype = 'c' AND pg_get_constraintdef(x.oid) ~ 'num_nonnulls' AND c.conkey[2] = ANY (x.conkey)), '{}') AS others
 FROM pg_constraint c

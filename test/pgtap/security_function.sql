@@ -105,6 +105,17 @@ INSERT INTO public.expected_function
 SELECT f, 'referral_admin referral_authorizer referral_clinician referral_coordinator referral_integration referral_scheduler'
 FROM unnest(ARRAY['close_exception', 'open_exception']) f;
 INSERT INTO public.expected_function
+SELECT f, 'referral_admin referral_approver referral_authorizer referral_clinician referral_coordinator referral_integration referral_scheduler'
+FROM unnest(ARRAY['claim', 'claim_next', 'complete', 'hold', 'release', 'resume']) f
+UNION ALL
+SELECT f, 'referral_admin referral_approver referral_authorizer referral_clinician referral_coordinator referral_scheduler'
+FROM unnest(ARRAY['assign', 'reassign', 'rebalance']) f
+UNION ALL
+SELECT f, 'referral_admin referral_approver referral_auditor referral_authorizer referral_clinician referral_coordinator referral_scheduler'
+FROM unnest(ARRAY['explain_rank', 'rank_growth', 'rank_score']) f
+UNION ALL
+VALUES ('standard_queues', 'referral_admin'), ('check_worklist_version', 'PUBLIC');
+INSERT INTO public.expected_function
 SELECT f, 'referral_admin referral_authorizer referral_clinician referral_coordinator'
 FROM unnest(ARRAY['review_classification', 'review_extraction']) f;
 INSERT INTO public.expected_function

@@ -97,8 +97,23 @@ SELECT t, p, CASE p WHEN 'SELECT' THEN 'admin coordinator clinician scheduler au
 FROM unnest(ARRAY['workflow', 'workflow_step', 'workflow_transition', 'workflow_guard', 'reason_code', 'stall_threshold', 'business_calendar',
                   'sla_policy', 'sla_level', 'merge_rule', 'match_model', 'match_level', 'match_nickname', 'match_placeholder',
                   'source_mapping', 'source_mapping_field', 'code_translation', 'required_field_rule', 'document_requirement', 'outreach_template',
-                  'confidence_threshold', 'source_of_record', 'exception_policy', 'exception_rule']) t,
+                  'confidence_threshold', 'source_of_record', 'exception_policy', 'exception_rule', 'work_source', 'ranking_factor', 'task_template']) t,
      unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) p;
+INSERT INTO public.expected
+SELECT t, 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor integration' || CASE WHEN t IN ('queue', 'queue_member') THEN ' analyst' ELSE '' END
+FROM unnest(ARRAY['queue', 'queue_member', 'absence', 'work_item', 'work_owner', 'unowned_referral']) t
+UNION ALL
+SELECT t, p, 'admin' FROM unnest(ARRAY['queue', 'queue_member']) t, unnest(ARRAY['INSERT', 'UPDATE']) p
+UNION ALL
+SELECT 'absence.' || c, 'INSERT', 'admin coordinator clinician scheduler authorizer approver' FROM unnest(ARRAY['org_id', 'member', 'during', 'substitute', 'reason']) c
+UNION ALL
+SELECT 'absence.' || c, 'UPDATE', 'admin coordinator clinician scheduler authorizer approver' FROM unnest(ARRAY['during', 'substitute', 'reason', 'version']) c
+UNION ALL
+SELECT 'work_item.' || c, 'SELECT', 'analyst'
+FROM unnest(ARRAY['org_id', 'work_item_id', 'queue_id', 'entity', 'entity_id', 'referral_id', 'kind', 'is_primary', 'task', 'title', 'status', 'verb', 'owner', 'score',
+                  'due_at', 'opened_at', 'claimed_at', 'lease_until', 'closed_at', 'task_template_id', 'routing_decision_id', 'version']) c
+UNION ALL
+SELECT 'rank_progress', 'SELECT', 'admin auditor';
 INSERT INTO public.expected
 SELECT v, 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor analyst integration'
 FROM unnest(ARRAY['sla_status', 'sla_adherence', 'breach', 'open_escalation', 'referral_age', 'aging']) v

@@ -59,7 +59,7 @@ SELECT is(fire('2025-03-04 10:00:00.000001Z'), '1 clocks, 0 levels', 'but a micr
 SELECT is((SELECT (c.breached_at, c.next_fire_at) FROM clock(1, 'ladder') c), ROW('2025-03-04 10:00Z'::timestamptz, '2025-03-04 10:30Z'::timestamptz), 'it is');
 SELECT is(fire('2025-03-05 14:00Z'), '1 clocks, 2 levels', 'levels above 100 %');
 SELECT is((SELECT (c.breached_at, c.next_fire_at) FROM clock(1, 'ladder') c), ROW('2025-03-04 10:00Z'::timestamptz, '2025-07-21 09:59:59.712Z'::timestamptz), 'the breach stays where it was');
-SELECT is((SELECT array_agg(e.level || e.outcome ORDER BY e.level) FROM referral.escalation e WHERE e.entity_id = 1), '{1done,2done,3done,4done,5done,6done,7done}', 'each of them acted, since none was late');
+SELECT is((SELECT array_agg(e.level || e.outcome ORDER BY e.level) FROM referral.escalation e WHERE e.entity_id = 1), '{1done,2done,3pending,4done,5pending,6pending,7pending}', 'each of them is to act, since none was late; a notice is none to carry out');
 SELECT move(1, '2025-03-05 15:00Z', 'done') \g /dev/null
 SELECT is(fire('2025-09-01Z') ~ ' 0 levels', true, 'a clock that has stopped reaches nothing any more');
 SELECT is(fire('2025-09-01Z'), '0 clocks, 0 levels', 'and is not looked at again');
@@ -67,7 +67,7 @@ SELECT is(fire('2025-09-01Z'), '0 clocks, 0 levels', 'and is not looked at again
 -- a tick that is late
 SELECT begin(2, '2025-03-03 10:00Z', 'ladder') \g /dev/null
 SELECT is(fire('2025-03-06 10:00Z'), '1 clocks, 7 levels', 'a late tick records all levels that were passed');
-SELECT is(levels(2, 'ladder'), '1 03-03 10:00 collapsed, 2 03-03 12:39 collapsed, 3 03-03 17:00 collapsed, 4 03-04 10:00 done, 5 03-04 10:30 done, 6 03-05 14:00 done, 7 03-03 10:00 done',
+SELECT is(levels(2, 'ladder'), '1 03-03 10:00 collapsed, 2 03-03 12:39 collapsed, 3 03-03 17:00 collapsed, 4 03-04 10:00 done, 5 03-04 10:30 pending, 6 03-05 14:00 pending, 7 03-03 10:00 pending',
           'when they were reached; of one action only the highest acts');
 SELECT is((clock(2, 'ladder')).breached_at, '2025-03-04 10:00Z'::timestamptz, 'and when it was breached');
 SELECT is(fire('2025-03-06 10:00Z'), '0 clocks, 0 levels', 'once');

@@ -1,0 +1,349 @@
+/*-------------------------------------------------------------------------
+ *
+ * work_claim.c
+ *		claim_next(): the items that rank first, in time that does not grow.
+ *
+ * The index of what can be claimed is in the order of the ranks.  What was
+ * claimed leaves dead entries at its head, which vacuum removes only once no
+ * snapshot can see them.  So each backend remembers, for each queue, a mark:
+ * when it was set, nothing above it could be claimed, or could become so again
+ * by a transaction that was open then and fails.  Later arrivals are found by the
+ * transaction that brought them (column arrived), which is none that had ended
+ * when the mark was set.  A mark is forgotten when a transaction of ours that
+ * may have set it is rolled back.
+ *
+ * IDENTIFICATION
+ *		src/work_claim.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "utils/builtins.h"
+#include "utils/float.h"
+#include "utils/guc.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/xid8.h"
+
+#include "compat.h"
+#include "rule.h"
+#include "security.h"
+#include "work.h"
+
+/* So many claims are made before the mark moves on. */
+#define CLAIMS_PER_MARK	32
+
+typedef struct MarkKey
+{
+	int64		org_id;
+	int64		queue_id;
+} MarkKey;
+
+typedef struct Mark
+{
+	MarkKey		key;
+	bool		is_set;
+	double		score;
+	int64		work_item_id;
+	Datum		horizon;		/* xid8: transactions before it had ended */
+	int			claims;			/* since it was set */
+} Mark;
+
+static HTAB *marks = NULL;
+
+/* Who claims, and in which queue. */
+typedef struct Claim
+{
+	RuleCache  *cache;
+	Datum		org_id;
+	Datum		queue_id;
+	Datum		actor;
+	Datum		lease;
+	int64		n;
+	Mark	   *mark;
+} Claim;
+
+typedef enum ClaimStatement
+{
+	MAY_CHANGE_ORG, REQUIRE_CLAIMER, REFUSE_QUEUE, FIND_QUEUE, ROOM_OF, FIND_ARRIVAL, TAKE, FIND_MARK,
+	NSTATEMENTS
+} ClaimStatement;
+
+#define MAX_ARGS 7
+
+#define CAN_BE_CLAIMED \
+	"org_id = $1 AND queue_id = $2 AND status IN ('ready', 'requested')"
+
+static const struct
+{
+	const char *sql;
+	int			nargs;
+	Oid			argtypes[MAX_ARGS];
+}			statements[NSTATEMENTS] = {
+	[MAY_CHANGE_ORG] = {
+		"SELECT referral.may_change_org($1)",
+	1, {INT8OID}},
+	[REQUIRE_CLAIMER] = {
+		"SELECT referral.require_claimer($1)",
+	1, {INT8OID}},
+	[REFUSE_QUEUE] = {
+		"SELECT referral.refuse_queue($1, $2)",
+	2, {INT8OID, TEXTOID}},
+	[FIND_QUEUE] = {
+		"SELECT q.queue_id, q.lease, m.queue_member_id IS NULL OR m.capacity IS NOT NULL"
+		" FROM referral.queue q LEFT JOIN referral.queue_member m ON m.org_id = q.org_id"
+		"  AND m.queue_id = q.queue_id AND m.member = $3 AND m.during @> pg_catalog.now()"
+		" WHERE q.org_id = $1 AND q.name = $2",
+	3, {INT8OID, TEXTOID, TEXTOID}},
+	[ROOM_OF] = {
+		"SELECT referral.room_of($1, $2, $3)",
+	3, {INT8OID, INT8OID, TEXTOID}},
+	[FIND_ARRIVAL] = {
+		"SELECT score, work_item_id FROM referral.work_item"
+		" WHERE " CAN_BE_CLAIMED " AND arrived >= $3"
+		" AND (score > $4 OR (score = $4 AND work_item_id < $5))"
+		" ORDER BY score DESC, work_item_id LIMIT 1",
+	5, {INT8OID, INT8OID, XID8OID, FLOAT8OID, INT8OID}},
+	[TAKE] = {
+		/* materialized: chosen once, whichever way they are joined */
+		"WITH n AS MATERIALIZED (SELECT work_item_id FROM referral.work_item WHERE " CAN_BE_CLAIMED
+		"  AND score <= $3 AND (score < $3 OR work_item_id >= $4)"
+		"  ORDER BY score DESC, work_item_id LIMIT $5 FOR UPDATE SKIP LOCKED)"
+		" UPDATE referral.work_item w SET status = 'in-progress', verb = 'claim', owner = $6,"
+		" claimed_at = pg_catalog.now(), lease_until = pg_catalog.now() + $7"
+		" FROM n WHERE w.org_id = $1 AND w.work_item_id = n.work_item_id"
+		" RETURNING w.work_item_id, w.entity, w.entity_id, w.referral_id, w.kind, w.title, w.score,"
+		"  w.due_at, w.lease_until",
+	7, {INT8OID, INT8OID, FLOAT8OID, INT8OID, INT8OID, TEXTOID, INTERVALOID}},
+	/* whatever others have locked, and what they are claiming, counts as being there */
+	[FIND_MARK] = {
+		"SELECT pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()), i.score, i.work_item_id"
+		" FROM (VALUES (1)) one LEFT JOIN LATERAL (SELECT score, work_item_id FROM referral.work_item"
+		"  WHERE " CAN_BE_CLAIMED " AND score <= $3 AND (score < $3 OR work_item_id >= $4)"
+		"  ORDER BY score DESC, work_item_id LIMIT 1) i ON true",
+	4, {INT8OID, INT8OID, FLOAT8OID, INT8OID}},
+};
+
+static SPIPlanPtr plans[NSTATEMENTS];
+
+static uint64
+run(ClaimStatement which, Datum *args)
+{
+	if (plans[which] == NULL)
+	{
+		SPIPlanPtr	plan = SPI_prepare(statements[which].sql, statements[which].nargs,
+									   (Oid *) statements[which].argtypes);
+
+		if (plan == NULL || SPI_keepplan(plan) != 0)
+			elog(ERROR, "could not prepare: %s", statements[which].sql);
+		plans[which] = plan;
+	}
+	if (SPI_execute_plan(plans[which], args, NULL, false, 0) < 0)
+		elog(ERROR, "could not run: %s", statements[which].sql);
+	return SPI_processed;
+}
+
+/* ---------- Marks ---------- */
+
+static void
+forget_marks(void)
+{
+	if (marks != NULL)
+		hash_destroy(marks);
+	marks = NULL;
+}
+
+/* What was claimed by a transaction that is prepared may come back as well. */
+static void
+claim_end_of_xact(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
+		forget_marks();
+}
+
+static void
+claim_end_of_subxact(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		forget_marks();
+}
+
+void
+work_claim_init(void)
+{
+	RegisterXactCallback(claim_end_of_xact, NULL);
+	RegisterSubXactCallback(claim_end_of_subxact, NULL);
+}
+
+static Mark *
+find_mark(Claim *claim)
+{
+	MarkKey		key = {DatumGetInt64(claim->org_id), DatumGetInt64(claim->queue_id)};
+	Mark	   *mark;
+	bool		found;
+
+	if (marks == NULL)
+	{
+		HASHCTL		ctl = {.keysize = sizeof(MarkKey),.entrysize = sizeof(Mark),.hcxt = TopMemoryContext};
+
+		marks = hash_create("referral claim marks", 16, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+	mark = hash_search(marks, &key, HASH_ENTER, &found);
+	if (!found)
+		mark->is_set = false;
+	if (!mark->is_set)
+	{
+		/* from the top */
+		mark->score = get_float8_infinity();
+		mark->work_item_id = 0;
+		mark->claims = CLAIMS_PER_MARK;
+	}
+	return mark;
+}
+
+/* What has arrived above the mark since it was set is looked at first. */
+static void
+look_at_arrivals(Claim *claim)
+{
+	Mark	   *mark = claim->mark;
+	bool		isnull;
+
+	if (!mark->is_set ||
+		run(FIND_ARRIVAL, (Datum[]) {claim->org_id, claim->queue_id, mark->horizon,
+									 Float8GetDatum(mark->score), Int64GetDatum(mark->work_item_id)}) == 0)
+		return;
+	mark->score = DatumGetFloat8(rule_read_datum(0, 1, &isnull));
+	mark->work_item_id = rule_read_int64(0, 2);
+}
+
+/* Nothing that can be claimed: only what arrives is worth a look. */
+static void
+set_below_all(Mark *mark)
+{
+	mark->score = -get_float8_infinity();
+	mark->work_item_id = PG_INT64_MAX;
+}
+
+static void
+move_mark(Claim *claim, int64 taken)
+{
+	Mark	   *mark = claim->mark;
+	bool		isnull;
+
+	mark->claims += Max(taken, 1);
+	if (mark->claims < CLAIMS_PER_MARK)
+		return;
+	(void) run(FIND_MARK, (Datum[]) {claim->org_id, claim->queue_id, Float8GetDatum(mark->score),
+									 Int64GetDatum(mark->work_item_id)});
+	mark->horizon = rule_read_datum(0, 1, &isnull);
+	mark->score = DatumGetFloat8(rule_read_datum(0, 2, &isnull));
+	if (isnull)
+		set_below_all(mark);
+	else
+		mark->work_item_id = rule_read_int64(0, 3);
+	mark->claims = 0;
+	mark->is_set = true;
+}
+
+/* ---------- Claiming ---------- */
+
+/* Who may not claim here is refused by the functions that say so elsewhere, too. */
+static void
+check_claimer(Claim *claim, Datum queue)
+{
+	int64		org_id = DatumGetInt64(claim->org_id);
+	bool		isnull;
+
+	if (!security_sees_org(org_id))
+	{
+		(void) run(MAY_CHANGE_ORG, (Datum[]) {claim->org_id});
+		if (!rule_read_bool(0, 1))
+			(void) run(REFUSE_QUEUE, (Datum[]) {claim->org_id, queue});
+	}
+	if (security_actor_kind(org_id) == ACTOR_AI)
+		(void) run(REQUIRE_CLAIMER, (Datum[]) {claim->org_id});
+	if (run(FIND_QUEUE, (Datum[]) {claim->org_id, queue, claim->actor}) == 0)
+		(void) run(REFUSE_QUEUE, (Datum[]) {claim->org_id, queue});
+	claim->queue_id = rule_read_datum(0, 1, &isnull);
+	claim->lease = rule_read_datum(0, 2, &isnull);
+	if (rule_read_bool(0, 3))
+	{
+		Datum		room;
+
+		(void) run(ROOM_OF, (Datum[]) {claim->org_id, claim->queue_id, claim->actor});
+		room = rule_read_datum(0, 1, &isnull);
+		if (!isnull)
+			claim->n = Min(claim->n, DatumGetInt32(room));
+	}
+}
+
+/* The items into the result. */
+static void
+put_items(ReturnSetInfo *rsinfo, uint64 n)
+{
+	for (uint64 i = 0; i < n; i++)
+	{
+		Datum		values[9];
+		bool		nulls[9];
+
+		for (int c = 0; c < lengthof(values); c++)
+			values[c] = rule_read_datum(i, c + 1, &nulls[c]);
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+}
+
+static void
+set_planner(void)
+{
+	static const char *const off[] = {"enable_bitmapscan", "enable_sort", "enable_hashjoin", "enable_mergejoin"};
+
+	work_set_planner();
+	for (int i = 0; i < lengthof(off); i++)
+		(void) set_config_option(off[i], "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+}
+
+static void
+claim_items(Claim *claim, Datum queue, ReturnSetInfo *rsinfo)
+{
+	uint64		taken;
+
+	check_claimer(claim, queue);
+	if (claim->n <= 0)
+		return;
+	claim->mark = find_mark(claim);
+	look_at_arrivals(claim);
+	taken = run(TAKE, (Datum[]) {claim->org_id, claim->queue_id, Float8GetDatum(claim->mark->score),
+								 Int64GetDatum(claim->mark->work_item_id), Int64GetDatum(claim->n),
+								 claim->actor, claim->lease});
+	put_items(rsinfo, taken);
+	/* a trigger may have made us forget it */
+	claim->mark = find_mark(claim);
+	move_mark(claim, taken);
+}
+
+PG_FUNCTION_INFO_V1(claim_next);
+
+/* claim_next(org_id bigint, queue text, n integer) returns setof items */
+Datum
+claim_next(PG_FUNCTION_ARGS)
+{
+	Claim		claim = {.cache = rule_cache(true)};
+	OwnerScope	scope;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
+		return (Datum) 0;
+	claim.org_id = PG_GETARG_DATUM(0);
+	claim.n = PG_GETARG_INT32(2);
+	claim.actor = CStringGetTextDatum(security_actor());
+	security_begin_read(&scope, claim.cache->owner);
+	set_planner();
+	claim_items(&claim, PG_GETARG_DATUM(1), (ReturnSetInfo *) fcinfo->resultinfo);
+	security_end_read(&scope);
+	return (Datum) 0;
+}

@@ -1,0 +1,212 @@
+-- Worklists: queues, who may do what with their items, ranks, and the items that rows have by the rules.
+SELECT plan(80);
+
+CREATE ROLE worklist_coordinator LOGIN;
+CREATE ROLE worklist_ann LOGIN;
+CREATE ROLE worklist_bob LOGIN;
+CREATE ROLE worklist_lead LOGIN;
+CREATE ROLE worklist_stranger LOGIN;
+CREATE ROLE worklist_model LOGIN;
+CREATE ROLE worklist_admin LOGIN;
+GRANT referral_coordinator TO worklist_ann, worklist_bob, worklist_lead, worklist_stranger, worklist_model, worklist_coordinator;
+GRANT referral_admin TO worklist_admin;
+INSERT INTO referral.organization_member (org_id, login, actor_kind)
+SELECT 1, r, CASE r WHEN 'worklist_model' THEN 'ai' ELSE 'user' END
+FROM unnest(ARRAY['worklist_ann', 'worklist_bob', 'worklist_lead', 'worklist_stranger', 'worklist_model', 'worklist_coordinator', 'worklist_admin']) r;
+GRANT USAGE ON SCHEMA public TO PUBLIC;
+
+-- What a statement raises: its SQLSTATE, or 'ok'.
+CREATE FUNCTION public.outcome(statement text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE statement;
+    RETURN 'ok';
+EXCEPTION WHEN OTHERS THEN
+    RETURN SQLSTATE;
+END $$;
+CREATE FUNCTION public.queue(name text) RETURNS bigint LANGUAGE sql AS
+$$ SELECT q.queue_id FROM referral.queue q WHERE q.org_id = 1 AND q.name = $1 $$;
+CREATE FUNCTION public.item(bigint) RETURNS SETOF referral.work_item LANGUAGE sql AS
+$$ SELECT * FROM referral.work_item i WHERE i.org_id = 1 AND i.work_item_id = $1 $$;
+
+-- 1. Queues
+
+SELECT is((SELECT count(*)::int FROM referral.queue WHERE org_id = 1), 14, 'an organisation has the standard queues');
+SELECT is((SELECT count(*)::int FROM referral.queue q WHERE q.org_id = 1 AND q.fallback_queue_id IS DISTINCT FROM public.queue('manual_triage')), 1,
+          'all fall back to manual_triage, which falls back to none');
+INSERT INTO referral.organization (name) VALUES ('Second');
+SELECT is((SELECT count(*)::int FROM referral.queue WHERE org_id = 2), 14, 'so has a new one');
+SELECT is(referral.standard_queues(2), 0, 'and is given none twice');
+SET referral.org_id = 1;
+SELECT is(public.outcome('UPDATE referral.queue SET active = false WHERE org_id = 1 AND name = ''manual_triage'''), 'RF017', 'manual_triage is not switched off');
+SELECT is(public.outcome('DELETE FROM referral.queue WHERE org_id = 1 AND name = ''manual_triage'''), 'RF017', 'nor deleted');
+SELECT is(public.outcome('UPDATE referral.queue SET name = ''x'' WHERE org_id = 1 AND name = ''manual_triage'''), 'RF017', 'nor renamed');
+UPDATE referral.queue SET fallback_queue_id = public.queue('intake') WHERE org_id = 1 AND name = 'scheduling';
+SELECT is(public.outcome('UPDATE referral.queue SET fallback_queue_id = public.queue(''scheduling'') WHERE org_id = 1 AND name = ''intake'''), 'RF020', 'no circle of fallbacks');
+
+-- 2. Members, absence, effective queue
+
+INSERT INTO referral.queue_member (queue_id, member, is_lead, capacity) VALUES
+    (public.queue('intake'), 'worklist_ann', false, 2), (public.queue('intake'), 'worklist_bob', false, NULL), (public.queue('intake'), 'worklist_lead', true, 5);
+SELECT is(public.outcome('INSERT INTO referral.queue_member (queue_id, member) VALUES (public.queue(''intake''), ''worklist_ann'')'), '23P01', 'nobody is a member twice at a time');
+SELECT is(referral.effective_queue(1, public.queue('intake')), public.queue('intake'), 'a queue with members does its work');
+SELECT is(referral.effective_queue(1, public.queue('scheduling')), public.queue('intake'), 'one without goes to the one that it falls back to');
+SELECT is(referral.effective_queue(1, public.queue('review')), public.queue('manual_triage'), 'in the end to manual_triage, whoever is there');
+UPDATE referral.queue SET active = false WHERE org_id = 1 AND name = 'intake';
+SELECT is(referral.effective_queue(1, public.queue('scheduling')), public.queue('manual_triage'), 'past one that is switched off');
+UPDATE referral.queue SET active = true WHERE org_id = 1 AND name = 'intake';
+SELECT results_eq($$SELECT member, capacity FROM referral.present_members(1, public.queue('intake')) ORDER BY 1$$,
+    $$VALUES ('worklist_ann', 2), ('worklist_bob', NULL), ('worklist_lead', 5)$$, 'who is there');
+
+-- 3. Items follow rows
+
+INSERT INTO referral.patient (family) VALUES ('Doe');
+INSERT INTO referral.referral (patient_id, specialty) VALUES (1, 'cardiology');
+SELECT results_eq('SELECT entity, entity_id, referral_id, kind, is_primary, status::text, owner, queue_id FROM referral.work_item',
+    $$VALUES ('referral', 1::bigint, 1::bigint, 'referral', true, 'ready', NULL::text, public.queue('manual_triage'))$$, 'a new referral has its item');
+SELECT is((SELECT due_at FROM referral.work_item WHERE work_item_id = 1), (SELECT min(due_at) FROM referral.sla_clock WHERE entity_id = 1), 'due by the first of its clocks');
+SELECT results_eq('SELECT referral_id, owner, accountable, waiting_for FROM referral.work_owner', $$VALUES (1::bigint, NULL::text, 'queue:manual_triage', 'queue:manual_triage')$$,
+    'the queue answers for it');
+UPDATE referral.queue SET manager = 'the boss' WHERE org_id = 1 AND name = 'manual_triage';
+SELECT is((SELECT accountable FROM referral.work_owner), 'the boss', 'or its manager');
+SELECT is_empty('SELECT * FROM referral.unowned_referral', 'no referral is nobody''s');
+SELECT referral.open_exception(1, 'policy', 'referral', 1, 1, 'odd', 'x', 'high') AS exception_id \gset
+SELECT results_eq($$SELECT entity, kind, referral_id, is_primary, queue_id FROM referral.work_item WHERE kind = 'exception'$$,
+    $$VALUES ('exception_item', 'exception', 1::bigint, false, public.queue('manual_triage'))$$, 'so has an exception, for the referral');
+SELECT referral.close_exception(1, :exception_id, 'settled');
+SELECT is((SELECT status::text FROM referral.work_item WHERE kind = 'exception'), 'completed', 'which is closed with it');
+SELECT referral.open_exception(1, 'policy', 'referral', 1, 1, 'odd', 'x', 'high') \g /dev/null
+SELECT is((SELECT count(*)::int FROM referral.work_item WHERE kind = 'exception'), 2, 'and another is opened when it comes back');
+INSERT INTO referral.referral (patient_id, specialty) VALUES (1, 'cardiology') RETURNING referral_id AS other \gset
+UPDATE referral.referral SET state = 'cancelled', status_reason = 'no_longer_needed' WHERE referral_id = :other;
+SELECT is((SELECT status::text FROM referral.work_item WHERE is_primary AND referral_id = :other), 'completed', 'a referral that has come to its end is no work');
+SELECT is_empty('SELECT * FROM referral.unowned_referral', 'and needs nobody');
+INSERT INTO referral.referral (patient_id, specialty) VALUES (1, 'oncology') RETURNING referral_id AS gone \gset
+DELETE FROM referral.referral WHERE referral_id = :gone;
+SELECT is((SELECT status::text FROM referral.work_item WHERE is_primary AND referral_id = :gone), 'cancelled', 'nor is one that was deleted');
+
+-- 4. Claiming
+
+UPDATE referral.work_item SET queue_id = public.queue('intake') WHERE work_item_id = 1;
+SET SESSION AUTHORIZATION worklist_stranger;
+SELECT is(public.outcome('SELECT referral.claim_next(1, ''intake'')'), 'RF003', 'only members claim');
+SELECT is(public.outcome('SELECT referral.claim(1, 1)'), 'RF003', 'also what they name');
+SELECT is(public.outcome('SELECT referral.claim_next(2, ''intake'')'), 'RF019', 'another organisation''s queue is none');
+SELECT is(public.outcome('SELECT referral.claim_next(1, ''nowhere'')'), 'RF019', 'what is no queue is none');
+SELECT is(public.outcome('UPDATE referral.work_item SET owner = ''me'''), '42501', 'nobody writes items himself');
+RESET SESSION AUTHORIZATION;
+SET referral.org_id = 1;
+INSERT INTO referral.queue_member (queue_id, member) VALUES (public.queue('intake'), 'worklist_model');
+SET SESSION AUTHORIZATION worklist_model;
+SELECT is(public.outcome('SELECT referral.claim_next(1, ''intake'')'), 'RF003', 'a model claims nothing, even as a member');
+SET SESSION AUTHORIZATION worklist_ann;
+SELECT results_eq('SELECT work_item_id, referral_id FROM referral.claim_next(1, ''intake'')', 'VALUES (1::bigint, 1::bigint)', 'a member claims the next');
+SELECT results_eq('SELECT owner, accountable, waiting_for FROM referral.work_owner', $$VALUES ('worklist_ann', 'worklist_ann', NULL::text)$$, 'and answers for it');
+SELECT is((SELECT owner FROM referral.referral WHERE referral_id = 1), 'worklist_ann', 'which the referral tells');
+SELECT is_empty('SELECT referral.claim_next(1, ''intake'')', 'there is no other');
+SELECT is(public.outcome('SELECT referral.claim(1, 1)'), 'ok', 'to claim it again renews the lease');
+SET SESSION AUTHORIZATION worklist_bob;
+SELECT is(public.outcome('SELECT referral.claim(1, 1)'), 'RF001', 'nobody else can');
+SELECT is(public.outcome('SELECT referral.release(1, 1, ''mine now'')'), 'RF003', 'nor release it');
+SET SESSION AUTHORIZATION worklist_ann;
+SELECT is(public.outcome('SELECT referral.release(1, 1, '' '')'), 'RF005', 'a release needs a reason');
+SELECT is(public.outcome('SELECT referral.release(1, 1, ''lunch'')'), 'ok', 'with one it goes');
+RESET SESSION AUTHORIZATION;
+SET referral.org_id = 1;
+SELECT results_eq('SELECT status::text, owner, claimed_at, lease_until FROM public.item(1)', 'VALUES (''ready'', NULL::text, NULL::timestamptz, NULL::timestamptz)', 'others find it');
+SELECT results_eq($$SELECT changes #>> '{verb,1}', actor, reason FROM referral.journal WHERE entity = 'work_item' AND entity_id = 1 AND changes ? 'verb' ORDER BY journal_id$$,
+    $$VALUES ('open', 'postgres', NULL), ('claim', 'worklist_ann', NULL), ('renew', 'worklist_ann', NULL), ('release', 'worklist_ann', 'lunch')$$, 'each is on record');
+
+-- 5. Capacity, hold, assign, reassign, complete
+
+INSERT INTO referral.work_item (queue_id, entity, entity_id, kind, task, score)
+SELECT public.queue('intake'), 'patient', 1, 'task', 'task ' || g, g FROM generate_series(1, 9) g;
+SET SESSION AUTHORIZATION worklist_ann;
+SELECT is((SELECT count(*)::int FROM referral.claim_next(1, 'intake', 5)), 2, 'no more than the capacity allows');
+SELECT is_empty('SELECT referral.claim_next(1, ''intake'')', 'and then nothing');
+SELECT min(work_item_id) AS task1 FROM referral.work_item WHERE task = 'task 1' \gset
+SELECT min(work_item_id) AS task9 FROM referral.work_item WHERE task = 'task 9' \gset
+SELECT is(public.outcome('SELECT referral.claim(1, ' || :task1 || ')'), 'RF026', 'not what he names either');
+SELECT is((SELECT string_agg(task, ',' ORDER BY score DESC) FROM referral.work_item WHERE owner = 'worklist_ann'), 'task 9,task 8', 'the highest ranks came first');
+SELECT referral.hold(1, :task9, 'patient calls back');
+SELECT is(public.outcome('SELECT referral.claim(1, ' || :task1 || ')'), 'ok', 'one on hold leaves room');
+SELECT is(public.outcome('SELECT referral.resume(1, ' || :task9 || ')'), 'RF026', 'which it needs when it goes on');
+SELECT is(referral.complete(1, :task1, 'done'), NULL, 'a task is done');
+SELECT is(public.outcome('SELECT referral.complete(1, ' || :task1 || ', ''again'')'), 'RF001', 'once');
+SELECT is(public.outcome('SELECT referral.resume(1, ' || :task9 || ')'), 'ok', 'now there is room');
+SELECT is(public.outcome('SELECT referral.assign(1, ' || :task9 || ', ''worklist_bob'', ''you'')'), 'RF003', 'a member does not assign');
+SET SESSION AUTHORIZATION worklist_lead;
+SELECT is(public.outcome('SELECT referral.assign(1, ' || :task9 || ', ''worklist_stranger'', ''you'')'), 'RF003', 'a lead does, but only to members');
+SELECT is(public.outcome('SELECT referral.assign(1, ' || :task9 || ', ''worklist_bob'', ''you'')'), 'ok', 'to one of them');
+SELECT is((SELECT owner FROM public.item(:task9)), 'worklist_bob', 'who has it then');
+SELECT is(public.outcome('SELECT referral.reassign(1, ' || :task9 || ', ''scheduling'', ''there'')'), 'ok', 'a lead sends it to another queue');
+SELECT results_eq('SELECT queue_id, owner, status::text FROM public.item(' || :task9 || ')', $$VALUES (public.queue('intake'), NULL::text, 'ready')$$,
+    'where nobody is there, to the one that it falls back to');
+SET SESSION AUTHORIZATION worklist_bob;
+SELECT is(public.outcome('SELECT referral.claim(1, 1)'), 'ok', 'an item of a referral');
+SELECT isnt(referral.complete(1, 1, 'checked'), NULL, 'is completed, and followed by the next');
+RESET SESSION AUTHORIZATION;
+SET referral.org_id = 1;
+SELECT is_empty('SELECT * FROM referral.unowned_referral', 'since the referral has not come to its end');
+
+-- 6. Leases, absence, rebalancing
+
+SET SESSION AUTHORIZATION worklist_bob;
+SELECT referral.claim(1, :task9) \g /dev/null
+RESET SESSION AUTHORIZATION;
+SET referral.org_id = 1;
+SELECT is(referral.reclaim_expired(now() + interval '7 hours'), 0::bigint, 'within the lease nothing is taken back');
+CALL referral.tick(now() + interval '9 hours');
+SELECT is((SELECT count(*)::int FROM referral.work_item WHERE owner IS NOT NULL AND closed_at IS NULL), 0, 'tick() takes back what is over');
+SET SESSION AUTHORIZATION worklist_ann;
+SELECT is((SELECT count(*)::int FROM referral.claim_next(1, 'intake', 2)), 2, 'and others find it');
+SELECT is(public.outcome('INSERT INTO referral.absence (member, during) VALUES (''worklist_bob'', tstzrange(now(), NULL))'), 'RF003', 'nobody notes the absence of others');
+INSERT INTO referral.absence (member, during, substitute) VALUES ('worklist_ann', tstzrange(now() - interval '1 hour', NULL), 'worklist_stranger');
+SELECT is(public.outcome('SELECT referral.rebalance(1, ''intake'')'), 'RF003', 'nor does a member rebalance');
+SET SESSION AUTHORIZATION worklist_lead;
+SELECT results_eq('SELECT from_member, to_member, why FROM referral.rebalance(1, ''intake'')',
+    $$VALUES ('worklist_ann', 'worklist_stranger', 'absent'), ('worklist_ann', 'worklist_stranger', 'absent')$$, 'the substitute gets what an absent one has');
+SELECT is_empty('SELECT * FROM referral.rebalance(1, ''intake'')', 'once');
+RESET SESSION AUTHORIZATION;
+SET referral.org_id = 1;
+UPDATE referral.queue_member SET capacity = 1 WHERE member = 'worklist_ann';
+SET SESSION AUTHORIZATION worklist_lead;
+SELECT is((SELECT count(*)::int FROM referral.rebalance(1, 'intake') WHERE from_member = 'worklist_stranger' AND why = 'overloaded'), 1, 'who has too many gives one away');
+RESET SESSION AUTHORIZATION;
+SET referral.org_id = 1;
+
+-- 7. Ranks
+
+INSERT INTO referral.referral (patient_id, specialty, urgency) VALUES (1, 'cardiology', 'stat') RETURNING referral_id AS stat \gset
+SELECT work_item_id AS stat_item FROM referral.work_item WHERE referral_id = :stat AND is_primary \gset
+SELECT is((SELECT sum(points) FROM referral.explain_rank(1, :stat_item, '2027-03-01Z')), referral.rank_score(1, :stat_item, '2027-03-01Z'), 'what is explained sums up to the score');
+SELECT is((SELECT points FROM referral.explain_rank(1, :stat_item) WHERE factor = 'stat'), 1000.000000, 'each rule with its points');
+SELECT is((SELECT score FROM public.item(:stat_item)), (SELECT referral.rank_now(i) FROM public.item(:stat_item) i), 'the score is that of the moment');
+SELECT referral.rank_score(1, :stat_item, '2027-01-02Z') - referral.rank_score(1, :stat_item, '2027-01-01Z') AS a_day \gset
+SELECT is(:a_day, (SELECT sum(points) FROM referral.ranking_factor WHERE kind = 'per_day'), 'a day adds the same to each');
+SELECT version AS before FROM public.item(:stat_item) \gset
+UPDATE referral.referral SET reason_text = 'x' WHERE referral_id = :stat;
+SELECT is((SELECT version FROM public.item(:stat_item)), :before::bigint, 'what the rules do not ask for changes nothing');
+UPDATE referral.referral SET network_status = 'out_of_network' WHERE referral_id = :stat;
+SELECT is((SELECT count(*)::int FROM referral.explain_rank(1, :stat_item) WHERE factor = 'out_of_network'), 1, 'what they ask for does');
+SELECT is((SELECT score FROM public.item(:stat_item)), (SELECT referral.rank_now(i) FROM public.item(:stat_item) i), 'at once');
+SELECT is(public.outcome($$INSERT INTO referral.rule_version (rule_set_id) SELECT rule_set_id FROM referral.rule_set WHERE name = 'ranking/standard';
+    INSERT INTO referral.ranking_factor (rule_version_id, name, kind, points, date_field, applies_when) SELECT max(rule_version_id), 'x', 'per_day', 1, 'due_at', 'true' FROM referral.rule_version$$),
+    'RF011', 'a rule by the day has no condition');
+SELECT clock_id AS clock FROM referral.sla_clock WHERE entity_id = :stat AND stopped_at IS NULL ORDER BY due_at LIMIT 1 \gset
+SELECT score AS before FROM public.item(:stat_item) \gset
+SELECT referral.extend_clock(1, :clock, '2 hours', 'holiday') \g /dev/null
+SELECT isnt((SELECT score FROM public.item(:stat_item)), :before::float8, 'another due time, another rank');
+
+-- 8. Tasks
+
+UPDATE referral.referral SET state = 'validated' WHERE referral_id = :stat;
+UPDATE referral.referral SET state = 'ready_to_schedule' WHERE referral_id = :stat;
+UPDATE referral.referral SET state = 'scheduled', scheduled_for = now() - interval '1 hour' WHERE referral_id = :stat;
+UPDATE referral.referral SET state = 'no_show' WHERE referral_id = :stat;
+SELECT is((SELECT count(*)::int FROM referral.work_item WHERE referral_id = :stat AND task = 'call_after_no_show' AND closed_at IS NULL), 1, 'a state brings its task');
+UPDATE referral.referral SET reason_text = 'y', specialty = 'oncology' WHERE referral_id = :stat;
+SELECT is((SELECT count(*)::int FROM referral.work_item WHERE referral_id = :stat AND task = 'call_after_no_show'), 1, 'once');
+UPDATE referral.referral SET state = 'scheduled', scheduled_for = now() + interval '1 day' WHERE referral_id = :stat;
+SELECT is((SELECT status::text FROM referral.work_item WHERE referral_id = :stat AND task = 'call_after_no_show'), 'completed', 'which is done when until_when holds');
+
+SELECT * FROM finish();
