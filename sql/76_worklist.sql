@@ -144,20 +144,7 @@ COMMENT ON FUNCTION referral.present_members(bigint, bigint, timestamptz) IS
 'Who works on a queue at a time: its members who are not absent, and the substitutes of those who are; with the capacity (null: no limit) and languages of the membership. Null for null: no rows.';
 
 CREATE FUNCTION referral.effective_queue(org_id bigint, queue_id bigint, at timestamptz DEFAULT now()) RETURNS bigint
-LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    q record;
-    next bigint := queue_id;
-BEGIN
-    LOOP
-        SELECT x.queue_id, x.active, x.fallback_queue_id INTO q FROM referral.queue x
-        WHERE x.org_id = effective_queue.org_id AND x.queue_id = next;
-        EXIT WHEN NOT FOUND OR q.fallback_queue_id IS NULL
-               OR (q.active AND EXISTS (SELECT FROM referral.present_members(effective_queue.org_id, q.queue_id, effective_queue.at)));
-        next := q.fallback_queue_id;
-    END LOOP;
-    RETURN q.queue_id;
-END $$;
+LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'effective_queue';
 COMMENT ON FUNCTION referral.effective_queue(bigint, bigint, timestamptz) IS
 'Where work for a queue goes at a time: the queue itself, or, when it is not active or none of its members is there, the next one that it falls back to; manual_triage in the end, whoever works on it. Null for null and for a queue that is not there.';
 

@@ -43,7 +43,7 @@ BEGIN
         SELECT (coalesce(r.authorization_required, false) AND r.authorization_number IS NULL)::integer
              + (r.network_status = 'out_of_network')::integer
              + (r.urgency >= 'asap')::integer
-             + ((SELECT count(*) FROM referral.referral_code c WHERE c.org_id = r.org_id AND c.referral_id = r.referral_id) > 3)::integer
+             + ((SELECT count(*) FROM referral.referral_code c WHERE c.org_id = r.org_id AND c.referral_id = r.referral_id AND c.active) > 3)::integer
              + ((SELECT count(*) FROM referral.coverage k
                  WHERE k.org_id = r.org_id AND k.patient_id = r.patient_id AND k.status = 'active' AND k.period @> current_date) > 1)::integer
              + (SELECT count(*) FROM referral.exception_item e
@@ -91,42 +91,15 @@ COMMENT ON FUNCTION referral.pick_member(bigint, bigint, text) IS
 -- ---------- Deciding ----------
 
 CREATE FUNCTION referral.fallback_queue(entity text) RETURNS text
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    RETURN coalesce((SELECT s.queue FROM referral.work_source s JOIN referral.rule_version v USING (rule_version_id)
-                     WHERE v.status = 'active' AND s.entity = fallback_queue.entity
-                     ORDER BY s.is_primary DESC, s.work_source_id LIMIT 1), 'manual_triage');
-END $$;
+LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'fallback_queue';
 COMMENT ON FUNCTION referral.fallback_queue(text) IS
-'The queue for rows of an entity that no routing rule fits: that of its rule of work_source, else manual_triage.';
+'The queue for rows of an entity that no routing rule fits: that of its rule of work_source, else manual_triage. Null for null.';
 
 CREATE FUNCTION referral.decide_route(entity text, org_id bigint, id bigint, referral_id bigint, routing_rule_id bigint, with_owner boolean)
 RETURNS record
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    r referral.routing_rule;
-    d referral.routing_decision;
-    target text;
-    place bigint;
-    assignee text;
-BEGIN
-    SELECT * INTO r FROM referral.routing_rule x WHERE x.routing_rule_id = decide_route.routing_rule_id;
-    target := coalesce(r.queue, referral.fallback_queue(entity));
-    place := referral.queue_for(org_id, target);
-    IF with_owner AND r.assign = 'fewest_open' THEN
-        assignee := referral.pick_member(org_id, place,
-            (SELECT referral.patient_language(x.org_id, x.patient_id) FROM referral.referral x
-             WHERE x.org_id = decide_route.org_id AND x.referral_id = decide_route.referral_id));
-    END IF;
-    INSERT INTO referral.routing_decision AS n (org_id, entity, entity_id, referral_id, reason, routing_rule_id, rule_version_id, rule,
-        target_queue, queue_id, owner, healthcare_service, explanation)
-    VALUES (org_id, entity, id, referral_id, CASE WHEN r.name IS NULL THEN 'fallback' ELSE 'rule' END, r.routing_rule_id, r.rule_version_id,
-        r.name, target, place, assignee, r.healthcare_service, coalesce(r.explanation, CASE WHEN r.name IS NULL THEN 'No routing rule fits.' END))
-    RETURNING n.* INTO d;
-    RETURN d;
-END $$;
+LANGUAGE C AS 'MODULE_PATHNAME', 'decide_route';
 COMMENT ON FUNCTION referral.decide_route(text, bigint, bigint, bigint, bigint, boolean) IS
-'Decides where the work on a row goes by a routing rule, by none for null, records that in routing_decision and returns the row. with_owner: also who gets it, where the rule says so. Writes with the caller''s rights.';
+'Decides where the work on a row goes by a routing rule, by none for null, records that in routing_decision and returns the row. with_owner: also who gets it, where the rule says so. Writes with the rights of the model''s owner.';
 
 CREATE FUNCTION referral.lock_routed_item(entity text, org_id bigint, id bigint) RETURNS record
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -167,29 +140,24 @@ DECLARE
     i referral.work_item := referral.lock_routed_item(entity, org_id, id);
     d referral.routing_decision;
 BEGIN
-    IF i.work_item_id IS NOT NULL THEN
-        -- no rule says anything new, or a person has put this very rule aside: it stays where it is
-        IF rules = '{}' OR EXISTS (
-            SELECT FROM (SELECT p.reason, p.rule FROM referral.routing_decision p
-                         WHERE p.org_id = route_row.org_id AND p.entity_id = route_row.id AND p.entity = route_row.entity
-                         ORDER BY p.routing_decision_id DESC LIMIT 1) last
-            JOIN referral.routing_rule r ON r.name = last.rule
-            WHERE last.reason = 'person' AND r.routing_rule_id = rules[1]) THEN
-            RETURN NULL;
-        END IF;
-        d := referral.decide_route(entity, org_id, id, i.referral_id, rules[1], i.owner IS NULL);
-        PERFORM referral.place_item(i, d);
-    ELSE
-        d := referral.decide_route(entity, org_id, id, CASE entity WHEN 'referral' THEN id
-            ELSE (to_jsonb(referral.work_row(entity, org_id, id)) ->> 'referral_id')::bigint END, rules[1], true);
+    -- nothing to move, no rule says anything new, or a person has put this very rule aside
+    IF i.work_item_id IS NULL OR rules = '{}' OR EXISTS (
+        SELECT FROM (SELECT p.reason, p.rule FROM referral.routing_decision p
+                     WHERE p.org_id = route_row.org_id AND p.entity_id = route_row.id AND p.entity = route_row.entity
+                     ORDER BY p.routing_decision_id DESC LIMIT 1) last
+        JOIN referral.routing_rule r ON r.name = last.rule
+        WHERE last.reason = 'person' AND r.routing_rule_id = rules[1]) THEN
+        RETURN NULL;
     END IF;
+    d := referral.decide_route(entity, org_id, id, i.referral_id, rules[1], i.owner IS NULL);
+    PERFORM referral.place_item(i, d);
     RETURN d.routing_decision_id;
 END $$;
 COMMENT ON FUNCTION referral.route_row(text, bigint, bigint, bigint[]) IS
-'Routes a row by the first of these routing rules, by none when there is none, and returns the routing_decision_id. Its open item is moved there while nobody has it, and handed over otherwise; for a row without one the caller opens it. Null, and nothing happens, for a row with an open item when no rule fits, or when a person has overridden the very rule. Called by the trigger work.';
+'Routes the open work item of a row by the first of these routing rules, and returns the routing_decision_id: it is moved while nobody has it, and handed over otherwise. Null, and nothing happens, when there is none, when no rule fits, and when a person has overridden the very rule. Called by the trigger work; an item that is opened is routed as it is.';
 
 CREATE FUNCTION referral.route(org_id bigint, referral_id bigint,
-    OUT routing_decision_id bigint, OUT queue text, OUT owner text, OUT rule text, OUT rule_version_id bigint, OUT reason text, OUT explanation text)
+    OUT routing_decision_id bigint, OUT queue text, OUT owner text, OUT rule text, OUT rule_version bigint, OUT reason text, OUT explanation text)
 LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     r referral.referral;
@@ -210,7 +178,7 @@ BEGIN
     queue := (SELECT q.name FROM referral.queue q WHERE q.org_id = d.org_id AND q.queue_id = d.queue_id);
     owner := d.owner;
     rule := d.rule;
-    rule_version_id := d.rule_version_id;
+    rule_version := d.rule_version;
     reason := d.reason;
     explanation := d.explanation;
 END $$;
@@ -251,9 +219,9 @@ BEGIN
     SELECT * INTO last FROM referral.routing_decision p
     WHERE p.org_id = override_route.org_id AND p.entity_id = override_route.referral_id AND p.entity = 'referral'
     ORDER BY p.routing_decision_id DESC LIMIT 1;
-    INSERT INTO referral.routing_decision AS n (org_id, entity, entity_id, referral_id, reason, routing_rule_id, rule_version_id, rule,
+    INSERT INTO referral.routing_decision AS n (org_id, entity, entity_id, referral_id, reason, routing_rule_id, rule_version, rule,
         overrides_id, target_queue, queue_id, explanation)
-    VALUES (org_id, 'referral', referral_id, referral_id, 'person', last.routing_rule_id, last.rule_version_id, last.rule,
+    VALUES (org_id, 'referral', referral_id, referral_id, 'person', last.routing_rule_id, last.rule_version, last.rule,
         last.routing_decision_id, queue, target, reason)
     RETURNING n.* INTO d;
     PERFORM referral.place_item(i, d);
@@ -338,7 +306,7 @@ COMMENT ON FUNCTION referral.routing_candidate(text, bigint, jsonb) IS
 
 CREATE FUNCTION referral.test_routing(candidate jsonb, org_id bigint DEFAULT referral.current_org(), entity text DEFAULT 'referral')
 RETURNS TABLE (chosen boolean, rule text, priority integer, queue text, effective_queue text, healthcare_service text, assign text,
-               explanation text, routing_rule_id bigint, rule_version_id bigint)
+               explanation text, routing_rule_id bigint, rule_version bigint)
 LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 10 SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -370,7 +338,7 @@ COMMENT ON FUNCTION referral.test_routing(jsonb, bigint, text) IS
 'Tries the active routing rules on a row without writing anything: all that fit, in their order; the chosen one is the first. One row without a rule when none fits. candidate: the columns of the row as JSON; what is left out is as in a new row, or, when the id of a stored row is given, as that one is. effective_queue: where the work would go now, when the queue is not active or nobody of it is there. RF019 when there is no such row, or the session may not read it; RF020 for what is not a row of the entity.';
 
 CREATE FUNCTION referral.check_routing_version(rule_version_id bigint) RETURNS void
-LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     r record;
 BEGIN
@@ -394,7 +362,7 @@ BEGIN
     END LOOP;
 END $$;
 COMMENT ON FUNCTION referral.check_routing_version(bigint) IS
-'The part of check_rule_version() about routing: warns of queues and services that no organisation has. Null for null.';
+'The part of check_rule_version() about routing: warns of queues and services that no organisation has, which it looks up with the owner''s rights, since authors of rules do not see them. Null for null.';
 
 -- ---------- Where the patient could go ----------
 
@@ -469,7 +437,7 @@ BEGIN
                         WHEN w.first_free IS NULL THEN 'nothing free within 90 days'
                         ELSE format('first free on %s (%s), %s free within 90 days', w.first_free,
                                     CASE w.basis WHEN 'slots' THEN 'a slot' ELSE 'by its weekly capacity' END, w.free_slots) END,
-                   coalesce(format('%s km away', c.distance), 'distance not known'),
+                   coalesce(c.distance || ' km away', 'distance not known'),
                    CASE WHEN c.same_region THEN 'in the same region' END)
         FROM (SELECT s.healthcare_service_id, s.name, o.name AS organization, l.name AS site,
                      referral.network_status_of(s.org_id, r.payer_id, r.plan_id, NULL, s.provider_organization_id, s.healthcare_service_id, today) AS network,

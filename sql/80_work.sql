@@ -16,20 +16,7 @@ COMMENT ON FUNCTION referral.start_items(text, bigint, bigint) IS
 'Opens the items that a row, as it is stored, has to have by the rules of work_source, as far as they are not there. Nothing happens for null and when there is no such row.';
 
 CREATE FUNCTION referral.queue_for(org_id bigint, queue text) RETURNS bigint
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    found bigint := (SELECT q.queue_id FROM referral.queue q WHERE q.org_id = queue_for.org_id AND q.name = queue_for.queue);
-BEGIN
-    IF found IS NULL THEN
-        found := (SELECT q.queue_id FROM referral.queue q WHERE q.org_id = queue_for.org_id AND q.name = 'manual_triage');
-    END IF;
-    -- an organisation that came in without its trigger
-    IF found IS NULL THEN
-        PERFORM referral.standard_queues(org_id);
-        RETURN referral.queue_for(org_id, queue);
-    END IF;
-    RETURN referral.effective_queue(org_id, found);
-END $$;
+LANGUAGE C AS 'MODULE_PATHNAME', 'queue_for';
 COMMENT ON FUNCTION referral.queue_for(bigint, text) IS
 'Where work for the queue of that name goes now: see effective_queue(). manual_triage for null, and when there is no such queue.';
 

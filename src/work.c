@@ -35,88 +35,54 @@
 #include "security.h"
 #include "sla.h"
 #include "work.h"
+#include "work_sql.h"
 #include "workflow_move.h"
 
 /* ---------- Statements, as the owner of the model ---------- */
 
-typedef enum WorkStatement
-{
-	STOP_WORK, FORGET_WORK, ROUTE_ROW, SPAWN_TASKS, SETTLE_TASKS, REFRESH_ROW,
-	OPEN_EXCEPTIONS, REQUEST_APPROVALS,
-	NSTATEMENTS
-} WorkStatement;
-
-#define MAX_ARGS 4
-
 /* $1 to $3 are always entity, organisation and id of the row. */
-static const struct
-{
-	const char *sql;
-	int			nargs;
-	Oid			more;
-}			statements[NSTATEMENTS] = {
-	[STOP_WORK] = {
-		"SELECT referral.stop_work($1, $2, $3, $4)",
-	4, INT8OID},
-	[FORGET_WORK] = {
-		"SELECT referral.forget_work($1, $2, $3)",
-	3, 0},
-	[ROUTE_ROW] = {
-		"SELECT referral.route_row($1, $2, $3, $4)",
-	4, INT8ARRAYOID},
-	[SPAWN_TASKS] = {
-		"SELECT referral.spawn_tasks($1, $2, $3, $4)",
-	4, INT8ARRAYOID},
-	[SETTLE_TASKS] = {
-		"SELECT referral.settle_tasks($1, $2, $3, $4)",
-	4, BOOLOID},
-	[REFRESH_ROW] = {
-		"SELECT referral.refresh_row($1, $2, $3)",
-	3, 0},
-	[OPEN_EXCEPTIONS] = {
-		"SELECT referral.open_rule_exceptions($1, $2, $3, $4)",
-	4, INT8ARRAYOID},
-	[REQUEST_APPROVALS] = {
-		"SELECT referral.request_approvals($1, $2, $3, $4)",
-	4, INT8ARRAYOID},
-};
-
-static SPIPlanPtr plans[NSTATEMENTS];
-
-static SPIPlanPtr
-plan_of(WorkStatement which)
-{
-	Oid			argtypes[MAX_ARGS] = {TEXTOID, INT8OID, INT8OID};
-	SPIPlanPtr	plan;
-
-	if (plans[which] != NULL)
-		return plans[which];
-	argtypes[3] = statements[which].more;
-	plan = SPI_prepare(statements[which].sql, statements[which].nargs, argtypes);
-	if (plan == NULL || SPI_keepplan(plan) != 0)
-		elog(ERROR, "could not prepare: %s", statements[which].sql);
-	return plans[which] = plan;
-}
+static WorkStatement stop_work =
+	WORK_STATEMENT("SELECT referral.stop_work($1, $2, $3, $4)",
+				   4, TEXTOID, INT8OID, INT8OID, INT8OID);
+static WorkStatement forget_work =
+	WORK_STATEMENT("SELECT referral.forget_work($1, $2, $3)",
+				   3, TEXTOID, INT8OID, INT8OID);
+static WorkStatement route_row =
+	WORK_STATEMENT("SELECT referral.route_row($1, $2, $3, $4)",
+				   4, TEXTOID, INT8OID, INT8OID, INT8ARRAYOID);
+static WorkStatement spawn_tasks =
+	WORK_STATEMENT("SELECT referral.spawn_tasks($1, $2, $3, $4)",
+				   4, TEXTOID, INT8OID, INT8OID, INT8ARRAYOID);
+static WorkStatement settle_tasks =
+	WORK_STATEMENT("SELECT referral.settle_tasks($1, $2, $3, $4)",
+				   4, TEXTOID, INT8OID, INT8OID, BOOLOID);
+static WorkStatement refresh_row =
+	WORK_STATEMENT("SELECT referral.refresh_row($1, $2, $3)",
+				   3, TEXTOID, INT8OID, INT8OID);
+static WorkStatement open_exceptions =
+	WORK_STATEMENT("SELECT referral.open_rule_exceptions($1, $2, $3, $4)",
+				   4, TEXTOID, INT8OID, INT8OID, INT8ARRAYOID);
+static WorkStatement request_approvals =
+	WORK_STATEMENT("SELECT referral.request_approvals($1, $2, $3, $4)",
+				   4, TEXTOID, INT8OID, INT8OID, INT8ARRAYOID);
 
 /* "more" is $4. */
 static void
-run(WorkRow *row, WorkStatement which, Datum more)
+run(WorkRow *row, WorkStatement *statement, Datum more)
 {
-	Datum		args[MAX_ARGS] = {CStringGetTextDatum(row->rel->entity),
-	Int64GetDatum(row->org_id), Int64GetDatum(row->id), more};
 	OwnerScope	scope;
 
 	security_begin_read(&scope, row->cache->owner);
 	work_set_planner();
-	if (SPI_execute_plan(plan_of(which), args, NULL, false, 0) < 0)
-		elog(ERROR, "could not run: %s", statements[which].sql);
+	(void) work_run(statement, (Maybe[]) {some_text(row->rel->entity), some(Int64GetDatum(row->org_id)),
+										  some(Int64GetDatum(row->id)), some(more)});
 	security_end_read(&scope);
 }
 
 static void
-run_with_rules(WorkRow *row, WorkStatement which, RuleSet rules)
+run_with_rules(WorkRow *row, WorkStatement *statement, RuleSet rules)
 {
-	run(row, which, PointerGetDatum(rule_ids_array(rules.ids, rules.n)));
+	run(row, statement, PointerGetDatum(rule_ids_array(rules.ids, rules.n)));
 }
 
 /* ---------- Asking the rules ---------- */
@@ -227,7 +193,7 @@ start_item(WorkRow *row, int64 work_source_id)
 static void
 stop_item(WorkRow *row, int64 work_source_id)
 {
-	run(row, STOP_WORK, Int64GetDatum(work_source_id));
+	run(row, &stop_work, Int64GetDatum(work_source_id));
 }
 
 /* Items are there while the rules say that the row is work.  Was it, and is it still? */
@@ -256,7 +222,7 @@ follow_routing(WorkRow *row)
 		return;
 	now = rules_of(row, "routing_rule", row->newslot, true);
 	if (!are_same(now, rules_of(row, "routing_rule", row->oldslot, true)))
-		run_with_rules(row, ROUTE_ROW, now);
+		run_with_rules(row, &route_row, now);
 }
 
 /* Dates that rules of ranking may name; see rank_dates(). */
@@ -323,12 +289,12 @@ follow_tasks(WorkRow *row, bool is_over)
 	if (!work_has_tasks(row->cache, row->rel->entity))
 		return;
 	if (row->oldslot != NULL && (is_over || task_could_end(row)))
-		run(row, SETTLE_TASKS, BoolGetDatum(is_over));
+		run(row, &settle_tasks, BoolGetDatum(is_over));
 	if (is_over || !(has_moved(row) || could_matter(row, "task_template")))
 		return;
 	rules = tasks_in_place(row, rules_of(row, "task_template", row->newslot, false));
 	if (rules.n > 0)
-		run_with_rules(row, SPAWN_TASKS, rules);
+		run_with_rules(row, &spawn_tasks, rules);
 }
 
 static void
@@ -340,7 +306,7 @@ follow_exceptions(WorkRow *row)
 		return;
 	now = rules_of(row, "exception_rule", row->newslot, false);
 	if (!are_same(now, rules_of(row, "exception_rule", row->oldslot, false)))
-		run_with_rules(row, OPEN_EXCEPTIONS, now);
+		run_with_rules(row, &open_exceptions, now);
 }
 
 /* A policy may watch any column, and wait for any transition. */
@@ -350,7 +316,7 @@ follow_approvals(WorkRow *row)
 	RuleSet		now = rules_of(row, "approval_policy", row->newslot, false);
 
 	if (now.n > 0 || rules_of(row, "approval_policy", row->oldslot, true).n > 0)
-		run_with_rules(row, REQUEST_APPROVALS, now);
+		run_with_rules(row, &request_approvals, now);
 }
 
 /* ---------- The trigger ---------- */
@@ -367,7 +333,7 @@ forget(WorkRow *row)
 {
 	slot_getallattrs(row->newslot);
 	take_key(row);
-	run(row, FORGET_WORK, (Datum) 0);
+	run(row, &forget_work, (Datum) 0);
 }
 
 static void
@@ -392,7 +358,7 @@ follow(WorkRow *row)
 	{
 		follow_routing(row);
 		if (rank_could_change(row))
-			run(row, REFRESH_ROW, (Datum) 0);
+			run(row, &refresh_row, (Datum) 0);
 	}
 }
 

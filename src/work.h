@@ -48,6 +48,18 @@ typedef struct WorkSource
 	struct WorkSource *next;
 } WorkSource;
 
+/* A rule of referral.routing_rule: where it sends the work. */
+typedef struct WorkRoute
+{
+	int64		routing_rule_id;
+	int64		rule_version_id;
+	const char *name;
+	const char *queue;
+	const char *healthcare_service; /* NULL: none */
+	const char *explanation;	/* NULL: none */
+	bool		assigns;		/* gives it to somebody of the queue at once */
+} WorkRoute;
+
 /* A rule of referral.task_template: where it asks for its task. */
 typedef struct WorkTask
 {
@@ -71,17 +83,20 @@ typedef struct TaskEnd
 typedef struct WorkRules
 {
 	WorkSource *sources;
+	WorkRoute  *routes;			/* by routing_rule_id */
+	int			nroutes;
 	WorkTask   *tasks;
 	TaskEnd    *task_ends;
 } WorkRules;
 
 extern WorkRules *work_rules(RuleCache *cache);
 extern WorkSource *work_source(RuleCache *cache, int64 work_source_id);
+extern WorkRoute *work_route(RuleCache *cache, int64 routing_rule_id);
+extern WorkSource *work_source_of_entity(RuleCache *cache, const char *entity);
 extern WorkTask *work_task(RuleCache *cache, int64 task_template_id);
 extern bool work_has_tasks(RuleCache *cache, const char *entity);
 extern bool work_task_end_reads_row_alone(RuleCache *cache, TaskEnd *end, Relation rel);
 
-extern void work_set_planner(void);
 extern void work_claim_init(void);
 extern void work_item_open(WorkRow *row, WorkSource *source, RuleSet routing);
 

@@ -34,6 +34,7 @@
 #include "rule.h"
 #include "security.h"
 #include "work.h"
+#include "work_sql.h"
 
 /* So many claims are made before the mark moves on. */
 #define CLAIMS_PER_MARK	32

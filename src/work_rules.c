@@ -14,6 +14,7 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
 #include "compat.h"
@@ -42,6 +43,30 @@ load_sources(RuleCache *cache, WorkRules *rules)
 		source->queue = rule_read_string(cache, i, 8);
 		source->next = rules->sources;
 		rules->sources = source;
+	}
+}
+
+static void
+load_routes(RuleCache *cache, WorkRules *rules)
+{
+	security_read("SELECT r.routing_rule_id, r.rule_version_id, r.name, r.queue, r.healthcare_service,"
+				  "  r.explanation, r.assign IS NOT NULL"
+				  " FROM referral.routing_rule r JOIN referral.rule_version v USING (rule_version_id)"
+				  " WHERE v.status = 'active' AND $1 ORDER BY 1",
+				  BOOLOID, BoolGetDatum(true));
+	rules->nroutes = (int) SPI_processed;
+	rules->routes = MemoryContextAllocZero(cache->context, sizeof(WorkRoute) * Max(rules->nroutes, 1));
+	for (int i = 0; i < rules->nroutes; i++)
+	{
+		WorkRoute  *route = &rules->routes[i];
+
+		route->routing_rule_id = rule_read_int64(i, 1);
+		route->rule_version_id = rule_read_int64(i, 2);
+		route->name = rule_read_string(cache, i, 3);
+		route->queue = rule_read_string(cache, i, 4);
+		route->healthcare_service = rule_read_string(cache, i, 5);
+		route->explanation = rule_read_string(cache, i, 6);
+		route->assigns = rule_read_bool(i, 7);
 	}
 }
 
@@ -95,6 +120,8 @@ work_rules(RuleCache *cache)
 	rules = MemoryContextAllocZero(cache->context, sizeof(WorkRules));
 	security_begin_read(&scope, cache->owner);
 	load_sources(cache, rules);
+	if (OidIsValid(get_relname_relid("routing_rule", cache->namespace_id)))
+		load_routes(cache, rules);
 	load_tasks(cache, rules);
 	load_task_ends(cache, rules);
 	security_end_read(&scope);
@@ -111,6 +138,39 @@ work_source(RuleCache *cache, int64 work_source_id)
 	while (source != NULL && source->work_source_id != work_source_id)
 		source = source->next;
 	return source;
+}
+
+/* The one that says where work on the entity goes by default; NULL when there is none. */
+WorkSource *
+work_source_of_entity(RuleCache *cache, const char *entity)
+{
+	WorkSource *found = NULL;
+
+	for (WorkSource *source = work_rules(cache)->sources; source != NULL; source = source->next)
+		if (strcmp(source->entity, entity) == 0 &&
+			(found == NULL || (source->is_primary && !found->is_primary) ||
+			 (source->is_primary == found->is_primary && source->work_source_id < found->work_source_id)))
+			found = source;
+	return found;
+}
+
+static int
+compare_routes(const void *a, const void *b)
+{
+	int64		left = ((const WorkRoute *) a)->routing_rule_id;
+	int64		right = ((const WorkRoute *) b)->routing_rule_id;
+
+	return left < right ? -1 : left > right;
+}
+
+/* NULL when no active version has it. */
+WorkRoute *
+work_route(RuleCache *cache, int64 routing_rule_id)
+{
+	WorkRules  *rules = work_rules(cache);
+	WorkRoute	key = {.routing_rule_id = routing_rule_id};
+
+	return bsearch(&key, rules->routes, rules->nroutes, sizeof(WorkRoute), compare_routes);
 }
 
 WorkTask *

@@ -33,7 +33,7 @@ CREATE TABLE IF NOT EXISTS referral.routing_decision (
     referral_id bigint,
     queue_id bigint NOT NULL,
     routing_rule_id bigint,
-    rule_version_id bigint,
+    rule_version bigint,
     overrides_id bigint,
     version bigint NOT NULL,
     decided_at timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -45,11 +45,8 @@ CREATE TABLE IF NOT EXISTS referral.routing_decision (
     healthcare_service text,
     decided_by text NOT NULL DEFAULT referral.current_actor(),
     explanation text,
-    PRIMARY KEY (org_id, routing_decision_id),
-    FOREIGN KEY (org_id, queue_id) REFERENCES referral.queue,
-    FOREIGN KEY (org_id, referral_id) REFERENCES referral.referral,
-    CHECK ((reason = 'rule') <= (rule IS NOT NULL)),
-    CHECK (reason = 'person' OR overrides_id IS NULL)
+    -- no foreign keys: a log, of what the functions that write it have just looked up; nothing in it changes
+    PRIMARY KEY (org_id, routing_decision_id)
 );
 CREATE INDEX IF NOT EXISTS routing_decision_row ON referral.routing_decision (org_id, entity_id, entity, routing_decision_id);
 CREATE INDEX IF NOT EXISTS routing_decision_overrides ON referral.routing_decision (org_id, overrides_id) WHERE overrides_id IS NOT NULL;
@@ -57,7 +54,7 @@ COMMENT ON TABLE referral.routing_decision IS
 'Where the work on a row was sent, by which rule and why; the last one of a row (the highest routing_decision_id) is in force. Rows are only added, by the trigger work, route() and override_route().';
 COMMENT ON COLUMN referral.routing_decision.entity IS 'Which table the row is of, as in referral.entity, and entity_id which row.';
 COMMENT ON COLUMN referral.routing_decision.reason IS 'rule: the rule decided; fallback: no rule fitted; person: somebody overrode the decision overrides_id, and rule is the rule he put aside.';
-COMMENT ON COLUMN referral.routing_decision.rule IS 'Name of the routing rule; routing_rule_id and rule_version_id say which one.';
+COMMENT ON COLUMN referral.routing_decision.rule IS 'Name of the routing rule; routing_rule_id and rule_version say which one.';
 COMMENT ON COLUMN referral.routing_decision.target_queue IS 'The queue that was meant.';
 COMMENT ON COLUMN referral.routing_decision.queue_id IS 'The queue that the work went to: the one meant, or the one it fell back to.';
 COMMENT ON COLUMN referral.routing_decision.owner IS 'Who got it at once; null: it waits in the queue.';
@@ -112,7 +109,7 @@ COMMENT ON VIEW referral.service_availability IS
 'How many appointments of a service are free on each day of its service_capacity: slots less those that are booked or kept, on the day in the time zone of its site.';
 
 CREATE OR REPLACE VIEW referral.routing_quality WITH (security_invoker = true) AS
-SELECT d.org_id, date_trunc('month', d.decided_at, 'UTC')::date AS month, d.entity, d.reason, d.rule, d.rule_version_id, d.target_queue,
+SELECT d.org_id, date_trunc('month', d.decided_at, 'UTC')::date AS month, d.entity, d.reason, d.rule, d.rule_version, d.target_queue,
        count(*) AS decisions,
        count(*) FILTER (WHERE q.name <> d.target_queue) AS fell_back,
        count(*) FILTER (WHERE o.overridden) AS overridden,
@@ -133,7 +130,7 @@ GRANT INSERT, UPDATE, DELETE ON referral.routing_rule TO referral_rule_author;
 GRANT SELECT ON referral.routing_decision, referral.service_capacity, referral.service_availability TO referral_admin, referral_coordinator,
     referral_clinician, referral_scheduler, referral_authorizer, referral_approver, referral_auditor, referral_integration;
 -- analysts see the operation; what people have written about a case they do not
-GRANT SELECT (org_id, routing_decision_id, entity, entity_id, referral_id, queue_id, routing_rule_id, rule_version_id, overrides_id, version,
+GRANT SELECT (org_id, routing_decision_id, entity, entity_id, referral_id, queue_id, routing_rule_id, rule_version, overrides_id, version,
     decided_at, reason, rule, target_queue, healthcare_service) ON referral.routing_decision TO referral_analyst;
 GRANT SELECT ON referral.service_capacity, referral.routing_quality TO referral_analyst;
 GRANT SELECT ON referral.routing_quality TO referral_admin, referral_coordinator, referral_clinician, referral_scheduler,
@@ -145,3 +142,4 @@ GRANT EXECUTE ON FUNCTION referral.route(bigint, bigint) TO referral_integration
 GRANT EXECUTE ON FUNCTION referral.test_routing(jsonb, bigint, text)
     TO referral_admin, referral_coordinator, referral_clinician, referral_scheduler, referral_authorizer, referral_approver,
     referral_rule_author, referral_rule_approver, referral_auditor;
+GRANT EXECUTE ON FUNCTION referral.check_routing_version(bigint) TO referral_admin, referral_auditor, referral_rule_author, referral_rule_approver;

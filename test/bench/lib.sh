@@ -108,3 +108,31 @@ ratio() { # SECTION WHAT VARIANT BASE OPERATOR TARGET
 	FROM ratio;
 	SQL
 }
+
+# Calls within one statement, of which a variant makes size[variant], as :n. The variants take turns, in another order in
+# each round; two rounds warm up.
+declare -A size
+take_turns() { # SECTION ROUNDS VARIANT...
+	local section=$1 rounds=$2 round turn variant
+	shift 2
+	for ((round = -2; round < rounds; round++)); do
+		for ((turn = 0; turn < $#; turn++)); do
+			variant=${*:$(((turn + round + 2) % $# + 1)):1}
+			echo "\\set n ${size[$variant]}"
+			echo "SELECT bench.cpu() AS cpu \\gset"
+			echo "${statement[$variant]} \\g /dev/null"
+			echo "SELECT bench.stop('$section', $round, '$variant', :n, :cpu) \\g /dev/null"
+		done
+	done | sql
+}
+
+# The cost of a call: what a variant costs more than the variant "empty".
+cost() { # SECTION WHAT VARIANT [TARGET: us]
+	sql -At -v section="$1" -v what="$2" -v variant="$3" -v target="${4:-0}" <<-'SQL'
+	SELECT format('%s %s CPU us', rpad(:'what', 60), round(us, 2))
+	       || CASE WHEN :target > 0 THEN format(', target <= %s: %s', :target, CASE WHEN us <= :target THEN 'PASS' ELSE 'MISS' END) ELSE '' END
+	FROM (SELECT (percentile_cont(0.5) WITHIN GROUP (ORDER BY (a.ns / a.n - b.ns / b.n) / 1000))::numeric AS us
+	      FROM bench.result a JOIN bench.result b USING (section, round)
+	      WHERE section = :'section' AND a.variant = :'variant' AND b.variant = 'empty') r;
+	SQL
+}

@@ -340,10 +340,12 @@ INSERT INTO referral.exception_policy (rule_version_id, category, code, severity
 VALUES (:everything, 'policy', 'x', 'low', true, '{schedule}', '1 day', 'always', 1);
 INSERT INTO referral.exception_rule (rule_version_id, name, category, code, severity, blocking, blocks, applies_when, explanation, priority, scope_org_id, valid_during)
 VALUES (:everything, 'full', 'policy', 'x', 'low', true, '{schedule}', 'urgency = ''stat''', 'why', 7, 1, '[2020-01-01,)');
+INSERT INTO referral.routing_rule (rule_version_id, name, entity, priority, applies_when, queue, healthcare_service, assign, explanation, scope_org_id, valid_during)
+VALUES (:everything, 'full', 'exception_item', 7, 'severity = ''low''', 'intake', 'Heart', 'fewest_open', 'why', 1, '[2020-01-01,)');
 SELECT referral.copy_rule_version(:everything, 'copy') AS everything_copy \gset
 SELECT set_eq(format('SELECT rules_of(%s)', :everything_copy), format('SELECT rules_of(%s)', :everything),
     'a copy has every rule with every column');
-SELECT cmp_ok((SELECT count(*) FROM rules_of(:everything_copy)), '=', 34::bigint, 'each once');
+SELECT cmp_ok((SELECT count(*) FROM rules_of(:everything_copy)), '=', 35::bigint, 'each once');
 CREATE TABLE sum_of AS SELECT referral.rule_checksum(:everything) AS checksum;
 SET extra_float_digits = -10;
 SET intervalstyle = 'iso_8601';

@@ -161,6 +161,15 @@ SELECT f, 'PUBLIC' FROM unnest(ARRAY['damerau_levenshtein', 'double_metaphone_ke
 INSERT INTO public.expected_function VALUES
     ('fit_match_model', 'referral_rule_author'), ('compare_match_models', 'referral_admin referral_rule_approver referral_rule_author'),
     ('match_model_differences', 'referral_admin referral_rule_approver referral_rule_author');
+-- routing
+INSERT INTO public.expected_function
+SELECT f, 'PUBLIC' FROM unnest(ARRAY['candidate_services', 'complexity', 'distance_km', 'language_tag', 'patient_language',
+    'patient_postal_code', 'payer_identifier', 'service_wait']) f;
+INSERT INTO public.expected_function VALUES
+    ('check_routing_version', 'referral_admin referral_auditor referral_rule_approver referral_rule_author'),
+    ('override_route', 'referral_admin referral_approver referral_authorizer referral_clinician referral_coordinator referral_scheduler'),
+    ('route', 'referral_admin referral_approver referral_authorizer referral_clinician referral_coordinator referral_integration referral_scheduler'),
+    ('test_routing', 'referral_admin referral_approver referral_auditor referral_authorizer referral_clinician referral_coordinator referral_rule_approver referral_rule_author referral_scheduler');
 CREATE VIEW public.executable AS
 SELECT p.proname::text AS function, string_agg(coalesce(g.rolname::text, 'PUBLIC'), ' ' ORDER BY g.rolname) AS roles
 FROM pg_proc p CROSS JOIN aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) x

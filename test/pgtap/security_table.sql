@@ -157,6 +157,21 @@ INSERT INTO public.expected VALUES
     ('source_system', 'INSERT', 'admin'), ('source_system', 'UPDATE', 'admin'),
     ('value_set', 'INSERT', 'admin integration'), ('value_set', 'UPDATE', 'admin integration'), ('rejected_write', 'SELECT', 'admin auditor clinician coordinator integration'),
     ('silent_pass', 'SELECT', 'admin auditor'), ('extraction_accuracy', 'SELECT', 'admin analyst auditor authorizer clinician coordinator integration');
+-- where work goes, and the room that services have
+INSERT INTO public.expected
+SELECT 'routing_rule', p, CASE p WHEN 'SELECT' THEN 'admin coordinator clinician scheduler authorizer approver rule_author rule_approver auditor analyst integration application'
+                          ELSE 'rule_author' END
+FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) p
+UNION ALL
+SELECT 'routing_decision.' || c, 'SELECT', 'analyst'
+FROM unnest(ARRAY['org_id', 'routing_decision_id', 'entity', 'entity_id', 'referral_id', 'queue_id', 'routing_rule_id', 'rule_version', 'overrides_id', 'version',
+    'decided_at', 'reason', 'rule', 'target_queue', 'healthcare_service']) c;
+INSERT INTO public.expected VALUES
+    ('routing_decision', 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor integration'),
+    ('service_availability', 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor integration'),
+    ('service_capacity', 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor analyst integration'),
+    ('service_capacity', 'INSERT', 'admin scheduler integration'), ('service_capacity', 'UPDATE', 'admin scheduler integration'),
+    ('routing_quality', 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor analyst');
 -- what an analyst sees of a referral: the operation, not the patient
 INSERT INTO public.expected
 SELECT 'referral.' || c, 'SELECT', 'analyst'

@@ -1,0 +1,230 @@
+/*-------------------------------------------------------------------------
+ *
+ * work_route.c
+ *		Where the work on a row goes.
+ *
+ * Every referral that comes in is sent to a queue, so this is done with few
+ * statements, prepared once.  Which routing rule fits is found before, by
+ * rule_match.c.
+ *
+ * IDENTIFICATION
+ *		src/work_route.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "rule.h"
+#include "security.h"
+#include "work_route.h"
+
+/* ---------- The queue that takes it ---------- */
+
+static WorkStatement find_queue =
+	WORK_STATEMENT("SELECT q.queue_id FROM referral.queue q WHERE q.org_id = $1 AND q.name = $2",
+				   2, INT8OID, TEXTOID);
+
+/* Somebody of the queue is there, or the substitute of one who is not; see present_members(). */
+static WorkStatement look_at_queue =
+	WORK_STATEMENT("SELECT q.fallback_queue_id, q.fallback_queue_id IS NULL OR (q.active AND EXISTS ("
+	" SELECT FROM referral.queue_member m"
+	" LEFT JOIN referral.absence a ON a.org_id = m.org_id AND a.member = m.member AND a.during @> $3"
+	" WHERE m.org_id = q.org_id AND m.queue_id = q.queue_id AND m.during @> $3"
+	"  AND (a.member IS NULL OR (a.substitute IS NOT NULL AND NOT EXISTS ("
+	"   SELECT FROM referral.absence b"
+	"   WHERE b.org_id = m.org_id AND b.member = a.substitute AND b.during @> $3)))))"
+	" FROM referral.queue q WHERE q.org_id = $1 AND q.queue_id = $2",
+				   3, INT8OID, INT8OID, TIMESTAMPTZOID);
+
+static WorkStatement make_queues =
+	WORK_STATEMENT("SELECT referral.standard_queues($1)",
+				   1, INT8OID);
+
+/* Null when there is no such queue.  A chain of queues has an end: queue_guard() sees to it. */
+static Maybe
+effective(Maybe org_id, Maybe queue_id, TimestampTz at)
+{
+	while (work_run(&look_at_queue,
+					(Maybe[]) {org_id, queue_id, some(TimestampTzGetDatum(at))}) > 0)
+	{
+		if (DatumGetBool(work_column(2).value))
+			return queue_id;
+		queue_id = work_column(1);
+	}
+	return no_value;
+}
+
+/* manual_triage for null, and when there is no such queue. */
+Maybe
+work_queue_for(Maybe org_id, Maybe name)
+{
+	for (int try = 0; try < 3; try++)
+	{
+		if (!name.isnull && work_run(&find_queue, (Maybe[]) {org_id, name}) > 0)
+			return effective(org_id, work_column(1), GetCurrentTransactionStartTimestamp());
+		/* an organisation that came in without its trigger */
+		if (try == 1)
+			(void) work_run(&make_queues, &org_id);
+		name = some_text("manual_triage");
+	}
+	return no_value;
+}
+
+/* ---------- The decision ---------- */
+
+static WorkStatement pick_member =
+	WORK_STATEMENT("SELECT referral.pick_member($1, $2,"
+	" (SELECT referral.patient_language(r.org_id, r.patient_id) FROM referral.referral r"
+	"  WHERE r.org_id = $1 AND r.referral_id = $3))",
+				   3, INT8OID, INT8OID, INT8OID);
+
+static WorkStatement record_decision =
+	WORK_STATEMENT("INSERT INTO referral.routing_decision AS d (org_id, entity, entity_id, referral_id, reason,"
+				   " routing_rule_id, rule_version, rule, target_queue, queue_id, owner, healthcare_service,"
+				   " explanation)"
+				   " VALUES ($2, $1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
+				   " RETURNING d.routing_decision_id, d",
+				   13, TEXTOID, INT8OID, INT8OID, INT8OID, TEXTOID, INT8OID, INT8OID, TEXTOID, TEXTOID,
+				   INT8OID, TEXTOID, TEXTOID, TEXTOID);
+
+static Maybe
+record(const RouteRequest *request, const char *queue, const RouteDecision *decision)
+{
+	WorkRoute  *route = request->route;
+
+	(void) work_run(&record_decision,
+					(Maybe[]) {request->entity, request->org_id, request->id, request->referral_id,
+							   some_text(route == NULL ? "fallback" : "rule"),
+							   route == NULL ? no_value : some(Int64GetDatum(route->routing_rule_id)),
+							   route == NULL ? no_value : some(Int64GetDatum(route->rule_version_id)),
+							   some_text(route == NULL ? NULL : route->name), some_text(queue),
+							   decision->queue_id, decision->owner,
+							   some_text(route == NULL ? NULL : route->healthcare_service),
+							   some_text(route == NULL ? "No routing rule fits." : route->explanation)});
+	return work_column(1);
+}
+
+/* The queue for rows of an entity that no routing rule fits. */
+static const char *
+queue_without_rule(RuleCache *cache, const char *entity)
+{
+	WorkSource *source = work_source_of_entity(cache, entity);
+
+	return source == NULL || source->queue == NULL ? "manual_triage" : source->queue;
+}
+
+RouteDecision
+work_route_decide(RuleCache *cache, const RouteRequest *request)
+{
+	WorkRoute  *route = request->route;
+	const char *queue = route != NULL ? route->queue
+		: queue_without_rule(cache, TextDatumGetCString(request->entity.value));
+	RouteDecision decision = {.owner = no_value};
+
+	decision.queue_id = work_queue_for(request->org_id, some_text(queue));
+	if (route != NULL && route->assigns && request->with_owner)
+	{
+		(void) work_run(&pick_member,
+						(Maybe[]) {request->org_id, decision.queue_id, request->referral_id});
+		decision.owner = work_column(1);
+	}
+	decision.routing_decision_id = record(request, queue, &decision);
+	return decision;
+}
+
+/* ---------- SQL ---------- */
+
+static void
+begin(OwnerScope *scope)
+{
+	security_begin_read(scope, rule_cache(true)->owner);
+	work_set_planner();
+}
+
+static Datum
+end(OwnerScope *scope, FunctionCallInfo fcinfo, Maybe result)
+{
+	security_end_read(scope);
+	fcinfo->isnull = result.isnull;
+	return result.value;
+}
+
+PG_FUNCTION_INFO_V1(effective_queue);
+
+/* effective_queue(org_id bigint, queue_id bigint, at timestamptz) returns bigint */
+Datum
+effective_queue(PG_FUNCTION_ARGS)
+{
+	OwnerScope	scope;
+
+	begin(&scope);
+	return end(&scope, fcinfo, effective(some(PG_GETARG_DATUM(0)), some(PG_GETARG_DATUM(1)),
+										 PG_GETARG_TIMESTAMPTZ(2)));
+}
+
+static Maybe
+argument(FunctionCallInfo fcinfo, int i)
+{
+	return (Maybe) {PG_GETARG_DATUM(i), PG_ARGISNULL(i)};
+}
+
+PG_FUNCTION_INFO_V1(queue_for);
+
+/* queue_for(org_id bigint, queue text) returns bigint */
+Datum
+queue_for(PG_FUNCTION_ARGS)
+{
+	OwnerScope	scope;
+
+	begin(&scope);
+	return end(&scope, fcinfo, work_queue_for(argument(fcinfo, 0), argument(fcinfo, 1)));
+}
+
+PG_FUNCTION_INFO_V1(decide_route);
+
+/*
+ * decide_route(entity text, org_id bigint, id bigint, referral_id bigint, routing_rule_id bigint, with_owner boolean)
+ * returns record
+ */
+Datum
+decide_route(PG_FUNCTION_ARGS)
+{
+	RuleCache  *cache = rule_cache(true);
+	RouteRequest request = {argument(fcinfo, 0), argument(fcinfo, 1), argument(fcinfo, 2),
+		argument(fcinfo, 3), PG_ARGISNULL(4) ? NULL : work_route(cache, PG_GETARG_INT64(4)),
+	PG_GETARG_BOOL(5)};
+	OwnerScope	scope;
+	Maybe		row;
+
+	begin(&scope);
+	cache->pins++;
+	PG_TRY();
+	{
+		(void) work_route_decide(cache, &request);
+	}
+	PG_FINALLY();
+	{
+		cache->pins--;
+	}
+	PG_END_TRY();
+	row = work_column(2);
+	row.value = SPI_datumTransfer(row.value, false, -1);
+	return end(&scope, fcinfo, row);
+}
+
+PG_FUNCTION_INFO_V1(fallback_queue);
+
+/* fallback_queue(entity text) returns text */
+Datum
+fallback_queue(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(cstring_to_text(queue_without_rule(rule_cache(true),
+														text_to_cstring(PG_GETARG_TEXT_PP(0)))));
+}
