@@ -100,7 +100,8 @@ BEGIN
         IF FOUND THEN
             RETURN id;
         END IF;
-        SELECT e.exception_id, e.status, e.detail, e.severity, e.blocking, e.referral_id, e.exception_policy_id INTO item FROM referral.exception_item e
+        SELECT e.exception_id, e.status, e.detail, e.severity, e.blocking, e.referral_id, e.blocks, e.exception_policy_id INTO item
+        FROM referral.exception_item e
         WHERE e.org_id = open_exception.org_id AND e.entity = open_exception.entity AND e.entity_id = open_exception.entity_id
           AND e.category = open_exception.category AND e.code = open_exception.code;
         EXIT WHEN FOUND;
@@ -112,8 +113,9 @@ BEGIN
     -- written only when there is news
     IF was_closed
        OR (coalesce(open_exception.detail, item.detail), open_exception.severity, open_exception.blocking,
-           coalesce(open_exception.referral_id, item.referral_id))
-          IS DISTINCT FROM (item.detail, item.severity, item.blocking, item.referral_id) THEN
+           coalesce(open_exception.referral_id, item.referral_id),
+           CASE WHEN open_exception.blocking THEN coalesce(open_exception.blocks, item.blocks) END)
+          IS DISTINCT FROM (item.detail, item.severity, item.blocking, item.referral_id, item.blocks) THEN
         UPDATE referral.exception_item e
         SET status = CASE WHEN was_closed THEN 'open' ELSE e.status END,
             detail = coalesce(open_exception.detail, e.detail), severity = open_exception.severity,
@@ -121,7 +123,7 @@ BEGIN
             -- what it blocks is said anew when it is opened again
             blocks = coalesce(open_exception.blocks, CASE WHEN NOT was_closed THEN e.blocks END),
             exception_rule_id = CASE WHEN was_closed THEN open_exception.exception_rule_id ELSE e.exception_rule_id END,
-            rule_holds = e.rule_holds OR (was_closed AND open_exception.exception_rule_id IS NOT NULL)
+            rule_holds = CASE WHEN was_closed THEN open_exception.exception_rule_id IS NOT NULL ELSE e.rule_holds END
         WHERE e.org_id = open_exception.org_id AND e.exception_id = item.exception_id;
     END IF;
     RETURN item.exception_id;

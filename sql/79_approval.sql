@@ -51,16 +51,9 @@ BEGIN
         RAISE WARNING 'no workflow has a transition "%"', bad
             USING DETAIL = 'Nothing would wait for the approval there.', HINT = 'Correct the name; see referral.workflow_transition.';
     END IF;
-    SELECT string_agg(DISTINCT p.queue, ', ') INTO bad FROM referral.approval_policy p
-    WHERE p.rule_version_id = check_approval_version.rule_version_id AND p.queue IS NOT NULL
-      AND NOT EXISTS (SELECT FROM referral.queue q WHERE q.name = p.queue);
-    IF bad IS NOT NULL THEN
-        RAISE WARNING 'no organisation has a queue "%"', bad
-            USING DETAIL = 'What the policies send there would go to manual_triage.', HINT = 'Make the queue, or correct the name.';
-    END IF;
 END $$;
 COMMENT ON FUNCTION referral.check_approval_version(bigint) IS
-'The part of check_rule_version() about approvals: warns of roles, transitions and queues that are not there. Null for null.';
+'The part of check_rule_version() about approvals: warns of roles and transitions that are not there. Null for null.';
 
 -- ---------- Requests ----------
 
@@ -118,6 +111,7 @@ COMMENT ON FUNCTION referral.approval_request_guard() IS
 CREATE FUNCTION referral.open_approval_request(entity text, org_id bigint, id bigint, approval_policy_id bigint, subject jsonb, requested_by text,
     reason text DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
 DECLARE
     p record;
     request bigint;
@@ -129,7 +123,13 @@ BEGIN
     VALUES (org_id, entity, id, referral.referral_of_row(entity, org_id, id), p.name, p.level, p.kind, p.quorum, p.approver_role, p.queue,
             p.transitions, subject, requested_by, reason, referral.due_by(p.calendar, org_id, now(), p.due), p.valid_for,
             p.approval_policy_id, p.rule_version_id)
+    ON CONFLICT (org_id, entity_id, entity, policy, level) WHERE status = 'pending' DO NOTHING
     RETURNING approval_request_id INTO request;
+    IF request IS NULL THEN     -- somebody else has asked at the same time
+        RETURN (SELECT x.approval_request_id FROM referral.approval_request x
+                WHERE x.org_id = open_approval_request.org_id AND x.entity_id = open_approval_request.id AND x.entity = open_approval_request.entity
+                  AND x.policy = p.name AND x.level = p.level AND x.status = 'pending');
+    END IF;
     -- the trigger work has opened the item where all approvals go
     item := (SELECT w.work_item_id FROM referral.work_item w
              WHERE w.org_id = open_approval_request.org_id AND w.entity = 'approval_request' AND w.entity_id = request AND w.closed_at IS NULL);
@@ -377,20 +377,15 @@ BEGIN
                         WHEN EXISTS (SELECT FROM referral.approval_decision d
                                      WHERE d.org_id = r.org_id AND d.approval_request_id = r.approval_request_id
                                        AND member IN (d.decided_by, d.on_behalf_of)) THEN 'has decided about it already'
-                        WHEN EXISTS (SELECT FROM referral.approval_request o
-                                     JOIN referral.approval_decision d ON d.org_id = o.org_id AND d.approval_request_id = o.approval_request_id
-                                     WHERE o.org_id = r.org_id AND o.entity_id = r.entity_id AND o.entity = r.entity AND o.policy = r.policy
-                                       AND o.level <> r.level AND o.status IN ('pending', 'approved') AND member IN (d.decided_by, d.on_behalf_of)
-                                       -- what has been asked anew does not count
-                                       AND NOT EXISTS (SELECT FROM referral.approval_request x
-                                                       WHERE x.org_id = o.org_id AND x.entity_id = o.entity_id AND x.entity = o.entity
-                                                         AND x.policy = o.policy AND x.level = o.level
-                                                         AND x.approval_request_id > o.approval_request_id)) THEN 'has decided on another level' END
+                        WHEN EXISTS (SELECT FROM referral.approval_needs(r.entity, r.org_id, r.entity_id) n
+                                     JOIN referral.approval_decision d ON d.org_id = r.org_id AND d.approval_request_id = n.approval_request_id
+                                     WHERE n.policy = r.policy AND n.level <> r.level AND n.status IN ('pending', 'approved')
+                                       AND member IN (d.decided_by, d.on_behalf_of)) THEN 'has decided on another level' END
             FROM referral.approval_request r
             WHERE r.org_id = took_part.org_id AND r.approval_request_id = took_part.approval_request_id);
 END $$;
 COMMENT ON FUNCTION referral.took_part(bigint, bigint, text) IS
-'Why a person cannot decide about a request whatever his role: he asked for it, has decided about it, or on another level of the same policy, in his own name or another''s. Null when nothing is in the way, and for null.';
+'Why a person cannot decide about a request whatever his role: he asked for it, has decided about it, or on another level of the same policy as far as that counts for the row as it is, in his own name or another''s. Null when nothing is in the way, and for null.';
 
 CREATE FUNCTION referral.delegator_for(r record, wanted text) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -545,7 +540,7 @@ END $$;
 COMMENT ON FUNCTION referral.approval_path(bigint, bigint) IS
 'Which approvals a referral needs, and which not: for each transition of its workflow and each level of a policy that it may have to wait for, whether it does, why, how far the approval is, until when it is due, and who may give it. rule_version: where the policy comes from. RF019 when there is no such referral that the session may see.';
 
-REVOKE ALL ON FUNCTION referral.approval_needs(text, bigint, bigint), referral.approval_policy_check(), referral.check_approval_version(bigint),
+REVOKE ALL ON FUNCTION referral.approval_needs(text, bigint, bigint), referral.approval_policy_check(),
     referral.approval_request_guard(), referral.open_approval_request(text, bigint, bigint, bigint, jsonb, text, text),
     referral.requester_of(bigint, bigint, bigint), referral.settle_approval_request(bigint, record),
     referral.request_approvals(text, bigint, bigint, bigint[]), referral.expire_approvals(timestamptz, integer),

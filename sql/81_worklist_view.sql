@@ -132,7 +132,7 @@ COMMENT ON FUNCTION referral.explain_flow(text, bigint, bigint) IS
 CREATE FUNCTION referral.explain_work(entity text, org_id bigint, id bigint)
 RETURNS TABLE (kind text, decided_at timestamptz, what text, rule text, rule_version bigint, detail text)
 LANGUAGE sql STABLE STRICT ROWS 20 SET search_path = pg_catalog, pg_temp AS $$
-    SELECT 'routing', d.decided_at, format('to %s', q.name), coalesce(d.rule, d.reason), d.rule_version_id,
+    SELECT 'routing', d.decided_at, format('to %s', q.name), coalesce(d.rule, d.reason), d.rule_version,
            concat_ws('; ', d.explanation, CASE WHEN q.name <> d.target_queue THEN format('meant for %s', d.target_queue) END,
                      'with ' || d.owner, CASE d.reason WHEN 'person' THEN 'by ' || d.decided_by END)
     FROM referral.routing_decision d JOIN referral.queue q ON q.org_id = d.org_id AND q.queue_id = d.queue_id

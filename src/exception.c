@@ -27,6 +27,7 @@
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
@@ -64,6 +65,22 @@ static struct
 	Oid			index[I_NINDEXES];	/* invalid: the table is read */
 	AttrNumber	attno[E_NCOLUMNS];
 }			target;
+
+/*
+ * The statement that asked last, and once it has asked about many rows, those
+ * that are held up.  What is opened while it runs, it need not see.
+ */
+#define MANY_ASKED	1000
+#define MAX_HELD	10000
+
+static struct
+{
+	uint64		serial;			/* of the trigger in its statement; 0: none */
+	int64		org_id;
+	int			asked;
+	HTAB	   *held;			/* ids; NULL: not known */
+	MemoryContext context;
+}			statement;
 
 typedef struct ExceptionScan
 {
@@ -122,24 +139,28 @@ find_target(RuleCache *cache)
 
 /* ---------- Scanning ---------- */
 
-/* Those of a row; of a referral also those of other rows that hold it up. */
-static void
-begin_scan(ExceptionScan *scan, RuleCache *cache, ExceptionIndex index,
-		   const char *entity, int64 org_id, int64 id)
+/*
+ * Keys for the exceptions about a row, or those that hold up a referral.  The
+ * first one alone is for all of the organisation.
+ */
+static int
+make_keys(ScanKey keys, ExceptionIndex index, const char *entity, int64 org_id, int64 id)
 {
-	ScanKeyData keys[3];
-	int			nkeys = 2;
+	AttrNumber	by = target.attno[index == I_BLOCKING_REFERRAL ? E_REFERRAL_ID : E_ENTITY_ID];
 
-	find_target(cache);
 	ScanKeyInit(&keys[0], target.attno[E_ORG_ID], BTEqualStrategyNumber, F_INT8EQ,
 				Int64GetDatum(org_id));
-	ScanKeyInit(&keys[1],
-				target.attno[index == I_BLOCKING_REFERRAL ? E_REFERRAL_ID : E_ENTITY_ID],
-				BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
-	if (index != I_BLOCKING_REFERRAL)
-		ScanKeyEntryInitialize(&keys[nkeys++], 0, target.attno[E_ENTITY], BTEqualStrategyNumber,
-							   InvalidOid, DEFAULT_COLLATION_OID, F_TEXTEQ,
-							   CStringGetTextDatum(entity));
+	ScanKeyInit(&keys[1], by, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
+	if (index == I_BLOCKING_REFERRAL)
+		return 2;
+	ScanKeyEntryInitialize(&keys[2], 0, target.attno[E_ENTITY], BTEqualStrategyNumber, InvalidOid,
+						   DEFAULT_COLLATION_OID, F_TEXTEQ, CStringGetTextDatum(entity));
+	return 3;
+}
+
+static void
+begin_scan(ExceptionScan *scan, ExceptionIndex index, int nkeys, ScanKey keys)
+{
 	scan->rel = table_open(target.relid, AccessShareLock);
 	scan->snapshot = RegisterSnapshot(GetLatestSnapshot());
 	scan->scan = systable_beginscan(scan->rel, target.index[index],
@@ -171,12 +192,13 @@ column_is_true(ExceptionScan *scan, HeapTuple tuple, ExceptionColumn which)
 
 /* The index tells as much, but it may have been dropped. */
 static bool
-is_open(ExceptionScan *scan, HeapTuple tuple)
+is_blocking(ExceptionScan *scan, HeapTuple tuple)
 {
 	bool		isnull;
 	char	   *status = TextDatumGetCString(column(scan, tuple, E_STATUS, &isnull));
 
-	return strcmp(status, "open") == 0 || strcmp(status, "in_progress") == 0;
+	return column_is_true(scan, tuple, E_BLOCKING) &&
+		(strcmp(status, "open") == 0 || strcmp(status, "in_progress") == 0);
 }
 
 static List *
@@ -200,13 +222,14 @@ exception_of_tuple(ExceptionScan *scan, HeapTuple tuple)
 {
 	Exception  *exception = palloc0(sizeof(Exception));
 	bool		isnull;
+	Datum		category;
 	Datum		blocks = column(scan, tuple, E_BLOCKS, &isnull);
 
 	if (!isnull)
 		exception->blocks = list_of_texts(blocks);
 	exception->exception_id = DatumGetInt64(column(scan, tuple, E_EXCEPTION_ID, &isnull));
-	exception->category = DatumGetCString(DirectFunctionCall1(enum_out,
-															  column(scan, tuple, E_CATEGORY, &isnull)));
+	category = column(scan, tuple, E_CATEGORY, &isnull);
+	exception->category = DatumGetCString(DirectFunctionCall1(enum_out, category));
 	exception->code = TextDatumGetCString(column(scan, tuple, E_CODE, &isnull));
 	return exception;
 }
@@ -222,34 +245,102 @@ compare_exceptions(const ListCell *a, const ListCell *b)
 	return x->exception_id < y->exception_id ? -1 : x->exception_id > y->exception_id;
 }
 
-/* The open exceptions that block something of a row, the oldest first. */
-List *
-exceptions_blocking(RuleCache *cache, const char *entity, int64 org_id, int64 id)
+static List *
+read_blocking(ExceptionIndex index, const char *entity, int64 org_id, int64 id)
 {
+	ScanKeyData keys[3];
 	ExceptionScan scan;
 	HeapTuple	tuple;
 	List	   *exceptions = NIL;
 
-	begin_scan(&scan, cache,
-			   strcmp(entity, "referral") == 0 ? I_BLOCKING_REFERRAL : I_BLOCKING_ROW,
-			   entity, org_id, id);
+	begin_scan(&scan, index, make_keys(keys, index, entity, org_id, id), keys);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan.scan)))
-		if (column_is_true(&scan, tuple, E_BLOCKING) && is_open(&scan, tuple))
+		if (is_blocking(&scan, tuple))
 			exceptions = lappend(exceptions, exception_of_tuple(&scan, tuple));
 	end_scan(&scan);
 	list_sort(exceptions, compare_exceptions);
 	return exceptions;
 }
 
+/* The rows of the statement's organisation that are held up, unless there are too many. */
+static void
+read_held(ExceptionIndex index, const char *entity)
+{
+	HASHCTL		ctl = {.keysize = sizeof(int64),.entrysize = sizeof(int64)};
+	ScanKeyData keys[3];
+	ExceptionScan scan;
+	HeapTuple	tuple;
+	HTAB	   *held;
+	bool		isnull;
+
+	if (statement.context == NULL)
+		statement.context = AllocSetContextCreate(CacheMemoryContext, "referral held rows",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContextReset(statement.context);
+	ctl.hcxt = statement.context;
+	held = hash_create("referral held rows", 256, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	(void) make_keys(keys, index, entity, statement.org_id, 0);
+	begin_scan(&scan, index, 1, keys);
+	while (hash_get_num_entries(held) < MAX_HELD &&
+		   HeapTupleIsValid(tuple = systable_getnext(scan.scan)))
+	{
+		Datum		id = column(&scan, tuple, index == I_BLOCKING_REFERRAL ? E_REFERRAL_ID
+								: E_ENTITY_ID, &isnull);
+
+		if (!isnull && is_blocking(&scan, tuple))
+			(void) hash_search(held, &id, HASH_ENTER, NULL);
+	}
+	end_scan(&scan);
+	statement.held = hash_get_num_entries(held) < MAX_HELD ? held : NULL;
+}
+
+/*
+ * Is it known that nothing holds the row up?  A statement that has asked about
+ * many rows reads once which ones are held up, and asks no more about others.
+ */
+static bool
+is_known_free(ExceptionIndex index, const char *entity, int64 org_id, int64 id, uint64 serial)
+{
+	if (serial == 0)
+		return false;
+	if (statement.serial != serial || statement.org_id != org_id)
+	{
+		statement.serial = serial;
+		statement.org_id = org_id;
+		statement.asked = 0;
+		statement.held = NULL;
+	}
+	if (++statement.asked == MANY_ASKED)
+		read_held(index, entity);
+	return statement.held != NULL && hash_search(statement.held, &id, HASH_FIND, NULL) == NULL;
+}
+
+/*
+ * The open exceptions that block something of a row, the oldest first.  serial:
+ * of the statement that asks about one row after the other; 0: of none.
+ */
+List *
+exceptions_blocking(RuleCache *cache, const char *entity, int64 org_id, int64 id, uint64 serial)
+{
+	ExceptionIndex index = strcmp(entity, "referral") == 0 ? I_BLOCKING_REFERRAL : I_BLOCKING_ROW;
+
+	find_target(cache);
+	if (is_known_free(index, entity, org_id, id, serial))
+		return NIL;
+	return read_blocking(index, entity, org_id, id);
+}
+
 /* Is there an exception about a row whose rule holds, as far as was last seen? */
 bool
 exceptions_by_rule(RuleCache *cache, const char *entity, int64 org_id, int64 id)
 {
+	ScanKeyData keys[3];
 	ExceptionScan scan;
 	HeapTuple	tuple;
 	bool		found = false;
 
-	begin_scan(&scan, cache, I_BY_RULE, entity, org_id, id);
+	find_target(cache);
+	begin_scan(&scan, I_BY_RULE, make_keys(keys, I_BY_RULE, entity, org_id, id), keys);
 	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan.scan)))
 		found = column_is_true(&scan, tuple, E_RULE_HOLDS);
 	end_scan(&scan);

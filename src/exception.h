@@ -24,7 +24,8 @@ typedef struct Exception
 	List	   *blocks;			/* names of transitions, char * */
 } Exception;
 
-extern List *exceptions_blocking(RuleCache *cache, const char *entity, int64 org_id, int64 id);
+extern List *exceptions_blocking(RuleCache *cache, const char *entity, int64 org_id, int64 id,
+								 uint64 serial);
 extern bool exceptions_by_rule(RuleCache *cache, const char *entity, int64 org_id, int64 id);
 
 #endif							/* REFERRAL_EXCEPTION_H */

@@ -95,12 +95,14 @@ load_policies(RuleCache *cache)
 	security_begin_read(&scope, cache->owner);
 	security_read("SELECT p.exception_policy_id, p.category, p.code, p.scope_org_id, p.severity,"
 				  " p.blocking, p.blocks, p.due, p.calendar"
-				  " FROM referral.exception_policy p JOIN referral.rule_version v USING (rule_version_id)"
+				  " FROM referral.exception_policy p"
+				  " JOIN referral.rule_version v USING (rule_version_id)"
 				  " WHERE v.status = 'active' AND $1"
 				  " ORDER BY p.code IS NULL, p.scope_org_id IS NULL, p.exception_policy_id DESC",
 				  BOOLOID, BoolGetDatum(true));
 	caller = MemoryContextSwitchTo(cache->context);
-	policies = palloc0(offsetof(ExceptionPolicies, policy) + sizeof(ExceptionPolicy) * SPI_processed);
+	policies = palloc0(offsetof(ExceptionPolicies, policy) +
+					   sizeof(ExceptionPolicy) * SPI_processed);
 	policies->n = (int) SPI_processed;
 	for (int i = 0; i < policies->n; i++)
 		read_policy(cache, i, &policies->policy[i]);

@@ -225,7 +225,7 @@ governed_table(RuleCache *cache, const char *name, char *id_column)
 		ereport(ERROR,
 				(errcode(ERRCODE_RF_NOT_DEPLOYED),
 				 errmsg("there is no rule table \"%s\"", name),
-				 errdetail("A rule table is one of schema referral that govern_table() made one, with a column \"%s\".",
+				 errdetail("It is a table of schema referral that govern_table() has seen, with a column \"%s\".",
 						   id_column),
 				 errhint("Check the name, or run SELECT * FROM referral.deploy().")));
 	return relid;

@@ -196,7 +196,7 @@ blocking_exceptions(Move *move)
 {
 	if (!move->exceptions_read)
 		move->exceptions = exceptions_blocking(move->cache, move->rel->entity,
-											   move->org_id, move->id);
+											   move->org_id, move->id, move->serial);
 	move->exceptions_read = true;
 	return move->exceptions;
 }

@@ -508,7 +508,7 @@ static HeapTuple
 guard_update(TriggerData *trigdata, RuleCache *cache, TrackedRel *rel, uint64 serial)
 {
 	Move		move = {.cache = cache,.rel = rel,.relation = trigdata->tg_relation,
-		.oldslot = trigdata->tg_trigslot,
+		.oldslot = trigdata->tg_trigslot,.serial = serial,
 		.newslot = MakeSingleTupleTableSlot(rel->desc, &TTSOpsVirtual)};
 	bool		moved = false;
 

@@ -25,6 +25,7 @@ typedef struct Move
 	WorkflowStep *from;
 	int64		org_id;
 	int64		id;
+	uint64		serial;			/* of the trigger in its statement; 0 in none */
 	TupleTableSlot *oldslot;
 	TupleTableSlot *newslot;	/* virtual; step and state as they would be */
 	const char *reason_code;	/* status_reason given with this change */

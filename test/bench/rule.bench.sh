@@ -2,6 +2,7 @@
 # What it costs to ask rules, net of an empty loop. How it is measured: lib.sh.
 # Section 1: matching_rules() over rule tables of 10 and of 1,000 rules, against a function in PL/pgSQL that EXECUTEs each.
 # Section 2: the look-up of exceptions that every move and every change makes, among 100,000 of other rows.
+# Section 3: what a move costs more by approval policies: ten name its transition and none applies; one applies and is approved.
 set -euo pipefail
 # shellcheck source=test/bench/lib.sh
 source "$(dirname "$0")/lib.sh"
@@ -69,4 +70,37 @@ if wanted 2; then
 	echo "-- 2. Is there an exception?"
 	cost 2 'a row without, among 100,000 of others' none 3
 	cost 2 'a row with one' some
+fi
+
+if wanted 3; then
+	sql -o /dev/null <<-'SQL'
+	\ir ../lib/make_workflow.sql
+	CREATE ROLE bench_asks LOGIN SUPERUSER;
+	CREATE TABLE bench.move_free (org_id bigint NOT NULL DEFAULT 1, id bigint, amount integer, PRIMARY KEY (org_id, id));
+	CREATE TABLE bench.move_ten (LIKE bench.move_free INCLUDING ALL);
+	CREATE TABLE bench.move_one (LIKE bench.move_free INCLUDING ALL);
+	SELECT referral.attach(('bench.' || t)::regclass, entity => t) FROM unnest(ARRAY['move_free', 'move_ten', 'move_one']) t;
+	SELECT make_workflow(t) FROM unnest(ARRAY['move_free', 'move_ten', 'move_one']) t;
+	INSERT INTO referral.rule_set (name, kind) VALUES ('bench/approval', 'approval');
+	INSERT INTO referral.rule_version (rule_set_id, is_seed) SELECT rule_set_id, true FROM referral.rule_set WHERE name = 'bench/approval' RETURNING rule_version_id AS version \gset
+	INSERT INTO referral.approval_policy (rule_version_id, name, entity, transitions, applies_when, kind, watched, explanation)
+	SELECT :version, 'p' || i, e.entity, '{go,back}', CASE WHEN e.entity = 'move_one' AND i = 1 THEN 'amount > 0' ELSE 'amount = -' || i END, 'x', '{amount}', 'x'
+	FROM (VALUES ('move_ten', 10), ('move_one', 1)) e (entity, n), generate_series(1, e.n) i;
+	UPDATE referral.rule_version SET status = 'active' WHERE rule_version_id = :version;
+	INSERT INTO bench.move_free (id, amount) SELECT i, i FROM generate_series(1, 2000) i;
+	INSERT INTO bench.move_ten (id, amount) SELECT i, i FROM generate_series(1, 2000) i;
+	INSERT INTO bench.move_one (id, amount) SELECT i, i FROM generate_series(1, 2000) i;
+	SELECT referral.request_approvals('move_one', 1, id) FROM bench.move_one;
+	INSERT INTO referral.organization_member (org_id, login) VALUES (1, 'bench_asks');
+	SET SESSION AUTHORIZATION bench_asks;
+	SELECT referral.approve(1, approval_request_id) FROM referral.open_approval;
+	SQL
+	for table in free ten one; do
+		variant=${table/free/empty}
+		statement[$variant]="UPDATE bench.move_$table SET step = CASE step WHEN 'a' THEN 'b' ELSE 'a' END" size[$variant]=2000
+	done
+	take_turns 3 "$(rounds 20)" empty ten one
+	echo "-- 3. What a move costs more by approvals"
+	cost 3 'ten policies name its transition, none applies' ten 2
+	cost 3 'one applies, and is approved' one
 fi

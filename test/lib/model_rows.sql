@@ -15,6 +15,10 @@ INSERT INTO public.model_fixed VALUES
     ('coverage', 'period', $$(SELECT daterange(d, d + 1) FROM (SELECT date '2026-01-01' + count(*)::integer AS d
                               FROM referral.coverage c WHERE c.org_id = $1) n)$$);
 
+INSERT INTO public.model_fixed VALUES
+    ('approval_request', 'approver_role', '''referral_approver'''), ('approval_decision', 'on_behalf_of', 'NULL'),
+    ('approval_delegation', 'to_member', '''another''');
+
 -- A value for a column, as an expression in which $1 is the organisation and $2 the text that texts hold.
 CREATE FUNCTION public.model_value(relation regclass, column_number smallint) RETURNS text LANGUAGE plpgsql STABLE AS $$
 DECLARE

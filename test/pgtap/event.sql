@@ -157,7 +157,7 @@ SELECT results_eq($$SELECT o.id, o.aggregatetype, o.aggregateid, o.type, o.paylo
 -- 3. Event types
 
 SELECT is((SELECT array_agg(name ORDER BY name COLLATE "C") FROM referral.event_type),
-          '{appointment.booked,approval.granted,authorization.pending,checkpoint.sealed,claim.submitted,clock.extended,clock.nullified,clock.paused,clock.resumed,denial.issued,documentation.complete,escalation.triggered,exception.detected,patient.checked_in,patient.merged,patient.unmerged,payer_response.received,payment.posted,referral.received,request.created,scheduling.released}'::text[],
+          '{appointment.booked,approval.granted,approval.refused,approval.requested,authorization.pending,checkpoint.sealed,claim.submitted,clock.extended,clock.nullified,clock.paused,clock.resumed,denial.issued,documentation.complete,escalation.triggered,exception.detected,patient.checked_in,patient.merged,patient.unmerged,payer_response.received,payment.posted,referral.received,request.created,scheduling.released}'::text[],
           'the canonical events');
 SELECT is(public.code($$INSERT INTO referral.event_type (name, entity, applies_when, title) VALUES ('x.y', 'patient', 'nonsense = 1', 'x')$$),
           'RF011', 'a condition that does not compile is refused');
@@ -529,7 +529,7 @@ SELECT is(referral.event_json(1, 1, '1', 1, now(), false), NULL, 'and of what is
 -- 12. What stays the same however the database is used
 
 SELECT is((SELECT count(*) FROM referral.deploy() d WHERE d.action = 'created'), 0::bigint, 'deploying again creates nothing');
-SELECT is((SELECT count(*) FROM referral.event_type), 21::bigint, 'nor event types');
+SELECT is((SELECT count(*) FROM referral.event_type), 23::bigint, 'nor event types');
 SELECT referral.create_consumer('sql', start => '-infinity') \g /dev/null
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 SELECT cmp_ok(length(public.take('sql', 10)), '>', 10, 'events() under REPEATABLE READ');

@@ -1,5 +1,5 @@
 -- What exceptions stop, what policies say of them, those that rules open, and where they come from.
-SELECT plan(90);
+SELECT plan(103);
 \ir ../lib/refused.sql
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
 CREATE ROLE exception_rule_jane LOGIN IN ROLE referral_coordinator;
@@ -86,6 +86,12 @@ SELECT is(public.code('UPDATE public.task SET step = ''b'' WHERE task_id = 14'),
 SELECT referral.open_exception(1, 'policy', 'task', 14, NULL, 'own', NULL, 'low', true, '{go}') \g /dev/null
 SELECT is(public.code('UPDATE public.task SET step = ''b'' WHERE task_id = 14'), 'RF025', 'rows of any table can be held up');
 SELECT is(public.code('UPDATE public.task SET step = ''b'' WHERE task_id = 15'), 'done', 'each for itself');
+INSERT INTO public.task (org_id, task_id) SELECT 1, 20000 + i FROM generate_series(1, 1500) i;
+INSERT INTO referral.exception_item (org_id, category, code, entity, entity_id, blocking, blocks)
+SELECT 1, 'policy', 'many', 'task', 21500 + i, true, '{go}' FROM generate_series(0, 10001) i;
+SELECT is(public.code('UPDATE public.task SET step = ''b'' WHERE task_id BETWEEN 20001 AND 21500'), 'RF025', 'one of many rows in a statement, where very many are held up');
+SELECT is(public.code('UPDATE public.task SET step = ''b'' WHERE task_id BETWEEN 20001 AND 21499'), 'done', 'the others are not');
+DELETE FROM referral.exception_item WHERE code = 'many';
 RESET referral.org_id;
 -- whoever moves it
 GRANT UPDATE ON public.task TO exception_rule_nobody;
@@ -108,6 +114,20 @@ SELECT is(public.go(14, 'ready_to_schedule'), 'RF025', 'an index that is gone co
 SELECT is(public.go(15, 'ready_to_schedule'), 'done', 'for those that nothing holds up neither');
 ROLLBACK;
 SELECT is(public.go(14, 'ready_to_schedule'), 'RF025', 'and back again');
+
+-- many rows in one statement
+INSERT INTO referral.referral (org_id, referral_id, patient_id, specialty) SELECT 1, 10000 + i, 1, 'bulk' FROM generate_series(1, 2400) i;
+UPDATE referral.referral SET state = 'validated' WHERE org_id = 1 AND specialty = 'bulk';
+SELECT is(public.code('UPDATE referral.referral SET state = ''ready_to_schedule'' WHERE org_id = 1 AND specialty = ''bulk'''), 'done', 'thousands of rows that nothing holds up');
+SELECT referral.open_exception(1, 'policy', 'referral', 12400, 12400, 'own', NULL, 'low', true, '{release}') AS bulk \gset
+SELECT is(public.code('UPDATE referral.referral SET state = ''ready_to_schedule'' WHERE org_id = 1 AND specialty = ''bulk'''), 'RF025', 'the last of them is held up');
+SELECT is(public.code('UPDATE referral.referral SET state = ''ready_to_schedule'' WHERE org_id = 1 AND specialty = ''bulk'' AND referral_id < 12400'), 'done', 'the others are not');
+INSERT INTO referral.exception_item (org_id, category, code, entity, entity_id, referral_id, blocking, blocks)
+SELECT 1, 'policy', 'many', 'document', i, 20 + i % 9, true, '{schedule}' FROM generate_series(1, 10001) i;
+SELECT is(public.code('UPDATE referral.referral SET state = ''ready_to_schedule'' WHERE org_id = 1 AND specialty = ''bulk'''), 'RF025', 'also where many others are');
+DELETE FROM referral.exception_item WHERE code = 'many';
+SELECT referral.close_exception(1, :bulk, 'settled') \g /dev/null
+SELECT is(public.code('UPDATE referral.referral SET state = ''ready_to_schedule'' WHERE org_id = 1 AND specialty = ''bulk'''), 'done', 'none any more');
 
 -- 2. Models
 
@@ -206,6 +226,16 @@ SELECT is(public.set_text(16, 'fine') + public.set_text(16, 'late'), 1, 'until t
 SELECT referral.open_exception(1, 'capacity', 'referral', 17, 17, 'late', 'by hand', 'low') \g /dev/null
 SELECT is(public.set_text(17, 'late') + public.set_text(17, 'fine'), 0, 'one that others opened is not the rule''s');
 SELECT is((SELECT status FROM referral.exception_item WHERE org_id = 1 AND entity_id = 17 AND code = 'late'), 'open', 'and does not close with it');
+SELECT is(public.set_text(17, 'late'), 0, 'it holds');
+SELECT is(public.set_text(16, 'late'), 0, 'another one is open by its rule');
+SELECT referral.close_exception(1, exception_id, 'we know') FROM public.late \g /dev/null
+SELECT referral.open_exception(1, 'capacity', 'referral', 16, 16, 'late', 'by hand', 'low') \g /dev/null
+SELECT results_eq('SELECT status, exception_rule_id, rule_holds FROM public.late', $$VALUES ('open', NULL::bigint, false)$$, 'one that a person closed and another opened again is not the rule''s any more');
+SELECT is(public.set_text(16, 'fine'), 0, 'the rule holds no more');
+SELECT is((SELECT status FROM public.late), 'open', 'which does not close it');
+SELECT referral.open_exception(1, 'capacity', 'referral', 16, 16, 'late', 'by hand', 'low', true, '{hold}') \g /dev/null
+SELECT referral.open_exception(1, 'capacity', 'referral', 16, 16, 'late', 'by hand', 'low', true, '{hold,decline}') \g /dev/null
+SELECT is((SELECT blocks FROM public.late), '{hold,decline}', 'who opens it again may have more wait');
 -- one that asks for a person
 SET SESSION AUTHORIZATION exception_rule_bot;
 SELECT is(current_user::text, 'exception_rule_bot', 'a model changes the row');

@@ -251,8 +251,10 @@ BEGIN
         GET DIAGNOSTICS n = ROW_COUNT;
         RETURN NEXT is(n, 0::bigint, t.name || ': it deletes no others');
         SELECT * INTO r FROM public.refused(public.copy_row(t.relid, '{"org_id": 2}'));
-        -- a review and a decision are looked at by a trigger first, which finds no such breach or patients in organisation 2
-        RETURN NEXT CASE WHEN t.name IN ('referral.sla_breach_review', 'referral.match_decision') THEN is(r.code, 'RF019', t.name || ': it inserts no row of organisation 2')
+        -- a review and a decision are looked at by a trigger first, which finds no such breach, patients or request in organisation 2
+        RETURN NEXT CASE WHEN t.name IN ('referral.sla_breach_review', 'referral.match_decision', 'referral.approval_decision') THEN is(r.code, 'RF019', t.name || ': it inserts no row of organisation 2')
+            -- which has been decided about
+            WHEN t.name = 'referral.approval_request' THEN is(r.code, 'RF001', t.name || ': it inserts no row of organisation 2')
             ELSE is(r.code || ' ' || r.message,
                     format('42501 new row violates row-level security policy for table "%s"', split_part(t.name, '.', 2)),
                     t.name || ': it inserts no row of organisation 2') END;

@@ -133,6 +133,15 @@ FROM unnest(ARRAY['foreign_attributes']) f;
 INSERT INTO public.expected_function
 SELECT f, 'referral_admin referral_integration'
 FROM unnest(ARRAY['load_value_set']) f;
+-- approvals
+INSERT INTO public.expected_function VALUES ('check_approval_version', 'PUBLIC'),
+    ('approval_path', 'referral_admin referral_approver referral_auditor referral_authorizer referral_clinician referral_coordinator referral_integration referral_scheduler');
+INSERT INTO public.expected_function
+SELECT f, 'referral_admin referral_approver referral_authorizer referral_clinician referral_coordinator referral_scheduler'
+FROM unnest(ARRAY['approve', 'reject', 'withdraw_approval']) f
+UNION ALL
+SELECT f, 'referral_admin referral_approver referral_authorizer referral_clinician referral_coordinator referral_integration referral_scheduler'
+FROM unnest(ARRAY['request_approval', 'request_approval']) f;
 -- people, as values
 INSERT INTO public.expected_function
 SELECT f, 'PUBLIC' FROM unnest(ARRAY['demographics', 'demographics', 'demographics', 'demographics_eq', 'demographics_hash', 'demographics_hash_extended',

@@ -172,6 +172,19 @@ INSERT INTO public.expected VALUES
     ('service_capacity', 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor analyst integration'),
     ('service_capacity', 'INSERT', 'admin scheduler integration'), ('service_capacity', 'UPDATE', 'admin scheduler integration'),
     ('routing_quality', 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor analyst');
+-- approvals
+INSERT INTO public.expected
+SELECT 'approval_policy', p, CASE p WHEN 'SELECT' THEN 'admin coordinator clinician scheduler authorizer approver rule_author rule_approver auditor analyst integration application'
+                                    ELSE 'rule_author' END
+FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) p
+UNION ALL
+SELECT t, 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor integration'
+FROM unnest(ARRAY['approval_request', 'approval_decision', 'approval_delegation', 'open_approval', 'approval_log']) t
+UNION ALL
+SELECT t || '.' || c, p, 'admin coordinator clinician scheduler authorizer approver'
+FROM (VALUES ('approval_decision', 'INSERT', '{org_id,approval_request_id,decision,on_behalf_of,reason}'::text[]),
+             ('approval_delegation', 'INSERT', '{org_id,from_member,to_member,kinds,during,reason}'),
+             ('approval_delegation', 'UPDATE', '{kinds,during,reason,version}')) g (t, p, columns), unnest(columns) c;
 -- what an analyst sees of a referral: the operation, not the patient
 INSERT INTO public.expected
 SELECT 'referral.' || c, 'SELECT', 'analyst'

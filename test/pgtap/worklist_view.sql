@@ -169,7 +169,7 @@ SELECT results_eq($$SELECT what, rule, rule_version IS NOT NULL FROM referral.ex
     $$VALUES ('moved from scheduled to no_show (miss_appointment)', 'miss_appointment', true)$$, 'the steps, with the rule and its version');
 SELECT is((SELECT sum(split_part(what, ' ', 1)::numeric) FROM referral.explain('referral', 1, 4) WHERE kind = 'ranking'),
     (SELECT sum(round(points, 1)) FROM referral.explain_rank(1, public.item(4))), 'the rank, as explain_rank() has it');
-SELECT results_eq($$SELECT rule, rule_version = (SELECT d.rule_version_id FROM referral.routing_decision d WHERE d.referral_id = 4 ORDER BY 1 LIMIT 1) FROM referral.explain('referral', 1, 4) WHERE kind = 'routing' ORDER BY decided_at LIMIT 1$$,
+SELECT results_eq($$SELECT rule, rule_version = (SELECT d.rule_version FROM referral.routing_decision d WHERE d.referral_id = 4 ORDER BY 1 LIMIT 1) FROM referral.explain('referral', 1, 4) WHERE kind = 'routing' ORDER BY decided_at LIMIT 1$$,
     $$SELECT d.rule, true FROM referral.routing_decision d WHERE d.referral_id = 4 ORDER BY d.routing_decision_id LIMIT 1$$, 'where it was sent');
 SELECT bag_eq($$SELECT what, rule FROM referral.explain('referral', 1, 4) WHERE kind = 'exception'$$, $$VALUES ('policy: resolved', 'blocked'), ('capacity: open', 'no_slot')$$, 'what stood in its way');
 SELECT results_eq($$SELECT what FROM referral.explain('referral', 1, 1) WHERE kind = 'handoff'$$, $$VALUES ('intake to scheduling: returned'), ('intake to scheduling: released')$$, 'handoffs');
