@@ -162,7 +162,7 @@ BEGIN
                                         escalation.entity_id, of_referral, 'overdue_' || escalation.policy,
                                         coalesce(escalation.title, why), 'high');
     WHEN 'request_approval' THEN
-        PERFORM referral.request_approval(escalation.org_id, of_referral, escalation.argument, why);
+        PERFORM referral.request_approval(escalation.entity, escalation.org_id, escalation.entity_id, escalation.argument, why);
     WHEN 'reassign_queue' THEN
         IF item IS NULL THEN
             PERFORM referral.open_work(escalation.entity, escalation.org_id, escalation.entity_id, 'task', of_referral,

@@ -76,6 +76,7 @@ typedef enum ClaimStatement
 } ClaimStatement;
 
 #define MAX_ARGS 7
+#define C_SCORE 7				/* of what is returned */
 
 #define CAN_BE_CLAIMED \
 	"org_id = $1 AND queue_id = $2 AND status IN ('ready', 'requested')"
@@ -111,13 +112,13 @@ static const struct
 		" ORDER BY score DESC, work_item_id LIMIT 1",
 	5, {INT8OID, INT8OID, XID8OID, FLOAT8OID, INT8OID}},
 	[TAKE] = {
-		/* materialized: chosen once, whichever way they are joined */
-		"WITH n AS MATERIALIZED (SELECT work_item_id FROM referral.work_item WHERE " CAN_BE_CLAIMED
-		"  AND score <= $3 AND (score < $3 OR work_item_id >= $4)"
-		"  ORDER BY score DESC, work_item_id LIMIT $5 FOR UPDATE SKIP LOCKED)"
-		" UPDATE referral.work_item w SET status = 'in-progress', verb = 'claim', owner = $6,"
+		/* an array: chosen once, and looked up by their keys */
+		"UPDATE referral.work_item w SET status = 'in-progress', verb = 'claim', owner = $6,"
 		" claimed_at = pg_catalog.now(), lease_until = pg_catalog.now() + $7"
-		" FROM n WHERE w.org_id = $1 AND w.work_item_id = n.work_item_id"
+		" WHERE w.org_id = $1 AND w.work_item_id = ANY (ARRAY("
+		"  SELECT work_item_id FROM referral.work_item WHERE " CAN_BE_CLAIMED
+		"  AND score <= $3 AND (score < $3 OR work_item_id >= $4)"
+		"  ORDER BY score DESC, work_item_id LIMIT $5 FOR UPDATE SKIP LOCKED))"
 		" RETURNING w.work_item_id, w.entity, w.entity_id, w.referral_id, w.kind, w.title, w.score,"
 		"  w.due_at, w.lease_until",
 	7, {INT8OID, INT8OID, FLOAT8OID, INT8OID, INT8OID, TEXTOID, INTERVALOID}},
@@ -283,17 +284,35 @@ check_claimer(Claim *claim, Datum queue)
 	}
 }
 
+/* By rank: they come in the order of their numbers. */
+static int
+compare_items(const void *a, const void *b)
+{
+	uint64		i = *(const uint64 *) a;
+	uint64		j = *(const uint64 *) b;
+	bool		isnull;
+	double		x = DatumGetFloat8(rule_read_datum(i, C_SCORE, &isnull));
+	double		y = DatumGetFloat8(rule_read_datum(j, C_SCORE, &isnull));
+
+	return x != y ? (x > y ? -1 : 1) : (i > j) - (i < j);
+}
+
 /* The items into the result. */
 static void
 put_items(ReturnSetInfo *rsinfo, uint64 n)
 {
+	uint64	   *order = palloc(sizeof(uint64) * Max(n, 1));
+
+	for (uint64 i = 0; i < n; i++)
+		order[i] = i;
+	qsort(order, n, sizeof(uint64), compare_items);
 	for (uint64 i = 0; i < n; i++)
 	{
 		Datum		values[9];
 		bool		nulls[9];
 
 		for (int c = 0; c < lengthof(values); c++)
-			values[c] = rule_read_datum(i, c + 1, &nulls[c]);
+			values[c] = rule_read_datum(order[i], c + 1, &nulls[c]);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
 }

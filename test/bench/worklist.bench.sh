@@ -5,6 +5,7 @@ set -euo pipefail
 source "$(dirname "$0")/lib.sh"
 
 few() { if [ -n "${BENCH_QUICK:-}" ]; then echo "$2"; else echo "$1"; fi; }
+sql -o /dev/null -f lib.sql
 sql -o /dev/null <<-'SQL'
 	CREATE TABLE bench.claim (variant text, block int, us float8);
 	-- claims in a row, each a transaction of its own, and what a claim of each block costs
@@ -40,7 +41,6 @@ sql -o /dev/null <<-'SQL'
 	INSERT INTO referral.queue_member (org_id, queue_id, member)
 	SELECT 1, queue_id, current_user FROM referral.queue WHERE org_id = 1 AND name = 'intake';
 SQL
-# the time of the plan, and its median: BLOCK first to last
 claims() { # VARIANT BLOCKS SIZE
 	sql -o /dev/null -c "CALL bench.claims('$1', $2, $3)"
 	sql -At -c "SELECT format('%-12s %s', '$1', string_agg(round(us)::text, ' ' ORDER BY block)) FROM bench.claim WHERE variant = '$1'"

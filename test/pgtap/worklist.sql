@@ -1,5 +1,5 @@
 -- Worklists: queues, who may do what with their items, ranks, and the items that rows have by the rules.
-SELECT plan(80);
+SELECT plan(86);
 
 CREATE ROLE worklist_coordinator LOGIN;
 CREATE ROLE worklist_ann LOGIN;
@@ -123,6 +123,12 @@ SELECT public.queue('intake'), 'patient', 1, 'task', 'task ' || g, g FROM genera
 SET SESSION AUTHORIZATION worklist_ann;
 SELECT is((SELECT count(*)::int FROM referral.claim_next(1, 'intake', 5)), 2, 'no more than the capacity allows');
 SELECT is_empty('SELECT referral.claim_next(1, ''intake'')', 'and then nothing');
+RESET SESSION AUTHORIZATION;
+BEGIN;
+INSERT INTO referral.queue_member (org_id, queue_id, member) VALUES (1, public.queue('intake'), current_user);
+SELECT results_eq('SELECT task FROM referral.claim_next(1, ''intake'', 3) n JOIN referral.work_item USING (work_item_id) ORDER BY n.score DESC', $$VALUES ('task 7'), ('task 6'), ('task 5')$$, 'several at once, the highest');
+ROLLBACK;
+SET SESSION AUTHORIZATION worklist_ann;
 SELECT min(work_item_id) AS task1 FROM referral.work_item WHERE task = 'task 1' \gset
 SELECT min(work_item_id) AS task9 FROM referral.work_item WHERE task = 'task 9' \gset
 SELECT is(public.outcome('SELECT referral.claim(1, ' || :task1 || ')'), 'RF026', 'not what he names either');
@@ -208,5 +214,23 @@ UPDATE referral.referral SET reason_text = 'y', specialty = 'oncology' WHERE ref
 SELECT is((SELECT count(*)::int FROM referral.work_item WHERE referral_id = :stat AND task = 'call_after_no_show'), 1, 'once');
 UPDATE referral.referral SET state = 'scheduled', scheduled_for = now() + interval '1 day' WHERE referral_id = :stat;
 SELECT is((SELECT status::text FROM referral.work_item WHERE referral_id = :stat AND task = 'call_after_no_show'), 'completed', 'which is done when until_when holds');
+
+-- 9. Escalations
+
+CREATE FUNCTION public.escalate(action text, argument text, of bigint) RETURNS void LANGUAGE sql AS
+$$ SELECT referral.escalate_work(e) FROM (SELECT 1::bigint AS org_id, 'referral' AS entity, of AS entity_id, 'triage' AS policy, 3 AS level,
+                                                 action AS action, argument AS argument, 'Late' AS title) e $$;
+SELECT public.escalate('reassign_queue', 'intake', :stat);
+SELECT is((SELECT queue_id FROM public.item(:stat_item)), public.queue('intake'), 'an escalation sends the item to another queue');
+SELECT public.escalate('assign_role', 'referral_admin', :stat);
+SET SESSION AUTHORIZATION worklist_admin;
+SELECT is(public.outcome('SELECT referral.claim(1, ' || :stat_item || ')'), 'ok', 'lets a role claim it');
+RESET SESSION AUTHORIZATION;
+SET referral.org_id = 1;
+SELECT public.escalate('open_exception', 'capacity', :stat);
+SELECT is((SELECT count(*)::int FROM referral.exception_item WHERE entity_id = :stat AND category = 'capacity' AND code = 'overdue_triage' AND status = 'open'), 1, 'opens an exception');
+SELECT public.escalate('reassign_queue', 'intake', :other);
+SELECT is((SELECT count(*)::int FROM referral.work_item WHERE entity_id = :other AND kind = 'task' AND closed_at IS NULL), 1, 'and what has no item gets a task');
+SELECT is((SELECT array_agg(outcome ORDER BY outcome) FROM (SELECT DISTINCT outcome FROM referral.escalation WHERE outcome = 'failed') o), NULL, 'none has failed');
 
 SELECT * FROM finish();
