@@ -74,8 +74,9 @@ run(WorkRow *row, WorkStatement *statement, Datum more)
 
 	security_begin_read(&scope, row->cache->owner);
 	work_set_planner();
-	(void) work_run(statement, (Maybe[]) {some_text(row->rel->entity), some(Int64GetDatum(row->org_id)),
-										  some(Int64GetDatum(row->id)), some(more)});
+	(void) work_run(statement,
+					(Maybe[]) {some_text(row->rel->entity), some(Int64GetDatum(row->org_id)),
+							   some(Int64GetDatum(row->id)), some(more)});
 	security_end_read(&scope);
 }
 

@@ -27,14 +27,16 @@
 #include "workflow_move.h"
 
 static WorkStatement find_item =
-	WORK_STATEMENT("SELECT FROM referral.work_item WHERE org_id = $1 AND entity_id = $2 AND entity = $3"
-				   " AND kind = $4 AND task = '' AND closed_at IS NULL",
+	WORK_STATEMENT("SELECT FROM referral.work_item WHERE org_id = $1 AND entity_id = $2"
+				   " AND entity = $3 AND kind = $4 AND task = '' AND closed_at IS NULL",
 				   4, INT8OID, INT8OID, TEXTOID, TEXTOID);
 
 #define INSERT_ITEM(conflict) \
-	WORK_STATEMENT("INSERT INTO referral.work_item (org_id, queue_id, entity, entity_id, referral_id, kind," \
-				   " is_primary, title, opened_at, due_at, score, routing_decision_id)" \
-				   " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, pg_catalog.now(), $9, $10, $11)" conflict \
+	WORK_STATEMENT("INSERT INTO referral.work_item (org_id, queue_id, entity, entity_id," \
+				   " referral_id, kind, is_primary, title, opened_at, due_at, score," \
+				   " routing_decision_id)" \
+				   " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, pg_catalog.now(), $9, $10, $11)" \
+				   conflict \
 				   " RETURNING work_item_id", \
 				   11, INT8OID, INT8OID, TEXTOID, INT8OID, INT8OID, TEXTOID, BOOLOID, TEXTOID, \
 				   TIMESTAMPTZOID, FLOAT8OID, INT8OID)
@@ -69,7 +71,9 @@ decide(WorkRow *row, WorkSource *source, RuleSet routing, Maybe referral_id)
 	if ((routing.n > 0 || source->is_primary) &&
 		OidIsValid(get_relname_relid("routing_decision", row->cache->namespace_id)))
 		return work_route_decide(row->cache, &request);
-	return (RouteDecision) {no_value, work_queue_for(request.org_id, some_text(source->queue)), no_value};
+	return (RouteDecision) {
+		no_value, work_queue_for(request.org_id, some_text(source->queue)), no_value
+	};
 }
 
 /* What the open clocks of the row say: when the first is due, and when the payer has to decide. */

@@ -33,14 +33,16 @@ static WorkStatement find_queue =
 
 /* Somebody of the queue is there, or the substitute of one who is not; see present_members(). */
 static WorkStatement look_at_queue =
-	WORK_STATEMENT("SELECT q.fallback_queue_id, q.fallback_queue_id IS NULL OR (q.active AND EXISTS ("
-	" SELECT FROM referral.queue_member m"
-	" LEFT JOIN referral.absence a ON a.org_id = m.org_id AND a.member = m.member AND a.during @> $3"
-	" WHERE m.org_id = q.org_id AND m.queue_id = q.queue_id AND m.during @> $3"
-	"  AND (a.member IS NULL OR (a.substitute IS NOT NULL AND NOT EXISTS ("
-	"   SELECT FROM referral.absence b"
-	"   WHERE b.org_id = m.org_id AND b.member = a.substitute AND b.during @> $3)))))"
-	" FROM referral.queue q WHERE q.org_id = $1 AND q.queue_id = $2",
+	WORK_STATEMENT("SELECT q.fallback_queue_id,"
+				   " q.fallback_queue_id IS NULL OR (q.active AND EXISTS ("
+				   " SELECT FROM referral.queue_member m"
+				   " LEFT JOIN referral.absence a"
+				   "  ON a.org_id = m.org_id AND a.member = m.member AND a.during @> $3"
+				   " WHERE m.org_id = q.org_id AND m.queue_id = q.queue_id AND m.during @> $3"
+				   "  AND (a.member IS NULL OR (a.substitute IS NOT NULL AND NOT EXISTS ("
+				   "   SELECT FROM referral.absence b"
+				   "   WHERE b.org_id = m.org_id AND b.member = a.substitute AND b.during @> $3)))))"
+				   " FROM referral.queue q WHERE q.org_id = $1 AND q.queue_id = $2",
 				   3, INT8OID, INT8OID, TIMESTAMPTZOID);
 
 static WorkStatement make_queues =
@@ -86,28 +88,29 @@ static WorkStatement pick_member =
 				   3, INT8OID, INT8OID, INT8OID);
 
 static WorkStatement record_decision =
-	WORK_STATEMENT("INSERT INTO referral.routing_decision AS d (org_id, entity, entity_id, referral_id, reason,"
-				   " routing_rule_id, rule_version, rule, target_queue, queue_id, owner, healthcare_service,"
-				   " explanation)"
+	WORK_STATEMENT("INSERT INTO referral.routing_decision AS d (org_id, entity, entity_id,"
+				   " referral_id, reason, routing_rule_id, rule_version, rule, target_queue,"
+				   " queue_id, owner, healthcare_service, explanation)"
 				   " VALUES ($2, $1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
 				   " RETURNING d.routing_decision_id, d",
-				   13, TEXTOID, INT8OID, INT8OID, INT8OID, TEXTOID, INT8OID, INT8OID, TEXTOID, TEXTOID,
-				   INT8OID, TEXTOID, TEXTOID, TEXTOID);
+				   13, TEXTOID, INT8OID, INT8OID, INT8OID, TEXTOID, INT8OID, INT8OID, TEXTOID,
+				   TEXTOID, INT8OID, TEXTOID, TEXTOID, TEXTOID);
 
 static Maybe
 record(const RouteRequest *request, const char *queue, const RouteDecision *decision)
 {
-	WorkRoute  *route = request->route;
+	static WorkRoute none = {.explanation = "No routing rule fits."};
+	WorkRoute  *route = request->route == NULL ? &none : request->route;
+	Maybe		rule_id = route == &none ? no_value : some(Int64GetDatum(route->routing_rule_id));
+	Maybe		version_id = route == &none ? no_value
+		: some(Int64GetDatum(route->rule_version_id));
 
 	(void) work_run(&record_decision,
 					(Maybe[]) {request->entity, request->org_id, request->id, request->referral_id,
-							   some_text(route == NULL ? "fallback" : "rule"),
-							   route == NULL ? no_value : some(Int64GetDatum(route->routing_rule_id)),
-							   route == NULL ? no_value : some(Int64GetDatum(route->rule_version_id)),
-							   some_text(route == NULL ? NULL : route->name), some_text(queue),
-							   decision->queue_id, decision->owner,
-							   some_text(route == NULL ? NULL : route->healthcare_service),
-							   some_text(route == NULL ? "No routing rule fits." : route->explanation)});
+							   some_text(route == &none ? "fallback" : "rule"), rule_id, version_id,
+							   some_text(route->name), some_text(queue), decision->queue_id,
+							   decision->owner, some_text(route->healthcare_service),
+							   some_text(route->explanation)});
 	return work_column(1);
 }
 
@@ -190,8 +193,8 @@ queue_for(PG_FUNCTION_ARGS)
 PG_FUNCTION_INFO_V1(decide_route);
 
 /*
- * decide_route(entity text, org_id bigint, id bigint, referral_id bigint, routing_rule_id bigint, with_owner boolean)
- * returns record
+ * decide_route(entity text, org_id bigint, id bigint, referral_id bigint,
+ *		routing_rule_id bigint, with_owner boolean) returns record
  */
 Datum
 decide_route(PG_FUNCTION_ARGS)

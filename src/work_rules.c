@@ -49,13 +49,15 @@ load_sources(RuleCache *cache, WorkRules *rules)
 static void
 load_routes(RuleCache *cache, WorkRules *rules)
 {
-	security_read("SELECT r.routing_rule_id, r.rule_version_id, r.name, r.queue, r.healthcare_service,"
-				  "  r.explanation, r.assign IS NOT NULL"
-				  " FROM referral.routing_rule r JOIN referral.rule_version v USING (rule_version_id)"
+	security_read("SELECT r.routing_rule_id, r.rule_version_id, r.name, r.queue,"
+				  "  r.healthcare_service, r.explanation, r.assign IS NOT NULL"
+				  " FROM referral.routing_rule r"
+				  " JOIN referral.rule_version v USING (rule_version_id)"
 				  " WHERE v.status = 'active' AND $1 ORDER BY 1",
 				  BOOLOID, BoolGetDatum(true));
 	rules->nroutes = (int) SPI_processed;
-	rules->routes = MemoryContextAllocZero(cache->context, sizeof(WorkRoute) * Max(rules->nroutes, 1));
+	rules->routes = MemoryContextAllocZero(cache->context,
+										   sizeof(WorkRoute) * Max(rules->nroutes, 1));
 	for (int i = 0; i < rules->nroutes; i++)
 	{
 		WorkRoute  *route = &rules->routes[i];
@@ -147,10 +149,14 @@ work_source_of_entity(RuleCache *cache, const char *entity)
 	WorkSource *found = NULL;
 
 	for (WorkSource *source = work_rules(cache)->sources; source != NULL; source = source->next)
-		if (strcmp(source->entity, entity) == 0 &&
-			(found == NULL || (source->is_primary && !found->is_primary) ||
-			 (source->is_primary == found->is_primary && source->work_source_id < found->work_source_id)))
+	{
+		if (strcmp(source->entity, entity) != 0)
+			continue;
+		if (found == NULL || source->is_primary > found->is_primary ||
+			(source->is_primary == found->is_primary &&
+			 source->work_source_id < found->work_source_id))
 			found = source;
+	}
 	return found;
 }
 
