@@ -57,7 +57,7 @@ COMMENT ON FUNCTION referral.contact_attempts(bigint, bigint) IS
 CREATE FUNCTION referral.queue_presence(org_id bigint, queue_id bigint) RETURNS integer
 LANGUAGE sql STABLE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT count(*)::integer FROM referral.present_members(queue_presence.org_id, queue_presence.queue_id, referral.as_of())
-    WHERE queue_presence.org_id = ANY (referral.visible_orgs())
+    WHERE referral.may_change_org(queue_presence.org_id)
 $$;
 COMMENT ON FUNCTION referral.queue_presence(bigint, bigint) IS
 'How many people work on a queue at as_of(), absences and substitutes counted; not who. 0 for a queue that is not visible; null for null.';
@@ -132,7 +132,7 @@ COMMENT ON FUNCTION referral.explain_flow(text, bigint, bigint) IS
 CREATE FUNCTION referral.explain_work(entity text, org_id bigint, id bigint)
 RETURNS TABLE (kind text, decided_at timestamptz, what text, rule text, rule_version bigint, detail text)
 LANGUAGE sql STABLE STRICT ROWS 20 SET search_path = pg_catalog, pg_temp AS $$
-    SELECT 'routing', d.decided_at, format('to %s', q.name), coalesce(d.rule, d.reason), d.rule_version_id,
+    SELECT 'routing', d.decided_at, format('to %s', q.name), coalesce(d.rule, d.reason), d.rule_version,
            concat_ws('; ', d.explanation, CASE WHEN q.name <> d.target_queue THEN format('meant for %s', d.target_queue) END,
                      'with ' || d.owner, CASE d.reason WHEN 'person' THEN 'by ' || d.decided_by END)
     FROM referral.routing_decision d JOIN referral.queue q ON q.org_id = d.org_id AND q.queue_id = d.queue_id

@@ -18,6 +18,9 @@ INSERT INTO public.model_fixed VALUES
 INSERT INTO public.model_fixed VALUES
     ('approval_request', 'approver_role', '''referral_approver'''), ('approval_decision', 'on_behalf_of', 'NULL'),
     ('approval_delegation', 'to_member', '''another''');
+INSERT INTO public.model_fixed VALUES
+    ('handoff', 'from_queue_id', '(SELECT min(q.queue_id) FROM referral.queue q WHERE q.org_id = $1)'), ('handoff', 'checklist', '''[]'''),
+    ('handoff', 'status', '''accepted'''), ('handoff', 'returned_at', 'NULL'), ('handoff', 'withdrawn_at', 'NULL');
 
 -- A value for a column, as an expression in which $1 is the organisation and $2 the text that texts hold.
 CREATE FUNCTION public.model_value(relation regclass, column_number smallint) RETURNS text LANGUAGE plpgsql STABLE AS $$

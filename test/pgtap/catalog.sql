@@ -11,6 +11,7 @@ INSERT INTO public.shared_table VALUES
     ('workflow'), ('workflow_guard'), ('workflow_step'), ('workflow_transition');
 INSERT INTO public.shared_table VALUES ('match_fit'), ('match_fit_round'), ('match_frequency'), ('match_level'), ('match_model'), ('match_nickname'), ('match_placeholder');
 INSERT INTO public.shared_table VALUES ('approval_policy'), ('exception_policy'), ('exception_rule'), ('routing_rule'), ('ranking_factor'), ('task_template'), ('work_source');
+INSERT INTO public.shared_table VALUES ('handoff_checklist'), ('recommendation_rule');
 INSERT INTO public.shared_table VALUES ('code_translation'), ('confidence_threshold'), ('document_requirement'), ('outreach_template'), ('required_field_rule'),
     ('source_mapping'), ('source_mapping_field'), ('source_of_record');
 

@@ -162,12 +162,12 @@ SELECT is((SELECT relrowsecurity FROM pg_class WHERE oid = 'referral.patient'::r
 SELECT ok(has_table_privilege('referral_clinician', 'referral.patient', 'SELECT'), 'a revoked privilege is granted again');
 SELECT ok(has_function_privilege('referral_admin', 'referral.detach(regclass)', 'EXECUTE'), 'that on a function, too');
 -- a table with all that hangs on it
-DROP TABLE referral.contact_attempt;
+DROP TABLE referral.contact_attempt CASCADE;
 TRUNCATE public.answer;
 INSERT INTO public.answer SELECT * FROM referral.deploy();
 SELECT set_eq($$SELECT kind || ' ' || name FROM public.answer WHERE action = 'created' AND kind NOT IN ('constraint', 'index', 'sequence')$$,
               ARRAY['table contact_attempt', 'trigger contact_attempt.journal', 'trigger contact_attempt.no_truncate', 'trigger contact_attempt.zz_guard',
-                    'policy contact_attempt.organisation'], 'a dropped table comes back with triggers and policy');
+                    'policy contact_attempt.organisation', 'view awaiting_booking'], 'a dropped table comes back with triggers and policy');
 SELECT lives_ok($$INSERT INTO referral.contact_attempt (referral_id, medium, outcome) SELECT referral_id, 'phone', 'reached' FROM referral.referral LIMIT 1$$,
                 'and works');
 SELECT is((SELECT count(*) FROM referral.journal WHERE entity = 'contact_attempt' AND action = 'insert'), 1::bigint, 'journaled under the same entity');

@@ -344,10 +344,14 @@ INSERT INTO referral.routing_rule (rule_version_id, name, entity, priority, appl
 VALUES (:everything, 'full', 'exception_item', 7, 'severity = ''low''', 'intake', 'Heart', 'fewest_open', 'why', 1, '[2020-01-01,)');
 INSERT INTO referral.approval_policy (rule_version_id, name, level, entity, transitions, applies_when, kind, approver_role, queue, quorum, due, calendar, valid_for, watched, priority, scope_org_id, explanation)
 VALUES (:everything, 'full', 2, 'referral', '{release}', 'urgency = ''stat''', 'x', 'referral_clinician', 'approvals', 2, '1 day', 'always', '1 year', '{payer_id}', 7, 1, 'why');
+INSERT INTO referral.handoff_checklist (rule_version_id, name, from_queue, to_queue, item, required, applies_when, done_when, scope_org_id)
+VALUES (:everything, 'full', 'intake', 'scheduling', 'Full', false, 'priority > 0', 'priority > 1', 1);
+INSERT INTO referral.recommendation_rule (rule_version_id, name, priority, applies_when, action, reason, scope_org_id)
+VALUES (:everything, 'full', 7, 'priority > 0', 'do', 'why', 1);
 SELECT referral.copy_rule_version(:everything, 'copy') AS everything_copy \gset
 SELECT set_eq(format('SELECT rules_of(%s)', :everything_copy), format('SELECT rules_of(%s)', :everything),
     'a copy has every rule with every column');
-SELECT cmp_ok((SELECT count(*) FROM rules_of(:everything_copy)), '=', 36::bigint, 'each once');
+SELECT cmp_ok((SELECT count(*) FROM rules_of(:everything_copy)), '=', 38::bigint, 'each once');
 CREATE TABLE sum_of AS SELECT referral.rule_checksum(:everything) AS checksum;
 SET extra_float_digits = -10;
 SET intervalstyle = 'iso_8601';

@@ -179,6 +179,24 @@ INSERT INTO public.expected_function VALUES
     ('override_route', 'referral_admin referral_approver referral_authorizer referral_clinician referral_coordinator referral_scheduler'),
     ('route', 'referral_admin referral_approver referral_authorizer referral_clinician referral_coordinator referral_integration referral_scheduler'),
     ('test_routing', 'referral_admin referral_approver referral_auditor referral_authorizer referral_clinician referral_coordinator referral_rule_approver referral_rule_author referral_scheduler');
+-- handoffs, and what is opened in the morning
+INSERT INTO public.expected_function
+SELECT f, 'PUBLIC' FROM unnest(ARRAY['event_time', 'has_blocking_exception', 'has_pending_approval', 'is_handed_over', 'is_overdue', 'contact_attempts',
+    'is_for_me', 'recommended_actions']) f
+UNION ALL
+SELECT f, 'referral_admin referral_approver referral_authorizer referral_clinician referral_coordinator referral_integration referral_scheduler'
+FROM unnest(ARRAY['hand_over', 'accept_handoff', 'return_handoff', 'withdraw_handoff']) f
+UNION ALL
+SELECT f, 'referral_admin referral_approver referral_auditor referral_authorizer referral_clinician referral_coordinator referral_integration referral_scheduler'
+FROM unnest(ARRAY['handoff_rules', 'handoff_steps']) f
+UNION ALL
+SELECT f, 'referral_admin referral_approver referral_auditor referral_authorizer referral_clinician referral_coordinator referral_scheduler'
+FROM unnest(ARRAY['explain', 'explain_flow', 'explain_gates', 'explain_work', 'rank_of_days']) f
+UNION ALL
+SELECT f, 'referral_admin referral_approver referral_authorizer referral_clinician referral_coordinator referral_scheduler'
+FROM unnest(ARRAY['rank_reasons', 'queue_membership']) f
+UNION ALL
+VALUES ('queue_presence', 'referral_admin referral_analyst referral_approver referral_auditor referral_authorizer referral_clinician referral_coordinator referral_integration referral_scheduler');
 CREATE VIEW public.executable AS
 SELECT p.proname::text AS function, string_agg(coalesce(g.rolname::text, 'PUBLIC'), ' ' ORDER BY g.rolname) AS roles
 FROM pg_proc p CROSS JOIN aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) x

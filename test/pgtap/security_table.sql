@@ -185,6 +185,23 @@ SELECT t || '.' || c, p, 'admin coordinator clinician scheduler authorizer appro
 FROM (VALUES ('approval_decision', 'INSERT', '{org_id,approval_request_id,decision,on_behalf_of,reason}'::text[]),
              ('approval_delegation', 'INSERT', '{org_id,from_member,to_member,kinds,during,reason}'),
              ('approval_delegation', 'UPDATE', '{kinds,during,reason,version}')) g (t, p, columns), unnest(columns) c;
+-- handoffs, and what is opened in the morning
+INSERT INTO public.expected
+SELECT t, p, CASE p WHEN 'SELECT' THEN 'admin coordinator clinician scheduler authorizer approver rule_author rule_approver auditor analyst integration application'
+                    ELSE 'rule_author' END
+FROM unnest(ARRAY['handoff_checklist', 'recommendation_rule']) t, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) p
+UNION ALL
+SELECT t, 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor integration'
+FROM unnest(ARRAY['handoff', 'handoff_waiting', 'next_best_action', 'staff_workload', 'listed_referral', 'letters_outstanding',
+    'rejected_triage_response', 'returned_cancelled_dna', 'awaiting_booking', 'referrals_for_review', 'appointment_slot_issues']) t
+UNION ALL
+SELECT t, 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor integration analyst' FROM unnest(ARRAY['handoff_latency', 'queue_health']) t
+UNION ALL
+SELECT 'handoff.' || c, 'SELECT', 'analyst'
+FROM unnest(ARRAY['org_id', 'handoff_id', 'work_item_id', 'referral_id', 'from_queue_id', 'to_queue_id', 'from_owner', 'is_complete', 'by_rule', 'status',
+    'released_at', 'released_by', 'accept_by', 'accepted_at', 'accepted_by', 'returned_at', 'returned_by', 'withdrawn_at', 'withdrawn_by', 'version']) c
+UNION ALL
+VALUES ('my_worklist', 'SELECT', 'admin coordinator clinician scheduler authorizer approver');
 -- what an analyst sees of a referral: the operation, not the patient
 INSERT INTO public.expected
 SELECT 'referral.' || c, 'SELECT', 'analyst'

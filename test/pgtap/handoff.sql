@@ -1,0 +1,234 @@
+-- Handoffs: released with a summary and a checklist, accepted or returned, and somebody answers for the item all the while.
+SELECT plan(71);
+\ir ../lib/refused.sql
+
+CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
+CREATE ROLE handoff_ann LOGIN IN ROLE referral_coordinator;
+CREATE ROLE handoff_bob LOGIN IN ROLE referral_scheduler;
+CREATE ROLE handoff_cy LOGIN IN ROLE referral_scheduler;
+CREATE ROLE handoff_lee LOGIN IN ROLE referral_coordinator;
+CREATE ROLE handoff_ai LOGIN IN ROLE referral_scheduler;
+CREATE ROLE handoff_feed LOGIN IN ROLE referral_integration, referral_coordinator;
+CREATE ROLE handoff_analyst LOGIN IN ROLE referral_analyst;
+CREATE ROLE handoff_approver LOGIN IN ROLE referral_rule_approver;
+CREATE ROLE handoff_other LOGIN IN ROLE referral_coordinator;
+INSERT INTO referral.organization (org_id, name) VALUES (2, 'Two');
+INSERT INTO referral.organization_member (org_id, login, actor_kind) VALUES
+    (1, 'handoff_ann', 'user'), (1, 'handoff_bob', 'user'), (1, 'handoff_cy', 'user'), (1, 'handoff_lee', 'user'), (1, 'handoff_ai', 'ai'),
+    (1, 'handoff_feed', 'system'), (1, 'handoff_analyst', 'user'), (2, 'handoff_other', 'user');
+INSERT INTO referral.queue_member (org_id, queue_id, member, is_lead, capacity)
+SELECT 1, q.queue_id, m.member, m.is_lead, m.capacity
+FROM (VALUES ('intake', 'handoff_ann', false, NULL::integer), ('intake', 'handoff_lee', true, NULL), ('intake', 'handoff_feed', false, NULL),
+             ('scheduling', 'handoff_bob', false, NULL), ('scheduling', 'handoff_cy', false, 1), ('scheduling', 'handoff_ai', false, NULL)) m (queue, member, is_lead, capacity)
+JOIN referral.queue q ON q.org_id = 1 AND q.name = m.queue;
+UPDATE referral.queue SET manager = 'handoff_lee' WHERE org_id = 1 AND name = 'intake';
+INSERT INTO referral.patient (org_id, patient_id, family) VALUES (1, 1, 'Mills');
+INSERT INTO referral.referral (org_id, referral_id, patient_id, specialty, urgency) SELECT 1, n, 1, 'cardiology', (CASE n WHEN 9 THEN 'urgent' ELSE 'routine' END)::referral.urgency FROM generate_series(1, 12) n;
+-- where the routing sends new ones does not matter here
+CREATE FUNCTION public.item(referral bigint) RETURNS bigint LANGUAGE sql SECURITY DEFINER AS
+    'SELECT work_item_id FROM referral.work_item WHERE org_id = 1 AND referral_id = $1 AND is_primary AND closed_at IS NULL';
+SELECT referral.move_item(1, public.item(n), q.queue_id, 'test') FROM generate_series(1, 12) n, referral.queue q WHERE q.org_id = 1 AND q.name = 'intake' \g /dev/null
+CREATE FUNCTION public.last_handoff(referral bigint) RETURNS bigint LANGUAGE sql SECURITY DEFINER AS
+    'SELECT max(handoff_id) FROM referral.handoff WHERE org_id = 1 AND referral_id = $1';
+CREATE VIEW public.at AS SELECT i.referral_id, q.name AS queue, i.status::text, i.owner, o.accountable, o.waiting_for, r.owner AS referral_owner
+FROM referral.work_item i JOIN referral.queue q USING (org_id, queue_id) JOIN referral.work_owner o USING (org_id, work_item_id)
+JOIN referral.referral r ON r.org_id = i.org_id AND r.referral_id = i.referral_id;
+GRANT SELECT ON public.at TO PUBLIC;
+
+-- 1. Handing over
+
+SET SESSION AUTHORIZATION handoff_ann;
+SELECT is(public.code($$SELECT referral.hand_over(1, public.item(1), 'scheduling', 'called', 'ready')$$), 'RF001', 'what nobody has is not handed over');
+SELECT referral.claim(1, public.item(n)) FROM generate_series(1, 10) n \g /dev/null
+SELECT is(public.code($$SELECT referral.hand_over(1, public.item(1), 'scheduling', ' ', 'ready')$$), 'RF005', 'without a summary nothing goes');
+SELECT is(public.code($$SELECT referral.hand_over(1, public.item(1), 'scheduling', 'called', NULL)$$), 'RF005', 'nor without a reason');
+SELECT is(public.code($$SELECT referral.hand_over(1, public.item(1), 'nowhere', 'called', 'ready')$$), 'RF019', 'a queue that is not there');
+SELECT is(public.code($$SELECT referral.hand_over(1, 99999, 'scheduling', 'called', 'ready')$$), 'RF019', 'an item that is not there');
+SELECT is(public.code($$SELECT referral.hand_over(1, public.item(1), 'intake', 'called', 'ready')$$), 'RF020', 'to where it is');
+SELECT is(public.code($$SELECT referral.hand_over(1, public.item(1), 'scheduling', 'called', 'ready', '{}')$$), 'RF020', 'a checklist is a list');
+SELECT is(public.code($$SELECT referral.hand_over(1, public.item(1), 'scheduling', 'called', 'ready', '[{"item": 1}]')$$), 'RF020', 'of items with a name');
+SELECT is(public.code($$SELECT referral.hand_over(1, public.item(1), 'scheduling', 'called', 'ready', '[{"item": "x", "done": "yes"}]')$$), 'RF020', 'that are done or not');
+SELECT results_eq($$SELECT * FROM referral.handoff_steps(1, public.item(1), 'scheduling')$$,
+    $$VALUES ('The patient is known', true, true), ('The authorization is there, or none is needed', true, true), ('The specialty is known', true, true),
+             ('The patient knows what comes next', false, NULL::boolean)$$, 'handoff_steps() tells what is wanted, and what the database sees for itself');
+SELECT is(public.last_handoff(1), NULL, 'nothing has happened yet');
+SELECT referral.hand_over(1, public.item(1), 'scheduling', 'Called, wants mornings.', 'complete', '[{"item": "The patient knows what comes next", "done": true}, {"item": "Interpreter asked", "done": false}]') \g /dev/null
+RESET SESSION AUTHORIZATION;
+SELECT results_eq('SELECT queue, status, owner, accountable, waiting_for, referral_owner FROM public.at WHERE referral_id = 1',
+    $$VALUES ('scheduling', 'requested', NULL, 'handoff_ann', 'queue:scheduling', NULL)$$, 'it waits in the other queue; who handed it over answers for it');
+SELECT results_eq($$SELECT h.status, h.from_owner, h.released_by, f.name, t.name, h.summary, h.reason, h.by_rule, h.is_complete, h.accept_by = h.released_at + interval '8 hours'
+    FROM referral.handoff h JOIN referral.queue f ON f.queue_id = h.from_queue_id JOIN referral.queue t ON t.queue_id = h.to_queue_id WHERE h.referral_id = 1$$,
+    $$VALUES ('released', 'handoff_ann', 'handoff_ann', 'intake', 'scheduling', 'Called, wants mornings.', 'complete', false, false, true)$$, 'all of it is on record');
+SELECT results_eq($$SELECT x ->> 'item', x -> 'done', x ->> 'by' FROM referral.handoff h, jsonb_array_elements(h.checklist) x WHERE h.referral_id = 1$$,
+    $$VALUES ('The patient is known', 'true'::jsonb, 'rule'), ('The authorization is there, or none is needed', 'true', 'rule'), ('The specialty is known', 'true', 'rule'),
+             ('The patient knows what comes next', 'true', 'handoff_ann'), ('Interpreter asked', 'false', NULL)$$, 'with the checklist: what rules want, what else was stated, and who says so');
+SELECT results_eq($$SELECT accountable, from_queue, to_queue, overdue, is_complete FROM referral.handoff_waiting$$,
+    $$VALUES ('handoff_ann', 'intake', 'scheduling', false, false)$$, 'handoff_waiting tells who waits for whom');
+SELECT results_eq($$SELECT overdue, waiting FROM (SELECT set_config('referral.as_of', (now() + interval '9 hours')::text, false)) s, referral.handoff_waiting$$,
+    $$VALUES (true, interval '9 hours' - (SELECT released_at - now() FROM referral.handoff))$$, 'nine hours later it is overdue');
+RESET referral.as_of;
+SELECT is_empty('SELECT * FROM referral.unowned_referral', 'nobody''s referral is without somebody who answers for it');
+SET SESSION AUTHORIZATION handoff_ann;
+SELECT is(public.code($$SELECT referral.hand_over(1, public.item(1), 'review', 'x', 'y')$$), 'RF001', 'what waits to be accepted is not handed on');
+SELECT is(public.code($$UPDATE referral.handoff SET status = 'accepted' WHERE referral_id = 1$$), '42501', 'nobody writes it but the functions');
+
+-- the database sees for itself
+RESET SESSION AUTHORIZATION;
+UPDATE referral.referral SET authorization_required = true WHERE org_id = 1 AND referral_id = 2;
+SET SESSION AUTHORIZATION handoff_ann;
+SELECT is(public.code($$SELECT referral.hand_over(1, public.item(2), 'scheduling', 'called', 'ready', '[{"item": "The authorization is there, or none is needed", "done": true}]')$$),
+    'RF002', 'what the database sees for itself is not stated away');
+SELECT is((SELECT detail FROM public.refused($$SELECT referral.hand_over(1, public.item(2), 'scheduling', 'called', 'ready')$$)),
+    'Not done: "The authorization is there, or none is needed".', 'the detail tells what is not done');
+
+-- 2. Accepting
+
+SELECT is(public.code('SELECT referral.accept_handoff(1, public.last_handoff(1))'), 'RF003', 'who does not work on the queue accepts nothing');
+SELECT is(public.code('SELECT referral.return_handoff(1, public.last_handoff(1), ''x'')'), 'RF003', 'and returns nothing');
+SET SESSION AUTHORIZATION handoff_ai;
+SELECT is(public.code('SELECT referral.accept_handoff(1, public.last_handoff(1))'), 'RF003', 'a model accepts nothing');
+SELECT is(public.code('SELECT referral.return_handoff(1, public.last_handoff(1), ''x'')'), 'RF003', 'and returns nothing');
+SET SESSION AUTHORIZATION handoff_other;
+SELECT is(public.code('SELECT referral.accept_handoff(1, public.last_handoff(1))'), 'RF019', 'another organisation does not see it');
+SET SESSION AUTHORIZATION handoff_bob;
+SELECT is(public.code('SELECT referral.accept_handoff(1, 99999)'), 'RF019', 'one that is not there');
+SELECT ok(referral.accept_handoff(1, public.last_handoff(1)) > now(), 'accepting it tells until when it is his');
+SELECT is(public.code('SELECT referral.accept_handoff(1, public.last_handoff(1))'), 'RF001', 'it is accepted once');
+SELECT is(public.code('SELECT referral.withdraw_handoff(1, public.last_handoff(1), ''x'')'), 'RF001', 'and no longer withdrawn');
+RESET SESSION AUTHORIZATION;
+SELECT results_eq('SELECT queue, status, owner, accountable, waiting_for, referral_owner FROM public.at WHERE referral_id = 1',
+    $$VALUES ('scheduling', 'in-progress', 'handoff_bob', 'handoff_bob', NULL, 'handoff_bob')$$, 'now he answers for it');
+SELECT results_eq('SELECT status, accepted_by FROM referral.handoff WHERE referral_id = 1', $$VALUES ('accepted', 'handoff_bob')$$, 'that is on record');
+SELECT is_empty('SELECT * FROM referral.handoff_waiting', 'nobody waits any more');
+SELECT results_eq($$SELECT j.changes #>> '{verb,1}' FROM referral.journal j WHERE j.entity = 'work_item' AND j.entity_id = public.item(1) AND j.changes ? 'verb' ORDER BY j.journal_id DESC LIMIT 3$$,
+    $$VALUES ('claim'), ('hand_over'), ('claim')$$, 'the journal of the item has each verb');
+
+-- a claim accepts as well
+SET SESSION AUTHORIZATION handoff_ann;
+SELECT referral.hand_over(1, public.item(3), 'scheduling', 'called', 'complete') \g /dev/null
+SET SESSION AUTHORIZATION handoff_cy;
+SELECT is((SELECT referral_id FROM referral.claim_next(1, 'scheduling')), 3::bigint, 'claim_next() takes what was handed over like any other');
+RESET SESSION AUTHORIZATION;
+SELECT results_eq('SELECT h.status, h.accepted_by, i.handed_over_by FROM referral.handoff h JOIN referral.work_item i USING (org_id, work_item_id) WHERE h.referral_id = 3',
+    $$VALUES ('accepted', 'handoff_cy', NULL)$$, 'and so accepts it');
+SET SESSION AUTHORIZATION handoff_ann;
+SELECT referral.hand_over(1, public.item(4), 'scheduling', 'called', 'complete') \g /dev/null
+SET SESSION AUTHORIZATION handoff_cy;
+SELECT is(public.code('SELECT referral.accept_handoff(1, public.last_handoff(4))'), 'RF026', 'who has as many as he may accepts no more');
+
+-- 3. Returning
+
+SELECT is(public.code('SELECT referral.return_handoff(1, public.last_handoff(4), '''')'), 'RF005', 'it is returned with a reason');
+SELECT referral.return_handoff(1, public.last_handoff(4), 'no phone number') \g /dev/null
+RESET SESSION AUTHORIZATION;
+SELECT results_eq('SELECT queue, status, owner, accountable, referral_owner FROM public.at WHERE referral_id = 4',
+    $$VALUES ('intake', 'in-progress', 'handoff_ann', 'handoff_ann', 'handoff_ann')$$, 'it goes back to who had it');
+SELECT results_eq('SELECT status, returned_by, return_reason, accepted_at FROM referral.handoff WHERE referral_id = 4', $$VALUES ('returned', 'handoff_cy', 'no phone number', NULL::timestamptz)$$, 'the record tells why');
+SET SESSION AUTHORIZATION handoff_bob;
+SELECT is(public.code('SELECT referral.return_handoff(1, public.last_handoff(4), ''again'')'), 'RF001', 'it is returned once');
+SELECT is(public.code('SELECT referral.return_handoff(1, public.last_handoff(3), ''not mine'')'), 'RF003', 'what somebody has accepted only he returns');
+SELECT lives_ok('SELECT referral.return_handoff(1, public.last_handoff(1), ''wrong specialty'')', 'who has accepted it may find that it has to go back');
+RESET SESSION AUTHORIZATION;
+SELECT results_eq('SELECT h.status, h.accepted_at IS NOT NULL, a.owner FROM referral.handoff h JOIN public.at a USING (referral_id) WHERE referral_id = 1',
+    $$VALUES ('returned', true, 'handoff_ann')$$, 'then it was accepted and returned');
+SELECT results_eq($$SELECT what, why FROM referral.returned_cancelled_dna WHERE referral_id IN (1, 4) ORDER BY referral_id$$,
+    $$VALUES ('returned', 'wrong specialty'), ('returned', 'no phone number')$$, 'what was returned is in the list');
+
+-- who had it is away: to his queue
+SET SESSION AUTHORIZATION handoff_ann;
+SELECT referral.hand_over(1, public.item(5), 'scheduling', 'called', 'complete') \g /dev/null
+INSERT INTO referral.absence (org_id, member, during) VALUES (1, 'handoff_ann', tstzrange(now() - interval '1 minute', now() + interval '1 day'));
+SET SESSION AUTHORIZATION handoff_bob;
+SELECT referral.return_handoff(1, public.last_handoff(5), 'no slot') \g /dev/null
+RESET SESSION AUTHORIZATION;
+SELECT results_eq('SELECT queue, status, owner, accountable FROM public.at WHERE referral_id = 5', $$VALUES ('intake', 'ready', NULL, 'handoff_lee')$$,
+    'while who had it is away it goes to his queue, and its manager answers for it');
+DELETE FROM referral.absence;
+
+-- 4. Withdrawing
+
+SET SESSION AUTHORIZATION handoff_ann;
+SELECT referral.hand_over(1, public.item(6), 'scheduling', 'called', 'complete') \g /dev/null
+SET SESSION AUTHORIZATION handoff_bob;
+SELECT is(public.code('SELECT referral.withdraw_handoff(1, public.last_handoff(6), ''x'')'), 'RF003', 'who receives it does not withdraw it');
+SET SESSION AUTHORIZATION handoff_ann;
+SELECT is(public.code('SELECT referral.withdraw_handoff(1, public.last_handoff(6), NULL)'), 'RF005', 'it takes a reason');
+SELECT lives_ok('SELECT referral.withdraw_handoff(1, public.last_handoff(6), ''one more question'')', 'who handed it over takes it back');
+RESET SESSION AUTHORIZATION;
+SELECT results_eq('SELECT a.queue, a.status, a.owner, h.status, h.withdrawn_by FROM public.at a JOIN referral.handoff h USING (referral_id) WHERE referral_id = 6',
+    $$VALUES ('intake', 'in-progress', 'handoff_ann', 'withdrawn', 'handoff_ann')$$, 'and has it again');
+SET SESSION AUTHORIZATION handoff_lee;
+SELECT referral.hand_over(1, public.item(7), 'scheduling', 'she is ill', 'complete') \g /dev/null
+RESET SESSION AUTHORIZATION;
+SELECT results_eq('SELECT h.from_owner, h.released_by, a.accountable FROM referral.handoff h JOIN public.at a USING (referral_id) WHERE referral_id = 7',
+    $$VALUES ('handoff_ann', 'handoff_lee', 'handoff_lee')$$, 'who leads the queue hands over what another has, and answers for it then');
+
+-- 5. What else ends it
+
+SELECT referral.reassign(1, public.item(7), 'review', 'elsewhere') \g /dev/null
+SELECT results_eq('SELECT status FROM referral.handoff WHERE referral_id = 7', $$VALUES ('withdrawn')$$, 'what is put elsewhere is no longer handed over');
+SET SESSION AUTHORIZATION handoff_ann;
+SELECT referral.hand_over(1, public.item(8), 'scheduling', 'called', 'complete') \g /dev/null
+RESET SESSION AUTHORIZATION;
+UPDATE referral.referral SET state = 'cancelled', status_reason = 'patient_request' WHERE org_id = 1 AND referral_id = 8;
+SELECT results_eq('SELECT status FROM referral.handoff WHERE referral_id = 8', $$VALUES ('withdrawn')$$, 'nor what comes to its end');
+SELECT is(public.code('SELECT referral.accept_handoff(1, public.last_handoff(8))'), 'RF001', 'it cannot be accepted then');
+
+-- 6. By rule
+
+SELECT is(referral.hand_over_by_rule(1, public.item(11), (SELECT queue_id FROM referral.queue WHERE org_id = 1 AND name = 'review'), 'a rule'), NULL, 'what nobody has a rule moves');
+SELECT results_eq('SELECT queue, status FROM public.at WHERE referral_id = 11', $$VALUES ('review', 'ready')$$, 'without a handoff');
+SELECT isnt(referral.hand_over_by_rule(1, public.item(2), (SELECT queue_id FROM referral.queue WHERE org_id = 1 AND name = 'scheduling'), 'a rule'), NULL, 'what somebody has is handed over');
+SELECT results_eq('SELECT h.by_rule, h.summary, h.is_complete, h.from_owner, a.status, a.accountable FROM referral.handoff h JOIN public.at a USING (referral_id) WHERE referral_id = 2',
+    $$VALUES (true, NULL, false, 'handoff_ann', 'requested', 'handoff_ann')$$, 'whatever the checklist says; who had it answers for it');
+SELECT is(referral.hand_over_by_rule(1, public.item(2), (SELECT queue_id FROM referral.queue WHERE org_id = 1 AND name = 'scheduling'), 'a rule'), NULL, 'once');
+
+-- 7. Event time
+
+SET SESSION AUTHORIZATION handoff_feed;
+SELECT referral.claim(1, public.item(12)) \g /dev/null
+SET referral.occurred_at = '2026-01-05 09:00+00';
+SELECT referral.hand_over(1, public.item(12), 'scheduling', 'imported', 'imported') \g /dev/null
+RESET referral.occurred_at;
+RESET SESSION AUTHORIZATION;
+SELECT results_eq('SELECT released_at, accept_by FROM referral.handoff WHERE referral_id = 12', $$VALUES (timestamptz '2026-01-05 09:00+00', timestamptz '2026-01-05 17:00+00')$$, 'an import tells when it happened');
+
+-- 8. How it goes
+
+UPDATE referral.handoff SET released_at = '2026-03-01 08:00+00', accept_by = '2026-03-01 16:00+00', accepted_at = CASE WHEN accepted_at IS NOT NULL THEN timestamptz '2026-03-01 10:00+00' END,
+    returned_at = CASE WHEN returned_at IS NOT NULL THEN timestamptz '2026-03-01 11:00+00' END, withdrawn_at = CASE WHEN withdrawn_at IS NOT NULL THEN timestamptz '2026-03-01 12:00+00' END
+WHERE org_id = 1 AND referral_id <> 12;
+SELECT results_eq($$SELECT handoffs, waiting, accepted, returned, withdrawn, late, latency_median, latency_p90, returned_percent, complete_percent FROM referral.handoff_latency
+    WHERE month = '2026-03-01' AND from_queue = 'intake' AND to_queue = 'scheduling'$$,
+    $$VALUES (8::bigint, 1::bigint, 1::bigint, 3::bigint, 3::bigint, 1::bigint, interval '2 hours', interval '2 hours', 75.0, 0.0)$$, 'latency and quality, by month and queues');
+SET SESSION AUTHORIZATION handoff_analyst;
+SELECT is((SELECT count(*) FROM referral.handoff_latency), 2::bigint, 'analysts see that');
+SELECT is(public.code('SELECT summary FROM referral.handoff'), '42501', 'but not what people wrote');
+SET SESSION AUTHORIZATION handoff_other;
+SELECT is((SELECT count(*) FROM referral.handoff), 0::bigint, 'another organisation sees nothing');
+RESET SESSION AUTHORIZATION;
+
+-- 9. The checklist is governed
+
+SELECT is(public.code($$INSERT INTO referral.handoff_checklist (rule_version_id, name, item) SELECT rule_version_id, 'x', 'y' FROM referral.rule_version JOIN referral.rule_set USING (rule_set_id) WHERE name = 'handoff/standard'$$),
+    'RF016', 'rules of an active version do not change');
+SELECT is(public.code($$WITH v AS (SELECT referral.copy_rule_version(rule_version_id, 'next') AS id FROM referral.rule_version JOIN referral.rule_set USING (rule_set_id) WHERE name = 'handoff/standard')
+    INSERT INTO referral.handoff_checklist (rule_version_id, name, item, done_when) SELECT id, 'x', 'y', 'no_such_column' FROM v$$), 'RF011', 'a condition that is none is refused');
+CREATE TABLE public.draft AS SELECT referral.copy_rule_version(rule_version_id, 'next') AS id FROM referral.rule_version JOIN referral.rule_set USING (rule_set_id) WHERE name = 'handoff/standard';
+SELECT is((SELECT count(*) FROM referral.handoff_checklist JOIN public.draft ON id = rule_version_id), 7::bigint, 'a copy has them all');
+INSERT INTO referral.handoff_checklist (rule_version_id, name, to_queue, item, applies_when, scope_org_id)
+SELECT id, 'urgent_call', 'review', 'The reviewer was called', 'urgency >= ''urgent''', n FROM public.draft, (VALUES (1)) x (n);
+GRANT SELECT ON public.draft TO PUBLIC;
+UPDATE referral.rule_version SET status = 'submitted' WHERE rule_version_id = (SELECT id FROM public.draft);
+SET SESSION AUTHORIZATION handoff_approver;
+UPDATE referral.rule_version SET status = 'approved' WHERE rule_version_id = (SELECT id FROM public.draft);
+UPDATE referral.rule_version SET status = 'active' WHERE rule_version_id = (SELECT id FROM public.draft);
+RESET SESSION AUTHORIZATION;
+SET SESSION AUTHORIZATION handoff_ann;
+SELECT is(public.code($$SELECT referral.hand_over(1, public.item(9), 'review', 'called', 'ready')$$), 'RF002', 'a required item that a person has to state');
+SELECT is(public.code($$SELECT referral.hand_over(1, public.item(9), 'review', 'called', 'ready', '[{"item": "The reviewer was called", "done": false}]')$$), 'RF002', 'and states as not done');
+SELECT is(public.code($$SELECT referral.hand_over(1, public.item(9), 'review', 'called', 'ready', '[{"item": "The reviewer was called", "done": true}]')$$), 'done', 'or as done');
+SELECT is(public.code($$SELECT referral.hand_over(1, public.item(10), 'review', 'called', 'ready')$$), 'done', 'a rule is for those to whom it applies');
+RESET SESSION AUTHORIZATION;
+
+SELECT * FROM finish();
