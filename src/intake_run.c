@@ -20,10 +20,15 @@
 #include "compat.h"
 #include "intake_message.h"
 
-/* How many rows came back, or were written. */
+/*
+ * How many rows came back, or were written.  SPI goes on in a context of its
+ * own, which lives as long as the call; what the caller makes belongs to his.
+ */
 uint64
 intake_run(IntakeStatement *statement, Datum *args, const char *nulls)
 {
+	MemoryContext caller = CurrentMemoryContext;
+
 	if (statement->plan == NULL)
 	{
 		SPIPlanPtr	plan = SPI_prepare_cursor(statement->sql, statement->nargs, statement->argtypes,
@@ -35,6 +40,7 @@ intake_run(IntakeStatement *statement, Datum *args, const char *nulls)
 	}
 	if (SPI_execute_plan(statement->plan, args, nulls, false, 0) < 0)
 		elog(ERROR, "could not run: %s", statement->sql);
+	MemoryContextSwitchTo(caller);
 	return SPI_processed;
 }
 
