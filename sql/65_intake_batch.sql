@@ -19,9 +19,11 @@ BEGIN
     IF 'payload' <> ALL (columns) THEN
         content_type := 'application/json' || coalesce(substring(content_type FROM ';.*'), '');
     END IF;
+    -- with its schema: the caller's search_path is another one
     query := format('SELECT %s AS payload, %s AS dedup_key FROM %s %s',
                     CASE WHEN 'payload' = ANY (columns) THEN 'payload::text' ELSE format('row_to_json(%s)::text', alias) END,
-                    CASE WHEN 'dedup_key' = ANY (columns) THEN 'dedup_key::text' ELSE 'NULL::text' END, staging, alias);
+                    CASE WHEN 'dedup_key' = ANY (columns) THEN 'dedup_key::text' ELSE 'NULL::text' END,
+                    (SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = staging), alias);
 END $$;
 COMMENT ON FUNCTION referral.staging_plan(regclass, text) IS
 'How receive_batch() reads a staging table: the query for (payload, dedup_key), and the content type of what it gives. A row is its column payload when there is one, else a JSON object of its columns.';
@@ -113,6 +115,10 @@ BEGIN
     -- whoever may not send these need not wait for the first rows
     PERFORM referral.receive_chunk(channel, source, content_type, '{}', '{}');
     PERFORM referral.check_may_commit();
+    IF staging IS NULL THEN
+        RAISE EXCEPTION 'no staging table is given'
+            USING ERRCODE = 'RF020', DETAIL = 'staging is null.', HINT = 'Name the table that holds the rows, as COPY has filled it.';
+    END IF;
     SELECT * INTO plan FROM referral.staging_plan(staging, content_type);
     -- the first COMMIT puts aside what is left of the rows: they are read once, as they are now
     FOR r IN EXECUTE plan.query LOOP

@@ -107,17 +107,22 @@ BEGIN
         SELECT intake_keep_identifiers.org_id, intake_keep_identifiers.patient_id, intake_keep_identifiers.practitioner_id,
                intake_keep_identifiers.provider_organization_id, intake_keep_identifiers.referral_id, n.system, n.number, n.type, n.assigner
         FROM unnest(ids.numbers, ids.systems, ids.types, ids.assigners) n (number, system, type, assigner)
-        WHERE NOT EXISTS (
-            SELECT FROM referral.identifier t
-            WHERE t.org_id = intake_keep_identifiers.org_id AND t.value = n.number AND t.system = n.system
-              AND (t.patient_id = intake_keep_identifiers.patient_id
-                   OR t.practitioner_id = intake_keep_identifiers.practitioner_id
-                   OR t.provider_organization_id = intake_keep_identifiers.provider_organization_id
-                   OR t.referral_id = intake_keep_identifiers.referral_id));
+        -- one by one: NOT EXISTS may become a join that reads all identifiers of the organisation
+        WHERE (SELECT true FROM referral.identifier t
+               WHERE t.org_id = intake_keep_identifiers.org_id AND t.value = n.number AND t.system = n.system
+                 AND (t.patient_id = intake_keep_identifiers.patient_id
+                      OR t.practitioner_id = intake_keep_identifiers.practitioner_id
+                      OR t.provider_organization_id = intake_keep_identifiers.provider_organization_id
+                      OR t.referral_id = intake_keep_identifiers.referral_id) LIMIT 1) IS NULL;
     END IF;
 END $$;
 COMMENT ON FUNCTION referral.intake_keep_identifiers(bigint, referral.intake_identifiers, bigint, bigint, bigint, bigint, boolean) IS
 'Writes those of some identifiers that a patient, practitioner, provider organisation or referral does not have yet. Exactly one of the four is given. is_new: it was made just now, so it has none.';
+
+CREATE FUNCTION referral.intake_is_fresh(message_id bigint) RETURNS boolean
+LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'intake_is_fresh';
+COMMENT ON FUNCTION referral.intake_is_fresh(bigint) IS
+'Is receive() writing the first case of this message, which it has just stored? Then nothing that it made can be here, and it came now. Null for null.';
 
 -- Clocks of two systems are never the same: what two of them say counts in the order in which it came.
 CREATE FUNCTION referral.intake_is_outdated(w referral.intake_work, entity text, id bigint) RETURNS boolean

@@ -157,6 +157,49 @@ END $$;
 COMMENT ON FUNCTION referral.intake_find_payer(bigint, text, text, text) IS
 'The payer of that identifier, as the system gave it or as it is everywhere, else of that name. Null when there is none.';
 
+-- Whoever may take in a message has its payer and plan made: without them a case would count as paid by the patient.
+CREATE FUNCTION referral.intake_make_payer(org_id bigint, identifier text, of_system text, name text) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    made bigint;
+BEGIN
+    PERFORM referral.intake_check_org(org_id);
+    INSERT INTO referral.payer (org_id, identifier, identifier_system, name)
+    VALUES (intake_make_payer.org_id, intake_make_payer.identifier, CASE WHEN intake_make_payer.identifier IS NOT NULL THEN of_system END,
+            coalesce(intake_make_payer.name, intake_make_payer.identifier))
+    RETURNING payer_id INTO made;
+    RETURN made;
+END $$;
+COMMENT ON FUNCTION referral.intake_make_payer(bigint, text, text, text) IS
+'Makes a payer that a message names, and returns its id; its name is its identifier where none is told. Writes with the owner''s rights, for organisations that the session works for: RF003 for others. 23502 without identifier and name.';
+
+CREATE FUNCTION referral.intake_make_plan(org_id bigint, payer_id bigint, identifier text, name text, kind text) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    made bigint;
+BEGIN
+    PERFORM referral.intake_check_org(org_id);
+    INSERT INTO referral.plan (org_id, payer_id, identifier, name, kind)
+    VALUES (intake_make_plan.org_id, intake_make_plan.payer_id, intake_make_plan.identifier,
+            coalesce(intake_make_plan.name, intake_make_plan.identifier), intake_make_plan.kind)
+    RETURNING plan_id INTO made;
+    RETURN made;
+END $$;
+COMMENT ON FUNCTION referral.intake_make_plan(bigint, bigint, text, text, text) IS
+'Makes a plan of a payer that a message names, and returns its id; as intake_make_payer().';
+
+CREATE FUNCTION referral.intake_check_org(org_id bigint) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF referral.may_change_org(org_id) IS NOT TRUE THEN
+        RAISE EXCEPTION 'the session does not work for organisation %', org_id
+            USING ERRCODE = 'RF003', DETAIL = 'Messages are taken in for an organisation of the login.',
+                  HINT = 'See referral.organization_member, and the setting referral.org_id.';
+    END IF;
+END $$;
+COMMENT ON FUNCTION referral.intake_check_org(bigint) IS
+'RF003 unless the session works for the organisation; for null, too.';
+
 CREATE FUNCTION referral.intake_payer(w referral.intake_work, p jsonb, feed boolean DEFAULT false) RETURNS referral.intake_work
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -180,21 +223,16 @@ BEGIN
             CASE WHEN EXISTS (SELECT FROM referral.payer t WHERE t.org_id = w.org_id) THEN 'warning' ELSE 'info' END,
             'coverage.payer', 'no payer of that identifier or name was known', coalesce(shown, number));
     END IF;
-    IF NOT has_table_privilege('referral.payer', 'INSERT') THEN
-        RETURN w;
-    END IF;
     PERFORM referral.intake_lock(w.org_id, 'directory');
     w.id := referral.intake_find_payer(w.org_id, number, of_system, shown);
     IF w.id IS NULL THEN
-        INSERT INTO referral.payer (org_id, identifier, identifier_system, name)
-        VALUES (w.org_id, number, CASE WHEN number IS NOT NULL THEN of_system END, coalesce(shown, number))
-        RETURNING payer_id INTO w.id;
+        w.id := referral.intake_make_payer(w.org_id, number, of_system, shown);
         w.results := w.results || referral.intake_result('payer', w.id, 'created');
     END IF;
     RETURN w;
 END $$;
 COMMENT ON FUNCTION referral.intake_payer(referral.intake_work, jsonb, boolean) IS
-'Finds or makes the payer that a case names; its id is in id of the answer. One that nobody has met is a finding, unless a feed of the directory tells of it. Who may not make payers gets none.';
+'Finds or makes the payer that a case names; its id is in id of the answer. One that nobody has met is a finding, unless a feed of the directory tells of it.';
 
 CREATE FUNCTION referral.intake_find_plan(org_id bigint, payer_id bigint, identifier text, name text) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -219,20 +257,18 @@ BEGIN
         RETURN w;
     END IF;
     w.id := referral.intake_find_plan(w.org_id, payer_id, number, shown);
-    IF w.id IS NULL AND has_table_privilege('referral.plan', 'INSERT') THEN
+    IF w.id IS NULL THEN
         PERFORM referral.intake_lock(w.org_id, 'directory');
         w.id := referral.intake_find_plan(w.org_id, payer_id, number, shown);
         IF w.id IS NULL THEN
-            INSERT INTO referral.plan (org_id, payer_id, identifier, name, kind)
-            VALUES (w.org_id, payer_id, number, coalesce(shown, number), referral.intake_text(p, 'kind'))
-            RETURNING plan_id INTO w.id;
+            w.id := referral.intake_make_plan(w.org_id, payer_id, number, shown, referral.intake_text(p, 'kind'));
             w.results := w.results || referral.intake_result('plan', w.id, 'created');
         END IF;
     END IF;
     RETURN w;
 END $$;
 COMMENT ON FUNCTION referral.intake_plan(referral.intake_work, jsonb, bigint) IS
-'Finds or makes the plan of a payer that a case names; its id is in id of the answer. Who may not make plans gets none.';
+'Finds or makes the plan of a payer that a case names; its id is in id of the answer.';
 
 CREATE FUNCTION referral.intake_site(w referral.intake_work, s jsonb) RETURNS referral.intake_work
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

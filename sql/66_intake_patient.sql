@@ -80,25 +80,25 @@ COMMENT ON FUNCTION referral.intake_contradicts(referral.demographics, referral.
 -- Whoever gives out numbers of a kind, and has given them two, says that they are two people; it may be wrong, which a person decides.
 CREATE FUNCTION referral.intake_told_apart(org_id bigint, own referral.intake_identifiers, patient_id bigint) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    a_uuid constant text := '^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$';
 BEGIN
     RETURN EXISTS (
         SELECT FROM unnest(own.numbers, own.systems, own.types) s (number, system, type)
         JOIN referral.identifier t ON t.org_id = intake_told_apart.org_id AND t.patient_id = intake_told_apart.patient_id
                                   AND t.system = s.system AND t.type IS NOT DISTINCT FROM s.type AND t.value <> s.number
+                                  -- no server gives out both: the UUID was made up for a message
+                                  AND (s.type = 'FHIR' AND (s.number ~ a_uuid) <> (t.value ~ a_uuid)) IS NOT TRUE
         WHERE s.system <> 'inbox_message' AND referral.intake_identifies(t.system, t.value, t.type));
 END $$;
 COMMENT ON FUNCTION referral.intake_told_apart(bigint, referral.intake_identifiers, bigint) IS
-'Has the patient an identifier of the same system and type as one of those that were sent, with another value?';
+'Has the patient an identifier of the same system and type as one of those that were sent, with another value? Of ids of FHIR resources, one that is a UUID and one that is none say nothing of each other.';
 
 -- Whoever is made at the same time leaves his numbers: see intake_claim().
 CREATE FUNCTION referral.intake_number_known(org_id bigint, numbers text[]) RETURNS boolean
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    RETURN EXISTS (SELECT FROM referral.identifier t WHERE t.org_id = intake_number_known.org_id AND t.value = ANY (numbers) AND t.patient_id IS NOT NULL)
-        OR EXISTS (SELECT FROM referral.patient t WHERE t.org_id = intake_number_known.org_id AND t.identifier = ANY (numbers));
-END $$;
+LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'intake_number_known';
 COMMENT ON FUNCTION referral.intake_number_known(bigint, text[]) IS
-'Has any patient one of these numbers, of whatever system? A quick look, before intake_find_patient() looks closely.';
+'Has any patient one of these numbers, of whatever system? A quick look, before intake_find_patient() looks closely. Null for null.';
 
 -- Who has one of the identifiers, or is known otherwise, and is not contradicted by the rest?  One number may be shared by
 -- two records of a sender that have other numbers of their own; then the names are to say that it is one person.
@@ -516,13 +516,15 @@ BEGIN
            t.relationship, t.period, t.status
     INTO o
     FROM referral.coverage t
-    WHERE t.org_id = intake_find_coverage.org_id AND t.patient_id = n.patient_id AND t.payer_id IS NOT DISTINCT FROM n.payer_id
+    WHERE t.org_id = intake_find_coverage.org_id AND t.patient_id = n.patient_id
+      -- a payer that is told with one message only is the same, by the number
+      AND (t.payer_id IS NOT DISTINCT FROM n.payer_id OR t.subscriber_id = n.subscriber_id AND num_nulls(t.payer_id, n.payer_id) = 1)
       AND (t.subscriber_id = n.subscriber_id OR n.subscriber_id IS NULL OR t.subscriber_id IS NULL)
       AND (told.priority IS NULL OR told.priority IN (t.priority, t.stated_priority))
       AND (t.period && n.period) IS TRUE AND t.status <> 'entered-in-error'    -- the index of the constraint is not for this
       AND ((lower(t.period) < told.first_day AND upper(t.period) = told.first_day + 1)
            OR (told.first_day < lower(t.period) AND lower(t.period) = told.last_day)) IS NOT TRUE
-    ORDER BY t.subscriber_id IS NOT DISTINCT FROM n.subscriber_id DESC, lower(t.period) = told.first_day DESC NULLS LAST, t.coverage_id DESC
+    ORDER BY t.payer_id IS NOT DISTINCT FROM n.payer_id DESC, t.subscriber_id IS NOT DISTINCT FROM n.subscriber_id DESC, lower(t.period) = told.first_day DESC NULLS LAST, t.coverage_id DESC
     LIMIT 1;
     RETURN o;
 END $$;
@@ -576,6 +578,7 @@ BEGIN
     IF o.coverage_id IS NOT NULL THEN
         w.id := o.coverage_id;
         w := referral.intake_update_coverage(w, o, n, c);
+        n.payer_id := coalesce(n.payer_id, o.payer_id);
         n.plan_id := coalesce(n.plan_id, o.plan_id);
     ELSE
         -- the first one of somebody new has all the room
@@ -606,6 +609,7 @@ CREATE FUNCTION referral.intake_update_coverage(w referral.intake_work, o referr
 RETURNS referral.intake_work
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    n.payer_id := coalesce(n.payer_id, o.payer_id);
     n.plan_id := coalesce(n.plan_id, o.plan_id);
     n.subscriber_id := coalesce(n.subscriber_id, o.subscriber_id);
     n.group_number := coalesce(n.group_number, o.group_number);
@@ -620,8 +624,8 @@ BEGIN
             'another coverage of the same priority holds at the same time; the period was not changed', n.period::text);
         n.period := o.period;
     END IF;
-    IF (n.plan_id, n.subscriber_id, n.group_number, n.relationship, n.status, n.period)
-       IS NOT DISTINCT FROM (o.plan_id, o.subscriber_id, o.group_number, o.relationship, o.status, o.period) THEN
+    IF (n.payer_id, n.plan_id, n.subscriber_id, n.group_number, n.relationship, n.status, n.period)
+       IS NOT DISTINCT FROM (o.payer_id, o.plan_id, o.subscriber_id, o.group_number, o.relationship, o.status, o.period) THEN
         w.results := w.results || referral.intake_result('coverage', w.id, 'unchanged');
         RETURN w;
     ELSIF referral.intake_is_outdated(w, 'coverage', w.id) THEN
@@ -631,7 +635,7 @@ BEGIN
     END IF;
     BEGIN
         UPDATE referral.coverage t
-        SET plan_id = n.plan_id, subscriber_id = n.subscriber_id, group_number = n.group_number, relationship = n.relationship,
+        SET payer_id = n.payer_id, plan_id = n.plan_id, subscriber_id = n.subscriber_id, group_number = n.group_number, relationship = n.relationship,
             status = n.status, period = n.period
         WHERE t.org_id = w.org_id AND t.coverage_id = w.id;
         w.results := w.results || referral.intake_result('coverage', w.id, 'updated');

@@ -384,11 +384,13 @@ DECLARE
     v record;
     n referral.intake_request;
     codes referral.intake_code_list;
-    arrived timestamptz;
+    arrived timestamptz := now();
     dated_by text;
 BEGIN
-    -- a message that was mended or filed since has not waited less
-    arrived := least(now(), (SELECT m.received_at FROM referral.inbox_message m WHERE m.org_id = w.org_id AND m.message_id = w.message_id));
+    IF NOT referral.intake_is_fresh(w.message_id) THEN
+        -- a message that was mended or filed since has not waited less
+        arrived := least(arrived, (SELECT m.received_at FROM referral.inbox_message m WHERE m.org_id = w.org_id AND m.message_id = w.message_id));
+    END IF;
     v := referral.intake_request_values(w, r, n);
     w := v.w;
     n := v.n;
@@ -702,7 +704,8 @@ REVOKE ALL ON FUNCTION
     referral.apply_case(bigint, bigint, text, text, jsonb), referral.intake_find_practitioner(bigint, jsonb, text, text, text),
     referral.intake_practitioner(referral.intake_work, jsonb, boolean), referral.intake_find_organization(bigint, jsonb, text, text),
     referral.intake_organization(referral.intake_work, jsonb, boolean), referral.intake_find_payer(bigint, text, text, text),
-    referral.intake_payer(referral.intake_work, jsonb, boolean), referral.intake_find_plan(bigint, bigint, text, text),
+    referral.intake_payer(referral.intake_work, jsonb, boolean), referral.intake_make_payer(bigint, text, text, text),
+    referral.intake_make_plan(bigint, bigint, text, text, text), referral.intake_find_plan(bigint, bigint, text, text),
     referral.intake_plan(referral.intake_work, jsonb, bigint), referral.intake_site(referral.intake_work, jsonb),
     referral.intake_service(referral.intake_work, jsonb), referral.intake_role(referral.intake_work, jsonb),
     referral.intake_directory(referral.intake_work, jsonb), referral.intake_appointment_referral(referral.intake_work, jsonb),
@@ -713,6 +716,7 @@ REVOKE ALL ON FUNCTION
     referral.intake_valid(jsonb), referral.intake_authorization_item(referral.intake_work, bigint, jsonb, integer),
     referral.intake_authorization(referral.intake_work, jsonb), referral.intake_communication(referral.intake_work, jsonb),
     referral.intake_events(referral.intake_work, jsonb), referral.intake_claim(bigint, text[], text[], boolean),
+    referral.intake_is_fresh(bigint),
     referral.intake_told_apart(bigint, referral.intake_identifiers, bigint), referral.intake_number_known(bigint, text[]),
     referral.intake_find_patient(referral.intake_work, referral.intake_identifiers, referral.intake_person, bigint[]),
     referral.intake_owns_patient(referral.intake_work, referral.intake_identifiers, text, text),

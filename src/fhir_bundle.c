@@ -34,6 +34,7 @@ typedef struct Part
 	Piece		full_url;
 	const char *position;		/* a JSON pointer */
 	int			depth;
+	bool		is_sent_anew;		/* its UUID is made up for the message */
 } Part;
 
 typedef struct Entry
@@ -57,11 +58,16 @@ plain_text(const JsonbValue *value)
 		(Piece) {value->val.string.val, value->val.string.len} : text_of(value);
 }
 
-/* Adds the resources of a list of entries or parameters to the parts. */
+/*
+ * Adds the resources of a list of entries or parameters to the parts.  What a
+ * server is asked to store gets its id there: until then it is called anything.
+ */
 static List *
 add_parts(List *parts, const Part *whole, const char *list_name, bool is_bundle)
 {
 	JsonbValue *list = member(whole->body, list_name);
+	Piece		kind = is_bundle ? plain_text(member(whole->body, "type")) : no_piece;
+	bool		is_sent_anew = is_text(kind, "transaction") || is_text(kind, "batch");
 	JsonbValue *holder;
 
 	if (list == NULL || !(is_array(list) || is_object(list)))
@@ -78,6 +84,7 @@ add_parts(List *parts, const Part *whole, const char *list_name, bool is_bundle)
 		part->full_url = is_bundle ? plain_text(member(holder, "fullUrl")) : no_piece;
 		part->position = psprintf("%s/%s/%u/resource", whole->position, list_name, i);
 		part->depth = whole->depth + 1;
+		part->is_sent_anew = is_sent_anew;
 		parts = lappend(parts, part);
 	}
 	return parts;
@@ -113,7 +120,7 @@ with_id(const JsonbValue *body, Piece id, bool replace)
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 
-/* What has only a UUID for this message is known by that. */
+/* What has no other id than the UUID of its entry is known by that, where the UUID lasts. */
 static Jsonb *
 entry_resource(const Part *part)
 {
@@ -125,7 +132,7 @@ entry_resource(const Part *part)
 		pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 		return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 	}
-	if (part->full_url.text != NULL && part->full_url.length > length &&
+	if (!part->is_sent_anew && part->full_url.text != NULL && part->full_url.length > length &&
 		memcmp(part->full_url.text, UUID_PREFIX, length) == 0 &&
 		member(part->body, "id") == NULL)
 		return with_id(part->body, (Piece) {part->full_url.text + length,
@@ -146,7 +153,7 @@ type_of(Jsonb *resource)
 static List *
 find_entries(JsonbValue *message)
 {
-	Part		whole = {message, {NULL, 0}, "", 0};
+	Part		whole = {message, {NULL, 0}, "", 0, false};
 	List	   *parts = list_make1(&whole);
 	List	   *entries = NIL;
 

@@ -43,6 +43,8 @@ extern text *intake_system_of(const text *type, text *system, text *source);
 extern void intake_deform(HeapTupleHeader row, TupleDesc desc, Datum *values, bool *nulls);
 extern void intake_fill_texts(TupleDesc desc, JsonbContainer *object, Datum *values, bool *nulls);
 extern void intake_prepare(SPIPlanPtr *plan, const char *sql, int nargs, Oid *types);
+extern bool intake_finds(SPIPlanPtr *plan, const char *sql, int nargs, Oid *types, Datum *args,
+						 const char *nulls);
 extern Datum intake_text_array(Datum *texts, bool *nulls, int count);
 
 extern text *intake_value_text(const JsonbValue *v);

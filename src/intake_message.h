@@ -37,6 +37,7 @@ typedef struct IntakeMessage
 	text	   *mapping;		/* NULL: none */
 	const char *zone;			/* of times without one */
 	List	   *selves;			/* names that are our own */
+	bool		is_fresh;		/* stored just now, and no case of it is written yet */
 } IntakeMessage;
 
 /* What became of it. */
@@ -61,6 +62,7 @@ typedef struct IntakeStatement
 
 /* intake_run.c */
 extern uint64 intake_run(IntakeStatement *statement, Datum *args, const char *nulls);
+extern void intake_do(IntakeStatement *statement, Datum *args, const char *nulls);
 extern bool intake_returned(int column, Datum *value);
 extern int64 intake_returned_id(int column);
 extern char *intake_returned_text(int column);
@@ -82,6 +84,7 @@ extern text *intake_message_key(text *given, bytea *hash, text *payload);
 /* intake_work.c */
 extern void intake_work(IntakeMessage *message, text *payload, bool again, bool key_reused,
 						IntakeOutcome *outcome);
+extern bool intake_is_fresh_message(int64 message_id);
 
 /* source_mapping.c */
 extern void source_mapping_check_name(text *name);

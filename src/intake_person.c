@@ -503,6 +503,8 @@ intake_claim(PG_FUNCTION_ARGS)
 					  &n);
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(2), TEXTOID, -1, false, TYPALIGN_INT, &systems, NULL,
 					  &nsystems);
+	if (n > 0 && nsystems == 0)
+		elog(ERROR, "numbers without a system");
 	keys = palloc(sizeof(int64) * Max(n, 1));
 	for (int i = 0; i < n; i++)
 	{
@@ -521,4 +523,36 @@ intake_claim(PG_FUNCTION_ARGS)
 			PG_RETURN_BOOL(false);
 	}
 	PG_RETURN_BOOL(true);
+}
+
+/*
+ * Number by number, since for a list of them the planner may prefer to read
+ * all patients; and by the index of values, not by that of patients.
+ */
+static const char *const number_known =
+"SELECT 1 WHERE EXISTS (SELECT FROM referral.identifier t WHERE t.org_id " EQ " $1 AND t.value " EQ " $2"
+"                       AND COALESCE(t.patient_id, 0) OPERATOR(pg_catalog.>) 0)"
+" OR EXISTS (SELECT FROM referral.patient t WHERE t.org_id " EQ " $1 AND t.identifier " EQ " $2)";
+
+PG_FUNCTION_INFO_V1(intake_number_known);
+
+/* intake_number_known(org_id bigint, numbers text[]) returns boolean */
+Datum
+intake_number_known(PG_FUNCTION_ARGS)
+{
+	static SPIPlanPtr plan = NULL;
+	static Oid	types[] = {INT8OID, TEXTOID};
+	Datum		args[] = {PG_GETARG_DATUM(0), 0};
+	Datum	   *numbers;
+	bool	   *nulls;
+	int			n;
+
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), TEXTOID, -1, false, TYPALIGN_INT, &numbers, &nulls, &n);
+	for (int i = 0; i < n; i++)
+	{
+		args[1] = numbers[i];
+		if (!nulls[i] && intake_finds(&plan, number_known, lengthof(types), types, args, NULL))
+			PG_RETURN_BOOL(true);
+	}
+	PG_RETURN_BOOL(false);
 }

@@ -192,11 +192,10 @@ store_message(IntakeMessage *m, text *key, text *payload, bytea *hash)
 		is_storing = false;
 	}
 	PG_END_TRY();
-	if (!is_new)
-		return false;
-	m->message_id = intake_returned_id(1);
+	if (is_new)
+		m->message_id = intake_returned_id(1);
 	SPI_freetuptable(SPI_tuptable);
-	return true;
+	return is_new;
 }
 
 /*
@@ -301,6 +300,7 @@ receive_message(IntakeMessage *m, text *payload, text *given_key, Received *rece
 		key = cstring_to_text(psprintf("%s#%.16s", text_to_cstring(key), intake_hash_in_hex(hash)));
 	}
 	received->message_id = m->message_id;
+	m->is_fresh = true;
 	intake_work(m, payload, false, reused, &received->outcome);
 }
 

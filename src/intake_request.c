@@ -27,6 +27,7 @@
 
 #include "compat.h"
 #include "intake.h"
+#include "intake_message.h"
 
 extern Datum try_boolean(PG_FUNCTION_ARGS);
 extern Datum try_date(PG_FUNCTION_ARGS);
@@ -464,17 +465,8 @@ is_anything_known(Datum *numbers, char *nulls)
 {
 	static SPIPlanPtr plan = NULL;
 	static Oid	types[KNOWN_NUMBERS] = {INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID};
-	bool		found;
 
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "could not connect to SPI");
-	intake_prepare(&plan, anything_known, lengthof(types), types);
-	/* with a new snapshot, which sees what was waited for */
-	if (SPI_execute_plan(plan, numbers, nulls, false, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not run: %s", anything_known);
-	found = SPI_processed > 0;
-	SPI_finish();
-	return found;
+	return intake_finds(&plan, anything_known, lengthof(types), types, numbers, nulls);
 }
 
 static void
@@ -511,6 +503,16 @@ lock_request(Datum org_id, text *number)
 												CStringGetTextDatum(what), org_id));
 }
 
+/* Then it has made nothing yet. */
+static bool
+is_of_fresh_message(HeapTupleHeader work)
+{
+	bool		isnull;
+	Datum		message_id = GetAttributeByName(work, "message_id", &isnull);
+
+	return !isnull && intake_is_fresh_message(DatumGetInt64(message_id));
+}
+
 PG_FUNCTION_INFO_V1(intake_may_be_here);
 
 /* intake_may_be_here(w intake_work, request jsonb) returns boolean */
@@ -539,7 +541,7 @@ intake_may_be_here(PG_FUNCTION_ARGS)
 	if (nulls[naming] == ' ')
 		lock_request(numbers[KNOWN_ORG], DatumGetTextPP(numbers[naming]));
 	numbers[KNOWN_MESSAGE] = GetAttributeByName(work, "message_key", &isnull);
-	nulls[KNOWN_MESSAGE] = isnull ? 'n' : ' ';
+	nulls[KNOWN_MESSAGE] = isnull || is_of_fresh_message(work) ? 'n' : ' ';
 	while (!is_anything_known(numbers, nulls))
 	{
 		/* further identifiers are looked for by themselves */

@@ -16,13 +16,14 @@
 
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/memutils.h"
 
 #include "compat.h"
 #include "intake_message.h"
 
 /*
- * How many rows came back, or were written.  SPI goes on in a context of its
- * own, which lives as long as the call; what the caller makes belongs to his.
+ * How many rows came back, or were written.  SPI would leave the caller in its
+ * own memory, which lasts until the end of the whole call.
  */
 uint64
 intake_run(IntakeStatement *statement, Datum *args, const char *nulls)
@@ -42,6 +43,14 @@ intake_run(IntakeStatement *statement, Datum *args, const char *nulls)
 		elog(ERROR, "could not run: %s", statement->sql);
 	MemoryContextSwitchTo(caller);
 	return SPI_processed;
+}
+
+/* Where nothing that comes back is of interest. */
+void
+intake_do(IntakeStatement *statement, Datum *args, const char *nulls)
+{
+	(void) intake_run(statement, args, nulls);
+	SPI_freetuptable(SPI_tuptable);
 }
 
 /* A column of the first row that came back; false when it is null. */

@@ -389,29 +389,69 @@ check(IntakeMessage *m, Jsonb *written, const char *became)
 
 	if (is_text(became, "referral_created") || is_text(became, "referral_updated"))
 	{
-		intake_run(&check_referral, args, NULL);
-		SPI_freetuptable(SPI_tuptable);
+		intake_do(&check_referral, args, NULL);
 	}
 	if (match != NULL && strcmp(match, "new") != 0 &&
 		(has_result(results, "patient", "updated") || has_result(results, "coverage", "created") ||
 		 has_result(results, "coverage", "updated")))
 	{
 		args[1] = Int64GetDatum(member_id(written, "patient_id"));
-		intake_run(&check_patient, args, NULL);
-		SPI_freetuptable(SPI_tuptable);
+		intake_do(&check_patient, args, NULL);
 	}
+}
+
+/* The message whose first case is being written, when it has just been stored; 0: none. */
+static int64 fresh_message = 0;
+
+bool
+intake_is_fresh_message(int64 message_id)
+{
+	return message_id != 0 && message_id == fresh_message;
+}
+
+PG_FUNCTION_INFO_V1(intake_is_fresh);
+
+/* intake_is_fresh(message_id bigint) returns boolean */
+Datum
+intake_is_fresh(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(intake_is_fresh_message(PG_GETARG_INT64(0)));
+}
+
+/* Has the case written: what apply_case() says. */
+static Jsonb *
+apply(IntakeMessage *m, Jsonb *intake)
+{
+	Datum		args[] = {Int64GetDatum(m->org_id), Int64GetDatum(m->message_id), PointerGetDatum(m->source),
+	PointerGetDatum(m->channel), JsonbPGetDatum(intake)};
+	int64		outer = fresh_message;
+	Datum		value;
+	Jsonb	   *written;
+
+	fresh_message = m->is_fresh ? m->message_id : 0;
+	m->is_fresh = false;
+	PG_TRY();
+	{
+		intake_run(&apply_case, args, NULL);
+	}
+	PG_FINALLY();
+	{
+		fresh_message = outer;
+	}
+	PG_END_TRY();
+	(void) intake_returned(1, &value);
+	written = DatumGetJsonbPCopy(value);
+	SPI_freetuptable(SPI_tuptable);
+	return written;
 }
 
 /* Has the case written, and adds what became of it. */
 static void
 write_case(IntakeMessage *m, const char *kind, Jsonb *intake, Done *done)
 {
-	Datum		args[] = {Int64GetDatum(m->org_id), Int64GetDatum(m->message_id), PointerGetDatum(m->source),
-	PointerGetDatum(m->channel), JsonbPGetDatum(intake)};
 	const char *became = NULL;
 	Jsonb	   *written = NULL;
 	Jsonb	   *findings;
-	Datum		value;
 	int64		referral_id;
 	int64		patient_id;
 
@@ -419,10 +459,7 @@ write_case(IntakeMessage *m, const char *kind, Jsonb *intake, Done *done)
 		became = "none";
 	else
 	{
-		intake_run(&apply_case, args, NULL);
-		(void) intake_returned(1, &value);
-		written = DatumGetJsonbPCopy(value);
-		SPI_freetuptable(SPI_tuptable);
+		written = apply(m, intake);
 		if (kind != NULL)
 			became = case_outcome(kind, member_id(written, "referral_id"), member_jsonb(written, "results"));
 		done->wrote = true;
@@ -491,7 +528,7 @@ take_document(Work *work)
 	args[1] = Int64GetDatum(id);
 	put_id(args, nulls, 2, done->referral_id);
 	put_id(args, nulls, 3, done->patient_id);
-	intake_run(&place_document, args, nulls);
+	intake_do(&place_document, args, nulls);
 }
 
 /* ---------- Parts ---------- */
@@ -758,7 +795,7 @@ write_outcome(Work *work, const char *status)
 	put_pointer(args, nulls, 13, text_or_null(work->error_position));
 	args[14] = BoolGetDatum(work->failed > 0);
 	args[15] = BoolGetDatum(done->wrote);
-	intake_run(&note_outcome, args, nulls);
+	intake_do(&note_outcome, args, nulls);
 }
 
 /* How many findings there are. */
@@ -768,6 +805,7 @@ write_findings(Work *work, bool again)
 	Datum		args[] = {Int64GetDatum(work->message->org_id), Int64GetDatum(work->message->message_id),
 	BoolGetDatum(again && work->failed == 0), JsonbPGetDatum(work->done.findings)};
 	Datum		value;
+	int			n = 0;
 
 	if (work->done.findings == NULL)
 	{
@@ -776,7 +814,10 @@ write_findings(Work *work, bool again)
 		args[3] = JsonbPGetDatum(jsonb_of("[]"));
 	}
 	intake_run(&note_findings, args, NULL);
-	return intake_returned(1, &value) ? DatumGetInt32(value) : 0;
+	if (intake_returned(1, &value))
+		n = DatumGetInt32(value);
+	SPI_freetuptable(SPI_tuptable);
+	return n;
 }
 
 /* What older messages could not tell, and this one has told. */
@@ -786,7 +827,7 @@ settle_older(Work *work)
 	Datum		args[] = {Int64GetDatum(work->message->org_id), JsonbPGetDatum(work->done.results)};
 
 	if (has_result(work->done.results, "data_quality_finding", "settled"))
-		intake_run(&settle_told, args, NULL);
+		intake_do(&settle_told, args, NULL);
 }
 
 /* A message that could not be processed is work for somebody, until it can. */
@@ -801,10 +842,10 @@ write_exception(Work *work, bool again)
 		put_id(args, nulls, 2, work->done.referral_id);
 		put_pointer(args, nulls, 3, text_or_null(work->error));
 		put_pointer(args, nulls, 4, text_or_null(work->error_position));
-		intake_run(&open_exception, args, nulls);
+		intake_do(&open_exception, args, nulls);
 	}
 	else if (again)
-		intake_run(&close_exception, args, NULL);
+		intake_do(&close_exception, args, NULL);
 }
 
 /*

@@ -1,6 +1,6 @@
 -- FHIR in and out, over our own samples: what becomes of each element, of what is wrong with it, and that what goes out
 -- says what came in.
-SELECT plan(146);
+SELECT plan(154);
 \ir ../lib/refused.sql
 SET search_path = referral, public;
 
@@ -72,9 +72,10 @@ SELECT is((c -> 'patient') - 'identifiers', '{"family": "Oyelaran", "given": "Mi
     "city": "Oak Grove", "state": "IL", "postal_code": "62099", "language": "yo", "mother_maiden_name": "Abara", "previous_family": ["Adeyemi"],
     "alias": ["Miri"], "multiple_birth": true, "birth_order": 2}', 'the patient: old phones, addresses and names are not the present ones') FROM public.mapped;
 SELECT is(c #> '{patient,identifiers}', '[{"system": "https://oakgrove.example/mrn", "value": "771-204", "type": "MR", "assigner": "Oak Grove"},
-    {"system": "http://hl7.org/fhir/sid/us-ssn", "value": "900-12-3456", "type": "SS"},
-    {"system": "ehr/Patient", "value": "5a1c0f8e-0000-4000-8000-000000000002", "type": "FHIR"}]',
-    'his identifiers without the old one; a UUID of the message is the id of a resource that has none') FROM public.mapped;
+    {"system": "http://hl7.org/fhir/sid/us-ssn", "value": "900-12-3456", "type": "SS"}]',
+    'his identifiers without the old one; a UUID that a transaction makes up is none') FROM public.mapped;
+SELECT is(public.single(jsonb_set(:'referral', '{type}', '"collection"')) #> '{patient,identifiers,2}',
+    '{"system": "ehr/Patient", "value": "5a1c0f8e-0000-4000-8000-000000000002", "type": "FHIR"}', 'elsewhere it is the id of a resource that has none');
 SELECT is((c -> 'coverages' -> 0) - 'identifiers', '{"priority": 1, "payer": {"identifier": "60054", "name": "Prairie Mutual", "identifiers": [
     {"system": "urn:oid:2.16.840.1.113883.6.300", "value": "60054"}, {"system": "ehr/Organization", "value": "payer-1", "type": "FHIR"}]},
     "plan": {"identifier": "SILVER", "name": "Silver Choice", "kind": "PPO"}, "subscriber_id": "W123456789", "group_number": "GRP-1",
@@ -88,8 +89,7 @@ FROM public.mapped, (VALUES
     ('diagnoses', '[{"system": "http://hl7.org/fhir/sid/icd-10-cm", "code": "R00.2", "display": "Palpitations"},
                     {"system": "http://hl7.org/fhir/sid/icd-10-cm", "code": "I48.91", "display": "Unspecified atrial fibrillation"}]')) e (k, v);
 SELECT is((c #> '{referral,requester}') #- '{organization,identifiers}', '{"name": "Aksel Lindqvist", "family": "Lindqvist", "given": "Aksel", "specialty": "207Q00000X",
-    "identifiers": [{"system": "http://hl7.org/fhir/sid/us-npi", "value": "1999999984", "type": "NPI"}, {"system": "ehr/Practitioner", "value": "dr-4", "type": "FHIR"},
-                    {"system": "ehr/PractitionerRole", "value": "5a1c0f8e-0000-4000-8000-000000000004", "type": "FHIR"}],
+    "identifiers": [{"system": "http://hl7.org/fhir/sid/us-npi", "value": "1999999984", "type": "NPI"}, {"system": "ehr/Practitioner", "value": "dr-4", "type": "FHIR"}],
     "organization": {"name": "Oak Grove Family Practice", "phone": "555-0100", "address": "2 Main St", "city": "Oak Grove", "state": "IL"}}',
     'the requester: role, person and organisation') FROM public.mapped;
 SELECT is(c #>> '{referral,performer,name}', 'Ines Okafor', 'the performer by a logical reference') FROM public.mapped;
@@ -234,9 +234,9 @@ FROM unnest(enum_range(NULL::referral.state)) s, LATERAL (SELECT jsonb_build_obj
 SELECT is(referral.fhir_service_request(1, -1), NULL::jsonb, 'no such referral');
 SELECT is(referral.fhir_task(2, :referral_id), NULL::jsonb, 'not of that organisation');
 
--- the other side answers with the id that it has for the request, or with the number of who asked
+-- the other side answers with a number of the request, or with the order's
 SELECT outcome FROM referral.receive('fhir', 'ehr', NULL, '{"resourceType": "Task", "id": "t", "status": "accepted", "intent": "order",
-    "focus": {"reference": "ServiceRequest/5a1c0f8e-0000-4000-8000-000000000001"}}') \gset
+    "focus": {"type": "ServiceRequest", "identifier": {"system": "https://oakgrove.example/referrals", "value": "REF-88"}}}') \gset
 SELECT is((SELECT r.state || ' ' || r.decision FROM referral.referral r WHERE r.referral_id = :referral_id), 'validated accepted', 'a Task moves the referral that it is about');
 SELECT outcome FROM referral.receive('fhir', 'specialist', NULL, '{"resourceType": "Task", "id": "r", "status": "completed", "intent": "order",
     "code": {"coding": [{"system": "http://loinc.org", "code": "11488-4"}]}, "executionPeriod": {"start": "2026-11-20T10:00:00Z", "end": "2026-11-20T10:30:00Z"},
@@ -244,6 +244,30 @@ SELECT outcome FROM referral.receive('fhir', 'specialist', NULL, '{"resourceType
 SELECT is((SELECT array_agg(x.referral_id || ' ' || x.status || ' ' || x.ended_at::date) FROM referral.consult_report x WHERE x.ended_at IS NOT NULL), ARRAY[:referral_id || ' final 2026-11-20'], 'a report by the number of the request');
 SELECT outcome FROM referral.receive('fhir', 'ehr', NULL, '{"resourceType": "ServiceRequest", "status": "revoked", "intent": "order", "identifier": [{"system": "https://oakgrove.example/referrals", "value": "REF-88"}]}') \gset
 SELECT matches((SELECT r.state::text FROM referral.referral r WHERE r.referral_id = :referral_id), '^(cancelled|cancellation_requested)$', 'who asked takes it back');
+
+-- ids that a transaction made up stand in nobody's way later
+SELECT outcome FROM referral.receive('fhir', 'maple', NULL, '{"resourceType": "Bundle", "type": "transaction", "entry": [
+    {"fullUrl": "urn:uuid:11111111-aaaa-4aaa-8aaa-000000000001", "resource": {"resourceType": "Patient", "name": [{"family": "Tanaka", "given": ["Yuki"]}], "birthDate": "1983-07-19"}},
+    {"fullUrl": "urn:uuid:11111111-aaaa-4aaa-8aaa-000000000002", "resource": {"resourceType": "ServiceRequest", "status": "active", "intent": "order", "priority": "routine",
+        "identifier": [{"type": {"coding": [{"code": "PLAC"}]}, "system": "urn:maple:orders", "value": "MAP-200"}],
+        "subject": {"reference": "urn:uuid:11111111-aaaa-4aaa-8aaa-000000000001"}}}]}') \gset
+SELECT is(:'outcome'::text, 'referral_created', 'a transaction makes a referral');
+SELECT is((SELECT count(*) FROM referral.identifier WHERE type = 'FHIR' AND value LIKE '11111111-%'), 0::bigint, 'and keeps none of its UUIDs');
+SELECT is((SELECT outcome FROM referral.receive('fhir', 'maple', NULL, '{"resourceType": "ServiceRequest", "id": "8801", "status": "active", "intent": "order", "priority": "stat",
+    "identifier": [{"type": {"coding": [{"code": "PLAC"}]}, "system": "urn:maple:orders", "value": "MAP-200"}], "subject": {"reference": "Patient/123"}}')),
+    'referral_updated', 'the sender''s own ids come later');
+SELECT is((SELECT outcome FROM referral.receive('fhir', 'maple', NULL, '{"resourceType": "ServiceRequest", "id": "8801", "status": "revoked", "intent": "order", "subject": {"reference": "Patient/123"}}')),
+    'referral_cancelled', 'and are known from then on');
+SELECT results_eq($$SELECT state::text, urgency::text, count(*) OVER () FROM referral.referral WHERE source = 'maple'$$, $$VALUES ('cancelled', 'stat', 1::bigint)$$, 'it is one referral');
+INSERT INTO referral.identifier (patient_id, system, value, type)
+SELECT patient_id, 'maple/Patient', '11111111-aaaa-4aaa-8aaa-00000000000f', 'FHIR' FROM referral.referral WHERE source = 'maple';
+SELECT is((SELECT array_agg(referral.intake_told_apart(1, referral.intake_identifiers(jsonb_build_array(jsonb_build_object('system', 'oak/Patient', 'value', v, 'type', 'FHIR')), 'oak'), q.patient_id) ORDER BY n)
+           FROM unnest('{7,22222222-aaaa-4aaa-8aaa-000000000001}'::text[]) WITH ORDINALITY t (v, n),
+                LATERAL (SELECT i.patient_id FROM referral.identifier i WHERE i.value = '11111111-aaaa-4aaa-8aaa-00000000000f') q), '{f,f}', 'another server''s ids say nothing');
+UPDATE referral.identifier SET system = 'oak/Patient' WHERE value = '11111111-aaaa-4aaa-8aaa-00000000000f';
+SELECT is((SELECT array_agg(referral.intake_told_apart(1, referral.intake_identifiers(jsonb_build_array(jsonb_build_object('system', 'oak/Patient', 'value', v, 'type', 'FHIR')), 'oak'), q.patient_id) ORDER BY n)
+           FROM unnest('{7,22222222-aaaa-4aaa-8aaa-000000000001}'::text[]) WITH ORDINALITY t (v, n),
+                LATERAL (SELECT i.patient_id FROM referral.identifier i WHERE i.value = '11111111-aaaa-4aaa-8aaa-00000000000f') q), '{f,t}', 'a UUID and a number do not tell two people apart, two UUIDs do');
 
 SELECT referral.fhir_patient_match('{"resourceType": "Patient", "identifier": [{"type": {"coding": [{"code": "MR"}]}, "system": "https://oakgrove.example/mrn", "value": "771-204"}],
     "name": [{"family": "Oyelaran", "given": ["Miriam"]}], "birthDate": "1961-02-28", "gender": "female", "telecom": [{"system": "phone", "value": "+1 555 010 2030"}]}') AS found \gset

@@ -1,5 +1,5 @@
 -- What comes later: messages that complete, that were mended, that come in another frame, and reports before their visit.
-SELECT plan(60);
+SELECT plan(64);
 \ir ../lib/refused.sql
 SET timezone = 'UTC';
 CREATE ROLE intake_again_feed LOGIN IN ROLE referral_integration;
@@ -215,5 +215,32 @@ SELECT is((SELECT count(*) FROM referral.rejected_write), 0::bigint, 'and nothin
 SET SESSION AUTHORIZATION intake_again_feed;
 SELECT is((SELECT status::text FROM referral.reprocess(1, :owned)), 'processed', 'a login of the source does');
 SELECT is((SELECT phone FROM referral.patient p JOIN referral.referral r USING (org_id, patient_id) WHERE r.placer_order_number = 'Y1'), '2175550199', 'and what the source keeps is written');
+RESET SESSION AUTHORIZATION;
+-- What a message reads does not grow with what is here
+
+CREATE FUNCTION public.rows_read() RETURNS bigint LANGUAGE sql AS $$
+    SELECT sum(t.seq_tup_read + t.idx_tup_fetch) FROM pg_stat_xact_user_tables t
+    WHERE t.schemaname = 'referral' AND t.relname IN ('patient', 'identifier') $$;
+CREATE FUNCTION public.rows_read_for(payload text) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    before bigint := public.rows_read();
+BEGIN
+    PERFORM referral.receive('hl7v2', 'many', NULL, payload);
+    RETURN public.rows_read() - before;
+END $$;
+CREATE FUNCTION public.about_one_of_many(control text, number text, family text, born text) RETURNS text LANGUAGE sql AS $$
+    SELECT public.msg('REF^I12^REF_I12', control, 'RF1|P|R|CAR|||' || control || '^MANY', 'PRD|RP|POWELL^ROBERT||||||1003000126^NPI',
+                      'PID|1||' || number || '^^^MANY^MR||' || family || '^Zoe||' || born || '|F', 'IN1|1|GOLD|A357|Acme|||||||||||||||||||||||||||||W' || number) $$;
+WITH made AS (
+    INSERT INTO referral.patient (org_id, family, given, birth_date, identifier_system, identifier)
+    SELECT 1, 'Many' || i, 'Zoe', date '1940-01-01' + i * 7, 'MANY', 'Z' || i FROM generate_series(1, 1500) i RETURNING org_id, patient_id, identifier
+)
+INSERT INTO referral.identifier (org_id, patient_id, system, value, type) SELECT org_id, patient_id, 'MANY', identifier, 'MR' FROM made;
+ANALYZE referral.patient, referral.identifier;
+SET SESSION AUTHORIZATION intake_again_feed;
+SELECT cmp_ok(public.rows_read_for(public.about_one_of_many('M1', 'NEW1', 'Unheard', '19500101')), '<', 100::bigint, 'a message about somebody new reads few rows');
+SELECT cmp_ok(public.rows_read_for(public.about_one_of_many('M2', 'Z77', 'Many77', '19410623')), '<', 100::bigint, 'about somebody known');
+SELECT cmp_ok(public.rows_read_for(replace(public.about_one_of_many('M3', 'Z78', 'Many78', '19410630'), '^MANY^MR', '^MANY^MR~NEW78^^^OTHER^PI')), '<', 100::bigint, 'with a number that he has not had');
+SELECT is((SELECT array_agg(i.value ORDER BY i.value) FROM referral.identifier i JOIN referral.identifier k USING (org_id, patient_id) WHERE k.value = 'Z78'), '{NEW78,Z78}', 'which is kept');
 RESET SESSION AUTHORIZATION;
 SELECT * FROM finish();

@@ -1,5 +1,5 @@
 -- Cases of messages are written into the model: who and what is found again, what is overwritten, what becomes a finding.
-SELECT plan(175);
+SELECT plan(184);
 \ir ../lib/refused.sql
 SET timezone = 'UTC';
 
@@ -174,6 +174,14 @@ SELECT is(public.codes(public.cover('{"payer":{"name":"acme"},"subscriber_id":"1
 SELECT is(public.codes(public.cover('{"payer":{"name":"Bluebell","identifier":"B"},"subscriber_id":"2","start":"2024-01-01"}')), 'payer_changed info, unknown_payer warning', 'a new payer: the coverage before ends');
 SELECT results_eq('SELECT * FROM covers ORDER BY 3', $$VALUES ('Acme', 1, '[2020-01-01,2024-01-01)', '1'), ('Bluebell', 1, '[2024-01-01,)', '2')$$, 'the day before');
 SELECT is(public.done(public.cover('{"payer":{"identifier":"B"},"subscriber_id":"2","start":"2024-01-01","end":"2026-12-31"}')), 'patient unchanged, coverage updated', 'the same one again, with an end');
+CREATE FUNCTION public.cover_late(coverage text) RETURNS jsonb LANGUAGE sql AS
+    $$SELECT public.apply(('{"kind":"patient","patient":{"identifiers":[{"value":"CL"}],"family":"Later","given":"Al"},"coverages":[' || coverage || ']}')::jsonb)$$;
+SELECT is(public.done(public.cover_late('{"subscriber_id":"77"}')), 'patient created, coverage created', 'a number without a payer');
+SELECT is(public.done(public.cover_late('{"payer":{"name":"Acme"},"subscriber_id":"77"}')), 'patient unchanged, coverage updated', 'is the same coverage when its payer is told');
+SELECT is(public.done(public.cover_late('{"payer":{"name":"Acme"},"subscriber_id":"77"}')) || ', ' || public.done(public.cover_late('{"subscriber_id":"77"}')),
+    'patient unchanged, coverage unchanged, patient unchanged, coverage unchanged', 'and stays it');
+SELECT results_eq($$SELECT y.name, c.subscriber_id, c.priority FROM referral.coverage c JOIN referral.identifier i USING (org_id, patient_id) LEFT JOIN referral.payer y USING (org_id, payer_id) WHERE i.value = 'CL'$$,
+    $$VALUES ('Acme', '77', 1)$$, 'once');
 SELECT is(public.codes(public.cover('{"payer":{"name":"Acme"},"subscriber_id":"9","start":"2026-01-01","end":"2026-06-30"}')), 'overlapping_coverage warning', 'two at the same time');
 SELECT is(public.codes(public.cover('{"payer":{"name":"Acme"},"subscriber_id":"9","start":"2026-01-01","end":"2026-06-30","priority":1}')), '', 'which is the same one when it comes again');
 SELECT results_eq('SELECT * FROM covers ORDER BY 3', $$VALUES ('Acme', 1, '[2020-01-01,2024-01-01)', '1'), ('Bluebell', 1, '[2024-01-01,2027-01-01)', '2'), ('Acme', 2, '[2026-01-01,2026-07-01)', '9')$$, 'the second goes behind the first');
@@ -379,7 +387,14 @@ RESET referral.origin;
 -- 11. Who may
 
 SET SESSION AUTHORIZATION intake_apply_jane;
-SELECT is(public.codes(public.apply(public.ref('J1', '{}', '{"identifiers":[{"value":"J1"}],"given":"Jo"}') || '{"coverages":[{"payer":{"name":"Nobody knows"},"subscriber_id":"1"}]}')), 'unknown_payer warning', 'a coordinator does not make payers; the rest is kept');
+SELECT public.apply(public.ref('J1', '{}', '{"identifiers":[{"value":"J1"}],"given":"Jo"}') || '{"coverages":[{"payer":{"name":"Nobody knows"},"plan":{"name":"Plain"},"subscriber_id":"1"}]}') AS jane \gset
+SELECT is(public.codes(:'jane'), 'unknown_payer warning', 'a coordinator has a payer made that nobody has met, and it is flagged');
+SELECT is(public.done(:'jane'), 'patient created, payer created, plan created, coverage created, referral created', 'as a feed has');
+SELECT results_eq($$SELECT p.name, l.name, c.subscriber_id FROM referral.referral r JOIN referral.coverage c USING (org_id, coverage_id) JOIN referral.payer p ON (p.org_id, p.payer_id) = (r.org_id, r.payer_id) JOIN referral.plan l ON l.plan_id = r.plan_id WHERE r.placer_order_number = 'J1'$$,
+    $$VALUES ('Nobody knows', 'Plain', '1')$$, 'so the case does not count as paid by the patient');
+SELECT is((public.refused('SELECT referral.intake_make_payer(2, NULL, NULL, ''Other'')')).code, 'RF003', 'but not for an organisation that is not his');
+SELECT is((public.refused('SELECT referral.intake_make_plan(2, 1, NULL, ''Other'', NULL)')).code, 'RF003', 'nor a plan');
+SELECT is((public.refused('INSERT INTO referral.payer (name) VALUES (''Other'')')).code, '42501', 'nor by himself');
 RESET SESSION AUTHORIZATION;
 SELECT ok(NOT has_function_privilege('referral_analyst', 'referral.apply_case(bigint,bigint,text,text,jsonb)', 'EXECUTE'), 'analysts do not write');
 SELECT * FROM finish();
