@@ -133,7 +133,7 @@ CREATE OR REPLACE VIEW referral.inbox_outcome WITH (security_invoker = true) AS
 SELECT m.org_id, m.message_id, m.source, m.channel, m.dedup_key, m.message_type, m.control_id, m.received_at, m.status, m.outcome,
        m.referral_id, m.patient_id, m.patient_match,
        (SELECT array_agg((x ->> 'id')::bigint ORDER BY (x ->> 'id')::bigint) FROM jsonb_array_elements(m.results) x WHERE x ->> 'entity' = 'appointment') AS appointments,
-       (SELECT array_agg(f.code ORDER BY f.code) FROM referral.data_quality_finding f
+       (SELECT array_agg(DISTINCT f.code ORDER BY f.code) FROM referral.data_quality_finding f
         WHERE f.org_id = m.org_id AND f.message_id = m.message_id AND f.resolved_at IS NULL) AS findings,
        (SELECT array_agg(DISTINCT format('%s/%s', e.category, e.code)) FROM referral.exception_item e
         WHERE e.org_id = m.org_id AND e.status IN ('open', 'in_progress')
@@ -144,7 +144,7 @@ FROM referral.inbox_message m
 CROSS JOIN LATERAL (SELECT array_agg(DISTINCT (x ->> 'id')::bigint) AS referrals
                     FROM jsonb_array_elements(m.results) x WHERE x ->> 'entity' = 'referral') r;
 COMMENT ON VIEW referral.inbox_outcome IS
-'What became of each message: its outcome, the referral, patient and appointments it is about, what was found, and which exceptions are open about it or its referrals. referral_id is the last of them; referrals has all, of a file with several parts.';
+'What became of each message: its outcome, the referral, patient and appointments it is about, what was found (each code once; data_quality_finding has where), and which exceptions are open about it or its referrals. referral_id is the last of them; referrals has all, of a file with several parts.';
 
 GRANT SELECT ON referral.source_system, referral.inbox_message, referral.data_quality_finding, referral.inbox_outcome
     TO referral_admin, referral_coordinator, referral_clinician, referral_scheduler, referral_authorizer, referral_approver,

@@ -1,6 +1,6 @@
 -- Messages in, when something was said wrong: a content type that is mended, a channel that tells what a payload should have
 -- been, a fax that a person files.
-SELECT plan(25);
+SELECT plan(29);
 \ir ../lib/refused.sql
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
 CREATE ROLE intake_mend_jane LOGIN IN ROLE referral_coordinator;
@@ -73,5 +73,16 @@ SELECT results_eq($$SELECT code, hint FROM public.refused($r$INSERT INTO referra
 INSERT INTO referral.source_system (source, default_mapping) VALUES ('tulips', 'tulip');
 SELECT is(public.code($$UPDATE referral.source_system SET default_mapping = 'nonesuch' WHERE source = 'tulips'$$), 'RF019', 'later, too');
 SELECT is((SELECT outcome FROM referral.receive('flat_file', 'tulips', NULL, E'last,order\nHaze,P10')), 'referral_created', 'a file without a content type is read by it');
+
+-- 3. What is found in a file says in which line
+
+SELECT message_id AS m FROM referral.receive('flat_file', 'lines', 'text/csv; mapping=tulip', E'last,first,order,payer\nHaze,Dolores,L1,Blue Horizon\n,,L2,\nHaze,Charlotte,L3,Blue Horizon') \gset
+SELECT is((SELECT array_agg(concat_ws(' ', f.code, f.position) ORDER BY f.position, f.code) FROM referral.data_quality_finding f WHERE f.message_id = :m AND f.resolved_at IS NULL AND f.code IN ('unknown_payer', 'patient_missing')),
+    '{unknown_payer line 2,patient_missing line 3}', 'what is found when a row is written is found in its line');
+SELECT results_eq(format($$SELECT findings = ARRAY(SELECT DISTINCT unnest(findings) ORDER BY 1) FROM referral.inbox_outcome WHERE message_id = %s$$, :m), 'VALUES (true)', 'the report names each code once');
+CREATE TEMP TABLE found AS SELECT finding_id FROM referral.data_quality_finding WHERE message_id = :m;
+SELECT referral.reprocess(1, :m) \g /dev/null
+SELECT is((SELECT count(*) FROM referral.data_quality_finding f WHERE f.message_id = :m AND f.position IS NULL), 0::bigint, 'also when it is processed again');
+SELECT is((SELECT string_agg(f.position, ', ') FROM referral.data_quality_finding f WHERE f.message_id = :m AND f.code = 'patient_missing'), 'line 3', 'when what still holds is not found anew');
 
 SELECT * FROM finish();
