@@ -9,10 +9,10 @@ COMMENT ON TYPE referral.inbox_status IS
 
 -- ---------- What a payload is, and its parts ----------
 
-CREATE FUNCTION referral.payload_kind(content_type text, payload text) RETURNS text
+CREATE FUNCTION referral.payload_kind(content_type text, payload text, channel referral.intake_channel DEFAULT NULL) RETURNS text
 LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'payload_kind';
-COMMENT ON FUNCTION referral.payload_kind(text, text) IS
-'How a payload is read, by its content type, and by its beginning where that says nothing: hl7, fhir, json (FHIR, or records of a source mapping), lines (JSON, one per line), csv, or document: kept, and read by people or by extraction. Never null.';
+COMMENT ON FUNCTION referral.payload_kind(text, text, referral.intake_channel) IS
+'How a payload is read, by its content type, by its beginning where that says nothing, and else by the channel where only one kind comes (hl7v2, fhir, flat_file): hl7, fhir, json (FHIR, or records of a source mapping), lines (JSON, one per line), csv, or document: kept, and read by people or by extraction. Never null.';
 
 CREATE FUNCTION referral.payload_json(payload text) RETURNS jsonb
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'payload_json';
@@ -232,21 +232,21 @@ END $$;
 COMMENT ON FUNCTION referral.keep_document(bigint, bigint, text, text, text) IS
 'Keeps the payload of a message that has no structure as a document of type unindexed, once: is_new says whether it was kept now. told: the case that extracted_case() has of it by now; null until somebody has read it.';
 
-CREATE FUNCTION referral.work_on_message(org_id bigint, message_id bigint, OUT status referral.inbox_status, OUT outcome text,
+CREATE FUNCTION referral.work_on_message(org_id bigint, message_id bigint, content_type text, OUT status referral.inbox_status, OUT outcome text,
     OUT referral_id bigint, OUT patient_id bigint, OUT findings integer, OUT error text)
-LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'work_on_message';
-COMMENT ON FUNCTION referral.work_on_message(bigint, bigint) IS
-'Reads a stored message, writes what it tells, and notes on it what became of it, as receive() does; part of reprocess(), which checks whether the session may. Each part of the message is undone alone when it fails, and the message then has the status error, with the error, and an exception. Raises only errors of the moment: the caller has to repeat then. RF019 when there is no such message; null for null.';
+LANGUAGE C AS 'MODULE_PATHNAME', 'work_on_message';
+COMMENT ON FUNCTION referral.work_on_message(bigint, bigint, text) IS
+'Reads a stored message, by this content type from now on unless it is null, writes what it tells, and notes on it what became of it, as receive() does; part of reprocess(), which checks whether the session may. Each part of the message is undone alone when it fails, and the message then has the status error, with the error, and an exception. Raises only errors of the moment: the caller has to repeat then. RF019 when there is no such message; null for a null id.';
 
 CREATE FUNCTION referral.receive(channel referral.intake_channel, source text, content_type text DEFAULT NULL, payload text DEFAULT NULL,
     dedup_key text DEFAULT NULL, OUT message_id bigint, OUT status referral.inbox_status, OUT outcome text, OUT referral_id bigint,
     OUT patient_id bigint, OUT repeated boolean, OUT findings integer, OUT error text)
 LANGUAGE C AS 'MODULE_PATHNAME', 'receive';
 COMMENT ON FUNCTION referral.receive(referral.intake_channel, text, text, text, text) IS
-'Takes in a message of a source (the system that sends): stores it in inbox_message, then reads it, maps it to the canonical model and writes that. Returns one row: the message''s id, what became of it, and how many findings there are. What the payload holds never raises an error: it is kept in status error with the reason, and an exception is opened. content_type: application/hl7-v2, application/fhir+json, application/json and text/csv (with ; mapping=name), others become documents; null: told by the first characters. dedup_key: default the SHA-256 of the payload; the same key and payload again are answered with the first result (repeated) and counted, the same key with another payload is a message of its own, with a finding. RF003 when the source is not for this login, RF020 without source, channel or payload. An error of the moment, such as a deadlock, passes through: nothing is stored, send it again.';
+'Takes in a message of a source (the system that sends): stores it in inbox_message, then reads it, maps it to the canonical model and writes that. Returns one row: the message''s id, what became of it, and how many findings there are. What the payload holds never raises an error: it is kept in status error with the reason, and an exception is opened. content_type: application/hl7-v2, application/fhir+json, application/json and text/csv (with ; mapping=name), others become documents; null: told by the first characters. dedup_key: default the SHA-256 of the payload; the same key and payload again are answered with the first result (repeated) and counted; one in status error that comes with another content type is read again by that. The same key with another payload is a message of its own, with a finding. RF003 when the source is not for this login, RF020 without source, channel or payload. An error of the moment, such as a deadlock, passes through: nothing is stored, send it again.';
 
-CREATE FUNCTION referral.reprocess(org_id bigint, message_id bigint, OUT status referral.inbox_status, OUT outcome text,
-    OUT referral_id bigint, OUT patient_id bigint, OUT findings integer, OUT error text)
+CREATE FUNCTION referral.reprocess(org_id bigint, message_id bigint, content_type text DEFAULT NULL, OUT status referral.inbox_status,
+    OUT outcome text, OUT referral_id bigint, OUT patient_id bigint, OUT findings integer, OUT error text)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     origin text := current_setting('referral.origin', true);
@@ -263,10 +263,10 @@ BEGIN
     END IF;
     PERFORM set_config('referral.origin', coalesce(origin, ''), true);
     SELECT w.* INTO status, outcome, referral_id, patient_id, findings, error
-    FROM referral.work_on_message(reprocess.org_id, reprocess.message_id) w;
+    FROM referral.work_on_message(reprocess.org_id, reprocess.message_id, reprocess.content_type) w;
 END $$;
-COMMENT ON FUNCTION referral.reprocess(bigint, bigint) IS
-'Reads a stored message again and writes what it tells, for instance after its mapping was mended or a document was read; returns what became of it. What it wrote before is brought up to date, not written twice. When it succeeds, its exception is closed, and findings that are not found any more are resolved. RF019 when there is no such message; RF003 when its source keeps attributes (source_of_record) and this login is none of the source''s.';
+COMMENT ON FUNCTION referral.reprocess(bigint, bigint, text) IS
+'Reads a stored message again and writes what it tells, for instance after its mapping was mended or a document was read; by another content type from now on when one is given, as it was sent with a wrong one (RF007 when it was read by the first one and written); returns what became of it. What it wrote before is brought up to date, not written twice. When it succeeds, its exception is closed, and findings that are not found any more are resolved. RF019 when there is no such message; RF003 when its source keeps attributes (source_of_record) and this login is none of the source''s.';
 
 CREATE FUNCTION referral.reprocess_errors(source text DEFAULT NULL, max integer DEFAULT 1000, OUT processed bigint, OUT failed bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -295,8 +295,8 @@ COMMENT ON FUNCTION referral.reprocess_errors(text, integer) IS
 'reprocess() of up to max messages of the organisation in status error, those tried least often first; of one source, or of all when it is null. Returns how many went well and how many failed again; those that only a login of their source may process fail here.';
 REVOKE ALL ON FUNCTION referral.note_findings(bigint, bigint, boolean, jsonb), referral.settle_findings(bigint, bigint, jsonb),
     referral.close_found(bigint, bigint, bigint, text, text), referral.settle_told(bigint, jsonb),
-    referral.keep_document(bigint, bigint, text, text, text), referral.work_on_message(bigint, bigint),
-    referral.receive(referral.intake_channel, text, text, text, text), referral.reprocess(bigint, bigint),
+    referral.keep_document(bigint, bigint, text, text, text), referral.work_on_message(bigint, bigint, text),
+    referral.receive(referral.intake_channel, text, text, text, text), referral.reprocess(bigint, bigint, text),
     referral.reprocess_errors(text, integer) FROM PUBLIC;
 
 -- ---------- Guards ----------
@@ -304,9 +304,12 @@ REVOKE ALL ON FUNCTION referral.note_findings(bigint, bigint, boolean, jsonb), r
 CREATE FUNCTION referral.inbox_guard() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF TG_OP = 'UPDATE' AND (OLD.channel, OLD.source, OLD.content_type, OLD.dedup_key, OLD.payload_hash, OLD.received_at, OLD.received_by)
-                            IS NOT DISTINCT FROM (NEW.channel, NEW.source, NEW.content_type, NEW.dedup_key, NEW.payload_hash, NEW.received_at, NEW.received_by)
-       AND OLD.payload = NEW.payload THEN
+    IF TG_OP = 'UPDATE' AND (OLD.channel, OLD.source, OLD.dedup_key, OLD.payload_hash, OLD.received_at, OLD.received_by)
+                            IS NOT DISTINCT FROM (NEW.channel, NEW.source, NEW.dedup_key, NEW.payload_hash, NEW.received_at, NEW.received_by)
+       AND OLD.payload = NEW.payload
+       -- how it is to be read was said wrong, perhaps; not where it has been read and written
+       AND (OLD.content_type IS NOT DISTINCT FROM NEW.content_type
+            OR (OLD.status = 'processed' AND coalesce(OLD.outcome, '') NOT LIKE 'document\_%') IS NOT TRUE) THEN
         RETURN NEW;
     END IF;
     RAISE EXCEPTION 'message % stays as it was received', OLD.message_id
@@ -314,7 +317,7 @@ BEGIN
               HINT = 'Have the sender send a new message; reprocess() reads this one again.';
 END $$;
 COMMENT ON FUNCTION referral.inbox_guard() IS
-'BEFORE row trigger of referral.inbox_message: RF007 when a message is deleted, or anything of it changed but what became of it.';
+'BEFORE row trigger of referral.inbox_message: RF007 when a message is deleted, or anything of it changed but what became of it; its content type only while it is in error, or a document that nobody has read.';
 
 CREATE FUNCTION referral.inbox_arrival() RETURNS trigger
 LANGUAGE C AS 'MODULE_PATHNAME', 'inbox_arrival';
@@ -324,11 +327,17 @@ COMMENT ON FUNCTION referral.inbox_arrival() IS
 CREATE FUNCTION referral.source_system_guard() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    -- one that is a draft still may be waited for; a slip of the pen would be found out by its messages
+    IF NOT EXISTS (SELECT FROM referral.source_mapping m WHERE m.mapping = NEW.default_mapping) AND NEW.default_mapping IS NOT NULL THEN
+        RAISE EXCEPTION 'there is no source mapping "%"', NEW.default_mapping USING ERRCODE = 'RF019',
+            DETAIL = 'No version of any rules has it, so no record of the source could be read.',
+            HINT = 'There are: ' || coalesce((SELECT string_agg(DISTINCT m.mapping, ', ') FROM referral.source_mapping m), 'none') || '.';
+    END IF;
     PERFORM now() AT TIME ZONE NEW.zone;
     RETURN NEW;
 EXCEPTION WHEN invalid_parameter_value THEN
     RAISE EXCEPTION 'there is no time zone "%"', NEW.zone USING ERRCODE = 'RF020',
         DETAIL = 'Times that a source sends without a zone are read in its own.', HINT = 'SELECT name FROM pg_timezone_names.';
 END $$;
-COMMENT ON FUNCTION referral.source_system_guard() IS 'BEFORE row trigger of referral.source_system: RF020 for a zone that is none.';
+COMMENT ON FUNCTION referral.source_system_guard() IS 'BEFORE row trigger of referral.source_system: RF020 for a zone that is none, RF019 for a default_mapping that no version of rules has.';
 REVOKE ALL ON FUNCTION referral.inbox_guard(), referral.inbox_arrival(), referral.source_system_guard() FROM PUBLIC;

@@ -169,7 +169,8 @@ BEGIN
     ELSIF refused > 0 THEN
         w.new_identifiers := true;    -- two have it now
         w.findings := w.findings || referral.intake_finding('possible_duplicate', 'error', 'patient.identifiers',
-            'an identifier is that of a patient whose name and birth date say otherwise');
+            CASE WHEN num_nonnulls(n.family, n.given, n.birth_date) = 0 THEN 'the order or an identifier is that of a patient whom the sender calls by another number'
+                 ELSE 'the order or an identifier is that of a patient whose name, birth date or numbers say otherwise' END);
     END IF;
 END $$;
 COMMENT ON FUNCTION referral.intake_find_patient(referral.intake_work, referral.intake_identifiers, referral.intake_person, bigint[]) IS

@@ -16,6 +16,11 @@ LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'map_record';
 COMMENT ON FUNCTION referral.map_record(jsonb, text) IS
 'The intake case that an active source mapping makes of a record. A value that cannot be used is left out and becomes a finding. Of the keys _line, _fault and _columns a finding takes where the record stands in its file, what is wrong with its line, and what columns the file has: one that the mapping names, and that is not among them, is a finding. RF019 when no active rules have the mapping, RF014 when the record is not an object. Null for null.';
 
+CREATE FUNCTION referral.map_record(record jsonb, mapping text, rule_version_id bigint) RETURNS jsonb
+LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'map_record_by_version';
+COMMENT ON FUNCTION referral.map_record(jsonb, text, bigint) IS
+'map_record() by the source mapping of one version of rules, which may be a draft: to try it before it is submitted. RF019 when that version has no such mapping. The mapping is read anew by each call. Null for null.';
+
 CREATE FUNCTION referral.source_format_problem(format text) RETURNS text
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'source_format_problem';
 COMMENT ON FUNCTION referral.source_format_problem(text) IS
@@ -30,22 +35,24 @@ DECLARE
 BEGIN
     IF TG_ARGV[0] = 'source_mapping' THEN
         IF NOT EXISTS (SELECT FROM pg_timezone_names z WHERE z.name = NEW.zone) THEN
-            problem := 'The zone is no IANA name.';
+            problem := format('Its zone %s is no IANA name.', NEW.zone);
             hint := 'Give a name such as America/Chicago.';
         END IF;
     ELSE
         SELECT * INTO known FROM referral.canonical_attribute() a WHERE a.attribute = NEW.attribute;
         IF NOT FOUND THEN
-            problem := 'There is no such attribute.';
+            problem := 'there is no such attribute.';
         ELSIF NEW.format IS NOT NULL AND known.type NOT IN ('date', 'timestamptz') THEN
-            problem := 'Only dates and times have a format.';
+            problem := 'only dates and times have a format.';
         ELSIF referral.source_format_problem(NEW.format) IS NOT NULL THEN
-            problem := referral.source_format_problem(NEW.format);
+            problem := format('format %s: %s', NEW.format, referral.source_format_problem(NEW.format));
             hint := 'Write it with YYYY, YY, MM, DD, Mon, HH24, HH12, MI, SS, AM and TZ.';
         ELSIF NEW.translation IS NULL AND NEW.constant <> ALL (known.codes) THEN
-            problem := 'The constant is not one of the codes of the attribute.';
+            problem := format('the constant %s is not one of its codes.', NEW.constant);
             hint := 'Take one of: ' || array_to_string(known.codes, ', ') || '.';
         END IF;
+        -- a mapping is written many fields at a time
+        problem := format('Attribute %s, %s: ', NEW.attribute, coalesce('column ' || NEW.column_name, 'without a column')) || problem;
     END IF;
     IF problem IS NOT NULL THEN
         RAISE EXCEPTION 'the source mapping "%" cannot work', NEW.mapping

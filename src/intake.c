@@ -417,13 +417,18 @@ PG_FUNCTION_INFO_V1(intake_fill);
 Datum
 intake_fill(PG_FUNCTION_ARGS)
 {
-	HeapTupleHeader row = PG_ARGISNULL(0) ? NULL : PG_GETARG_HEAPTUPLEHEADER(0);
+	Oid			type = get_fn_expr_argtype(fcinfo->flinfo, 0);
+	HeapTupleHeader row = NULL;
 	Jsonb	   *object = PG_ARGISNULL(1) ? NULL : PG_GETARG_JSONB_P(1);
 	TupleDesc	desc;
 	HeapTuple	result;
 	Datum	   *values;
 	bool	   *nulls;
 
+	if (!type_is_rowtype(type))
+		elog(ERROR, "intake_fill() needs a row");
+	if (!PG_ARGISNULL(0))
+		row = PG_GETARG_HEAPTUPLEHEADER(0);
 	if (object == NULL || !JB_ROOT_IS_OBJECT(object))
 	{
 		if (row == NULL)
@@ -434,9 +439,7 @@ intake_fill(PG_FUNCTION_ARGS)
 		desc = lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(row), HeapTupleHeaderGetTypMod(row));
 	else
 	{
-		Oid			type = get_fn_expr_argtype(fcinfo->flinfo, 0);
-
-		if (!type_is_rowtype(type) || type == RECORDOID)
+		if (type == RECORDOID)
 			elog(ERROR, "intake_fill() needs a row of a named type");
 		desc = lookup_rowtype_tupdesc(type, -1);
 	}

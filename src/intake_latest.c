@@ -127,7 +127,7 @@ intake_note_latest(PG_FUNCTION_ARGS)
 		args[4] = PointerGetDatum(construct_array(entities, n, TEXTOID, -1, false, TYPALIGN_INT));
 		args[5] = PointerGetDatum(construct_array(ids, n, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 		level = intake_begin();
-		intake_run(&note_latest, args, PG_ARGISNULL(3) ? "   n  " : NULL);
+		intake_do(&note_latest, args, PG_ARGISNULL(3) ? "   n  " : NULL);
 		intake_end(level);
 	}
 	PG_RETURN_VOID();

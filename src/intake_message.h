@@ -62,6 +62,7 @@ typedef struct IntakeStatement
 
 /* intake_run.c */
 extern uint64 intake_run(IntakeStatement *statement, Datum *args, const char *nulls);
+extern void intake_do(IntakeStatement *statement, Datum *args, const char *nulls);
 extern bool intake_returned(int column, Datum *value);
 extern int64 intake_returned_id(int column);
 extern char *intake_returned_text(int column);
@@ -70,7 +71,8 @@ extern void intake_end(int level);
 extern void intake_set(const char *setting, const char *value);
 
 /* intake_payload.c */
-extern PayloadKind intake_payload_kind(text *content_type, text *payload);
+extern PayloadKind intake_payload_kind(text *content_type, text *payload, const char *channel);
+extern bool intake_is_empty(text *t);
 extern const char *intake_payload_kind_name(PayloadKind kind);
 extern bool intake_is_whole(PayloadKind kind, text *payload);
 extern Jsonb *intake_payload_json(text *payload);
@@ -83,5 +85,8 @@ extern text *intake_message_key(text *given, bytea *hash, text *payload);
 extern void intake_work(IntakeMessage *message, text *payload, bool again, bool key_reused,
 						IntakeOutcome *outcome);
 extern bool intake_is_fresh_message(int64 message_id);
+
+/* source_mapping.c */
+extern void source_mapping_check_name(text *name);
 
 #endif							/* REFERRAL_INTAKE_MESSAGE_H */

@@ -137,13 +137,28 @@ media_is(const char *media, int len, const char *name)
 	return strlen(name) == len && pg_strncasecmp(media, name, len) == 0;
 }
 
+/* What a payload that does not tell should be, since nothing else comes by the channel. */
+static PayloadKind
+kind_of_channel(const char *channel)
+{
+	if (strcmp(channel, "hl7v2") == 0)
+		return PAYLOAD_HL7;
+	if (strcmp(channel, "fhir") == 0)
+		return PAYLOAD_FHIR;
+	if (strcmp(channel, "flat_file") == 0)
+		return PAYLOAD_CSV;
+	return PAYLOAD_DOCUMENT;
+}
+
+/* channel may be NULL: then what does not tell is a document. */
 PayloadKind
-intake_payload_kind(text *content_type, text *payload)
+intake_payload_kind(text *content_type, text *payload, const char *channel)
 {
 	const char *s = VARDATA_ANY(payload);
 	const char *end = s + VARSIZE_ANY_EXHDR(payload);
 	const char *media;
 	int			len;
+	bool		is_told;
 
 	media_type(content_type, &media, &len);
 	for (int i = 0; i < lengthof(media_types); i++)
@@ -152,13 +167,23 @@ intake_payload_kind(text *content_type, text *payload)
 			return media_types[i].kind;
 	}
 	s = behind(s, end, " \t\n\v\f\r");
-	if (s < end && (*s == '{' || *s == '[') &&
-		(len == 0 || media_is(media, len, "text/plain") || media_is(media, len, "text/json")))
+	is_told = len > 0 && !media_is(media, len, "text/plain") && !media_is(media, len, "text/json");
+	if (s < end && (*s == '{' || *s == '[') && !is_told)
 		return PAYLOAD_JSON;
 	s = behind(s, end, " \t\n\v\f\r\x1C");
 	if (is_segment(s, end, "MSH") || is_segment(s, end, "FHS") || is_segment(s, end, "BHS"))
 		return PAYLOAD_HL7;
-	return PAYLOAD_DOCUMENT;
+	return is_told || channel == NULL ? PAYLOAD_DOCUMENT : kind_of_channel(channel);
+}
+
+/* Nothing but blanks, a byte order mark and a frame? */
+bool
+intake_is_empty(text *t)
+{
+	const char *s = t == NULL ? "" : VARDATA_ANY(t);
+	const char *end = s + (t == NULL ? 0 : VARSIZE_ANY_EXHDR(t));
+
+	return behind(s, end, " \t\n\v\f\r\x1C") == end;
 }
 
 PG_FUNCTION_INFO_V1(payload_kind);
@@ -166,9 +191,12 @@ Datum
 payload_kind(PG_FUNCTION_ARGS)
 {
 	PayloadKind kind = PAYLOAD_DOCUMENT;
+	char	   *channel = NULL;
 
+	if (!PG_ARGISNULL(2))
+		channel = DatumGetCString(DirectFunctionCall1(enum_out, PG_GETARG_DATUM(2)));
 	if (!PG_ARGISNULL(1))
-		kind = intake_payload_kind(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0), PG_GETARG_TEXT_PP(1));
+		kind = intake_payload_kind(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0), PG_GETARG_TEXT_PP(1), channel);
 	PG_RETURN_TEXT_P(cstring_to_text(intake_payload_kind_name(kind)));
 }
 

@@ -503,6 +503,8 @@ intake_claim(PG_FUNCTION_ARGS)
 					  &n);
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(2), TEXTOID, -1, false, TYPALIGN_INT, &systems, NULL,
 					  &nsystems);
+	if (n > 0 && nsystems == 0)
+		elog(ERROR, "numbers without a system");
 	keys = palloc(sizeof(int64) * Max(n, 1));
 	for (int i = 0; i < n; i++)
 	{

@@ -27,6 +27,8 @@
 #include "compat.h"
 #include "errors.h"
 #include "intake_message.h"
+#include "rule.h"
+#include "security.h"
 
 /* it is part of the key of its messages */
 #define LONGEST_SOURCE	500
@@ -36,6 +38,7 @@ typedef struct Received
 {
 	int64		message_id;
 	bool		repeated;
+	bool		worked;			/* was it worked on by this call? */
 	IntakeOutcome outcome;
 } Received;
 
@@ -61,8 +64,14 @@ static IntakeStatement count_repeat = {
 	" AND (x.payload_hash = $4 OR referral.message_key('', x.payload_hash, x.payload) = referral.message_key('', $4, $5))"
 	" RETURNING x.message_id, x.status::text, x.outcome, x.referral_id, x.patient_id, x.error,"
 	" (SELECT count(*) FROM referral.data_quality_finding f"
-	" WHERE f.org_id = x.org_id AND f.message_id = x.message_id AND f.resolved_at IS NULL)",
-	.nargs = 5,.argtypes = {INT8OID, TEXTOID, TEXTOID, BYTEAOID, TEXTOID}
+	" WHERE f.org_id = x.org_id AND f.message_id = x.message_id AND f.resolved_at IS NULL),"
+	" x.status = 'error' AND x.content_type IS DISTINCT FROM $6",
+	.nargs = 6,.argtypes = {INT8OID, TEXTOID, TEXTOID, BYTEAOID, TEXTOID, TEXTOID}
+};
+static IntakeStatement take_content_type = {
+	.sql = "UPDATE referral.inbox_message x SET content_type = $3"
+	" WHERE x.org_id = $1 AND x.message_id = $2 AND x.content_type IS DISTINCT FROM $3",
+	.nargs = 3,.argtypes = {INT8OID, INT8OID, TEXTOID}
 };
 static IntakeStatement read_again = {
 	.sql = "SELECT x.channel::text, x.source, x.content_type, x.payload, x.attempts > 0,"
@@ -76,25 +85,10 @@ static bool is_storing = false;
 
 /* ---------- The head of a message ---------- */
 
-static bool
-is_empty(text *t)
-{
-	if (t == NULL)
-		return true;
-	for (int i = 0; i < VARSIZE_ANY_EXHDR(t); i++)
-	{
-		char		c = VARDATA_ANY(t)[i];
-
-		if (!scanner_isspace(c) && c != '\v')
-			return false;
-	}
-	return true;
-}
-
 static void
 check_source(text *source)
 {
-	if (is_empty(source))
+	if (intake_is_empty(source))
 		ereport(ERROR,
 				(errcode(ERRCODE_RF_INVALID_ARGUMENT),
 				 errmsg("a message needs a source"),
@@ -198,22 +192,26 @@ store_message(IntakeMessage *m, text *key, text *payload, bytea *hash)
 		is_storing = false;
 	}
 	PG_END_TRY();
-	if (!is_new)
-		return false;
-	m->message_id = intake_returned_id(1);
+	if (is_new)
+		m->message_id = intake_returned_id(1);
 	SPI_freetuptable(SPI_tuptable);
-	return true;
+	return is_new;
 }
 
-/* What became of the message when it came first; false when that was another one. */
+/*
+ * What became of the message when it came first; false when that was another
+ * one.  is_mended: it could not be read, and is now sent with another content
+ * type.
+ */
 static bool
-count_again(IntakeMessage *m, text *key, text *payload, bytea *hash, Received *received)
+count_again(IntakeMessage *m, text *key, text *payload, bytea *hash, Received *received, bool *is_mended)
 {
 	Datum		args[] = {Int64GetDatum(m->org_id), PointerGetDatum(m->source), PointerGetDatum(key),
-	PointerGetDatum(hash), PointerGetDatum(payload)};
+	PointerGetDatum(hash), PointerGetDatum(payload), PointerGetDatum(m->content_type)};
 	IntakeOutcome *o = &received->outcome;
+	Datum		value;
 
-	if (intake_run(&count_repeat, args, NULL) == 0)
+	if (intake_run(&count_repeat, args, m->content_type == NULL ? "     n" : NULL) == 0)
 		return false;
 	received->repeated = true;
 	received->message_id = intake_returned_id(1);
@@ -223,8 +221,54 @@ count_again(IntakeMessage *m, text *key, text *payload, bytea *hash, Received *r
 	o->patient_id = intake_returned_id(5);
 	o->error = intake_returned_text(6);
 	o->findings = intake_returned_id(7);
+	*is_mended = intake_returned(8, &value) && DatumGetBool(value);
 	SPI_freetuptable(SPI_tuptable);
 	return true;
+}
+
+/*
+ * How a stored message is to be read from now on; the journal keeps what was
+ * said before.  As the owner: nobody else may change what is stored.
+ */
+static void
+write_content_type(IntakeMessage *m)
+{
+	Datum		args[] = {Int64GetDatum(m->org_id), Int64GetDatum(m->message_id), PointerGetDatum(m->content_type)};
+	OwnerScope	scope;
+
+	security_begin_read(&scope, rule_cache(false)->owner);
+	intake_run(&take_content_type, args, m->content_type == NULL ? "  n" : NULL);
+	security_end_read(&scope);
+}
+
+/* Works on a stored message; is_retyped: as the content type at hand says, and not the stored one. */
+static void
+work_again(IntakeMessage *m, bool is_retyped, IntakeOutcome *outcome)
+{
+	Datum		args[] = {Int64GetDatum(m->org_id), Int64GetDatum(m->message_id)};
+	text	   *payload;
+	Datum		again;
+	Datum		reused;
+
+	if (intake_run(&read_again, args, NULL) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_RF_NO_SUCH_ROW),
+				 errmsg("there is no message " INT64_FORMAT, m->message_id),
+				 errdetail("It is not there, or another organisation's."),
+				 errhint("SELECT message_id FROM referral.inbox_message.")));
+	m->channel = cstring_to_text(intake_returned_text(1));
+	m->source = cstring_to_text(intake_returned_text(2));
+	if (!is_retyped)
+		m->content_type = intake_returned_text(3) == NULL ? NULL : cstring_to_text(intake_returned_text(3));
+	payload = cstring_to_text(intake_returned_text(4));
+	(void) intake_returned(5, &again);
+	(void) intake_returned(6, &reused);
+	SPI_freetuptable(SPI_tuptable);
+	if (is_retyped)
+		write_content_type(m);
+	m->selves = NIL;
+	read_head(m, false);
+	intake_work(m, payload, DatumGetBool(again), DatumGetBool(reused), outcome);
 }
 
 static void
@@ -233,12 +277,20 @@ receive_message(IntakeMessage *m, text *payload, text *given_key, Received *rece
 	bytea	   *hash = intake_hash(payload);
 	text	   *key = intake_message_key(given_key, hash, payload);
 	bool		reused = false;
+	bool		is_mended;
 
 	received->repeated = false;
+	received->worked = true;
 	while (!store_message(m, key, payload, hash))
 	{
-		if (count_again(m, key, payload, hash, received))
+		if (count_again(m, key, payload, hash, received, &is_mended))
+		{
+			received->worked = is_mended;
+			m->message_id = received->message_id;
+			if (is_mended)
+				work_again(m, true, &received->outcome);
 			return;
+		}
 		if (reused)
 			ereport(ERROR,
 					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
@@ -353,6 +405,7 @@ receive_chunk(PG_FUNCTION_ARGS)
 	int64		processed = 0;
 	int64		repeated = 0;
 	int64		failed = 0;
+	int64		repeated_in_error = 0;
 	Datum	   *payloads;
 	Datum	   *keys;
 	bool	   *no_payload;
@@ -362,8 +415,8 @@ receive_chunk(PG_FUNCTION_ARGS)
 	IntakeMessage head;
 	MemoryContext each;
 	MemoryContext caller;
-	Datum		values[3];
-	bool		nulls[3] = {false};
+	Datum		values[4];
+	bool		nulls[4] = {false};
 	int			level;
 
 	check_source(text_argument(fcinfo, 1));
@@ -372,23 +425,25 @@ receive_chunk(PG_FUNCTION_ARGS)
 	read_texts(fcinfo, 3, &payloads, &no_payload, &npayloads);
 	read_texts(fcinfo, 4, &keys, &no_key, &nkeys);
 	begin_head(&head, PG_GETARG_DATUM(0), text_argument(fcinfo, 1), text_argument(fcinfo, 2));
+	if (intake_mapping_name(head.content_type) != NULL)
+		source_mapping_check_name(head.mapping);
 	each = AllocSetContextCreate(CurrentMemoryContext, "intake message", ALLOCSET_DEFAULT_SIZES);
 	caller = MemoryContextSwitchTo(each);
 	for (int i = 0; i < npayloads; i++)
 	{
 		IntakeMessage message = head;
 		Received	received;
+		bool		is_error;
 
 		CHECK_FOR_INTERRUPTS();
 		check_given(!no_payload[i]);
 		receive_message(&message, DatumGetTextPP(payloads[i]),
 						i < nkeys && !no_key[i] ? DatumGetTextPP(keys[i]) : NULL, &received);
-		if (received.repeated)
-			repeated++;
-		else if (strcmp(received.outcome.status, "error") == 0)
-			failed++;
-		else
-			processed++;
+		is_error = strcmp(received.outcome.status, "error") == 0;
+		processed += received.worked && !is_error;
+		failed += received.worked && is_error;
+		repeated += !received.worked;
+		repeated_in_error += !received.worked && is_error;
 		MemoryContextReset(each);
 	}
 	MemoryContextSwitchTo(caller);
@@ -396,6 +451,7 @@ receive_chunk(PG_FUNCTION_ARGS)
 	values[0] = Int64GetDatum(processed);
 	values[1] = Int64GetDatum(repeated);
 	values[2] = Int64GetDatum(failed);
+	values[3] = Int64GetDatum(repeated_in_error);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));
 }
 
@@ -421,32 +477,20 @@ work_on_message(PG_FUNCTION_ARGS)
 {
 	TupleDesc	desc = answer_type(fcinfo);
 	MemoryContext caller = CurrentMemoryContext;
-	Datum		args[] = {PG_GETARG_DATUM(0), PG_GETARG_DATUM(1)};
-	IntakeMessage message = {.org_id = PG_GETARG_INT64(0),.message_id = PG_GETARG_INT64(1)};
+	IntakeMessage message = {0};
 	IntakeOutcome outcome;
-	text	   *payload;
-	Datum		again;
-	Datum		reused;
 	Datum		values[6];
 	bool		nulls[6] = {false};
 	HeapTuple	answer;
-	int			level = intake_begin();
+	int			level;
 
-	if (intake_run(&read_again, args, NULL) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_RF_NO_SUCH_ROW),
-				 errmsg("there is no message " INT64_FORMAT, message.message_id),
-				 errdetail("It is not there, or another organisation's."),
-				 errhint("SELECT message_id FROM referral.inbox_message.")));
-	message.channel = cstring_to_text(intake_returned_text(1));
-	message.source = cstring_to_text(intake_returned_text(2));
-	message.content_type = intake_returned_text(3) == NULL ? NULL : cstring_to_text(intake_returned_text(3));
-	payload = cstring_to_text(intake_returned_text(4));
-	(void) intake_returned(5, &again);
-	(void) intake_returned(6, &reused);
-	SPI_freetuptable(SPI_tuptable);
-	read_head(&message, false);
-	intake_work(&message, payload, DatumGetBool(again), DatumGetBool(reused), &outcome);
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		PG_RETURN_NULL();
+	message.org_id = PG_GETARG_INT64(0);
+	message.message_id = PG_GETARG_INT64(1);
+	message.content_type = text_argument(fcinfo, 2);
+	level = intake_begin();
+	work_again(&message, message.content_type != NULL, &outcome);
 
 	MemoryContextSwitchTo(caller);
 	put_outcome(desc, &outcome, 0, values, nulls);

@@ -16,14 +16,20 @@
 
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/memutils.h"
 
 #include "compat.h"
 #include "intake_message.h"
 
-/* How many rows came back, or were written. */
+/*
+ * How many rows came back, or were written.  SPI would leave the caller in its
+ * own memory, which lasts until the end of the whole call.
+ */
 uint64
 intake_run(IntakeStatement *statement, Datum *args, const char *nulls)
 {
+	MemoryContext caller = CurrentMemoryContext;
+
 	if (statement->plan == NULL)
 	{
 		SPIPlanPtr	plan = SPI_prepare_cursor(statement->sql, statement->nargs, statement->argtypes,
@@ -35,7 +41,16 @@ intake_run(IntakeStatement *statement, Datum *args, const char *nulls)
 	}
 	if (SPI_execute_plan(statement->plan, args, nulls, false, 0) < 0)
 		elog(ERROR, "could not run: %s", statement->sql);
+	MemoryContextSwitchTo(caller);
 	return SPI_processed;
+}
+
+/* Where nothing that comes back is of interest. */
+void
+intake_do(IntakeStatement *statement, Datum *args, const char *nulls)
+{
+	(void) intake_run(statement, args, nulls);
+	SPI_freetuptable(SPI_tuptable);
 }
 
 /* A column of the first row that came back; false when it is null. */

@@ -389,16 +389,14 @@ check(IntakeMessage *m, Jsonb *written, const char *became)
 
 	if (is_text(became, "referral_created") || is_text(became, "referral_updated"))
 	{
-		intake_run(&check_referral, args, NULL);
-		SPI_freetuptable(SPI_tuptable);
+		intake_do(&check_referral, args, NULL);
 	}
 	if (match != NULL && strcmp(match, "new") != 0 &&
 		(has_result(results, "patient", "updated") || has_result(results, "coverage", "created") ||
 		 has_result(results, "coverage", "updated")))
 	{
 		args[1] = Int64GetDatum(member_id(written, "patient_id"));
-		intake_run(&check_patient, args, NULL);
-		SPI_freetuptable(SPI_tuptable);
+		intake_do(&check_patient, args, NULL);
 	}
 }
 
@@ -530,7 +528,7 @@ take_document(Work *work)
 	args[1] = Int64GetDatum(id);
 	put_id(args, nulls, 2, done->referral_id);
 	put_id(args, nulls, 3, done->patient_id);
-	intake_run(&place_document, args, nulls);
+	intake_do(&place_document, args, nulls);
 }
 
 /* ---------- Parts ---------- */
@@ -640,6 +638,18 @@ take_part(Work *work)
 	SPI_freetuptable(cases);
 }
 
+/* A transfer that broke off is nothing that a person could read. */
+static void
+check_not_empty(text *payload)
+{
+	if (intake_is_empty(payload))
+		ereport(ERROR,
+				(errcode(ERRCODE_RF_INVALID_MESSAGE),
+				 errmsg("the message is empty"),
+				 errdetail_internal("whole message"),
+				 errhint("Have the sender send it again.")));
+}
+
 /* The next part; reads what the parts are when that is not known. */
 static void
 take_next(Work *work)
@@ -647,7 +657,10 @@ take_next(Work *work)
 	/* times without a zone are the sender's, and never the session's; here, because the server may not know it */
 	intake_set("TimeZone", work->message->zone);
 	if (!work->is_read)
+	{
+		check_not_empty(work->payload);
 		read_parts(work);
+	}
 	if (work->part < work->nparts)
 	{
 		work->part++;
@@ -782,7 +795,7 @@ write_outcome(Work *work, const char *status)
 	put_pointer(args, nulls, 13, text_or_null(work->error_position));
 	args[14] = BoolGetDatum(work->failed > 0);
 	args[15] = BoolGetDatum(done->wrote);
-	intake_run(&note_outcome, args, nulls);
+	intake_do(&note_outcome, args, nulls);
 }
 
 /* How many findings there are. */
@@ -792,6 +805,7 @@ write_findings(Work *work, bool again)
 	Datum		args[] = {Int64GetDatum(work->message->org_id), Int64GetDatum(work->message->message_id),
 	BoolGetDatum(again && work->failed == 0), JsonbPGetDatum(work->done.findings)};
 	Datum		value;
+	int			n = 0;
 
 	if (work->done.findings == NULL)
 	{
@@ -800,7 +814,10 @@ write_findings(Work *work, bool again)
 		args[3] = JsonbPGetDatum(jsonb_of("[]"));
 	}
 	intake_run(&note_findings, args, NULL);
-	return intake_returned(1, &value) ? DatumGetInt32(value) : 0;
+	if (intake_returned(1, &value))
+		n = DatumGetInt32(value);
+	SPI_freetuptable(SPI_tuptable);
+	return n;
 }
 
 /* What older messages could not tell, and this one has told. */
@@ -810,7 +827,7 @@ settle_older(Work *work)
 	Datum		args[] = {Int64GetDatum(work->message->org_id), JsonbPGetDatum(work->done.results)};
 
 	if (has_result(work->done.results, "data_quality_finding", "settled"))
-		intake_run(&settle_told, args, NULL);
+		intake_do(&settle_told, args, NULL);
 }
 
 /* A message that could not be processed is work for somebody, until it can. */
@@ -825,10 +842,10 @@ write_exception(Work *work, bool again)
 		put_id(args, nulls, 2, work->done.referral_id);
 		put_pointer(args, nulls, 3, text_or_null(work->error));
 		put_pointer(args, nulls, 4, text_or_null(work->error_position));
-		intake_run(&open_exception, args, nulls);
+		intake_do(&open_exception, args, nulls);
 	}
 	else if (again)
-		intake_run(&close_exception, args, NULL);
+		intake_do(&close_exception, args, NULL);
 }
 
 /*
@@ -858,7 +875,7 @@ intake_work(IntakeMessage *message, text *payload, bool again, bool key_reused, 
 	Work		work = {.message = message,.payload = payload};
 	int			level = NewGUCNestLevel();
 
-	work.kind = intake_payload_kind(message->content_type, payload);
+	work.kind = intake_payload_kind(message->content_type, payload, text_to_cstring(message->channel));
 	work.part_memory = AllocSetContextCreate(CurrentMemoryContext, "intake part", ALLOCSET_DEFAULT_SIZES);
 	intake_set("referral.origin", text_to_cstring(message->source));
 	intake_set("referral.correlation_id", psprintf("message " INT64_FORMAT, message->message_id));

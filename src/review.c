@@ -154,11 +154,11 @@ fault_of(const CanonicalAttribute *attribute, const char *value)
 			break;
 		case CANONICAL_DATE:
 			if (!is_date(value) || value[10] != '\0')
-				return "it is no date as 2026-11-02";
+				return "it is not written as 2026-11-02, or there is no such day";
 			break;
 		case CANONICAL_TIME:
 			if (!is_date(value) || !is_time(value + 10))
-				return "it is no time as 2026-11-02T14:30:00Z";
+				return "it is not written as 2026-11-02T14:30:00Z, or there is no such time";
 			break;
 		case CANONICAL_INTEGER:
 			if (!is_number(value, 9, false))

@@ -217,27 +217,34 @@ parse_one(const char *format, const char *text, const char *end, bool past, Sour
 		if (!fits)
 			return false;
 	}
-	return text == end && settle_hour(date, twelve, afternoon) && is_in_calendar(date);
+	date->is_written = text == end;
+	return date->is_written && settle_hour(date, twelve, afternoon) && is_in_calendar(date);
 }
 
 /*
  * Reads a text by a format; NULL: ISO 8601.  past: a year of two digits is not
- * after this one, as of a birth.
+ * after this one, as of a birth.  When it is none, is_written of the result
+ * tells whether it is of one of the formats all the same.
  */
 bool
 source_date_parse(const char *format, const char *text, int length, bool past, SourceDate *result)
 {
+	bool		is_written = false;
+
 	if (format == NULL)
 		format = ISO_FORMATS;
 	for (;;)
 	{
 		if (parse_one(format, text, text + length, past, result))
 			return true;
+		is_written |= result->is_written;
 		format = strchr(format, '|');
 		if (format == NULL)
-			return false;
+			break;
 		format++;
 	}
+	result->is_written = is_written;
+	return false;
 }
 
 /* Is it a format? Each of its alternatives needs year, month and day. */

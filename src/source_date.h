@@ -17,6 +17,7 @@ typedef struct SourceDate
 {
 	struct pg_tm tm;
 	fsec_t		fsec;
+	bool		is_written;		/* is the text of the format, be there such a day or not? */
 	bool		has_time;
 	bool		has_zone;
 	int			zone;			/* seconds east of UTC */

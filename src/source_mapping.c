@@ -26,6 +26,7 @@
 #include "canonical.h"
 #include "compat.h"
 #include "errors.h"
+#include "intake_message.h"
 #include "rule.h"
 #include "security.h"
 #include "source_date.h"
@@ -228,9 +229,9 @@ load_fields(RuleCache *cache, SourceMapping *mapping, const Translation *transla
 	}
 }
 
-/* All mappings of active versions of rules. */
-static void
-load_mappings(RuleCache *cache)
+/* All mappings of a version of rules; 0: of active ones. */
+static SourceMapping *
+load_mappings(RuleCache *cache, int64 rule_version)
 {
 	OwnerScope	scope;
 	SourceMapping *list = NULL;
@@ -240,8 +241,9 @@ load_mappings(RuleCache *cache)
 	security_begin_read(&scope, cache->owner);
 	security_read("SELECT m.mapping, m.kind, m.source_mapping_id, m.zone, m.rule_version_id"
 				  " FROM referral.source_mapping m JOIN referral.rule_version v USING (rule_version_id)"
-				  " WHERE v.status = 'active' AND $1 ORDER BY m.rule_version_id",
-				  BOOLOID, BoolGetDatum(true));
+				  " WHERE CASE $1 WHEN 0 THEN v.status = 'active' ELSE v.rule_version_id = $1 END"
+				  " ORDER BY m.rule_version_id",
+				  INT8OID, Int64GetDatum(rule_version));
 	for (uint64 row = 0; row < SPI_processed; row++)
 	{
 		SourceMapping *mapping = MemoryContextAllocZero(cache->context, sizeof(SourceMapping));
@@ -264,8 +266,8 @@ load_mappings(RuleCache *cache)
 		translated = mapping->rule_version;
 		load_fields(cache, mapping, translations);
 	}
-	cache->mappings = list;
 	security_end_read(&scope);
+	return list;
 }
 
 /* It was known where the row was written: a restore or another server may know fewer. */
@@ -280,23 +282,75 @@ refuse_zone(const SourceMapping *mapping)
 					 " referral.reprocess_errors().")));
 }
 
+/* NULL when there is none. */
+static const SourceMapping *
+mapping_of_name(const SourceMapping *list, const char *name)
+{
+	for (; list != NULL; list = list->next)
+		if (strcmp(list->name, name) == 0)
+		{
+			if (list->zone == NULL)
+				refuse_zone(list);
+			return list;
+		}
+	return NULL;
+}
+
+static const char *
+names_of(const SourceMapping *list)
+{
+	StringInfoData names;
+
+	initStringInfo(&names);
+	for (; list != NULL; list = list->next)
+		appendStringInfo(&names, "%s%s", names.len > 0 ? ", " : "", list->name);
+	return names.len > 0 ? names.data : "none";
+}
+
+/* Of the active rules. */
 static const SourceMapping *
 find_mapping(RuleCache *cache, const char *name)
 {
+	const SourceMapping *mapping;
+
 	if (cache->mappings == NULL)
-		load_mappings(cache);
-	for (SourceMapping *mapping = cache->mappings; mapping != NULL; mapping = mapping->next)
-		if (strcmp(mapping->name, name) == 0)
-		{
-			if (mapping->zone == NULL)
-				refuse_zone(mapping);
-			return mapping;
-		}
-	ereport(ERROR,
-			(errcode(ERRCODE_RF_NO_SUCH_ROW),
-			 errmsg("there is no source mapping \"%s\"", name),
-			 errdetail("No active version of rules has it."),
-			 errhint("See referral.source_mapping and referral.rule_version.")));
+		cache->mappings = load_mappings(cache, 0);
+	mapping = mapping_of_name(cache->mappings, name);
+	if (mapping == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_RF_NO_SUCH_ROW),
+				 errmsg("there is no source mapping \"%s\"", name),
+				 errdetail("No active version of rules has it."),
+				 errhint("Active ones: %s. See referral.source_mapping and referral.rule_version.",
+						 names_of(cache->mappings))));
+	return mapping;
+}
+
+/* Of a version of rules that may be a draft still: for the statement at hand, and not kept. */
+static const SourceMapping *
+try_mapping(const RuleCache *cache, const char *name, int64 rule_version)
+{
+	RuleCache	trial = *cache;
+	SourceMapping *list;
+	const SourceMapping *mapping;
+
+	trial.context = CurrentMemoryContext;
+	list = load_mappings(&trial, rule_version);
+	mapping = mapping_of_name(list, name);
+	if (mapping == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_RF_NO_SUCH_ROW),
+				 errmsg("there is no source mapping \"%s\"", name),
+				 errdetail("Version " INT64_FORMAT " of the rules does not have it.", rule_version),
+				 errhint("It has: %s. See referral.source_mapping and referral.rule_version.", names_of(list))));
+	return mapping;
+}
+
+/* Refuses the name of a mapping that no active rules have. */
+void
+source_mapping_check_name(text *name)
+{
+	(void) find_mapping(rule_cache(true), text_to_cstring(name));
 }
 
 /* ---------- Reading the record ---------- */
@@ -602,6 +656,23 @@ code_meaning(const Translation *translation, const char *text, int *length)
 	return meaning;
 }
 
+/* Why a value could not be converted. */
+static const char *
+conversion_fault(const MapField *field, const char *text, int length)
+{
+	CanonicalType type = field->attribute->type;
+	SourceDate	date;
+
+	if (type == CANONICAL_CODE)
+		return "Not one of the codes of the attribute.";
+	if (type != CANONICAL_DATE && type != CANONICAL_TIME)
+		return "It is not of the type of the attribute.";
+	if (!source_date_parse(field->format, text, length, false, &date) && date.is_written)
+		return "There is no such day or time.";
+	return field->format != NULL ? "It is not of the format of the mapping." :
+		"It is not written as ISO 8601 has it.";
+}
+
 static void
 map_column(MapState *state, const MapField *field, JsonbValue *given, Slot *slot)
 {
@@ -628,8 +699,7 @@ map_column(MapState *state, const MapField *field, JsonbValue *given, Slot *slot
 	slot->present = convert(state, field, meaning, length, &slot->value);
 	if (!slot->present)
 		add_finding(state, field->attribute->name, field->column, invalid_codes[field->attribute->type], text, length,
-					field->attribute->type == CANONICAL_CODE ? "Not one of the codes of the attribute." :
-					field->format != NULL ? "It is not of the format of the mapping." : "It is not of the type of the attribute.");
+					conversion_fault(field, meaning, length));
 	slot->is_constant = false;
 }
 
@@ -708,23 +778,14 @@ push_message(const SourceMapping *mapping, JsonbParseState **result)
 	pushJsonbValue(result, WJB_END_OBJECT, NULL);
 }
 
-PG_FUNCTION_INFO_V1(map_record);
-
-Datum
-map_record(PG_FUNCTION_ARGS)
+/* The case that a mapping makes of a record. */
+static Jsonb *
+case_of(const SourceMapping *mapping, Jsonb *record)
 {
-	Jsonb	   *record = PG_GETARG_JSONB_P(0);
-	MapState	state = {0};
+	MapState	state = {.mapping = mapping};
 	JsonbParseState *result = NULL;
 	JsonbValue *whole;
 
-	if (!JB_ROOT_IS_OBJECT(record))
-		ereport(ERROR,
-				(errcode(ERRCODE_RF_INVALID_MESSAGE),
-				 errmsg("a record is a JSON object"),
-				 errdetail("The value is an array or a scalar."),
-				 errhint("Send one object for each referral.")));
-	state.mapping = find_mapping(rule_cache(true), text_to_cstring(PG_GETARG_TEXT_PP(1)));
 	state.slots = palloc0(sizeof(Slot) * Max(state.mapping->nslots, 1));
 	look_at_file(&state, &record->root);
 	map_fields(&state, &record->root);
@@ -743,5 +804,38 @@ map_record(PG_FUNCTION_ARGS)
 		pushJsonbValue(&result, WJB_VALUE, pushJsonbValue(&state.findings, WJB_END_ARRAY, NULL));
 	}
 	whole = pushJsonbValue(&result, WJB_END_OBJECT, NULL);
-	PG_RETURN_JSONB_P(JsonbValueToJsonb(whole));
+	return JsonbValueToJsonb(whole);
+}
+
+static Jsonb *
+checked_record(Jsonb *record)
+{
+	if (!JB_ROOT_IS_OBJECT(record))
+		ereport(ERROR,
+				(errcode(ERRCODE_RF_INVALID_MESSAGE),
+				 errmsg("a record is a JSON object"),
+				 errdetail("The value is an array or a scalar."),
+				 errhint("Send one object for each referral.")));
+	return record;
+}
+
+PG_FUNCTION_INFO_V1(map_record);
+
+Datum
+map_record(PG_FUNCTION_ARGS)
+{
+	Jsonb	   *record = checked_record(PG_GETARG_JSONB_P(0));
+
+	PG_RETURN_JSONB_P(case_of(find_mapping(rule_cache(true), text_to_cstring(PG_GETARG_TEXT_PP(1))), record));
+}
+
+PG_FUNCTION_INFO_V1(map_record_by_version);
+
+Datum
+map_record_by_version(PG_FUNCTION_ARGS)
+{
+	Jsonb	   *record = checked_record(PG_GETARG_JSONB_P(0));
+
+	PG_RETURN_JSONB_P(case_of(try_mapping(rule_cache(true), text_to_cstring(PG_GETARG_TEXT_PP(1)), PG_GETARG_INT64(2)),
+							  record));
 }

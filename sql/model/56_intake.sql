@@ -61,6 +61,7 @@ CREATE INDEX IF NOT EXISTS inbox_message_failed ON referral.inbox_message (org_i
 COMMENT ON TABLE referral.inbox_message IS
 'Every message as it came, by any channel, and what became of it. It is stored before it is read; what was sent never changes and rows are not deleted.';
 COMMENT ON COLUMN referral.inbox_message.source IS 'The system that sent it.';
+COMMENT ON COLUMN referral.inbox_message.content_type IS 'How it is read, as was said last by receive() or reprocess(); the journal has what was said first.';
 COMMENT ON COLUMN referral.inbox_message.dedup_key IS 'What the sender calls it, such as a control id or a file name; the SHA-256 of the payload when it has no name. Another payload under the same key has # and the beginning of its hash added.';
 COMMENT ON COLUMN referral.inbox_message.outcome IS 'What became of it, in a word: referral_created, appointment_updated and so on; mixed for several; none.';
 COMMENT ON COLUMN referral.inbox_message.message_type IS 'As it calls itself, such as REF^I12; control_id: its number there.';
@@ -117,7 +118,7 @@ SELECT referral.lay_trigger('referral.inbox_message', 'inbox_guard',
     'BEFORE UPDATE OF channel, source, content_type, dedup_key, payload, payload_hash, received_at, received_by OR DELETE', 'ROW',
     'referral.inbox_guard()', 'A');
 SELECT referral.lay_trigger('referral.inbox_message', 'inbox_arrival', 'BEFORE INSERT', 'ROW', 'referral.inbox_arrival()');
-SELECT referral.lay_trigger('referral.source_system', 'source_system_guard', 'BEFORE INSERT OR UPDATE OF zone', 'ROW', 'referral.source_system_guard()');
+SELECT referral.lay_trigger('referral.source_system', 'source_system_guard', 'BEFORE INSERT OR UPDATE OF zone, default_mapping', 'ROW', 'referral.source_system_guard()');
 SELECT referral.track_table('referral.source_system', 'source_system', 'source_system_id');
 SELECT referral.track_table('referral.inbox_message', 'inbox_message', 'message_id');
 SELECT referral.track_table('referral.data_quality_finding', 'data_quality_finding', 'finding_id');
@@ -153,12 +154,12 @@ GRANT INSERT, UPDATE ON referral.source_system TO referral_admin;
 GRANT INSERT (org_id, channel, source, content_type, dedup_key, payload, payload_hash), UPDATE (repeat_count, last_repeat_at)
     ON referral.inbox_message TO referral_integration, referral_coordinator, referral_clinician;
 GRANT EXECUTE ON FUNCTION
-    referral.keep_document(bigint, bigint, text, text, text), referral.work_on_message(bigint, bigint),
-    referral.receive(referral.intake_channel, text, text, text, text), referral.reprocess(bigint, bigint),
+    referral.keep_document(bigint, bigint, text, text, text), referral.work_on_message(bigint, bigint, text),
+    referral.receive(referral.intake_channel, text, text, text, text), referral.reprocess(bigint, bigint, text),
     referral.reprocess_errors(text, integer),
     referral.receive_chunk(referral.intake_channel, text, text, text[], text[]), referral.staging_plan(regclass, text),
     referral.analyze_first_rows(), referral.check_may_commit()
     TO referral_integration, referral_coordinator, referral_clinician;
-GRANT EXECUTE ON PROCEDURE referral.receive_rows(referral.intake_channel, text, text, text[], text[], bigint, bigint, bigint),
-    referral.receive_batch(regclass, referral.intake_channel, text, text, bigint, bigint, bigint)
+GRANT EXECUTE ON PROCEDURE referral.receive_rows(referral.intake_channel, text, text, text[], text[], bigint, bigint, bigint, bigint),
+    referral.receive_batch(regclass, referral.intake_channel, text, text, bigint, bigint, bigint, bigint)
     TO referral_integration, referral_coordinator, referral_clinician;

@@ -1,5 +1,5 @@
 -- Messages in: stored first, read, written; what fails stays, what comes again is counted, nothing is lost.
-SELECT plan(176);
+SELECT plan(179);
 \ir ../lib/refused.sql
 -- what a referral lacks is another test's matter (validation.sql)
 SET client_min_messages = error;
@@ -373,6 +373,8 @@ SET SESSION AUTHORIZATION intake_feed;
 CREATE TEMP TABLE mine (payload text, dedup_key text);
 RESET SESSION AUTHORIZATION;
 INSERT INTO mine TABLE files;
+CREATE TABLE public.mine (payload text);    -- another one, for a search_path that comes to it first
+GRANT SELECT ON public.mine TO intake_feed;
 SET SESSION AUTHORIZATION intake_feed;
 CALL referral.receive_batch('mine', 'hl7v2', 'files') \gset bulk_
 SELECT is(ARRAY[:bulk_processed, :bulk_repeated, :bulk_failed], '{4,0,2}', 'a column payload is the message, dedup_key its key');
@@ -387,7 +389,16 @@ ROLLBACK;
 \set ON_ERROR_STOP on
 SELECT is(:'refused'::text, 'RF020', 'nor in a transaction block');
 RESET SESSION AUTHORIZATION;
-SELECT results_eq($$SELECT * FROM referral.staging_plan('staged', 'text/csv; mapping=x')$$, $$VALUES ('application/json; mapping=x', 'SELECT row_to_json(t)::text AS payload, NULL::text AS dedup_key FROM staged t')$$, 'how a table is read');
+SELECT results_eq($$SELECT content_type, regexp_replace(query, 'pg_temp_[0-9]+', 'pg_temp') FROM referral.staging_plan('staged', 'text/csv; mapping=x')$$, $$VALUES ('application/json; mapping=x', 'SELECT row_to_json(t)::text AS payload, NULL::text AS dedup_key FROM pg_temp.staged t')$$, 'how a table is read');
+SELECT is(public.code($$SELECT referral.intake_fill(1, '{"f1":"x"}')$$), 'XX000', 'what is no row is not taken for one');
+SELECT is(public.code($$SELECT referral.intake_claim(1, ARRAY['x'], '{}', true)$$), 'XX000', 'nor is a number without a system');
+SET SESSION AUTHORIZATION intake_feed;
+SET search_path = public, pg_temp;
+CALL referral.receive_batch('pg_temp.mine', 'hl7v2', 'files') \gset bulk_
+RESET search_path;
+RESET SESSION AUTHORIZATION;
+SELECT is(ARRAY[:bulk_processed, :bulk_repeated, :bulk_failed], '{0,5,1}', 'the table that is named is read, whatever the search_path');
+
 CREATE TABLE public.named (t text, last text);
 SELECT is((referral.staging_plan('public.named', NULL)).query, 'SELECT row_to_json(t_)::text AS payload, NULL::text AS dedup_key FROM public.named t_', 'whatever its columns are called');
 

@@ -37,14 +37,14 @@ SELECT results_eq($$SELECT minimum, rule_version = (SELECT v.rule_version_id FRO
 SELECT is((SELECT minimum FROM referral.confidence_threshold_for(NULL, 'patient.city')), 0.95::float8, 'what has no row of its own falls under the general one');
 SELECT is((SELECT min(minimum) FROM referral.confidence_threshold), 0.95::float8, 'nothing ships below 0.95');
 SELECT is(referral.canonical_fault(attribute, value), fault, format('%s of %s', value, attribute))
-FROM (VALUES ('patient.birth_date', '1976-12-25', NULL), ('patient.birth_date', '1976-13-25', 'it is no date as 2026-11-02'),
-             ('patient.birth_date', '2026-02-29', 'it is no date as 2026-11-02'), ('patient.birth_date', '2024-02-29', NULL),
-             ('patient.birth_date', '0000-01-01', 'it is no date as 2026-11-02'), ('patient.birth_date', '12/25/1976', 'it is no date as 2026-11-02'),
-             ('patient.birth_date', '1976-12-00', 'it is no date as 2026-11-02'), ('patient.birth_date', ' ', 'it is empty'),
+FROM (VALUES ('patient.birth_date', '1976-12-25', NULL), ('patient.birth_date', '1976-13-25', 'it is not written as 2026-11-02, or there is no such day'),
+             ('patient.birth_date', '2026-02-29', 'it is not written as 2026-11-02, or there is no such day'), ('patient.birth_date', '2024-02-29', NULL),
+             ('patient.birth_date', '0000-01-01', 'it is not written as 2026-11-02, or there is no such day'), ('patient.birth_date', '12/25/1976', 'it is not written as 2026-11-02, or there is no such day'),
+             ('patient.birth_date', '1976-12-00', 'it is not written as 2026-11-02, or there is no such day'), ('patient.birth_date', ' ', 'it is empty'),
              ('patient.birth_date', NULL, 'it is empty'), ('patient.sex', 'female', NULL), ('patient.sex', 'F', 'it is none of the codes allowed'),
              ('appointment.starts_at', '2026-11-02T14:30:00Z', NULL), ('appointment.starts_at', '2026-11-02T14:30:00.25-06:00', NULL),
-             ('appointment.starts_at', '2026-11-02T14:30', 'it is no time as 2026-11-02T14:30:00Z'),
-             ('appointment.starts_at', '2026-11-02T24:30:00Z', 'it is no time as 2026-11-02T14:30:00Z'),
+             ('appointment.starts_at', '2026-11-02T14:30', 'it is not written as 2026-11-02T14:30:00Z, or there is no such time'),
+             ('appointment.starts_at', '2026-11-02T24:30:00Z', 'it is not written as 2026-11-02T14:30:00Z, or there is no such time'),
              ('coverage.priority', '1', NULL), ('coverage.priority', '99999999999', 'it is no integer'),
              ('referral.expected_value', '12.50', NULL), ('referral.expected_value', '1e5', 'it is no number'),
              ('patient.multiple_birth', 'true', NULL), ('patient.multiple_birth', 'Y', 'it is neither true nor false'),
@@ -155,7 +155,7 @@ SELECT results_eq($$SELECT field, reason, document_type FROM referral.extraction
              ('patient.state', 'no_confidence', 'unindexed'), ('patient.phone', 'no_confidence', 'unindexed'), ('patient.email', 'no_confidence', 'unindexed'),
              ('patient.address', 'no_confidence', 'unindexed'), ('patient.language', 'invalid_value', 'unindexed'), ('patient.family', 'contradiction', 'unindexed')$$,
     'the queue says what waits and why');
-SELECT is((SELECT detail FROM referral.extraction_review_queue WHERE field = 'patient.birth_date'), 'it is no date as 2026-11-02', 'and what is wrong with a value');
+SELECT is((SELECT detail FROM referral.extraction_review_queue WHERE field = 'patient.birth_date'), 'it is not written as 2026-11-02, or there is no such day', 'and what is wrong with a value');
 SELECT is(referral.extracted_case(1, 1), NULL, 'while something is in review there is no case');
 SELECT is(public.code($$SELECT referral.review_extraction(1, entity_id, 'accept') FROM referral.extraction_review_queue WHERE field = 'patient.birth_date'$$), 'RF020',
     'a value that cannot be is not accepted');

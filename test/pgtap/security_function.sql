@@ -79,7 +79,7 @@ FROM unnest(ARRAY[
     'intake_check_org', 'intake_code_list', 'intake_patient_values', 'intake_contradicts', 'intake_count', 'intake_demographics', 'intake_error', 'intake_fill', 'intake_finding',
     'intake_foreign', 'intake_identifiers', 'intake_identifies', 'intake_is_over', 'intake_personal', 'intake_prose', 'intake_reason',
     'intake_request', 'intake_result', 'intake_system', 'intake_text', 'intake_told', 'intake_told_cover', 'intake_unusable', 'is_canonical_attribute',
-    'is_complete', 'is_passing_error', 'map_record', 'message_key', 'missing_documents', 'number_to_array', 'outreach_facts', 'outreach_placeholders',
+    'is_complete', 'is_passing_error', 'map_record', 'map_record', 'message_key', 'missing_documents', 'number_to_array', 'outreach_facts', 'outreach_placeholders',
     'payload_json', 'payload_kind', 'payload_parts', 'payload_records', 'put_canonical', 'referral_coverage', 'required_field_condition',
     'required_field_relation', 'review_status', 'reviewed_as', 'source_format_problem', 'try_boolean', 'try_date', 'try_integer', 'try_numeric',
     'try_timestamp', 'validate', 'validation_expressions', 'value_set_key']) f;

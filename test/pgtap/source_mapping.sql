@@ -1,5 +1,5 @@
 -- Source mappings: CSV text as records, records as cases, what is refused when a rule is written, versions.
-SELECT plan(82);
+SELECT plan(88);
 \ir ../lib/refused.sql
 -- detail and hint by their beginning
 CREATE FUNCTION refuses(statement text, code text, message text, detail text, hint text) RETURNS boolean LANGUAGE sql AS $$
@@ -52,15 +52,23 @@ VALUES (:v, 'portal', 'patient.family', 'Last Name', NULL, NULL, NULL, 0), (:v, 
        (:v, 'portal', 'patient.phone', 'mobile', NULL, NULL, NULL, 1), (:v, 'portal', 'patient.phone', 'home', NULL, NULL, NULL, 2),
        (:v, 'portal', 'referral.reason_code', 'clinical.codes.1.code', NULL, NULL, NULL, 0), (:v, 'portal', 'referral.authored_at', 'written', NULL, NULL, NULL, 0);
 INSERT INTO referral.code_translation (rule_version_id, translation, source_code, target_code) VALUES (:v, 'sex', 'F', 'female'), (:v, 'sex', ' m ', 'male'), (:v, 'sex', '?', '');
-SELECT ok(refuses(format($$INSERT INTO referral.source_mapping_field (rule_version_id, mapping, attribute, column_name) VALUES (%s, 'portal', 'patient.nothing', 'x')$$, :v), 'RF011', 'the source mapping "portal" cannot work', 'There is no such attribute.', '%canonical_attribute%'), 'an attribute that does not exist');
-SELECT ok(refuses(format($$INSERT INTO referral.source_mapping_field (rule_version_id, mapping, attribute, column_name, format) VALUES (%s, 'portal', 'patient.given', 'x', 'YYYY-MM-DD')$$, :v), 'RF011', '%', 'Only dates and times have a format.', '%'), 'a format of a name');
-SELECT ok(refuses(format($$INSERT INTO referral.source_mapping_field (rule_version_id, mapping, attribute, column_name, format) VALUES (%s, 'portal', 'referral.expires_on', 'x', 'MM/YYYY')$$, :v), 'RF011', '%', 'It needs a year, a month and a day.', '%'), 'a format without a day');
-SELECT ok(refuses(format($$INSERT INTO referral.source_mapping_field (rule_version_id, mapping, attribute, column_name, format) VALUES (%s, 'portal', 'referral.expires_on', 'x', 'YYYY-MM-DD|Q')$$, :v), 'RF011', '%', 'It has a letter that is no part of a date.', '%'), 'a format with a letter that means nothing');
-SELECT ok(refuses(format($$INSERT INTO referral.source_mapping_field (rule_version_id, mapping, attribute, constant) VALUES (%s, 'portal', 'report.status', 'done')$$, :v), 'RF011', '%', 'The constant is not one of the codes of the attribute.', '%preliminary, final%'), 'a constant that is no code');
-SELECT ok(refuses(format($$INSERT INTO referral.source_mapping (rule_version_id, mapping, zone) VALUES (%s, 'other', 'Mars/Olympus')$$, :v), 'RF011', '%', 'The zone is no IANA name.', '%'), 'a zone that does not exist');
+SELECT ok(refuses(format($$INSERT INTO referral.source_mapping_field (rule_version_id, mapping, attribute, column_name) VALUES (%s, 'portal', 'patient.nothing', 'x')$$, :v), 'RF011', 'the source mapping "portal" cannot work', 'Attribute patient.nothing, column x: there is no such attribute.', '%canonical_attribute%'), 'an attribute that does not exist');
+SELECT ok(refuses(format($$INSERT INTO referral.source_mapping_field (rule_version_id, mapping, attribute, column_name, format) VALUES (%s, 'portal', 'patient.given', 'x', 'YYYY-MM-DD')$$, :v), 'RF011', '%', 'Attribute patient.given, column x: only dates and times have a format.', '%'), 'a format of a name');
+SELECT ok(refuses(format($$INSERT INTO referral.source_mapping_field (rule_version_id, mapping, attribute, column_name, format) VALUES (%s, 'portal', 'referral.expires_on', 'x', 'MM/YYYY')$$, :v), 'RF011', '%', 'Attribute referral.expires_on, column x: format MM/YYYY: It needs a year, a month and a day.', '%'), 'a format without a day');
+SELECT ok(refuses(format($$INSERT INTO referral.source_mapping_field (rule_version_id, mapping, attribute, column_name, format) VALUES (%s, 'portal', 'referral.expires_on', 'x', 'YYYY-MM-DD|Q')$$, :v), 'RF011', '%', '%It has a letter that is no part of a date.', '%'), 'a format with a letter that means nothing');
+SELECT ok(refuses(format($$INSERT INTO referral.source_mapping_field (rule_version_id, mapping, attribute, constant) VALUES (%s, 'portal', 'report.status', 'done')$$, :v), 'RF011', '%', 'Attribute report.status, without a column: the constant done is not one of its codes.', '%preliminary, final%'), 'a constant that is no code');
+SELECT ok(refuses(format($$INSERT INTO referral.source_mapping (rule_version_id, mapping, zone) VALUES (%s, 'other', 'Mars/Olympus')$$, :v), 'RF011', '%', 'Its zone Mars/Olympus is no IANA name.', '%'), 'a zone that does not exist');
 SELECT throws_ok(format($$INSERT INTO referral.source_mapping_field (rule_version_id, mapping, attribute) VALUES (%s, 'portal', 'patient.given')$$, :v), '23514', NULL, 'neither column nor constant');
 SELECT throws_ok(format($$INSERT INTO referral.source_mapping_field (rule_version_id, mapping, attribute, column_name) VALUES (%s, 'none', 'patient.given', 'x')$$, :v), '23503', NULL, 'a mapping that does not exist');
 SELECT ok(refuses($$SELECT referral.map_record('{}', 'portal')$$, 'RF019', 'there is no source mapping "portal"', 'No active version of rules has it.', '%'), 'a draft is not in force');
+SELECT is(referral.map_record('{"Last Name": "Voss", "DOB": "02/30/1971"}', 'portal', :v) #- '{message,mapping_version}',
+    '{"kind": "referral", "message": {"type": "record/portal"}, "patient": {"family": "Voss"}, "referral": {"urgency": "routine"}, "findings": [{"code": "invalid_date", "severity": "warning", "attribute": "patient.birth_date", "value": "02/30/1971", "position": "DOB", "detail": "There is no such day or time."}]}',
+    'but can be tried by its version; a day that the calendar does not have is told from one that is written otherwise');
+SELECT is(referral.map_record('{"DOB": "30.02.1971"}', 'portal', :v) #>> '{findings,0,detail}', 'It is not of the format of the mapping.', 'which is told, too');
+SELECT is(referral.map_record('{"prio": "soon"}', 'portal', :v) #>> '{findings,0,detail}', 'Not one of the codes of the attribute.', 'as is a code');
+SELECT ok(refuses(format($$SELECT referral.map_record('{}', 'other', %s)$$, :v), 'RF019', 'there is no source mapping "other"', format('Version %s of the rules does not have it.', :v), 'It has: portal.'), 'a version that has no such mapping');
+SELECT ok(refuses(format($$SELECT referral.map_record('[]', 'portal', %s)$$, :v), 'RF014', 'a record is a JSON object', '%', '%'), 'nor is an array a record then');
+SELECT is(referral.map_record('{}', 'portal', NULL), NULL, 'null for a null version');
 INSERT INTO referral.source_mapping_field (rule_version_id, mapping, attribute, column_name, translation) VALUES (:v, 'portal', 'referral.specialty', 'dept', 'departments');
 SELECT ok(refuses(format($$UPDATE referral.rule_version SET status = 'submitted' WHERE rule_version_id = %s$$, :v), 'RF011', 'translation "departments" has no codes', '%', '%'), 'a translation without codes');
 INSERT INTO referral.code_translation (rule_version_id, translation, source_code, target_code) VALUES (:v, 'departments', '17', 'cardiology'), (:v, 'departments', '*', 'general');
