@@ -105,7 +105,7 @@ static IntakeStatement check_patient = {
 	.nargs = 2,.argtypes = {INT8OID, INT8OID}
 };
 static IntakeStatement keep_document = {
-	.sql = "SELECT k.document_id, k.is_new, k.told FROM referral.keep_document($1, $2, $3, $4, $5) k",
+	.sql = "SELECT k.document_id, k.is_new, k.told, k.filed_in FROM referral.keep_document($1, $2, $3, $4, $5) k",
 	.nargs = 5,.argtypes = {INT8OID, INT8OID, TEXTOID, TEXTOID, TEXTOID}
 };
 static IntakeStatement place_document = {
@@ -530,6 +530,7 @@ take_document(Work *work)
 	int64		id;
 	Datum		value;
 	bool		is_new;
+	int64		filed_in;
 	Jsonb	   *told = NULL;
 
 	put_pointer(args, nulls, 3, m->content_type);
@@ -539,6 +540,7 @@ take_document(Work *work)
 	is_new = intake_returned(2, &value) && DatumGetBool(value);
 	if (intake_returned(3, &value))
 		told = DatumGetJsonbPCopy(value);
+	filed_in = intake_returned_id(4);
 	SPI_freetuptable(SPI_tuptable);
 	if (told == NULL)
 	{
@@ -548,7 +550,12 @@ take_document(Work *work)
 		done->wrote = true;
 		done->results = joined(done->results, jsonb_of(psprintf("[{\"entity\": \"document\", \"id\": " INT64_FORMAT
 																", \"action\": \"%s\"}]", id, action)));
-		done->findings = joined(done->findings, jsonb_of("[{\"code\": \"content_not_indexed\", \"severity\": \"error\"}]"));
+		if (filed_in == 0)
+			done->findings = joined(done->findings, jsonb_of("[{\"code\": \"content_not_indexed\", \"severity\": \"error\"}]"));
+		else
+			done->results = joined(done->results, jsonb_of(psprintf("[{\"entity\": \"referral\", \"id\": " INT64_FORMAT
+																	", \"action\": \"unchanged\"}]", filed_in)));
+		done->referral_id = filed_in;
 		return;
 	}
 	take_case(m, told, done);

@@ -118,6 +118,9 @@ SELECT referral.lay_trigger('referral.inbox_message', 'inbox_guard',
     'BEFORE UPDATE OF channel, source, content_type, dedup_key, payload, payload_hash, received_at, received_by OR DELETE', 'ROW',
     'referral.inbox_guard()', 'A');
 SELECT referral.lay_trigger('referral.inbox_message', 'inbox_arrival', 'BEFORE INSERT', 'ROW', 'referral.inbox_arrival()');
+SELECT referral.lay_trigger('referral.document', 'document_filed', 'AFTER UPDATE OF referral_id, type',
+    'ROW WHEN (NEW.inbox_message_id IS NOT NULL AND NEW.referral_id IS NOT NULL AND NEW.type <> ''unindexed'''
+    ' AND (OLD.referral_id IS NULL OR OLD.type = ''unindexed''))', 'referral.document_filed()');
 SELECT referral.lay_trigger('referral.source_system', 'source_system_guard', 'BEFORE INSERT OR UPDATE OF zone, default_mapping', 'ROW', 'referral.source_system_guard()');
 SELECT referral.track_table('referral.source_system', 'source_system', 'source_system_id');
 SELECT referral.track_table('referral.inbox_message', 'inbox_message', 'message_id');
