@@ -106,8 +106,9 @@ static const struct
 		"SELECT referral.room_of($1, $2, $3)",
 	3, {INT8OID, INT8OID, TEXTOID}},
 	[FIND_ARRIVAL] = {
+		/* said in the words of the index of arrivals, so that no other one is taken */
 		"SELECT score, work_item_id FROM referral.work_item"
-		" WHERE " CAN_BE_CLAIMED " AND arrived >= $3"
+		" WHERE org_id = $1 AND queue_id = $2 AND arrived >= $3 AND owner IS NULL AND closed_at IS NULL"
 		" AND (score > $4 OR (score = $4 AND work_item_id < $5))"
 		" ORDER BY score DESC, work_item_id LIMIT 1",
 	5, {INT8OID, INT8OID, XID8OID, FLOAT8OID, INT8OID}},

@@ -104,7 +104,7 @@ CREATE INDEX IF NOT EXISTS work_item_referral ON referral.work_item (org_id, ref
 CREATE INDEX IF NOT EXISTS work_item_claim ON referral.work_item (org_id, queue_id, score DESC, work_item_id)
     WHERE status IN ('ready', 'requested');
 -- and looks here for what has come above the place where it is
-CREATE INDEX IF NOT EXISTS work_item_arrived ON referral.work_item (org_id, queue_id, arrived) WHERE status IN ('ready', 'requested');
+CREATE INDEX IF NOT EXISTS work_item_arrived ON referral.work_item (org_id, queue_id, arrived) WHERE owner IS NULL AND closed_at IS NULL;
 CREATE INDEX IF NOT EXISTS work_item_owner ON referral.work_item (org_id, owner, queue_id) WHERE status IN ('in-progress', 'on-hold');
 CREATE INDEX IF NOT EXISTS work_item_lease ON referral.work_item (lease_until) WHERE status = 'in-progress';
 COMMENT ON TABLE referral.work_item IS

@@ -37,6 +37,7 @@ sql -o /dev/null <<-'SQL'
 	        COMMIT;
 	    END LOOP;
 	END $$;
+	INSERT INTO referral.organization_member (org_id, login) VALUES (1, current_user);
 	INSERT INTO referral.patient (family) VALUES ('Doe');
 	INSERT INTO referral.queue_member (org_id, queue_id, member)
 	SELECT 1, queue_id, current_user FROM referral.queue WHERE org_id = 1 AND name = 'intake';
