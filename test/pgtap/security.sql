@@ -286,7 +286,7 @@ DECLARE
 BEGIN
     FOR k IN SELECT * FROM public.reference ORDER BY conname LOOP
         RETURN NEXT is(public.code(public.copy_row(k.relation, k.others || jsonb_build_object(k.referring, k.foreign_id))),
-                       CASE WHEN k.relation = 'referral.sla_breach_review'::regclass THEN 'RF019' ELSE '23503' END,
+                       CASE WHEN k.relation IN ('referral.sla_breach_review'::regclass, 'referral.approval_decision'::regclass) THEN 'RF019' ELSE '23503' END,
                        format('%s: %s of another organisation cannot be referred to', k.relation, k.referring));
     END LOOP;
 END $$;
@@ -307,6 +307,7 @@ CREATE TABLE public.reference AS
 SELECT c.conname::text, c.conrelid::regclass AS relation, a.attname AS referring, public.other_id(c.confrelid, f.attname) AS foreign_id,
        -- where one of several columns has a value, the others have none; and what is unique stays so
        CASE c.conrelid WHEN 'referral.coverage'::regclass THEN '{"priority": 99}' WHEN 'referral.exception_item'::regclass THEN '{"code": "another"}'
+            WHEN 'referral.approval_request'::regclass THEN '{"status": "pending", "policy": "another"}'
             WHEN 'referral.inbox_message'::regclass THEN '{"dedup_key": "another"}' WHEN 'referral.queue'::regclass THEN '{"name": "another"}'
             WHEN 'referral.work_item'::regclass THEN '{"task": "another", "is_primary": false}' ELSE '{}'::jsonb END
        || coalesce((SELECT jsonb_object_agg(o.attname, NULL) FROM pg_constraint x JOIN pg_attribute o ON o.attrelid = x.conrelid AND o.attnum = ANY (x.conkey)

@@ -207,7 +207,7 @@ SELECT isnt((SELECT score FROM public.item(:stat_item)), :before::float8, 'anoth
 
 -- 8. Tasks
 
-UPDATE referral.referral SET state = 'validated' WHERE referral_id = :stat;
+UPDATE referral.referral SET state = 'validated', network_status = 'in_network' WHERE referral_id = :stat;
 UPDATE referral.referral SET state = 'ready_to_schedule' WHERE referral_id = :stat;
 UPDATE referral.referral SET state = 'scheduled', scheduled_for = now() - interval '1 hour' WHERE referral_id = :stat;
 UPDATE referral.referral SET state = 'no_show' WHERE referral_id = :stat;

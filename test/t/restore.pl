@@ -196,7 +196,14 @@ INSERT INTO referral.prior_authorization (replaces_id) SELECT prior_authorizatio
 UPDATE referral.appointment SET step = 'arrived', status_reason = 'x';
 INSERT INTO referral.extraction (document_id, field, value, confidence, model, model_version) SELECT max(document_id), 'patient.family', 'read', 0.1, 'm', '1' FROM referral.document;
 INSERT INTO referral.document_classification (document_id, document_type, confidence, model, model_version) SELECT max(document_id), 'letter', 0.1, 'm', '1' FROM referral.document;
+INSERT INTO referral.approval_delegation (from_member, to_member, during) VALUES (session_user, 'restore_jane', '[2020-01-01,)');
+INSERT INTO referral.approval_request (entity, entity_id, referral_id, level, quorum, policy, kind, approver_role, transitions, requested_by)
+VALUES ('referral', 1, 1, 1, 1, 'restore', 'x', 'referral_approver', '{release}', 'somebody');
+SELECT referral.withdraw_approval(1, max(approval_request_id), 'x') FROM referral.approval_request;
+INSERT INTO referral.approval_request (entity, entity_id, referral_id, level, quorum, policy, kind, approver_role, transitions, requested_by)
+VALUES ('referral', 1, 1, 1, 1, 'restore', 'x', 'referral_approver', '{release}', 'somebody');
 SET SESSION AUTHORIZATION restore_jane;
+SELECT referral.approve(1, max(approval_request_id)) FROM referral.approval_request;
 SELECT referral.review_extraction(1, max(extraction_id), 'correct', 'better', 'x') FROM referral.extraction;
 SELECT referral.review_classification(1, max(document_classification_id), 'correct', 'referral', 'x') FROM referral.document_classification;
 SELECT referral.close_exception(1, min(exception_id), 'settled') FROM referral.exception_item;
