@@ -214,6 +214,16 @@ INSERT INTO referral.source_mapping (rule_version_id, mapping) SELECT max(rule_v
 INSERT INTO referral.source_mapping_field (rule_version_id, mapping, attribute, column_name) SELECT max(rule_version_id), 'full', 'patient.family', 'Last' FROM referral.rule_version;
 INSERT INTO referral.code_translation (rule_version_id, translation, source_code, target_code) SELECT max(rule_version_id), 'full', 'x', 'y' FROM referral.rule_version;
 INSERT INTO referral.source_of_record (rule_version_id, entity, owner_system) SELECT max(rule_version_id), 'patient', 'ehr' FROM referral.rule_version;
+UPDATE referral.queue SET manager = 'somebody', calendar = 'us_business' WHERE name = 'intake';
+UPDATE referral.work_item SET status = 'in-progress', owner = 'somebody', handed_over_by = 'another', escalated_to = 'referral_admin', claimed_at = now(),
+    lease_until = 'infinity' WHERE work_item_id = (SELECT min(work_item_id) FROM referral.work_item WHERE is_primary AND closed_at IS NULL);
+INSERT INTO referral.handoff (work_item_id, from_queue_id, to_queue_id, from_owner, reason, summary, status, released_at, released_by, returned_at, returned_by,
+    return_reason, withdrawn_at, withdrawn_by)
+SELECT h.work_item_id, h.from_queue_id, h.to_queue_id, 'somebody', 'x', 'x', n.status, now(), 'somebody', n.returned_at, 'x', 'x', n.withdrawn_at, 'x'
+FROM (SELECT * FROM referral.handoff ORDER BY handoff_id LIMIT 1) h,
+     (VALUES ('returned', now(), NULL), ('withdrawn', NULL, now())) n (status, returned_at, withdrawn_at);
+INSERT INTO referral.routing_decision (entity, entity_id, queue_id, reason, rule, target_queue, owner, healthcare_service, overrides_id)
+SELECT entity, entity_id, queue_id, 'person', 'x', 'intake', 'somebody', 'x', routing_decision_id FROM referral.routing_decision ORDER BY routing_decision_id LIMIT 1;
 SQL
 is($origin->safe_psql('origin', <<'SQL'), '', 'every column of the model has a value somewhere');
 SELECT string_agg(x.name, ' ') FROM (
@@ -266,7 +276,7 @@ ROLLBACK;
 UPDATE referral.referral SET state = 'validated' WHERE referral_id = 41;
 SQL
 	is($run->(q{SELECT version, step FROM referral.referral WHERE referral_id = 41}), '2|validated', "$name: a move works");
-	is($run->("SELECT version, transition, actor FROM referral.journal WHERE journal_id > $journal"), '2|validate|restore_jane',
+	is($run->("SELECT version, transition, actor FROM referral.journal WHERE journal_id > $journal AND entity = 'referral'"), '2|validate|restore_jane',
 		"$name: and is journaled, under a number that continues");
 	is($run->("SELECT policy, stopped_at IS NULL FROM referral.sla_clock WHERE entity = 'referral' AND entity_id = 41 ORDER BY clock_id DESC LIMIT 1"),
 		'eligibility|t', "$name: and a clock starts");
