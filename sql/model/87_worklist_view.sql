@@ -240,7 +240,7 @@ JOIN (SELECT r.org_id, r.referral_id,
              r.entered_at AS since, r.status_reason AS why
       FROM referral.referral r WHERE r.state IN ('no_show', 'appointment_cancelled', 'cancellation_requested')
       UNION ALL
-      SELECT h.org_id, h.referral_id, 'returned', h.returned_at, h.return_reason
+      SELECT h.org_id, h.referral_id, 'returned' AS what, h.returned_at AS since, h.return_reason AS why
       FROM referral.handoff h
       JOIN referral.work_item i ON i.org_id = h.org_id AND i.work_item_id = h.work_item_id AND i.closed_at IS NULL AND i.queue_id = h.from_queue_id
       WHERE h.status = 'returned' AND i.is_primary
@@ -278,7 +278,7 @@ FROM referral.listed_referral l
 JOIN (SELECT e.org_id, e.referral_id, 'no capacity' AS issue, e.opened_at AS since
       FROM referral.exception_item e WHERE e.category = 'capacity' AND e.status IN ('open', 'in_progress') AND e.referral_id IS NOT NULL
       UNION ALL
-      SELECT b.org_id, b.referral_id, 'on the waiting list', b.entered_at
+      SELECT b.org_id, b.referral_id, 'on the waiting list' AS issue, b.entered_at AS since
       FROM referral.appointment b WHERE b.step = 'waitlist' AND b.referral_id IS NOT NULL) x ON x.org_id = l.org_id AND x.referral_id = l.referral_id
 WHERE l.state IN ('received', 'validated', 'pending_authorization', 'ready_to_schedule', 'no_show', 'appointment_cancelled', 'on_hold');
 COMMENT ON VIEW referral.appointment_slot_issues IS

@@ -1,7 +1,7 @@
 -- Worklists: queues, who may do what with their items, ranks, and the items that rows have by the rules.
 SELECT plan(86);
--- no routing rules: work goes where work_source says; see routing
-UPDATE referral.rule_version v SET status = 'retired' FROM referral.rule_set s WHERE s.rule_set_id = v.rule_set_id AND s.name = 'routing/standard';
+-- no routing rules: work goes where work_source says; see routing. No approvals either: see approval
+UPDATE referral.rule_version v SET status = 'retired' FROM referral.rule_set s WHERE s.rule_set_id = v.rule_set_id AND s.name IN ('routing/standard', 'approval/standard');
 
 CREATE ROLE worklist_coordinator LOGIN;
 CREATE ROLE worklist_ann LOGIN;

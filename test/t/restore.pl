@@ -217,6 +217,11 @@ INSERT INTO referral.source_of_record (rule_version_id, entity, owner_system) SE
 UPDATE referral.queue SET manager = 'somebody', calendar = 'us_business' WHERE name = 'intake';
 UPDATE referral.work_item SET status = 'in-progress', owner = 'somebody', handed_over_by = 'another', escalated_to = 'referral_admin', claimed_at = now(),
     lease_until = 'infinity' WHERE work_item_id = (SELECT min(work_item_id) FROM referral.work_item WHERE is_primary AND closed_at IS NULL);
+INSERT INTO referral.handoff (work_item_id, from_queue_id, to_queue_id, from_owner, reason, summary, status, released_at, released_by, returned_at, returned_by,
+    return_reason, withdrawn_at, withdrawn_by)
+SELECT h.work_item_id, h.from_queue_id, h.to_queue_id, 'somebody', 'x', 'x', n.status, now(), 'somebody', n.returned_at, 'x', 'x', n.withdrawn_at, 'x'
+FROM (SELECT * FROM referral.handoff ORDER BY handoff_id LIMIT 1) h,
+     (VALUES ('returned', now(), NULL), ('withdrawn', NULL, now())) n (status, returned_at, withdrawn_at);
 INSERT INTO referral.routing_decision (entity, entity_id, queue_id, reason, rule, target_queue, owner, healthcare_service, overrides_id)
 SELECT entity, entity_id, queue_id, 'person', 'x', 'intake', 'somebody', 'x', routing_decision_id FROM referral.routing_decision ORDER BY routing_decision_id LIMIT 1;
 SQL
