@@ -91,7 +91,9 @@ CREATE FUNCTION referral.finding_needs_person(code text, severity text, attribut
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN severity = 'error' OR code = 'answer_wanted'
        OR (severity = 'warning' AND (code IN ('patient_unnamed', 'unknown_payer', 'ambiguous_referral', 'transition_refused', 'out_of_order')
-                                     OR (code = 'invalid_date' AND attribute IS NOT DISTINCT FROM 'patient.birth_date')));
+                                     OR (code = 'invalid_date' AND attribute IS NOT DISTINCT FROM 'patient.birth_date')
+                                     -- it counts as routine, until somebody asks
+                                     OR (code = 'invalid_code' AND attribute IS NOT DISTINCT FROM 'referral.urgency')));
 COMMENT ON FUNCTION referral.finding_needs_person(text, text, text) IS
 'Does a finding open an exception? Those of severity error do, who wants an answer, and of the warnings those without which the case cannot go on for long.';
 
@@ -131,7 +133,7 @@ BEGIN
                     CASE WHEN f.referral_id IS NULL THEN 'inbox_message' ELSE 'referral' END,
                     coalesce(f.referral_id, note_findings.message_id), f.referral_id, f.code,
                     concat_ws('; ', f.attribute, f.position, f.detail, 'message ' || note_findings.message_id),
-                    CASE f.severity WHEN 'error' THEN 'high' WHEN 'info' THEN 'low' ELSE 'medium' END);
+                    CASE WHEN f.severity = 'error' OR f.attribute = 'referral.urgency' THEN 'high' WHEN f.severity = 'info' THEN 'low' ELSE 'medium' END);
             END IF;
         END LOOP;
     END IF;
@@ -150,6 +152,7 @@ BEGIN
     -- another message may have found the same about the referral
     IF EXISTS (SELECT FROM referral.data_quality_finding x
                WHERE x.org_id = close_found.org_id AND x.code = close_found.code AND x.resolved_at IS NULL
+                 AND referral.finding_needs_person(x.code, x.severity, x.attribute)
                  AND CASE WHEN close_found.referral_id IS NULL THEN x.message_id = close_found.message_id
                           ELSE x.referral_id = close_found.referral_id END) THEN
         RETURN;
@@ -209,10 +212,10 @@ COMMENT ON FUNCTION referral.message_key(text, bytea, text) IS
 'The key under which a message is kept: what the sender calls it, the SHA-256 of that when it is longer than 500 bytes; when it has no name, the hash of the payload, of an HL7 message as it is with carriage returns and without a frame.';
 
 CREATE FUNCTION referral.keep_document(org_id bigint, message_id bigint, source text, content_type text, payload text,
-    OUT document_id bigint, OUT is_new boolean, OUT told jsonb)
+    OUT document_id bigint, OUT is_new boolean, OUT told jsonb, OUT filed_in bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    SELECT d.document_id INTO document_id FROM referral.document d
+    SELECT d.document_id, CASE WHEN d.type <> 'unindexed' THEN d.referral_id END INTO document_id, filed_in FROM referral.document d
     WHERE d.org_id = keep_document.org_id AND d.inbox_message_id = keep_document.message_id
     ORDER BY d.document_id LIMIT 1;
     is_new := NOT FOUND;
@@ -227,7 +230,7 @@ BEGIN
     END IF;
 END $$;
 COMMENT ON FUNCTION referral.keep_document(bigint, bigint, text, text, text) IS
-'Keeps the payload of a message that has no structure as a document of type unindexed, once: is_new says whether it was kept now. told: the case that extracted_case() has of it by now; null until somebody has read it. For receive() and reprocess(), which call it as the owner of the model.';
+'Keeps the payload of a message that has no structure as a document of type unindexed, once: is_new says whether it was kept now. told: the case that extracted_case() has of it by now; null until somebody has read it. filed_in: the referral in which a person has filed it, with a type. For receive() and reprocess(), which call it as the owner of the model.';
 
 CREATE FUNCTION referral.receive(channel referral.intake_channel, source text, content_type text DEFAULT NULL, payload text DEFAULT NULL,
     dedup_key text DEFAULT NULL, OUT message_id bigint, OUT status referral.inbox_status, OUT outcome text, OUT referral_id bigint,
@@ -298,6 +301,28 @@ LANGUAGE C AS 'MODULE_PATHNAME', 'inbox_arrival';
 COMMENT ON FUNCTION referral.inbox_arrival() IS
 'BEFORE INSERT row trigger of referral.inbox_message: RF003 when the source is not for this login, by whatever way it writes; the hash is that of the payload. receive() has seen to both.';
 
+CREATE FUNCTION referral.document_filed() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF referral.current_actor_kind(NEW.org_id) <> 'user' THEN
+        RETURN NULL;    -- what a model makes of it is looked at by a person
+    END IF;
+    UPDATE referral.data_quality_finding x SET resolved_at = clock_timestamp()
+    WHERE x.org_id = NEW.org_id AND x.message_id = NEW.inbox_message_id AND x.code = 'content_not_indexed' AND x.resolved_at IS NULL;
+    IF FOUND THEN
+        UPDATE referral.inbox_message x
+        SET outcome = 'document_updated', referral_id = NEW.referral_id, patient_id = r.patient_id,
+            results = jsonb_build_array(jsonb_build_object('entity', 'document', 'id', NEW.document_id, 'action', 'updated'),
+                                        jsonb_build_object('entity', 'referral', 'id', NEW.referral_id, 'action', 'unchanged'))
+        FROM referral.referral r
+        WHERE x.org_id = NEW.org_id AND x.message_id = NEW.inbox_message_id AND r.org_id = NEW.org_id AND r.referral_id = NEW.referral_id;
+        PERFORM referral.close_found(NEW.org_id, NEW.inbox_message_id, NULL, 'content_not_indexed', 'filed by hand');
+    END IF;
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION referral.document_filed() IS
+'AFTER UPDATE row trigger of referral.document: when a person has put a document that came as a message into a referral, with a type, there is nothing left to read of it: the finding content_not_indexed is resolved, its exception closed, and the message tells the referral.';
+
 CREATE FUNCTION referral.source_system_guard() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -314,4 +339,5 @@ EXCEPTION WHEN invalid_parameter_value THEN
         DETAIL = 'Times that a source sends without a zone are read in its own.', HINT = 'SELECT name FROM pg_timezone_names.';
 END $$;
 COMMENT ON FUNCTION referral.source_system_guard() IS 'BEFORE row trigger of referral.source_system: RF020 for a zone that is none, RF019 for a default_mapping that no version of rules has.';
-REVOKE ALL ON FUNCTION referral.inbox_guard(), referral.inbox_arrival(), referral.source_system_guard() FROM PUBLIC;
+REVOKE ALL ON FUNCTION referral.inbox_guard(), referral.inbox_arrival(), referral.document_filed(), referral.source_system_guard()
+    FROM PUBLIC;

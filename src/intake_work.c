@@ -105,7 +105,7 @@ static IntakeStatement check_patient = {
 	.nargs = 2,.argtypes = {INT8OID, INT8OID}
 };
 static IntakeStatement keep_document = {
-	.sql = "SELECT k.document_id, k.is_new, k.told FROM referral.keep_document($1, $2, $3, $4, $5) k",
+	.sql = "SELECT k.document_id, k.is_new, k.told, k.filed_in FROM referral.keep_document($1, $2, $3, $4, $5) k",
 	.nargs = 5,.argtypes = {INT8OID, INT8OID, TEXTOID, TEXTOID, TEXTOID}
 };
 static IntakeStatement place_document = {
@@ -315,6 +315,33 @@ case_outcome(const char *kind, int64 referral_id, Jsonb *results)
 	return referral_id == 0 ? "referral_not_found" : "referral_unchanged";
 }
 
+/* The findings of a case of a file, each with its line where it has no place yet; line may be NULL. */
+static Jsonb *
+with_line(Jsonb *findings, const char *line)
+{
+	JsonbParseState *state = NULL;
+	JsonbValue	value;
+	Jsonb	   *place;
+	int			n = JB_ROOT_COUNT(findings);
+
+	if (line == NULL)
+		return findings;
+	place = jsonb_of(psprintf("{\"position\": \"line %s\"}", line));
+	pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
+	for (int i = 0; i < n; i++)
+	{
+		Jsonb	   *finding = JsonbValueToJsonb(getIthJsonbValueFromContainer(&findings->root, i));
+
+		if (!member(finding, "position", &value))
+			finding = joined(finding, place);
+		value.type = jbvBinary;
+		value.val.binary.data = &finding->root;
+		value.val.binary.len = VARSIZE(finding) - VARHDRSZ;
+		pushJsonbValue(&state, WJB_ELEM, &value);
+	}
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_ARRAY, NULL));
+}
+
 /* The findings of a case, each with the referral and patient that it is about. */
 static Jsonb *
 with_ids(Jsonb *findings, int64 referral_id, int64 patient_id)
@@ -460,7 +487,7 @@ apply(IntakeMessage *m, Jsonb *intake)
 
 /* Has the case written, and adds what became of it. */
 static void
-write_case(IntakeMessage *m, const char *kind, Jsonb *intake, Done *done)
+write_case(IntakeMessage *m, const char *kind, const char *line, Jsonb *intake, Done *done)
 {
 	const char *became = NULL;
 	Jsonb	   *written = NULL;
@@ -484,7 +511,7 @@ write_case(IntakeMessage *m, const char *kind, Jsonb *intake, Done *done)
 	patient_id = member_id(written, "patient_id");
 	findings = joined(member_jsonb(intake, "findings"), member_jsonb(written, "findings"));
 	if (findings != NULL && JB_ROOT_COUNT(findings) > 0)
-		done->findings = joined(done->findings, with_ids(findings, referral_id, patient_id));
+		done->findings = joined(done->findings, with_ids(with_line(findings, line), referral_id, patient_id));
 	if (referral_id != 0)
 		done->referral_id = referral_id;
 	if (patient_id != 0)
@@ -502,7 +529,7 @@ take_case(IntakeMessage *m, Jsonb *intake, Done *done)
 	if (head != NULL && take_head(m, head, done))
 		done->outcome = done->outcome != NULL && strcmp(done->outcome, "echo") != 0 ? "mixed" : "echo";
 	else
-		write_case(m, member_text(intake, "kind"), intake, done);
+		write_case(m, member_text(intake, "kind"), member_text(head, "line"), intake, done);
 }
 
 /* A payload without structure; when it has been read by now, there is a case of it. */
@@ -516,6 +543,7 @@ take_document(Work *work)
 	int64		id;
 	Datum		value;
 	bool		is_new;
+	int64		filed_in;
 	Jsonb	   *told = NULL;
 	MemoryContext part_memory = CurrentMemoryContext;
 	OwnerScope	scope;
@@ -530,6 +558,7 @@ take_document(Work *work)
 	is_new = intake_returned(2, &value) && DatumGetBool(value);
 	if (intake_returned(3, &value))
 		told = DatumGetJsonbPCopy(value);
+	filed_in = intake_returned_id(4);
 	security_end_read(&scope);
 	if (told == NULL)
 	{
@@ -539,7 +568,12 @@ take_document(Work *work)
 		done->wrote = true;
 		done->results = joined(done->results, jsonb_of(psprintf("[{\"entity\": \"document\", \"id\": " INT64_FORMAT
 																", \"action\": \"%s\"}]", id, action)));
-		done->findings = joined(done->findings, jsonb_of("[{\"code\": \"content_not_indexed\", \"severity\": \"error\"}]"));
+		if (filed_in == 0)
+			done->findings = joined(done->findings, jsonb_of("[{\"code\": \"content_not_indexed\", \"severity\": \"error\"}]"));
+		else
+			done->results = joined(done->results, jsonb_of(psprintf("[{\"entity\": \"referral\", \"id\": " INT64_FORMAT
+																	", \"action\": \"unchanged\"}]", filed_in)));
+		done->referral_id = filed_in;
 		return;
 	}
 	take_case(m, told, done);

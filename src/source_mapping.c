@@ -763,8 +763,9 @@ push_node(const MapState *state, const MapNode *node, JsonbParseState **result)
 }
 
 static void
-push_message(const SourceMapping *mapping, JsonbParseState **result)
+push_message(const MapState *state, JsonbParseState **result)
 {
+	const SourceMapping *mapping = state->mapping;
 	JsonbValue	version;
 
 	push_pair(result, "kind", mapping->kind, strlen(mapping->kind));
@@ -775,6 +776,9 @@ push_message(const SourceMapping *mapping, JsonbParseState **result)
 	version.type = jbvNumeric;
 	version.val.numeric = int64_to_numeric(mapping->rule_version);
 	pushJsonbValue(result, WJB_VALUE, &version);
+	/* for what is found when the case is written */
+	if (state->line != NULL)
+		push_pair(result, "line", state->line, strlen(state->line));
 	pushJsonbValue(result, WJB_END_OBJECT, NULL);
 }
 
@@ -791,7 +795,7 @@ case_of(const SourceMapping *mapping, Jsonb *record)
 	map_fields(&state, &record->root);
 
 	pushJsonbValue(&result, WJB_BEGIN_OBJECT, NULL);
-	push_message(state.mapping, &result);
+	push_message(&state, &result);
 	for (const MapNode *node = state.mapping->root.child; node != NULL; node = node->next)
 		if (node_is_present(&state, node, true))
 		{

@@ -118,6 +118,9 @@ SELECT referral.lay_trigger('referral.inbox_message', 'inbox_guard',
     'BEFORE UPDATE OF channel, source, content_type, dedup_key, payload, payload_hash, received_at, received_by OR DELETE', 'ROW',
     'referral.inbox_guard()', 'A');
 SELECT referral.lay_trigger('referral.inbox_message', 'inbox_arrival', 'BEFORE INSERT', 'ROW', 'referral.inbox_arrival()');
+SELECT referral.lay_trigger('referral.document', 'document_filed', 'AFTER UPDATE OF referral_id, type',
+    'ROW WHEN (NEW.inbox_message_id IS NOT NULL AND NEW.referral_id IS NOT NULL AND NEW.type <> ''unindexed'''
+    ' AND (OLD.referral_id IS NULL OR OLD.type = ''unindexed''))', 'referral.document_filed()');
 SELECT referral.lay_trigger('referral.source_system', 'source_system_guard', 'BEFORE INSERT OR UPDATE OF zone, default_mapping', 'ROW', 'referral.source_system_guard()');
 SELECT referral.track_table('referral.source_system', 'source_system', 'source_system_id');
 SELECT referral.track_table('referral.inbox_message', 'inbox_message', 'message_id');
@@ -133,7 +136,7 @@ CREATE OR REPLACE VIEW referral.inbox_outcome WITH (security_invoker = true) AS
 SELECT m.org_id, m.message_id, m.source, m.channel, m.dedup_key, m.message_type, m.control_id, m.received_at, m.status, m.outcome,
        m.referral_id, m.patient_id, m.patient_match,
        (SELECT array_agg((x ->> 'id')::bigint ORDER BY (x ->> 'id')::bigint) FROM jsonb_array_elements(m.results) x WHERE x ->> 'entity' = 'appointment') AS appointments,
-       (SELECT array_agg(f.code ORDER BY f.code) FROM referral.data_quality_finding f
+       (SELECT array_agg(DISTINCT f.code ORDER BY f.code) FROM referral.data_quality_finding f
         WHERE f.org_id = m.org_id AND f.message_id = m.message_id AND f.resolved_at IS NULL) AS findings,
        (SELECT array_agg(DISTINCT format('%s/%s', e.category, e.code)) FROM referral.exception_item e
         WHERE e.org_id = m.org_id AND e.status IN ('open', 'in_progress')
@@ -144,7 +147,7 @@ FROM referral.inbox_message m
 CROSS JOIN LATERAL (SELECT array_agg(DISTINCT (x ->> 'id')::bigint) AS referrals
                     FROM jsonb_array_elements(m.results) x WHERE x ->> 'entity' = 'referral') r;
 COMMENT ON VIEW referral.inbox_outcome IS
-'What became of each message: its outcome, the referral, patient and appointments it is about, what was found, and which exceptions are open about it or its referrals. referral_id is the last of them; referrals has all, of a file with several parts.';
+'What became of each message: its outcome, the referral, patient and appointments it is about, what was found (each code once; data_quality_finding has where), and which exceptions are open about it or its referrals. referral_id is the last of them; referrals has all, of a file with several parts.';
 
 GRANT SELECT ON referral.source_system, referral.inbox_message, referral.data_quality_finding, referral.inbox_outcome
     TO referral_admin, referral_coordinator, referral_clinician, referral_scheduler, referral_authorizer, referral_approver,

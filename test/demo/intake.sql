@@ -91,13 +91,14 @@ CALL referral.receive_batch('nightly', 'flat_file', 'HARBOR_PORTAL', 'applicatio
 
 \echo
 \echo '== 22. What became of each message'
-SELECT message_id AS id, channel, source, message_type, status, outcome, referral_id AS referral, array_to_string(findings, ', ') AS findings
+SELECT message_id AS id, channel, source, coalesce(outcome, status::text || ': ' || error) AS outcome, referral_id AS referral,
+       array_to_string(findings, E'\n') AS findings, array_to_string(exceptions, E'\n') AS exceptions
 FROM referral.inbox_outcome ORDER BY message_id;
 
 \echo '== 23. What needs a person'
 SET SESSION AUTHORIZATION demo_jane;
 SELECT category, code, severity, count(*) AS items, min(entity || ' ' || entity_id) AS for_example FROM referral.exception_item
-WHERE status = 'open' GROUP BY 1, 2, 3 ORDER BY severity DESC, 4 DESC, 1, 2;
+WHERE status = 'open' GROUP BY 1, 2, 3 ORDER BY array_position('{high,medium,low}', severity), 4 DESC, 1, 2;
 
 \echo '== 24. The call centre''s mapping is written and approved; the message that waited becomes a referral'
 SET SESSION AUTHORIZATION demo_ann;

@@ -1,6 +1,6 @@
 -- Messages in, when something was said wrong: a content type that is mended, a channel that tells what a payload should have
 -- been, a fax that a person files.
-SELECT plan(25);
+SELECT plan(38);
 \ir ../lib/refused.sql
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
 CREATE ROLE intake_mend_jane LOGIN IN ROLE referral_coordinator;
@@ -73,5 +73,51 @@ SELECT results_eq($$SELECT code, hint FROM public.refused($r$INSERT INTO referra
 INSERT INTO referral.source_system (source, default_mapping) VALUES ('tulips', 'tulip');
 SELECT is(public.code($$UPDATE referral.source_system SET default_mapping = 'nonesuch' WHERE source = 'tulips'$$), 'RF019', 'later, too');
 SELECT is((SELECT outcome FROM referral.receive('flat_file', 'tulips', NULL, E'last,order\nHaze,P10')), 'referral_created', 'a file without a content type is read by it');
+
+-- 3. What is found in a file says in which line
+
+SELECT message_id AS m FROM referral.receive('flat_file', 'lines', 'text/csv; mapping=tulip', E'last,first,order,payer\nHaze,Dolores,L1,Blue Horizon\n,,L2,\nHaze,Charlotte,L3,Blue Horizon') \gset
+SELECT is((SELECT array_agg(concat_ws(' ', f.code, f.position) ORDER BY f.position, f.code) FROM referral.data_quality_finding f WHERE f.message_id = :m AND f.resolved_at IS NULL AND f.code IN ('unknown_payer', 'patient_missing')),
+    '{unknown_payer line 2,patient_missing line 3}', 'what is found when a row is written is found in its line');
+SELECT results_eq(format($$SELECT findings = ARRAY(SELECT DISTINCT unnest(findings) ORDER BY 1) FROM referral.inbox_outcome WHERE message_id = %s$$, :m), 'VALUES (true)', 'the report names each code once');
+CREATE TEMP TABLE found AS SELECT finding_id FROM referral.data_quality_finding WHERE message_id = :m;
+SELECT referral.reprocess(1, :m) \g /dev/null
+SELECT is((SELECT count(*) FROM referral.data_quality_finding f WHERE f.message_id = :m AND f.position IS NULL), 0::bigint, 'also when it is processed again');
+SELECT is((SELECT string_agg(f.position, ', ') FROM referral.data_quality_finding f WHERE f.message_id = :m AND f.code = 'patient_missing'), 'line 3', 'when what still holds is not found anew');
+
+-- 4. A fax that a person files
+
+CREATE FUNCTION public.open_of(id bigint) RETURNS bigint LANGUAGE sql AS
+$$SELECT count(*) FROM referral.exception_item e WHERE e.entity = 'inbox_message' AND e.entity_id = id AND e.code = 'content_not_indexed' AND e.status NOT IN ('resolved', 'dismissed')$$;
+CREATE ROLE intake_mend_bot LOGIN IN ROLE referral_coordinator;
+INSERT INTO referral.organization_member (org_id, login, actor_kind) VALUES (1, 'intake_mend_bot', 'ai');
+SELECT message_id AS m FROM referral.receive('fax', 'fax_desk', 'image/tiff', 'SUkqAA==') \gset
+SELECT message_id AS other FROM referral.receive('fax', 'fax_desk', 'image/tiff', 'SUkqAB==') \gset
+SELECT is(public.open_of(:m), 1::bigint, 'a fax waits for a person');
+SET SESSION AUTHORIZATION intake_mend_jane;
+BEGIN;
+SELECT set_config('referral.inbox_message', :'m', true) \g /dev/null
+INSERT INTO referral.patient (family, given, birth_date) VALUES ('Voss', 'Ina', '1971-02-03') RETURNING patient_id AS p \gset
+INSERT INTO referral.referral (patient_id, specialty, channel, source, received_at)
+SELECT :p, 'neurology', m.channel::text, m.source, m.received_at FROM referral.inbox_message m WHERE (m.org_id, m.message_id) = (1, :m) RETURNING referral_id AS r \gset
+UPDATE referral.document SET referral_id = :r WHERE inbox_message_id = :m;
+SELECT is(public.open_of(:m), 1::bigint, 'without a type it is not filed');
+UPDATE referral.document SET type = 'referral_letter', patient_id = :p WHERE inbox_message_id = :m;
+COMMIT;
+SELECT is(public.open_of(:m), 0::bigint, 'with a referral and a type it is');
+SELECT results_eq(format('SELECT outcome, referral_id, patient_id, findings, referrals FROM referral.inbox_outcome WHERE message_id = %s', :m),
+    format($$VALUES ('document_updated', %s::bigint, %s::bigint, NULL::text[], ARRAY[%1$s::bigint])$$, :r, :p), 'the report tells the referral');
+SELECT results_eq(format('SELECT r.received_at = m.received_at, (SELECT bool_and(c.started_at = m.received_at) FROM referral.sla_clock c WHERE c.entity = ''referral'' AND c.entity_id = r.referral_id)
+    FROM referral.referral r, referral.inbox_message m WHERE r.referral_id = %s AND m.message_id = %s', :r, :m), 'VALUES (true, true)', 'which has waited since the fax came');
+SELECT results_eq(format('SELECT outcome, referral_id, findings FROM referral.reprocess(1, %s)', :m), format($$VALUES ('document_unchanged', %s::bigint, 0)$$, :r), 'processed again, it stays filed');
+SELECT is(public.open_of(:m), 0::bigint, 'and nothing waits');
+RESET SESSION AUTHORIZATION;
+SET SESSION AUTHORIZATION intake_mend_bot;
+UPDATE referral.document SET referral_id = :r, type = 'referral_letter' WHERE inbox_message_id = :other;
+RESET SESSION AUTHORIZATION;
+SELECT is(public.open_of(:other), 1::bigint, 'a model cannot file one for good');
+SET SESSION AUTHORIZATION intake_mend_jane;
+SELECT is(public.code('SELECT referral.document_filed()'), '42501', 'and nobody calls what it takes');
+RESET SESSION AUTHORIZATION;
 
 SELECT * FROM finish();
