@@ -61,7 +61,7 @@ batch() { # NAME QUERY...
 
 # What a figure is to be
 verdict() { # WHAT FIGURE OPERATOR TARGET UNIT
-	printf '%s: %s %s, target %s %s: %s\n' "$1" "$2" "$5" "$3" "$4" "$(awk "BEGIN { print $2 $3 $4 ? \"PASS\" : \"MISS\" }")"
+	printf '%s: %s %s, target %s %s: %s\n' "$1" "$2" "$5" "$3" "$4" "$(awk "BEGIN { print ($2 $3 $4) ? \"PASS\" : \"MISS\" }")"
 }
 
 if wanted 2; then
