@@ -91,7 +91,9 @@ CREATE FUNCTION referral.finding_needs_person(code text, severity text, attribut
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN severity = 'error' OR code = 'answer_wanted'
        OR (severity = 'warning' AND (code IN ('patient_unnamed', 'unknown_payer', 'ambiguous_referral', 'transition_refused', 'out_of_order')
-                                     OR (code = 'invalid_date' AND attribute IS NOT DISTINCT FROM 'patient.birth_date')));
+                                     OR (code = 'invalid_date' AND attribute IS NOT DISTINCT FROM 'patient.birth_date')
+                                     -- it counts as routine, until somebody asks
+                                     OR (code = 'invalid_code' AND attribute IS NOT DISTINCT FROM 'referral.urgency')));
 COMMENT ON FUNCTION referral.finding_needs_person(text, text, text) IS
 'Does a finding open an exception? Those of severity error do, who wants an answer, and of the warnings those without which the case cannot go on for long.';
 
@@ -131,7 +133,7 @@ BEGIN
                     CASE WHEN f.referral_id IS NULL THEN 'inbox_message' ELSE 'referral' END,
                     coalesce(f.referral_id, note_findings.message_id), f.referral_id, f.code,
                     concat_ws('; ', f.attribute, f.position, f.detail, 'message ' || note_findings.message_id),
-                    CASE f.severity WHEN 'error' THEN 'high' WHEN 'info' THEN 'low' ELSE 'medium' END);
+                    CASE WHEN f.severity = 'error' OR f.attribute = 'referral.urgency' THEN 'high' WHEN f.severity = 'info' THEN 'low' ELSE 'medium' END);
             END IF;
         END LOOP;
     END IF;
@@ -150,6 +152,7 @@ BEGIN
     -- another message may have found the same about the referral
     IF EXISTS (SELECT FROM referral.data_quality_finding x
                WHERE x.org_id = close_found.org_id AND x.code = close_found.code AND x.resolved_at IS NULL
+                 AND referral.finding_needs_person(x.code, x.severity, x.attribute)
                  AND CASE WHEN close_found.referral_id IS NULL THEN x.message_id = close_found.message_id
                           ELSE x.referral_id = close_found.referral_id END) THEN
         RETURN;

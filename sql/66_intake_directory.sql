@@ -148,7 +148,7 @@ BEGIN
     END IF;
     IF found_id IS NULL AND name IS NOT NULL THEN
         SELECT min(p.payer_id) INTO found_id FROM referral.payer p
-        WHERE p.org_id = intake_find_payer.org_id AND lower(p.name) = lower(intake_find_payer.name)
+        WHERE p.org_id = intake_find_payer.org_id AND p.name_key = lower(intake_find_payer.name)
           -- another number of the same system makes it another payer of the same name
           AND (p.identifier IS NULL OR intake_find_payer.identifier IS NULL OR p.identifier_system <> of_system);
     END IF;

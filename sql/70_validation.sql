@@ -241,6 +241,31 @@ LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'draft_outreach';
 COMMENT ON FUNCTION referral.draft_outreach(bigint, bigint, jsonb, jsonb) IS
 'Writes a draft into referral.communication for each template that findings name, when something new is missing: one open draft per referral and template. A draft that nobody has approved follows what is missing, and becomes not-done when nothing is. check_referral() does that by itself.';
 
-REVOKE ALL ON FUNCTION referral.check_referral(bigint, bigint), referral.check_patient(bigint, bigint),
+CREATE FUNCTION referral.communication_guard() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NEW.approved_by IS NULL THEN
+        NEW.approved_at := NULL;
+    ELSIF TG_OP = 'INSERT' OR OLD.approved_by IS NULL THEN
+        IF referral.current_actor_kind(NEW.org_id) = 'ai' THEN
+            RAISE EXCEPTION 'a model does not approve what is sent'
+                USING ERRCODE = 'RF003', DETAIL = 'Somebody is to have read it who answers for it.', HINT = 'Leave approved_by to a person.';
+        END IF;
+        NEW.approved_by := referral.current_actor();
+        NEW.approved_at := clock_timestamp();
+    ELSE
+        NEW.approved_by := OLD.approved_by;
+        NEW.approved_at := OLD.approved_at;
+    END IF;
+    -- what comes in tells itself when it was sent
+    IF NEW.status = 'completed' AND NEW.direction = 'out' AND TG_OP = 'UPDATE' AND OLD.status IN ('preparation', 'in-progress') THEN
+        NEW.sent_at := coalesce(NEW.sent_at, clock_timestamp());
+    END IF;
+    RETURN NEW;
+END $$;
+COMMENT ON FUNCTION referral.communication_guard() IS
+'BEFORE row trigger of referral.communication: whoever sets approved_by approves, and is noted with the time, whatever he writes there; it stays until it is emptied. RF003 when a model approves. sent_at of what is completed is now, where it is not told.';
+
+REVOKE ALL ON FUNCTION referral.communication_guard(), referral.check_referral(bigint, bigint), referral.check_patient(bigint, bigint),
     referral.draft_outreach(bigint, bigint, jsonb, jsonb), referral.required_field_check(), referral.document_requirement_check(),
     referral.outreach_template_check(), referral.check_after_document() FROM PUBLIC;

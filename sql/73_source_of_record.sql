@@ -67,7 +67,9 @@ COMMENT ON FUNCTION referral.source_of_record_check() IS
 
 CREATE FUNCTION referral.note_rejected_write(
     org_id bigint, entity text, entity_id bigint, attribute text, attempted jsonb, origin text, owner_system text, rule_version bigint) RETURNS void
-LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
     -- the same again is no news
     INSERT INTO referral.rejected_write AS w (org_id, entity, entity_id, attribute, attempted, origin, owner_system, rule_version)
     VALUES (note_rejected_write.org_id, note_rejected_write.entity, note_rejected_write.entity_id, note_rejected_write.attribute,
@@ -77,9 +79,25 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
     SET attempted = excluded.attempted, owner_system = excluded.owner_system, rule_version = excluded.rule_version,
         attempted_at = excluded.attempted_at, attempted_by = excluded.attempted_by
     WHERE w.attempted IS DISTINCT FROM excluded.attempted;
-$$;
+    IF FOUND THEN
+        PERFORM referral.open_exception(note_rejected_write.org_id, 'policy', note_rejected_write.entity, note_rejected_write.entity_id,
+            CASE note_rejected_write.entity WHEN 'referral' THEN note_rejected_write.entity_id END, 'rejected_write',
+            referral.rejected_attributes(note_rejected_write.org_id, note_rejected_write.entity, note_rejected_write.entity_id), 'low');
+    END IF;
+END $$;
 COMMENT ON FUNCTION referral.note_rejected_write(bigint, text, bigint, text, jsonb, text, text, bigint) IS
-'Notes in referral.rejected_write what source_guard() did not let through: one open row for each attribute and origin, with the last value. For source_guard().';
+'Notes in referral.rejected_write what source_guard() did not let through: one open row for each attribute and origin, with the last value; and opens an exception about the row. For source_guard().';
+
+CREATE FUNCTION referral.rejected_attributes(org_id bigint, entity text, entity_id bigint) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN (SELECT string_agg(format('%s of %s, kept by %s', w.attribute, w.origin, w.owner_system), '; ' ORDER BY w.attribute, w.origin)
+            FROM referral.rejected_write w
+            WHERE w.org_id = rejected_attributes.org_id AND w.entity = rejected_attributes.entity
+              AND w.entity_id = rejected_attributes.entity_id AND w.status = 'open');
+END $$;
+COMMENT ON FUNCTION referral.rejected_attributes(bigint, text, bigint) IS
+'Which attributes of a row have changes that were set aside and are not decided: whose they are, and who keeps them; no values. Null when there are none, and for null.';
 
 CREATE FUNCTION referral.lock_rejected_write(org_id bigint, rejected_write_id bigint, reason text) RETURNS record
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -113,6 +131,27 @@ END $$;
 COMMENT ON FUNCTION referral.lock_rejected_write(bigint, bigint, text) IS
 'Locks a rejected write that is open, for the functions that decide about it. RF001 when it is not open, RF003 for a system or an AI, RF005 without a reason, RF019 when there is none.';
 
+-- The exception about the row is settled with the last of its changes.
+CREATE FUNCTION referral.settle_rejected_write(org_id bigint, rejected_write_id bigint, decision text, reason text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    w referral.rejected_write;
+    waiting text;
+BEGIN
+    UPDATE referral.rejected_write x
+    SET status = decision, decided_at = clock_timestamp(), decided_by = referral.current_actor(), reason = settle_rejected_write.reason
+    WHERE x.org_id = settle_rejected_write.org_id AND x.rejected_write_id = settle_rejected_write.rejected_write_id
+    RETURNING x.* INTO w;
+    waiting := referral.rejected_attributes(w.org_id, w.entity, w.entity_id);
+    UPDATE referral.exception_item e
+    SET status = CASE WHEN waiting IS NULL THEN 'resolved' ELSE e.status END, detail = coalesce(waiting, e.detail),
+        resolution = CASE WHEN waiting IS NULL THEN decision ELSE e.resolution END
+    WHERE e.org_id = w.org_id AND e.entity = w.entity AND e.entity_id = w.entity_id AND e.category = 'policy' AND e.code = 'rejected_write'
+      AND e.status NOT IN ('resolved', 'dismissed');
+END $$;
+COMMENT ON FUNCTION referral.settle_rejected_write(bigint, bigint, text, text) IS
+'Notes what was decided about a rejected write, and closes the exception of its row when no other waits. For the functions that decide.';
+
 CREATE FUNCTION referral.accept_rejected_write(org_id bigint, rejected_write_id bigint, reason text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.reason = '' SET referral.source_override = 'on' AS $$
 DECLARE
@@ -123,9 +162,7 @@ BEGIN
     EXECUTE format('UPDATE %1$s t SET %2$I = (SELECT r.%2$I FROM jsonb_populate_record(t, $3) r) WHERE t.org_id = $1 AND t.%3$I = $2',
                    e.relation, w.attribute, e.id_column)
     USING w.org_id, w.entity_id, jsonb_build_object(w.attribute, w.attempted);
-    UPDATE referral.rejected_write x
-    SET status = 'accepted', decided_at = clock_timestamp(), decided_by = referral.current_actor(), reason = accept_rejected_write.reason
-    WHERE x.org_id = w.org_id AND x.rejected_write_id = w.rejected_write_id;
+    PERFORM referral.settle_rejected_write(w.org_id, w.rejected_write_id, 'accepted', reason);
 END $$;
 COMMENT ON FUNCTION referral.accept_rejected_write(bigint, bigint, text) IS
 'Makes a change that was set aside all the same, against the rule, with a reason that the journal keeps. For persons of referral_admin; errors as lock_rejected_write().';
@@ -135,9 +172,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET refe
 DECLARE
     w referral.rejected_write := referral.lock_rejected_write(org_id, rejected_write_id, reason);
 BEGIN
-    UPDATE referral.rejected_write x
-    SET status = 'discarded', decided_at = clock_timestamp(), decided_by = referral.current_actor(), reason = discard_rejected_write.reason
-    WHERE x.org_id = w.org_id AND x.rejected_write_id = w.rejected_write_id;
+    PERFORM referral.settle_rejected_write(w.org_id, w.rejected_write_id, 'discarded', reason);
 END $$;
 COMMENT ON FUNCTION referral.discard_rejected_write(bigint, bigint, text) IS
 'Leaves a change that was set aside undone, for good. For persons of referral_admin; errors as lock_rejected_write().';
@@ -145,6 +180,7 @@ COMMENT ON FUNCTION referral.discard_rejected_write(bigint, bigint, text) IS
 REVOKE ALL ON FUNCTION referral.source_guard(), referral.guard_sources(regclass), referral.source_of_record_check(),
     referral.foreign_attributes(bigint, text),
     referral.note_rejected_write(bigint, text, bigint, text, jsonb, text, text, bigint),
+    referral.rejected_attributes(bigint, text, bigint), referral.settle_rejected_write(bigint, bigint, text, text),
     referral.lock_rejected_write(bigint, bigint, text), referral.accept_rejected_write(bigint, bigint, text),
     referral.discard_rejected_write(bigint, bigint, text) FROM PUBLIC;
 

@@ -52,7 +52,7 @@ static const char *const searches[SEARCHES] = {
 	"             THEN pg_catalog.min(p.%1$s_id) FILTER (WHERE p.identifier IS NULL)"
 	"            WHEN pg_catalog.count(*) " EQ " 1 AND NOT $6 THEN pg_catalog.min(p.%1$s_id) END"
 	" FROM referral.%1$s p"
-	" WHERE p.org_id " EQ " $1 AND pg_catalog.lower(p.name) " EQ " pg_catalog.lower($4) AND p.active%2$s"
+	" WHERE p.org_id " EQ " $1 AND p.name_key " EQ " pg_catalog.lower($4) AND p.active%2$s"
 };
 
 typedef struct Directory

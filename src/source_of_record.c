@@ -359,6 +359,13 @@ note_rejected(RuleCache *cache, TriggerData *trigdata, TrackedRel *rel, int64 or
 							  lengthof(args), argtypes, args, NULL, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not note a rejected write");
 	security_end_read(&scope);
+	/* a person would take the row for changed; of a message it is a finding */
+	if (strcmp(origin_or_local(), LOCAL_SYSTEM) == 0)
+		ereport(NOTICE,
+				(errmsg("%s of %s " INT64_FORMAT " is kept by another system: it was not changed",
+						column, rel->entity, id),
+				 errdetail("The change waits in referral.rejected_write for a person to decide."),
+				 errhint("Have it changed in \"%s\".", rule->owner)));
 }
 
 /* A row whose step is owned may not change it, by whichever of its two columns. */

@@ -75,7 +75,10 @@ CREATE TABLE IF NOT EXISTS referral.provider_organization (
     PRIMARY KEY (org_id, provider_organization_id)
 );
 CREATE INDEX IF NOT EXISTS provider_organization_identifier ON referral.provider_organization (org_id, identifier, identifier_system);
-CREATE INDEX IF NOT EXISTS provider_organization_name ON referral.provider_organization (org_id, lower(name));
+ALTER TABLE referral.provider_organization ADD COLUMN IF NOT EXISTS name_key text GENERATED ALWAYS AS (lower(name)) STORED;
+DROP INDEX IF EXISTS referral.provider_organization_name;
+CREATE INDEX IF NOT EXISTS provider_organization_name_key ON referral.provider_organization (org_id, name_key);
+COMMENT ON COLUMN referral.provider_organization.name_key IS 'The name in small letters, by which messages find it: under row-level security an index on lower(name) itself is not used, since lower() is not leakproof.';
 COMMENT ON TABLE referral.provider_organization IS
 'Practices, hospitals and groups that refer or are referred to (FHIR Organization). referral.organization holds those whose data this database keeps apart.';
 
@@ -93,7 +96,10 @@ CREATE TABLE IF NOT EXISTS referral.practitioner (
 );
 COMMENT ON TABLE referral.practitioner IS 'Who refers and who is referred to (FHIR Practitioner); identifier is the NPI or a local number.';
 CREATE INDEX IF NOT EXISTS practitioner_identifier ON referral.practitioner (org_id, identifier, identifier_system);
-CREATE INDEX IF NOT EXISTS practitioner_name ON referral.practitioner (org_id, lower(name));
+ALTER TABLE referral.practitioner ADD COLUMN IF NOT EXISTS name_key text GENERATED ALWAYS AS (lower(name)) STORED;
+DROP INDEX IF EXISTS referral.practitioner_name;
+CREATE INDEX IF NOT EXISTS practitioner_name_key ON referral.practitioner (org_id, name_key);
+COMMENT ON COLUMN referral.practitioner.name_key IS 'The name in small letters, by which messages find it: under row-level security an index on lower(name) itself is not used, since lower() is not leakproof.';
 
 CREATE TABLE IF NOT EXISTS referral.payer (
     org_id bigint NOT NULL DEFAULT referral.current_org() REFERENCES referral.organization,
@@ -109,7 +115,10 @@ COMMENT ON TABLE referral.payer IS 'Insurers that pay for referred care (FHIR Or
 ALTER TABLE referral.payer ADD COLUMN IF NOT EXISTS identifier_system text;
 COMMENT ON COLUMN referral.payer.identifier_system IS 'Who gave the identifier: a URI, or the source of the messages that bring it; null: it is the payer''s everywhere.';
 CREATE INDEX IF NOT EXISTS payer_identifier ON referral.payer (org_id, identifier);
-CREATE INDEX IF NOT EXISTS payer_name ON referral.payer (org_id, lower(name));
+ALTER TABLE referral.payer ADD COLUMN IF NOT EXISTS name_key text GENERATED ALWAYS AS (lower(name)) STORED;
+DROP INDEX IF EXISTS referral.payer_name;
+CREATE INDEX IF NOT EXISTS payer_name_key ON referral.payer (org_id, name_key);
+COMMENT ON COLUMN referral.payer.name_key IS 'The name in small letters, by which messages find it: under row-level security an index on lower(name) itself is not used, since lower() is not leakproof.';
 
 CREATE TABLE IF NOT EXISTS referral.plan (
     org_id bigint NOT NULL DEFAULT referral.current_org(),

@@ -343,8 +343,9 @@ BEGIN
 END $do$;
 -- what is computed from other columns need not be in the journal
 INSERT INTO referral.journal_column (entity, column_name, treatment)
-SELECT 'patient', 'demographics', 'ignored'
-WHERE NOT EXISTS (SELECT FROM referral.journal_column j WHERE j.entity = 'patient' AND j.column_name = 'demographics');
+SELECT c.entity, c.name, 'ignored'
+FROM (VALUES ('patient', 'demographics'), ('provider_organization', 'name_key'), ('practitioner', 'name_key'), ('payer', 'name_key')) c (entity, name)
+WHERE NOT EXISTS (SELECT FROM referral.journal_column j WHERE j.entity = c.entity AND j.column_name = c.name);
 
 GRANT UPDATE ON referral.referral TO referral_admin, referral_scheduler, referral_authorizer;
 GRANT INSERT, UPDATE ON referral.coverage TO referral_authorizer;

@@ -34,6 +34,8 @@ CREATE INDEX IF NOT EXISTS communication_to_send ON referral.communication (org_
 COMMENT ON TABLE referral.communication IS
 'Messages to and from patients, providers and payers (FHIR Communication and CommunicationRequest). preparation: a draft that nobody has sent; a person or a worker sends it and notes sent_at, outcome and the status completed or not-done.';
 COMMENT ON COLUMN referral.communication.template_version IS 'rule_version_id of the template that the draft was made from.';
+COMMENT ON COLUMN referral.communication.approved_by IS 'Who has read it and lets it go: the database notes who set this, and approved_at.';
+COMMENT ON COLUMN referral.communication.sent_at IS 'When it was sent: when it became completed, if nobody says otherwise.';
 COMMENT ON COLUMN referral.communication.drafted_by_kind IS 'user, system or ai: who wrote the draft.';
 
 CREATE TABLE IF NOT EXISTS referral.contact_attempt (
@@ -67,3 +69,5 @@ BEGIN
                        ' referral_authorizer, referral_integration', t);
     END LOOP;
 END $do$;
+SELECT referral.lay_trigger('referral.communication', 'communication_guard',
+    'BEFORE INSERT OR UPDATE OF approved_by, approved_at, status, sent_at', 'ROW', 'referral.communication_guard()');

@@ -45,10 +45,14 @@ SELECT referral.secure_table('referral.exception_item');
 
 CREATE OR REPLACE VIEW referral.exception_queue WITH (security_invoker = true) AS
 SELECT e.org_id, e.exception_id, e.category, e.code, e.severity, e.blocking, e.status, e.entity, e.entity_id, e.referral_id,
-       r.state, r.step, r.urgency, r.specialty, r.payer_id, r.site_id, r.source, e.detail, e.opened_at, now() - e.opened_at AS open_for,
+       r.state, r.step, r.urgency, r.specialty, r.payer_id, r.site_id, a.source, e.detail, e.opened_at, now() - e.opened_at AS open_for,
        e.due_at, coalesce(e.due_at < now(), false) AS overdue, e.reopen_count,
-       CASE e.severity WHEN 'critical' THEN 1 WHEN 'high' THEN 2 WHEN 'medium' THEN 3 ELSE 4 END AS priority,
-       CASE WHEN e.entity = 'inbox_message' AND e.code = 'not_processed'
+       greatest(CASE e.severity WHEN 'critical' THEN 1 WHEN 'high' THEN 2 WHEN 'medium' THEN 3 ELSE 4 END
+                - CASE WHEN r.urgency IN ('asap', 'stat') THEN 1 ELSE 0 END, 1) AS priority,
+       CASE WHEN a.how_to_fix IS NOT NULL THEN a.how_to_fix
+            WHEN e.code = 'rejected_write' THEN 'see rejected_write, have an administrator accept or discard it'
+            WHEN e.code = 'invalid_code' AND e.detail LIKE 'referral.urgency%' THEN 'ask the sender how urgent it is, set urgency'
+            WHEN e.entity = 'inbox_message' AND e.code = 'not_processed'
             THEN 'read error in inbox_message, mend the mapping or the message''s cause, then reprocess()'
             WHEN e.category = 'missing_document' THEN 'obtain the document'
             WHEN e.category = 'payer_mismatch' THEN 'check payer and coverage with the payer'
@@ -58,14 +62,25 @@ SELECT e.org_id, e.exception_id, e.category, e.code, e.severity, e.blocking, e.s
             WHEN e.category = 'eligibility' THEN 'check eligibility with the payer'
             WHEN e.category = 'capacity' THEN 'find another slot or another provider'
             WHEN e.category = 'policy' THEN 'decide what is to be done'
-            ELSE 'check what the message brought, complete what is missing' END AS what_to_do
+            ELSE 'check what the message brought, complete what is missing' END AS what_to_do,
+       a.patient_id
 FROM referral.exception_item e
 LEFT JOIN referral.referral r ON r.org_id = e.org_id AND r.referral_id = e.referral_id
+LEFT JOIN LATERAL referral.exception_about(e.org_id, e.entity, e.entity_id, e.referral_id, e.category, e.code) a ON true
 WHERE e.status IN ('open', 'in_progress');
 COMMENT ON VIEW referral.exception_queue IS
-'Exceptions that are open, with the referral that they hold up, their age and what is to be done. priority: 1 is worked on first.';
+'Exceptions that are open, with the referral that they hold up, their sender and patient, their age and what is to be done. priority: 1 is worked on first; by severity, and one earlier where the referral is asap or stat.';
 
-GRANT SELECT ON referral.exception_item, referral.exception_queue TO referral_admin, referral_coordinator, referral_clinician,
+CREATE OR REPLACE VIEW referral.exception_summary WITH (security_invoker = true) AS
+SELECT q.org_id, q.category, q.code, q.source, min(q.priority) AS priority, count(*) AS exceptions,
+       count(*) FILTER (WHERE q.blocking) AS blocking, count(*) FILTER (WHERE q.overdue) AS overdue,
+       min(q.opened_at) AS oldest, min(q.detail) AS example
+FROM referral.exception_queue q
+GROUP BY q.org_id, q.category, q.code, q.source;
+COMMENT ON VIEW referral.exception_summary IS
+'exception_queue by category, code and sender: what many exceptions have in common may have one cause. priority: that of the most urgent; oldest: when it was opened; example: the detail of one of them.';
+
+GRANT SELECT ON referral.exception_item, referral.exception_queue, referral.exception_summary TO referral_admin, referral_coordinator, referral_clinician,
     referral_scheduler, referral_authorizer, referral_approver, referral_auditor, referral_integration;
 GRANT INSERT, UPDATE ON referral.exception_item TO referral_admin, referral_coordinator, referral_clinician, referral_scheduler,
     referral_authorizer, referral_integration;

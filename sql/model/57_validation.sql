@@ -125,19 +125,27 @@ COMMENT ON VIEW referral.missing_document IS
 
 CREATE OR REPLACE VIEW referral.outreach_to_send WITH (security_invoker = true) AS
 SELECT c.org_id, c.communication_id, c.referral_id, c.patient_id, r.urgency, c.template, c.medium, c.recipient, c.status, c.subject, c.body,
-       CASE WHEN c.recipient = 'patient' AND c.medium IN ('phone', 'sms') THEN p.phone
-            WHEN c.recipient = 'patient' AND c.medium = 'email' THEN p.email
-            WHEN c.recipient = 'requester' THEN q.name WHEN c.recipient = 'performer' THEN e.name WHEN c.recipient = 'payer' THEN y.name END AS send_to,
-       c.drafted_by, c.approved_by, c.created_at, now() - c.created_at AS waiting
+       t.send_to, c.drafted_by, c.approved_by, c.created_at, now() - c.created_at AS waiting,
+       CASE WHEN t.send_to IS NULL THEN 'nobody is known to send it to: complete the ' || CASE c.recipient WHEN 'patient' THEN 'patient' ELSE 'referral' END
+       END AS problem
 FROM referral.communication c
 LEFT JOIN referral.referral r ON r.org_id = c.org_id AND r.referral_id = c.referral_id
 LEFT JOIN referral.patient p ON p.org_id = c.org_id AND p.patient_id = c.patient_id
 LEFT JOIN referral.practitioner q ON q.org_id = r.org_id AND q.practitioner_id = r.requester_id
+LEFT JOIN referral.provider_organization qo ON qo.org_id = r.org_id AND qo.provider_organization_id = r.requesting_organization_id
 LEFT JOIN referral.practitioner e ON e.org_id = r.org_id AND e.practitioner_id = r.performer_id
+LEFT JOIN referral.provider_organization eo ON eo.org_id = r.org_id AND eo.provider_organization_id = r.performing_organization_id
 LEFT JOIN referral.payer y ON y.org_id = r.org_id AND y.payer_id = r.payer_id
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN c.recipient = 'patient' AND c.medium IN ('phone', 'sms') THEN p.phone
+                WHEN c.recipient = 'patient' AND c.medium = 'email' THEN p.email
+                WHEN c.recipient = 'patient' THEN nullif(concat_ws(' ', p.given, p.family), '')
+                WHEN c.recipient = 'requester' THEN coalesce(q.name, qo.name)
+                WHEN c.recipient = 'performer' THEN coalesce(e.name, eo.name)
+                WHEN c.recipient = 'payer' THEN y.name END AS send_to) t
 WHERE c.direction = 'out' AND c.status IN ('preparation', 'in-progress');
 COMMENT ON VIEW referral.outreach_to_send IS
-'What is to be sent and has not been: drafts (status preparation) and what somebody is sending (in-progress). send_to: the patient''s phone or email for the medium, else who gets it. Whoever has sent one sets its status to completed, sent_at and outcome.';
+'What is to be sent and has not been: drafts (status preparation) and what somebody is sending (in-progress). send_to: the patient''s phone or email for the medium, else who gets it; problem: why it cannot be sent yet, null when it can. Whoever has sent one sets its status to completed, sent_at and outcome.';
 
 CREATE OR REPLACE VIEW referral.first_pass WITH (security_invoker = true) AS
 SELECT v.org_id, date_trunc('month', v.checked_at AT TIME ZONE 'UTC')::date AS month, r.specialty, r.source,

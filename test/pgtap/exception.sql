@@ -1,5 +1,5 @@
 -- Exceptions: opened once for one trouble, closed with a resolution, opened again when the trouble comes back.
-SELECT plan(64);
+SELECT plan(66);
 \ir ../lib/refused.sql
 
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
@@ -86,6 +86,10 @@ SELECT is(public.code($$INSERT INTO referral.exception_item (org_id, category, c
 SELECT results_eq($$SELECT code, priority, specialty, state::text, what_to_do, overdue FROM referral.exception_queue WHERE referral_id IS NOT DISTINCT FROM 11 OR entity = 'inbox_message' ORDER BY priority$$,
     $$VALUES ('not_processed', 1, NULL, NULL, 'read error in inbox_message, mend the mapping or the message''s cause, then reprocess()', false),
              ('unknown_payer', 4, 'cardiology', 'received', 'check payer and coverage with the payer', false)$$, 'the queue says what is held up and what to do');
+UPDATE referral.referral SET urgency = 'stat', source = 'lake' WHERE referral_id = 11;
+SELECT results_eq($$SELECT priority, source FROM referral.exception_queue WHERE referral_id = 11$$, $$VALUES (3, 'lake')$$, 'what is pressing comes one earlier');
+SELECT results_eq($$SELECT category::text, code, priority, exceptions, oldest IS NOT NULL FROM referral.exception_summary WHERE source = 'lake'$$,
+    $$VALUES ('payer_mismatch', 'unknown_payer', 3, 1::bigint, true)$$, 'what is alike is counted by its sender');
 UPDATE referral.exception_item SET due_at = now() - interval '1 hour' WHERE entity_id = 11;
 SELECT is((SELECT overdue FROM referral.exception_queue WHERE entity_id = 11), true, 'and what is overdue');
 SELECT referral.open_exception(1, c, 'patient', 1, NULL, 'every', NULL, 'low') FROM unnest(enum_range(NULL::referral.exception_category)) c \g /dev/null

@@ -234,7 +234,8 @@ SELECT public.map('patient.family=last patient.given=first patient.birth_date=do
 UPDATE referral.source_system SET default_mapping = 'test' WHERE source = 'portal2';
 SELECT is((SELECT array_agg(referral.finding_needs_person(c, s, a) ORDER BY n) FROM (VALUES (1, 'x', 'error', NULL), (2, 'x', 'warning', NULL), (3, 'patient_unnamed', 'warning', NULL), (4, 'patient_unnamed', 'info', NULL),
     (5, 'invalid_date', 'warning', 'patient.birth_date'), (6, 'invalid_date', 'warning', 'referral.expires_on'), (7, 'unknown_payer', 'warning', 'x'), (8, 'ambiguous_referral', 'warning', 'x'),
-    (9, 'transition_refused', 'warning', NULL), (10, 'dedup_key_reused', 'warning', NULL), (11, 'invalid_date', 'warning', NULL)) v (n, c, s, a)), '{t,f,t,f,t,f,t,t,t,f,f}', 'which findings need a person');
+    (9, 'transition_refused', 'warning', NULL), (10, 'dedup_key_reused', 'warning', NULL), (11, 'invalid_date', 'warning', NULL),
+    (12, 'invalid_code', 'warning', 'referral.urgency'), (13, 'invalid_code', 'warning', 'patient.sex'), (14, 'invalid_code', 'warning', NULL)) v (n, c, s, a)), '{t,f,t,f,t,f,t,t,t,f,f,t,f,f}', 'which findings need a person');
 SELECT is((SELECT array_agg(referral.finding_category(c)::text ORDER BY n) FROM unnest('{unknown_payer,possible_duplicate,low_confidence,content_not_indexed,transition_refused,patient_missing}'::text[]) WITH ORDINALITY x (c, n)),
     '{payer_mismatch,duplicate_record,low_confidence,clinical_review,policy,integration}', 'and whose work they are');
 SELECT is(referral.note_findings(1, (SELECT message_id FROM got WHERE n = 1), false, '[{"code": "odd", "severity": "fatal"}, {"severity": "info"}, {"code": "odd", "severity": "info"}]'), 2, 'a finding of a severity that there is not is kept all the same, and one only once');

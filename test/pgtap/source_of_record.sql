@@ -1,5 +1,5 @@
 -- Which system keeps which attribute: what others write is refused or set aside; merging and the engine go on.
-SELECT plan(113);
+SELECT plan(116);
 \ir ../lib/refused.sql
 
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
@@ -106,6 +106,10 @@ UPDATE referral.patient SET phone = '700' WHERE patient_id = 2;
 ROLLBACK;
 SELECT is((SELECT count(*) FROM referral.rejected_write WHERE attempted = '"700"'), 0::bigint, 'what is undone was not tried');
 
+SELECT results_eq($$SELECT entity_id, category::text, severity, detail FROM referral.exception_queue WHERE code = 'rejected_write' ORDER BY 1$$,
+    $$VALUES (1::bigint, 'policy', 'low', 'alias of local, kept by EHR; birth_date of local, kept by EHR; city of LAB, kept by local; phone of LAB, kept by EHR; phone of local, kept by EHR'),
+             (2, 'policy', 'low', 'city of LAB, kept by local; phone of LAB, kept by EHR')$$, 'the queue tells a person of it, without values');
+
 -- 5. Decisions about what was set aside
 
 SELECT rejected_write_id AS phone FROM referral.rejected_write WHERE attribute = 'phone' AND origin = 'local' \gset
@@ -144,6 +148,12 @@ SELECT referral.discard_rejected_write(1, (SELECT rejected_write_id FROM referra
 RESET SESSION AUTHORIZATION;
 SELECT is((SELECT phone FROM referral.patient WHERE patient_id = 2), '2', 'what is discarded stays undone');
 SELECT is((SELECT status FROM referral.rejected_write WHERE entity_id = 2 AND attribute = 'phone'), 'discarded', 'and on record');
+SELECT results_eq($$SELECT entity_id, detail FROM referral.exception_queue WHERE code = 'rejected_write' ORDER BY 1$$,
+    $$VALUES (1::bigint, 'city of LAB, kept by local; phone of LAB, kept by EHR'), (2, 'city of LAB, kept by local')$$, 'the queue has what still waits');
+SET SESSION AUTHORIZATION source_of_record_admin;
+SELECT referral.discard_rejected_write(1, rejected_write_id, 'no') FROM referral.rejected_write WHERE entity_id = 2 AND status = 'open' \g /dev/null
+RESET SESSION AUTHORIZATION;
+SELECT results_eq($$SELECT status, resolution, resolved_by FROM referral.exception_item WHERE code = 'rejected_write' AND entity_id = 2$$, $$VALUES ('resolved', 'discarded', 'source_of_record_admin')$$, 'and closes it with the last');
 UPDATE referral.patient SET phone = '800' WHERE patient_id = 1;
 SELECT is((SELECT count(*) FROM referral.rejected_write WHERE entity_id = 1 AND attribute = 'phone' AND origin = 'local'), 2::bigint, 'a new attempt is a new row');
 SELECT is(current_setting('referral.source_override'), 'off', 'nothing is left of it');

@@ -1,5 +1,5 @@
 -- What a referral lacks by the rules, that it is recorded, who is asked for it, and that all of it ends when nothing is missing.
-SELECT plan(144);
+SELECT plan(148);
 \ir ../lib/refused.sql
 SET referral.org_id = 1;
 
@@ -134,11 +134,18 @@ SELECT is(public.trouble(2), 'eligibility coverage, policy reason, policy reques
 SELECT results_eq($$SELECT status, resolution FROM referral.exception_item WHERE referral_id = 2 AND code = 'birth_date'$$,
     $$VALUES ('resolved', 'A later check found it no more.')$$, 'and says why');
 SELECT ok(position('date of birth is' IN body) = 0 AND position('born 1999-09-09' IN body) > 0, 'the draft follows') FROM referral.communication WHERE referral_id = 2;
-UPDATE referral.communication SET approved_by = 'validation_jane', approved_at = now(), body = 'My own words' WHERE referral_id = 2;
+SELECT results_eq('SELECT send_to, problem FROM referral.outreach_to_send WHERE referral_id = 2', $$VALUES (NULL::text, 'nobody is known to send it to: complete the referral')$$, 'where nobody is known who could be asked, the draft says so');
+SELECT results_eq($$SELECT code, what_to_do FROM referral.exception_queue WHERE referral_id = 2 ORDER BY 1$$,
+    $$VALUES ('coverage', 'Record the patient''s coverage; for who pays himself, one without a payer. Then call check_patient().'),
+             ('reason', 'Set reason_code (a diagnosis) or reason_text. Then call check_referral().'),
+             ('requester', 'Set requester_id or requesting_organization_id. Then call check_referral().')$$, 'the queue says how each is mended');
+UPDATE referral.communication SET approved_by = 'Dr. Nobody', approved_at = '2000-01-01', body = 'My own words' WHERE referral_id = 2;
+SELECT ok(approved_by = referral.current_actor() AND approved_at > now() - interval '1 hour', 'who approves a draft is noted, and when') FROM referral.communication WHERE referral_id = 2;
 UPDATE referral.referral SET reason_text = 'palpitations' WHERE referral_id = 2;
 SELECT is(referral.check_referral(1, 2), false, 'more came');
 SELECT is((SELECT body FROM referral.communication WHERE referral_id = 2), 'My own words', 'what a person has approved is not written over');
-UPDATE referral.communication SET status = 'completed', sent_at = now() WHERE referral_id = 2;
+UPDATE referral.communication SET status = 'completed' WHERE referral_id = 2;
+SELECT ok(sent_at > now() - interval '1 hour', 'and when it was sent') FROM referral.communication WHERE referral_id = 2;
 UPDATE referral.patient SET given = 'Sven' WHERE patient_id = 2;
 SELECT is(referral.check_referral(1, 2), false, 'what was asked for is still missing');
 SELECT is(public.outreach(2), 'missing_information completed', 'it is not asked for twice');
