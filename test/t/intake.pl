@@ -145,7 +145,7 @@ is($done + $repeated, $rows, "called again it does the rest: $done, and finds $r
 is($failed, '0', 'none fails');
 is_whole('called again');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM referral.referral WHERE source = 'bulk'}), $rows, 'there are as many referrals as rows');
-is($node->safe_psql('postgres', $call), "0|$rows|0", 'once more it finds them all');
+is($node->safe_psql('postgres', $call), "0|$rows|0|0", 'once more it finds them all');
 
 # 3. Two sessions at once, about the same patients, orders and doctors, in opposite directions.
 

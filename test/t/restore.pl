@@ -207,6 +207,7 @@ INSERT INTO referral.source_mapping (rule_version_id, mapping) SELECT max(rule_v
 INSERT INTO referral.source_mapping_field (rule_version_id, mapping, attribute, column_name) SELECT max(rule_version_id), 'full', 'patient.family', 'Last' FROM referral.rule_version;
 INSERT INTO referral.code_translation (rule_version_id, translation, source_code, target_code) SELECT max(rule_version_id), 'full', 'x', 'y' FROM referral.rule_version;
 INSERT INTO referral.source_of_record (rule_version_id, entity, owner_system) SELECT max(rule_version_id), 'patient', 'ehr' FROM referral.rule_version;
+UPDATE referral.source_system SET default_mapping = 'full';
 SQL
 is($origin->safe_psql('origin', <<'SQL'), '', 'every column of the model has a value somewhere');
 SELECT string_agg(x.name, ' ') FROM (
