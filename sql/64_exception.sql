@@ -33,17 +33,26 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     was_closed boolean := TG_OP = 'UPDATE' AND OLD.status IN ('resolved', 'dismissed');
 BEGIN
-    IF TG_OP = 'UPDATE' AND (NEW.entity, NEW.entity_id, NEW.category, NEW.code, NEW.opened_by)
-                            IS DISTINCT FROM (OLD.entity, OLD.entity_id, OLD.category, OLD.code, OLD.opened_by) THEN
+    IF TG_OP = 'UPDATE' AND (NEW.entity, NEW.entity_id, NEW.category, NEW.code, NEW.opened_by, NEW.opened_at)
+                            IS DISTINCT FROM (OLD.entity, OLD.entity_id, OLD.category, OLD.code, OLD.opened_by, OLD.opened_at) THEN
         RAISE EXCEPTION 'exception % stays about what it is about', OLD.exception_id
-            USING ERRCODE = 'RF017', DETAIL = 'entity, entity_id, category, code and opened_by do not change.',
+            USING ERRCODE = 'RF017', DETAIL = 'entity, entity_id, category, code, opened_by and opened_at do not change.',
                   HINT = 'Dismiss it, and open another one with open_exception().';
     END IF;
-    -- a case that waits for a person is not let go on by a model
-    IF TG_OP = 'UPDATE' AND OLD.blocking AND NOT was_closed AND NOT (NEW.blocking AND coalesce(NEW.blocks, '{}') @> coalesce(OLD.blocks, '{}'))
-       AND referral.current_actor_kind(NEW.org_id) = 'ai' THEN
-        NEW.blocking := true;
-        NEW.blocks := OLD.blocks;
+    NEW.opened_at := least(NEW.opened_at, clock_timestamp());
+    -- a case that waits for a person is not let go on by a model, nor put at the end of the queue
+    IF TG_OP = 'UPDATE' AND NOT was_closed AND referral.current_actor_kind(NEW.org_id) = 'ai' THEN
+        IF OLD.blocking AND NOT (NEW.blocking AND coalesce(NEW.blocks, '{}') @> coalesce(OLD.blocks, '{}')) THEN
+            NEW.blocking := true;
+            NEW.blocks := OLD.blocks;
+        END IF;
+        IF NOT pg_has_role(current_user, (SELECT c.relowner FROM pg_class c WHERE c.oid = 'referral.exception_item'::regclass), 'USAGE') THEN
+            NEW.detail := coalesce(OLD.detail, NEW.detail);
+            NEW.due_at := least(OLD.due_at, NEW.due_at);
+            IF array_position('{low,medium,high,critical}', NEW.severity) < array_position('{low,medium,high,critical}', OLD.severity) THEN
+                NEW.severity := OLD.severity;
+            END IF;
+        END IF;
     END IF;
     IF NEW.root_cause IS NOT NULL AND (TG_OP = 'INSERT' OR NEW.root_cause IS DISTINCT FROM OLD.root_cause)
        AND NOT referral.is_root_cause(NEW.root_cause) THEN
@@ -76,7 +85,7 @@ BEGIN
     RETURN NEW;
 END $$;
 COMMENT ON FUNCTION referral.exception_guard() IS
-'BEFORE row trigger of referral.exception_item: fills in who closed an exception and when, counts how often it was opened again. What blocks goes on doing so when a model says otherwise. RF003 when somebody closes it who may not (check_closing()); RF005 when it is closed without a resolution, or its root cause is no code of the catalogue; RF017 when what it is about is changed.';
+'BEFORE row trigger of referral.exception_item: fills in who closed an exception and when, counts how often it was opened again. What blocks goes on doing so when a model says otherwise; a model does not lower the severity, put off due_at or change detail. RF003 when somebody closes it who may not (check_closing()); RF005 when it is closed without a resolution, or its root cause is no code of the catalogue; RF017 when what it is about is changed.';
 REVOKE ALL ON FUNCTION referral.exception_guard() FROM PUBLIC;
 
 CREATE FUNCTION referral.open_exception(org_id bigint, category referral.exception_category, entity text, entity_id bigint,

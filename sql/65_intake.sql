@@ -64,9 +64,9 @@ COMMENT ON FUNCTION referral.payload_records(text, text) IS
 
 CREATE FUNCTION referral.is_passing_error(code text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN code ~ '^(08|25|40|57|58)' OR code IN ('53100', '53300', '55P03', '55P04');
+RETURN code ~ '^(08|25|40|57|58)' OR code IN ('53100', '53200', '53300', '55P03', '55P04');
 COMMENT ON FUNCTION referral.is_passing_error(text) IS
-'Is the error one of the moment (deadlock, serialization, lock, cancel, disk), and not of what a message holds? Then the caller has to repeat the whole call. Null for null.';
+'Is the error one of the moment (deadlock, serialization, lock, cancel, disk, memory), and not of what a message holds? Then the caller has to repeat the whole call. Null for null.';
 
 CREATE FUNCTION referral.intake_error(code text, message text, context text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -230,13 +230,7 @@ BEGIN
     END IF;
 END $$;
 COMMENT ON FUNCTION referral.keep_document(bigint, bigint, text, text, text) IS
-'Keeps the payload of a message that has no structure as a document of type unindexed, once: is_new says whether it was kept now. told: the case that extracted_case() has of it by now; null until somebody has read it. filed_in: the referral in which a person has filed it, with a type.';
-
-CREATE FUNCTION referral.work_on_message(org_id bigint, message_id bigint, content_type text, OUT status referral.inbox_status, OUT outcome text,
-    OUT referral_id bigint, OUT patient_id bigint, OUT findings integer, OUT error text)
-LANGUAGE C AS 'MODULE_PATHNAME', 'work_on_message';
-COMMENT ON FUNCTION referral.work_on_message(bigint, bigint, text) IS
-'Reads a stored message, by this content type from now on unless it is null, writes what it tells, and notes on it what became of it, as receive() does; part of reprocess(), which checks whether the session may. Each part of the message is undone alone when it fails, and the message then has the status error, with the error, and an exception. Raises only errors of the moment: the caller has to repeat then. RF019 when there is no such message; null for a null id.';
+'Keeps the payload of a message that has no structure as a document of type unindexed, once: is_new says whether it was kept now. told: the case that extracted_case() has of it by now; null until somebody has read it. filed_in: the referral in which a person has filed it, with a type. For receive() and reprocess(), which call it as the owner of the model.';
 
 CREATE FUNCTION referral.receive(channel referral.intake_channel, source text, content_type text DEFAULT NULL, payload text DEFAULT NULL,
     dedup_key text DEFAULT NULL, OUT message_id bigint, OUT status referral.inbox_status, OUT outcome text, OUT referral_id bigint,
@@ -247,24 +241,7 @@ COMMENT ON FUNCTION referral.receive(referral.intake_channel, text, text, text, 
 
 CREATE FUNCTION referral.reprocess(org_id bigint, message_id bigint, content_type text DEFAULT NULL, OUT status referral.inbox_status,
     OUT outcome text, OUT referral_id bigint, OUT patient_id bigint, OUT findings integer, OUT error text)
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    origin text := current_setting('referral.origin', true);
-    sender text := (SELECT x.source FROM referral.inbox_message x WHERE x.org_id = reprocess.org_id AND x.message_id = reprocess.message_id);
-BEGIN
-    -- who is not believed for the source could not write what the source keeps, and it would be lost
-    PERFORM set_config('referral.origin', sender, true);
-    IF EXISTS (SELECT FROM (SELECT DISTINCT s.entity FROM referral.source_of_record s WHERE s.owner_system = sender) e
-               CROSS JOIN LATERAL referral.foreign_attributes(reprocess.org_id, e.entity) f
-               WHERE f.owner_system = sender) THEN
-        RAISE EXCEPTION 'this login may not process messages of this source again' USING ERRCODE = 'RF003',
-            DETAIL = 'The source keeps attributes here, and its messages come by other logins, or it is not active.',
-            HINT = 'Have a login of the source call reprocess(): see logins and active in referral.source_system.';
-    END IF;
-    PERFORM set_config('referral.origin', coalesce(origin, ''), true);
-    SELECT w.* INTO status, outcome, referral_id, patient_id, findings, error
-    FROM referral.work_on_message(reprocess.org_id, reprocess.message_id, reprocess.content_type) w;
-END $$;
+LANGUAGE C AS 'MODULE_PATHNAME', 'reprocess';
 COMMENT ON FUNCTION referral.reprocess(bigint, bigint, text) IS
 'Reads a stored message again and writes what it tells, for instance after its mapping was mended or a document was read; by another content type from now on when one is given, as it was sent with a wrong one (RF007 when it was read by the first one and written); returns what became of it. What it wrote before is brought up to date, not written twice. When it succeeds, its exception is closed, and findings that are not found any more are resolved. RF019 when there is no such message; RF003 when its source keeps attributes (source_of_record) and this login is none of the source''s.';
 
@@ -295,7 +272,7 @@ COMMENT ON FUNCTION referral.reprocess_errors(text, integer) IS
 'reprocess() of up to max messages of the organisation in status error, those tried least often first; of one source, or of all when it is null. Returns how many went well and how many failed again; those that only a login of their source may process fail here.';
 REVOKE ALL ON FUNCTION referral.note_findings(bigint, bigint, boolean, jsonb), referral.settle_findings(bigint, bigint, jsonb),
     referral.close_found(bigint, bigint, bigint, text, text), referral.settle_told(bigint, jsonb),
-    referral.keep_document(bigint, bigint, text, text, text), referral.work_on_message(bigint, bigint, text),
+    referral.keep_document(bigint, bigint, text, text, text),
     referral.receive(referral.intake_channel, text, text, text, text), referral.reprocess(bigint, bigint, text),
     referral.reprocess_errors(text, integer) FROM PUBLIC;
 

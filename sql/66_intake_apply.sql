@@ -28,10 +28,9 @@ COMMENT ON TYPE referral.intake_work IS
 -- ---------- small helpers, inlined where they are called ----------
 
 CREATE FUNCTION referral.intake_text(object jsonb, key text) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN left(nullif(btrim(object ->> key), ''), 500);    -- what goes into an index has to fit on its page
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'intake_text';
 COMMENT ON FUNCTION referral.intake_text(jsonb, text) IS
-'A short text of a case: without the space around it, cut off after 500 characters. Null when there is none or it is empty.';
+'A short text of a case: without the space around it, cut off after 500 characters or 1,200 bytes, since what goes into an index has to fit on its page. Null when there is none or it is empty.';
 
 CREATE FUNCTION referral.intake_prose(object jsonb, key text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -87,10 +86,9 @@ COMMENT ON FUNCTION referral.intake_personal(jsonb, text) IS
 'Those identifiers of a list that say who somebody is: intake_identifies(). Empty arrays for what is no list, and for null.';
 
 CREATE FUNCTION referral.intake_lock(org_id bigint, what text) RETURNS void
-LANGUAGE sql VOLATILE
-RETURN pg_advisory_xact_lock(hashtextextended(what, org_id));
+LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'intake_lock';
 COMMENT ON FUNCTION referral.intake_lock(bigint, text) IS
-'Waits for another transaction that is about to write the same thing for the first time. Held until the end of the transaction.';
+'Waits for another transaction that is about to write the same thing for the first time. Held until the end of the transaction. An advisory lock of a class that only intake takes; a transaction with very many of them takes one for its whole organisation instead. Nothing for null.';
 
 CREATE FUNCTION referral.intake_keep_identifiers(org_id bigint, ids referral.intake_identifiers, patient_id bigint DEFAULT NULL,
     practitioner_id bigint DEFAULT NULL, provider_organization_id bigint DEFAULT NULL, referral_id bigint DEFAULT NULL,
@@ -150,7 +148,7 @@ COMMENT ON FUNCTION referral.intake_made_before(referral.intake_work, text) IS
 CREATE FUNCTION referral.intake_note_latest(org_id bigint, message_id bigint, source text, sent_at timestamptz, results jsonb) RETURNS void
 LANGUAGE C AS 'MODULE_PATHNAME', 'intake_note_latest';
 COMMENT ON FUNCTION referral.intake_note_latest(bigint, bigint, text, timestamptz, jsonb) IS
-'Notes in intake_latest for the rows that a case told of (its results) that its message did, unless a newer one of the source has. sent_at may be null; nothing is noted when any other is.';
+'Notes in intake_latest for the rows that a case told of (its results) that its message did, unless a newer one of the source has. sent_at may be null; nothing is noted when any other is. receive() and reprocess() write it as the owner of the model, of the message that they work on; 42501 for anybody else.';
 
 -- ---------- the case ----------
 
@@ -243,4 +241,4 @@ BEGIN
         || jsonb_build_object('patient_match', w.patient_match, 'results', w.results, 'findings', w.findings);
 END $$;
 COMMENT ON FUNCTION referral.apply_case(bigint, bigint, text, text, jsonb) IS
-'Writes one case of a message (docs/intake_apply.md) into the model with the caller''s rights: finds or makes its patient, coverage, people, referral, appointments, reports and so on. Returns {"referral_id","patient_id","appointment_id","patient_match","results":[{"entity","id","action"}…],"findings":[…]}. What cannot be used becomes a finding; moves that the guard refuses do, too. Applying the same case again changes nothing; one that was sent before another that has been applied only adds what is not known. message_id may be null: it is then no row of inbox_message. Errors are those of the tables, such as 42501.';
+'Writes one case of a message (docs/intake_apply.md) into the model with the caller''s rights: finds or makes its patient, coverage, people, referral, appointments, reports and so on. Returns {"referral_id","patient_id","appointment_id","patient_match","results":[{"entity","id","action"}…],"findings":[…]}. What cannot be used becomes a finding; moves that the guard refuses do, too. Applying the same case again changes nothing; one that was sent before another that has been applied only adds what is not known. message_id may be null: it is then no row of inbox_message; any other is for receive(), reprocess() and the owner of the model. Errors are those of the tables, such as 42501.';

@@ -27,15 +27,16 @@
 #include "compat.h"
 #include "intake.h"
 
-/* what goes into an index has to fit on its page */
+/* In characters; and in bytes, since what goes into an index, two of them, has to fit on its page. */
 #define LONGEST_TEXT	500
+#define LONGEST_BYTES	1200
 
 #define NPI_SYSTEM		"http://hl7.org/fhir/sid/us-npi"
 #define SSN_SYSTEM		"http://hl7.org/fhir/sid/us-ssn"
 
-/* The text without the blanks around it, cut off after so many characters; null when nothing is left. */
+/* The text without the blanks around it, cut off where it is short; null when nothing is left. */
 static text *
-stripped_text(const char *s, int len, int longest)
+stripped_text(const char *s, int len, bool is_short)
 {
 	while (len > 0 && s[0] == ' ')
 	{
@@ -46,23 +47,27 @@ stripped_text(const char *s, int len, int longest)
 		len--;
 	if (len == 0)
 		return NULL;
-	return cstring_to_text_with_len(s, len <= longest ? len : pg_mbcharcliplen(s, len, longest));
+	if (is_short && len > LONGEST_TEXT)
+		len = pg_mbcharcliplen(s, len, LONGEST_TEXT);
+	if (is_short && len > LONGEST_BYTES)
+		len = pg_mbcliplen(s, len, LONGEST_BYTES);
+	return cstring_to_text_with_len(s, len);
 }
 
 /* A text, a number or a truth value as such a text; null for anything else. */
 static text *
-value_text(const JsonbValue *v, int longest)
+value_text(const JsonbValue *v, bool is_short)
 {
 	switch (v->type)
 	{
 		case jbvString:
-			return stripped_text(v->val.string.val, v->val.string.len, longest);
+			return stripped_text(v->val.string.val, v->val.string.len, is_short);
 		case jbvNumeric:
 			{
 				char	   *number = DatumGetCString(DirectFunctionCall1(numeric_out,
 																		  NumericGetDatum(v->val.numeric)));
 
-				return stripped_text(number, strlen(number), longest);
+				return stripped_text(number, strlen(number), is_short);
 			}
 		case jbvBool:
 			return cstring_to_text(v->val.boolean ? "true" : "false");
@@ -74,31 +79,58 @@ value_text(const JsonbValue *v, int longest)
 text *
 intake_value_text(const JsonbValue *v)
 {
-	return value_text(v, LONGEST_TEXT);
+	return value_text(v, true);
 }
 
 static text *
-member_text(JsonbContainer *object, const char *key, int longest)
+member_text(JsonbContainer *object, const char *key, bool is_short)
 {
 	JsonbValue	v;
 
 	if (getKeyJsonValueFromContainer(object, key, strlen(key), &v) == NULL)
 		return NULL;
-	return value_text(&v, longest);
+	return value_text(&v, is_short);
 }
 
 /* As intake_text() of SQL has it, of what is neither object nor list. */
 text *
 intake_member_text(JsonbContainer *object, const char *key)
 {
-	return member_text(object, key, LONGEST_TEXT);
+	return member_text(object, key, true);
 }
 
 /* As intake_prose() has it. */
 text *
 intake_member_prose(JsonbContainer *object, const char *key)
 {
-	return member_text(object, key, PG_INT32_MAX);
+	return member_text(object, key, false);
+}
+
+PG_FUNCTION_INFO_V1(intake_text);
+
+/* intake_text(object jsonb, key text): of an object or a list, how it is written */
+Datum
+intake_text(PG_FUNCTION_ARGS)
+{
+	Jsonb	   *object = PG_GETARG_JSONB_P(0);
+	text	   *key = PG_GETARG_TEXT_PP(1);
+	text	   *told;
+	JsonbValue	v;
+
+	if (!JB_ROOT_IS_OBJECT(object) ||
+		getKeyJsonValueFromContainer(&object->root, VARDATA_ANY(key), VARSIZE_ANY_EXHDR(key), &v) == NULL)
+		PG_RETURN_NULL();
+	if (v.type == jbvBinary)
+	{
+		char	   *written = JsonbToCString(NULL, v.val.binary.data, v.val.binary.len);
+
+		told = stripped_text(written, strlen(written), true);
+	}
+	else
+		told = value_text(&v, true);
+	if (told == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(told);
 }
 
 /* A member that is an object itself, else null. */
@@ -247,6 +279,13 @@ intake_put_finding(JsonbParseState **findings, const char *code, const char *sev
 	if (value != NULL)
 		put_member(findings, "value", VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
 	pushJsonbValue(findings, WJB_END_OBJECT, NULL);
+}
+
+/* About an object or a list, where there is to be one value. */
+void
+intake_put_no_value(JsonbParseState **findings, const char *code, const char *attribute)
+{
+	intake_put_finding(findings, code, "warning", attribute, "not a single value", NULL);
 }
 
 /* All of them; NULL for none. */

@@ -50,6 +50,9 @@ extern Datum intake_text_array(Datum *texts, bool *nulls, int count);
 extern text *intake_value_text(const JsonbValue *v);
 extern bool intake_text_is(const text *t, const char *s);
 
+/* intake_lock.c */
+extern bool intake_take_lock(int64 org_id, const char *what, int length, bool wait);
+
 /* try_cast.c */
 extern Datum try_date(PG_FUNCTION_ARGS);
 extern Datum try_boolean(PG_FUNCTION_ARGS);
@@ -58,6 +61,7 @@ extern bool intake_try(PGFunction try, const text *told, Datum *value);
 
 extern void intake_put_finding(JsonbParseState **findings, const char *code, const char *severity,
 							   const char *attribute, const char *detail, const text *value);
+extern void intake_put_no_value(JsonbParseState **findings, const char *code, const char *attribute);
 extern Jsonb *intake_findings(JsonbParseState **findings);
 
 extern void intake_begin_identifiers(IntakeIdentifiers *ids, int room);

@@ -108,6 +108,26 @@ read_status(Cover *cover, JsonbContainer *c)
 	set_text(cover, C_STATUS, status != NULL ? status : cstring_to_text("active"));
 }
 
+/* Objects and lists, where there is to be one value. */
+static void
+note_no_values(Cover *cover, JsonbContainer *c)
+{
+	static const char *const single[][2] = {
+		{"start", "invalid_date"}, {"end", "invalid_date"}, {"status", "invalid_code"},
+		{"priority", "invalid_value"}, {"subscriber_id", "invalid_value"},
+		{"group_number", "invalid_value"}, {"relationship", "invalid_value"}
+	};
+
+	for (int i = 0; i < lengthof(single); i++)
+	{
+		JsonbValue	v;
+
+		if (getKeyJsonValueFromContainer(c, single[i][0], strlen(single[i][0]), &v) != NULL &&
+			v.type == jbvBinary)
+			intake_put_no_value(&cover->findings, single[i][1], psprintf("coverage.%s", single[i][0]));
+	}
+}
+
 static void
 read_payer(Cover *cover, JsonbContainer *c, text *source)
 {
@@ -136,6 +156,7 @@ read_cover(Cover *cover, JsonbContainer *c, text *source)
 	text	   *number = intake_member_text(c, "subscriber_id");
 	Datum		value;
 
+	note_no_values(cover, c);
 	read_days(cover, c);
 	read_payer(cover, c, source);
 	read_status(cover, c);

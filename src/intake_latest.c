@@ -18,6 +18,8 @@
 
 #include "compat.h"
 #include "intake_message.h"
+#include "rule.h"
+#include "security.h"
 
 /* A row that a case told of. */
 typedef struct ToldRow
@@ -99,6 +101,30 @@ read_rows(Jsonb *results, ToldRow **rows)
 	return kept;
 }
 
+/*
+ * As the owner of the model when it is so: nobody else has the right to say
+ * which messages are out of date.
+ */
+static void
+write_latest(bool is_so, Datum *args, const char *nulls)
+{
+	OwnerScope	scope;
+	int			level;
+
+	if (is_so)
+	{
+		security_begin_read(&scope, rule_cache(false)->owner);
+		intake_do(&note_latest, args, nulls);
+		security_end_read(&scope);
+	}
+	else
+	{
+		level = intake_begin();
+		intake_do(&note_latest, args, nulls);
+		intake_end(level);
+	}
+}
+
 PG_FUNCTION_INFO_V1(intake_note_latest);
 Datum
 intake_note_latest(PG_FUNCTION_ARGS)
@@ -106,7 +132,6 @@ intake_note_latest(PG_FUNCTION_ARGS)
 	Datum		args[6];
 	ToldRow    *rows;
 	int			n;
-	int			level;
 
 	/* sent_at may be null */
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2) || PG_ARGISNULL(4))
@@ -126,9 +151,8 @@ intake_note_latest(PG_FUNCTION_ARGS)
 			args[i] = PG_GETARG_DATUM(i);
 		args[4] = PointerGetDatum(construct_array(entities, n, TEXTOID, -1, false, TYPALIGN_INT));
 		args[5] = PointerGetDatum(construct_array(ids, n, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-		level = intake_begin();
-		intake_do(&note_latest, args, PG_ARGISNULL(3) ? "   n  " : NULL);
-		intake_end(level);
+		write_latest(intake_is_message_in_work(PG_GETARG_INT64(0), PG_GETARG_INT64(1)), args,
+					 PG_ARGISNULL(3) ? "   n  " : NULL);
 	}
 	PG_RETURN_VOID();
 }

@@ -85,6 +85,7 @@ extern text *intake_message_key(text *given, bytea *hash, text *payload);
 extern void intake_work(IntakeMessage *message, text *payload, bool again, bool key_reused,
 						IntakeOutcome *outcome);
 extern bool intake_is_fresh_message(int64 message_id);
+extern bool intake_is_message_in_work(int64 org_id, int64 message_id);
 
 /* source_mapping.c */
 extern void source_mapping_check_name(text *name);

@@ -142,6 +142,14 @@ is_plain(int column)
 	return column != P_SEX && column != P_IDENTIFIER && column != P_IDENTIFIER_SYSTEM;
 }
 
+static void
+note_no_value(Person *person, int column)
+{
+	intake_put_no_value(&person->findings,
+						column == P_BIRTH_DATE ? "invalid_date" : column == P_SEX ? "invalid_code" : "invalid_value",
+						psprintf("patient.%s", NameStr(TupleDescAttr(person->desc, column)->attname)));
+}
+
 /* What a case says of somebody, in place of what is known. */
 static void
 read_person(Person *person, JsonbContainer *p)
@@ -158,6 +166,8 @@ read_person(Person *person, JsonbContainer *p)
 			continue;
 		if (att->atttypid == TEXTARRAYOID && v.type == jbvBinary)
 			add_texts(person, i, v.val.binary.data);
+		else if (v.type == jbvBinary && i != P_IDENTIFIER && i != P_IDENTIFIER_SYSTEM)
+			note_no_value(person, i);
 		told = intake_value_text(&v);
 		if (told == NULL)
 			continue;
@@ -474,10 +484,7 @@ intake_told(PG_FUNCTION_ARGS)
 static int
 compare_keys(const void *a, const void *b)
 {
-	int64		x = *(const int64 *) a;
-	int64		y = *(const int64 *) b;
-
-	return (x > y) - (x < y);
+	return strcmp(*(char *const *) a, *(char *const *) b);
 }
 
 PG_FUNCTION_INFO_V1(intake_claim);
@@ -492,10 +499,9 @@ PG_FUNCTION_INFO_V1(intake_claim);
 Datum
 intake_claim(PG_FUNCTION_ARGS)
 {
-	uint64		seed = (uint64) PG_GETARG_INT64(0);
 	Datum	   *numbers;
 	Datum	   *systems;
-	int64	   *keys;
+	char	  **keys;
 	int			n;
 	int			nsystems;
 
@@ -505,21 +511,17 @@ intake_claim(PG_FUNCTION_ARGS)
 					  &nsystems);
 	if (n > 0 && nsystems == 0)
 		elog(ERROR, "numbers without a system");
-	keys = palloc(sizeof(int64) * Max(n, 1));
+	keys = palloc(sizeof(char *) * Max(n, 1));
 	for (int i = 0; i < n; i++)
 	{
 		text	   *system = DatumGetTextPP(systems[Min(i, nsystems - 1)]);
-		char	   *key = psprintf("patient %s", numbered(system, DatumGetTextPP(numbers[i])));
 
-		keys[i] = DatumGetInt64(hash_any_extended((unsigned char *) key, strlen(key), seed));
+		keys[i] = psprintf("patient %s", numbered(system, DatumGetTextPP(numbers[i])));
 	}
-	qsort(keys, n, sizeof(int64), compare_keys);
+	qsort(keys, n, sizeof(char *), compare_keys);
 	for (int i = 0; i < n; i++)
 	{
-		if (PG_GETARG_BOOL(3))
-			DirectFunctionCall1(pg_advisory_xact_lock_int8, Int64GetDatum(keys[i]));
-		else if (!DatumGetBool(DirectFunctionCall1(pg_try_advisory_xact_lock_int8,
-												   Int64GetDatum(keys[i]))))
+		if (!intake_take_lock(PG_GETARG_INT64(0), keys[i], strlen(keys[i]), PG_GETARG_BOOL(3)))
 			PG_RETURN_BOOL(false);
 	}
 	PG_RETURN_BOOL(true);

@@ -65,13 +65,19 @@ static IntakeStatement count_repeat = {
 	" RETURNING x.message_id, x.status::text, x.outcome, x.referral_id, x.patient_id, x.error,"
 	" (SELECT count(*) FROM referral.data_quality_finding f"
 	" WHERE f.org_id = x.org_id AND f.message_id = x.message_id AND f.resolved_at IS NULL),"
-	" x.status = 'error' AND x.content_type IS DISTINCT FROM $6",
+	/* nobody has worked on what was not stored by receive() */
+	" x.status = 'received' OR (x.status = 'error' AND x.content_type IS DISTINCT FROM $6)",
 	.nargs = 6,.argtypes = {INT8OID, TEXTOID, TEXTOID, BYTEAOID, TEXTOID, TEXTOID}
 };
 static IntakeStatement take_content_type = {
 	.sql = "UPDATE referral.inbox_message x SET content_type = $3"
 	" WHERE x.org_id = $1 AND x.message_id = $2 AND x.content_type IS DISTINCT FROM $3",
 	.nargs = 3,.argtypes = {INT8OID, INT8OID, TEXTOID}
+};
+static IntakeStatement is_kept_by_source = {
+	.sql = "SELECT 1 WHERE EXISTS (SELECT FROM (SELECT DISTINCT s.entity FROM referral.source_of_record s WHERE s.owner_system = $2) e"
+	" CROSS JOIN LATERAL referral.foreign_attributes($1, e.entity) f WHERE f.owner_system = $2)",
+	.nargs = 2,.argtypes = {INT8OID, TEXTOID}
 };
 static IntakeStatement read_again = {
 	.sql = "SELECT x.channel::text, x.source, x.content_type, x.payload, x.attempts > 0,"
@@ -241,6 +247,22 @@ write_content_type(IntakeMessage *m)
 	security_end_read(&scope);
 }
 
+/* Who is not believed for the source could not write what the source keeps, and it would be lost. */
+static void
+check_may_repeat(IntakeMessage *m)
+{
+	Datum		args[] = {Int64GetDatum(m->org_id), PointerGetDatum(m->source)};
+
+	intake_set("referral.origin", text_to_cstring(m->source));
+	if (intake_run(&is_kept_by_source, args, NULL) > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_RF_ROLE),
+				 errmsg("this login may not process messages of this source again"),
+				 errdetail("The source keeps attributes here, and its messages come by other logins, or it is not active."),
+				 errhint("Have a login of the source call reprocess(): see logins and active in referral.source_system.")));
+	SPI_freetuptable(SPI_tuptable);
+}
+
 /* Works on a stored message; is_retyped: as the content type at hand says, and not the stored one. */
 static void
 work_again(IntakeMessage *m, bool is_retyped, IntakeOutcome *outcome)
@@ -264,6 +286,7 @@ work_again(IntakeMessage *m, bool is_retyped, IntakeOutcome *outcome)
 	(void) intake_returned(5, &again);
 	(void) intake_returned(6, &reused);
 	SPI_freetuptable(SPI_tuptable);
+	check_may_repeat(m);
 	if (is_retyped)
 		write_content_type(m);
 	m->selves = NIL;
@@ -471,9 +494,9 @@ check_may_commit(PG_FUNCTION_ARGS)
 }
 
 /* A stored message, for reprocess(). */
-PG_FUNCTION_INFO_V1(work_on_message);
+PG_FUNCTION_INFO_V1(reprocess);
 Datum
-work_on_message(PG_FUNCTION_ARGS)
+reprocess(PG_FUNCTION_ARGS)
 {
 	TupleDesc	desc = answer_type(fcinfo);
 	MemoryContext caller = CurrentMemoryContext;

@@ -498,9 +498,7 @@ lock_request(Datum org_id, text *number)
 {
 	char	   *what = psprintf("referral %s", text_to_cstring(number));
 
-	DirectFunctionCall1(pg_advisory_xact_lock_int8,
-						DirectFunctionCall2Coll(hashtextextended, DEFAULT_COLLATION_OID,
-												CStringGetTextDatum(what), org_id));
+	(void) intake_take_lock(DatumGetInt64(org_id), what, strlen(what), true);
 }
 
 /* Then it has made nothing yet. */

@@ -427,13 +427,24 @@ check(IntakeMessage *m, Jsonb *written, const char *became)
 	}
 }
 
-/* The message whose first case is being written, when it has just been stored; 0: none. */
-static int64 fresh_message = 0;
+/* The message of which a case is being written; is_fresh: its first one, and it has just been stored. */
+static struct
+{
+	int64		org_id;
+	int64		message_id;		/* 0: none */
+	bool		is_fresh;
+}			in_work;
 
 bool
 intake_is_fresh_message(int64 message_id)
 {
-	return message_id != 0 && message_id == fresh_message;
+	return in_work.is_fresh && message_id != 0 && message_id == in_work.message_id;
+}
+
+bool
+intake_is_message_in_work(int64 org_id, int64 message_id)
+{
+	return message_id != 0 && message_id == in_work.message_id && org_id == in_work.org_id;
 }
 
 PG_FUNCTION_INFO_V1(intake_is_fresh);
@@ -451,11 +462,13 @@ apply(IntakeMessage *m, Jsonb *intake)
 {
 	Datum		args[] = {Int64GetDatum(m->org_id), Int64GetDatum(m->message_id), PointerGetDatum(m->source),
 	PointerGetDatum(m->channel), JsonbPGetDatum(intake)};
-	int64		outer = fresh_message;
 	Datum		value;
 	Jsonb	   *written;
 
-	fresh_message = m->is_fresh ? m->message_id : 0;
+	Assert(in_work.message_id == 0);
+	in_work.org_id = m->org_id;
+	in_work.message_id = m->message_id;
+	in_work.is_fresh = m->is_fresh;
 	m->is_fresh = false;
 	PG_TRY();
 	{
@@ -463,7 +476,7 @@ apply(IntakeMessage *m, Jsonb *intake)
 	}
 	PG_FINALLY();
 	{
-		fresh_message = outer;
+		memset(&in_work, 0, sizeof(in_work));
 	}
 	PG_END_TRY();
 	(void) intake_returned(1, &value);
@@ -532,16 +545,21 @@ take_document(Work *work)
 	bool		is_new;
 	int64		filed_in;
 	Jsonb	   *told = NULL;
+	MemoryContext part_memory = CurrentMemoryContext;
+	OwnerScope	scope;
 
 	put_pointer(args, nulls, 3, m->content_type);
 	put_pointer(args, nulls, 4, work->payload);
+	/* as the owner: nobody else may keep a document as that of any message */
+	security_begin_read(&scope, rule_cache(false)->owner);
 	intake_run(&keep_document, args, nulls);
+	MemoryContextSwitchTo(part_memory);
 	id = intake_returned_id(1);
 	is_new = intake_returned(2, &value) && DatumGetBool(value);
 	if (intake_returned(3, &value))
 		told = DatumGetJsonbPCopy(value);
 	filed_in = intake_returned_id(4);
-	SPI_freetuptable(SPI_tuptable);
+	security_end_read(&scope);
 	if (told == NULL)
 	{
 		const char *action = is_new ? "created" : "unchanged";

@@ -59,10 +59,15 @@ read_findings(Jsonb *findings)
 	for (int i = 0; i < n; i++)
 	{
 		JsonbValue *value = getIthJsonbValueFromContainer(&findings->root, i);
-		JsonbContainer *object = value->val.binary.data;
-		Finding    *finding = palloc0(sizeof(Finding));
-		const char *severity = member(object, "severity");
+		JsonbContainer *object;
+		Finding    *finding;
+		const char *severity;
 
+		if (value == NULL || value->type != jbvBinary || !JsonContainerIsObject(value->val.binary.data))
+			continue;			/* no finding of validate() */
+		object = value->val.binary.data;
+		finding = palloc0(sizeof(Finding));
+		severity = member(object, "severity");
 		finding->is_fault = severity != NULL && strcmp(severity, "warning") != 0;
 		finding->kind = text_of(object, "kind");
 		finding->code = text_of(object, "code");

@@ -157,7 +157,6 @@ GRANT INSERT, UPDATE ON referral.source_system TO referral_admin;
 GRANT INSERT (org_id, channel, source, content_type, dedup_key, payload, payload_hash), UPDATE (repeat_count, last_repeat_at)
     ON referral.inbox_message TO referral_integration, referral_coordinator, referral_clinician;
 GRANT EXECUTE ON FUNCTION
-    referral.keep_document(bigint, bigint, text, text, text), referral.work_on_message(bigint, bigint, text),
     referral.receive(referral.intake_channel, text, text, text, text), referral.reprocess(bigint, bigint, text),
     referral.reprocess_errors(text, integer),
     referral.receive_chunk(referral.intake_channel, text, text, text[], text[]), referral.staging_plan(regclass, text),

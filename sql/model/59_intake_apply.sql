@@ -18,8 +18,9 @@ COMMENT ON TABLE referral.intake_latest IS
 'Which message of a source told last of a row: an older one that comes later, or is processed again, does not undo it.';
 COMMENT ON COLUMN referral.intake_latest.sent_at IS 'When its source sent it; null when that is not known, or lies in the future.';
 SELECT referral.secure_table('referral.intake_latest');
-GRANT SELECT, INSERT, UPDATE ON referral.intake_latest TO referral_integration, referral_coordinator, referral_clinician;
-GRANT SELECT ON referral.intake_latest TO referral_admin, referral_auditor;
+-- written as the owner: who could write it could make messages ineffective
+REVOKE INSERT, UPDATE ON referral.intake_latest FROM referral_integration, referral_coordinator, referral_clinician;
+GRANT SELECT ON referral.intake_latest TO referral_admin, referral_auditor, referral_integration, referral_coordinator, referral_clinician;
 
 -- a feed of the directory tells of these, too
 GRANT INSERT, UPDATE ON referral.site, referral.healthcare_service TO referral_integration;

@@ -18,7 +18,7 @@ SELECT i, bench.word(i % 20011, 'family') || lower(bench.word(i, 'x')) AS family
        format('(%s)%s-%s', 200 + abs(hashtext('a' || i)) % 700, 200 + abs(hashtext('b' || i)) % 700, lpad((abs(hashtext('c' || i)) % 10000)::text, 4, '0')) AS phone,
        format('%s %s Street', 1 + abs(hashtext('n' || i)) % 9999, bench.word(i % 3001, 'street')) AS street,
        bench.word(i % 97, 'city') AS city, lpad((10000 + i % 8999)::text, 5, '0') AS zip
-FROM generate_series(1, :rows + :messages) i;
+FROM generate_series(1, :messages + :known + 4 * :rows) i;
 
 CREATE TABLE bench.message AS
 SELECT p.i - 1 AS n, concat_ws(E'\r', 'MSH|^~\&|LAKE|CLINIC|HUB|CITY|20260302101500+0000||REF^I12^REF_I12|C' || i || '|P|2.5.1',
@@ -58,11 +58,24 @@ SELECT p.i - 1 AS n, jsonb_build_object('resourceType', 'Bundle', 'type', 'trans
 FROM bench.person p WHERE p.i <= :messages;
 ALTER TABLE bench.bundle ADD PRIMARY KEY (n);
 
+-- The peak of a session's own memory, in MB: pages of the server's shared memory are the server's.
+CREATE FUNCTION bench.peak() RETURNS numeric LANGUAGE sql SECURITY DEFINER AS $$
+SELECT round((max(kb) FILTER (WHERE what = 'VmHWM') - sum(kb) FILTER (WHERE what IN ('RssShmem', 'RssFile'))) / 1024)
+FROM (SELECT m[1] AS what, m[2]::numeric AS kb FROM regexp_matches(pg_read_file('/proc/self/status'), '(VmHWM|RssShmem|RssFile):\s*(\d+)', 'g') m) s $$;
+
+-- Records of four batches (i % 4). The first :known are of patients who come again; then three of ten are of one of these, with
+-- another order, and one of ten says no reason: an exception, and a
+-- letter that asks for it.
 CREATE TABLE bench.record AS
-SELECT i, family AS "Last", given AS "First", born::text AS "DOB", sex AS "Sex", 'R' || i AS "MRN", phone AS "Phone", street AS "Street", city AS "City", zip AS "Zip",
-       'CSV' || i AS "Order", (ARRAY['cardiology', 'orthopedics', 'neurology'])[1 + i % 3] AS "Dept", 'M54.5' AS "Dx", 'Low back pain' AS "Reason",
-       'P' || i % 5 AS "Payer", 'M' || i AS "Member", (1003000100 + i % 20)::text AS "NPI", 'Robert Powell' || i % 20 AS "Doctor"
-FROM bench.person WHERE i > :messages;
+SELECT x.i, family AS "Last", given AS "First", born::text AS "DOB", sex AS "Sex", 'R' || p.i AS "MRN", phone AS "Phone", street AS "Street", city AS "City", zip AS "Zip",
+       'CSV' || x.i AS "Order", (ARRAY['cardiology', 'orthopedics', 'neurology'])[1 + x.i % 3] AS "Dept", CASE WHEN NOT is_incomplete THEN 'M54.5' END AS "Dx",
+       CASE WHEN NOT is_incomplete THEN 'Low back pain' END AS "Reason", 'P' || p.i % 5 AS "Payer", 'M' || p.i AS "Member",
+       (1003000100 + x.i % 20)::text AS "NPI", 'Robert Powell' || x.i % 20 AS "Doctor"
+FROM (SELECT i, i > :messages + :known AND i / 4 % 10 = 9 AS is_incomplete,
+             -- a batch has its own: sessions do not wait for each other
+             CASE WHEN i > :messages + :known AND i / 4 % 10 IN (0, 3, 6) THEN :messages + 4 * (i / 4 % (:known / 4 - 1)) + 4 + i % 4 ELSE i END AS person
+      FROM generate_series(:messages + 1, :messages + :known + 4 * :rows) i) x
+JOIN bench.person p ON p.i = x.person;
 ALTER TABLE bench.record ADD PRIMARY KEY (i);
 GRANT SELECT ON ALL TABLES IN SCHEMA bench TO bench_feed;
 

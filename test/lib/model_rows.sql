@@ -10,7 +10,7 @@ INSERT INTO public.model_fixed VALUES
     ('network_contract', 'practitioner_id', 'NULL'), ('network_contract', 'healthcare_service_id', 'NULL'),
     ('referral_relation', 'related_id', '(SELECT min(r.referral_id) FROM referral.referral r WHERE r.org_id = $1)'),
     ('prior_authorization', 'replaces_id', 'NULL'), ('patient', 'merged_into', 'NULL'),
-    ('inbox_message', 'source', '''elsewhere'''), ('validation_result', 'findings', '''[]'''), ('source_system', 'zone', '''UTC'''), ('source_system', 'default_mapping', 'NULL'), ('site', 'timezone', '''UTC'''), ('eligibility_check', 'status', '''answered'''), ('exception_item', 'root_cause', '''other'''), ('extraction', 'field', '''patient.family'''),
+    ('inbox_message', 'source', '''elsewhere'''), ('validation_result', 'findings', '''[]'''), ('source_system', 'zone', '''UTC'''), ('source_system', 'default_mapping', '(SELECT min(m.mapping) FROM referral.source_mapping m)'), ('site', 'timezone', '''UTC'''), ('eligibility_check', 'status', '''answered'''), ('exception_item', 'root_cause', '''other'''), ('extraction', 'field', '''patient.family'''),
     -- each one a day of its own: active coverage of one patient and priority does not overlap
     ('coverage', 'period', $$(SELECT daterange(d, d + 1) FROM (SELECT date '2026-01-01' + count(*)::integer AS d
                               FROM referral.coverage c WHERE c.org_id = $1) n)$$);

@@ -9,6 +9,8 @@ INSERT INTO referral.organization (org_id, name) VALUES (2, 'Organisation 2');
 INSERT INTO referral.organization_member (org_id, login, actor_kind) VALUES
     (1, 'intake_apply_feed', 'system'), (2, 'intake_apply_feed', 'system'), (1, 'intake_apply_jane', 'user');
 
+-- cases are applied here by hand, as those of messages that nobody has sent
+GRANT INSERT, UPDATE ON referral.intake_latest TO intake_apply_feed, intake_apply_jane;
 CREATE FUNCTION public.apply(intake jsonb, source text DEFAULT 'hub', message bigint DEFAULT NULL, org bigint DEFAULT 1) RETURNS jsonb LANGUAGE sql AS
     'SELECT referral.apply_case(org, message, source, ''hl7v2'', intake)';
 CREATE FUNCTION public.codes(answer jsonb) RETURNS text LANGUAGE sql AS

@@ -71,8 +71,8 @@ FROM unnest(ARRAY[
     'intake_owns_patient', 'intake_patient', 'intake_patient_of', 'intake_payer', 'intake_place_coverage',
     'intake_plan', 'intake_practitioner', 'intake_progress', 'intake_referral', 'intake_relations', 'intake_report', 'intake_request_places',
     'intake_request_values', 'intake_role', 'intake_service', 'intake_settled', 'intake_site', 'intake_told_apart', 'intake_update_coverage', 'intake_update_patient', 'intake_update_referral',
-    'intake_valid', 'keep_document', 'receive', 'receive_batch', 'receive_chunk', 'receive_rows', 'reprocess', 'reprocess_errors',
-    'staging_plan', 'work_on_message']) f;
+    'intake_valid', 'receive', 'receive_batch', 'receive_chunk', 'receive_rows', 'reprocess', 'reprocess_errors',
+    'staging_plan']) f;
 INSERT INTO public.expected_function
 SELECT f, 'PUBLIC'
 FROM unnest(ARRAY[

@@ -153,7 +153,7 @@ FROM (VALUES ('inbox_message', 'INSERT', 'coordinator clinician integration', '{
 INSERT INTO public.expected VALUES
     ('eligibility_check', 'INSERT', 'authorizer coordinator integration'), ('eligibility_check', 'UPDATE', 'authorizer coordinator integration'),
     ('exception_item', 'INSERT', 'admin authorizer clinician coordinator integration scheduler'), ('exception_item', 'UPDATE', 'admin authorizer clinician coordinator integration scheduler'),
-    ('intake_latest', 'SELECT', 'admin auditor clinician coordinator integration'), ('intake_latest', 'INSERT', 'clinician coordinator integration'), ('intake_latest', 'UPDATE', 'clinician coordinator integration'),
+    ('intake_latest', 'SELECT', 'admin auditor clinician coordinator integration'),
     ('source_system', 'INSERT', 'admin'), ('source_system', 'UPDATE', 'admin'),
     ('value_set', 'INSERT', 'admin integration'), ('value_set', 'UPDATE', 'admin integration'), ('rejected_write', 'SELECT', 'admin auditor clinician coordinator integration'),
     ('silent_pass', 'SELECT', 'admin auditor'), ('extraction_accuracy', 'SELECT', 'admin analyst auditor authorizer clinician coordinator integration');

@@ -224,6 +224,7 @@ FROM (SELECT * FROM referral.handoff ORDER BY handoff_id LIMIT 1) h,
      (VALUES ('returned', now(), NULL), ('withdrawn', NULL, now())) n (status, returned_at, withdrawn_at);
 INSERT INTO referral.routing_decision (entity, entity_id, queue_id, reason, rule, target_queue, owner, healthcare_service, overrides_id)
 SELECT entity, entity_id, queue_id, 'person', 'x', 'intake', 'somebody', 'x', routing_decision_id FROM referral.routing_decision ORDER BY routing_decision_id LIMIT 1;
+UPDATE referral.source_system SET default_mapping = 'full';
 SQL
 is($origin->safe_psql('origin', <<'SQL'), '', 'every column of the model has a value somewhere');
 SELECT string_agg(x.name, ' ') FROM (
