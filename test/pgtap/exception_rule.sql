@@ -1,6 +1,9 @@
 -- What exceptions stop, what policies say of them, those that rules open, and where they come from.
 SELECT plan(103);
 \ir ../lib/refused.sql
+-- the rules are asked here by hand; that rows that change ask them is tested with the trigger (worklist.sql)
+ALTER TABLE referral.referral DISABLE TRIGGER work;
+ALTER TABLE referral.exception_item DISABLE TRIGGER work;
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
 CREATE ROLE exception_rule_jane LOGIN IN ROLE referral_coordinator;
 CREATE ROLE exception_rule_bot LOGIN IN ROLE referral_integration;
