@@ -129,9 +129,6 @@ SELECT referral.lay_trigger('referral.work_item', 'work_item_guard', 'BEFORE UPD
     'ROW', 'referral.work_item_guard()');
 SELECT referral.lay_trigger('referral.work_item', 'work_item_arrives', 'BEFORE UPDATE OF status, score, queue_id',
     'ROW WHEN (NEW.status IN (''ready'', ''requested''))', 'referral.work_item_arrives()');
--- the name sorts after journal's
-SELECT referral.lay_trigger('referral.work_item', 'owner_follows', 'AFTER UPDATE OF owner',
-    'ROW WHEN (NEW.is_primary AND NEW.closed_at IS NULL AND OLD.owner IS DISTINCT FROM NEW.owner)', 'referral.owner_follows()');
 SELECT referral.track_table('referral.queue', 'queue', 'queue_id');
 SELECT referral.track_table('referral.queue_member', 'queue_member', 'queue_member_id');
 SELECT referral.track_table('referral.absence', 'absence', 'absence_id');

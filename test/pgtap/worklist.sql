@@ -103,7 +103,7 @@ SELECT is(public.outcome('SELECT referral.claim_next(1, ''intake'')'), 'RF003', 
 SET SESSION AUTHORIZATION worklist_ann;
 SELECT results_eq('SELECT work_item_id, referral_id FROM referral.claim_next(1, ''intake'')', 'VALUES (1::bigint, 1::bigint)', 'a member claims the next');
 SELECT results_eq('SELECT owner, accountable, waiting_for FROM referral.work_owner', $$VALUES ('worklist_ann', 'worklist_ann', NULL::text)$$, 'and answers for it');
-SELECT is((SELECT owner FROM referral.referral WHERE referral_id = 1), 'worklist_ann', 'which the referral tells');
+SELECT is((SELECT owner FROM referral.referral_case WHERE referral_id = 1), 'worklist_ann', 'which the case tells');
 SELECT is_empty('SELECT referral.claim_next(1, ''intake'')', 'there is no other');
 SELECT is(public.outcome('SELECT referral.claim(1, 1)'), 'ok', 'to claim it again renews the lease');
 SET SESSION AUTHORIZATION worklist_bob;
