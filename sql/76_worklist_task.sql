@@ -78,6 +78,12 @@ BEGIN
         RAISE EXCEPTION 'there is no entity "%"', x ->> 'entity'
             USING ERRCODE = 'RF011', DETAIL = 'The rule is about the rows of an entity.', HINT = 'See referral.entity.';
     END IF;
+    -- only a rule of work_source has it
+    IF (x ->> 'is_primary')::boolean <> ((x ->> 'entity', x ->> 'kind') = ('referral', 'referral')) THEN
+        RAISE EXCEPTION 'the primary item is that of kind referral, about the referral itself'
+            USING ERRCODE = 'RF011', DETAIL = 'Who has it answers for the referral: there is one, and it is no other.',
+                  HINT = 'Set is_primary for entity and kind referral, and only there.';
+    END IF;
     FOREACH c IN ARRAY ARRAY['referral_column', 'due_column'] LOOP
         IF x ->> c IS NOT NULL AND NOT EXISTS (SELECT FROM pg_attribute a
                                                WHERE a.attrelid = target AND a.attname = x ->> c AND a.attnum > 0 AND NOT a.attisdropped
@@ -89,7 +95,7 @@ BEGIN
     RETURN NEW;
 END $$;
 COMMENT ON FUNCTION referral.worklist_rule_check() IS
-'BEFORE row trigger of referral.work_source, task_template and ranking_factor: their entity and the columns that they name are there (RF011).';
+'BEFORE row trigger of referral.work_source, task_template and ranking_factor: their entity and the columns that they name are there, and the primary item is that of kind referral about the referral (RF011).';
 
 CREATE FUNCTION referral.check_worklist_version(rule_version_id bigint) RETURNS void
 LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$

@@ -1,5 +1,5 @@
 -- Worklists: queues, who may do what with their items, ranks, and the items that rows have by the rules.
-SELECT plan(96);
+SELECT plan(107);
 -- no routing rules: work goes where work_source says; see routing. No approvals either: see approval
 UPDATE referral.rule_version v SET status = 'retired' FROM referral.rule_set s WHERE s.rule_set_id = v.rule_set_id AND s.name IN ('routing/standard', 'approval/standard');
 
@@ -85,6 +85,62 @@ SELECT is_empty('SELECT * FROM referral.unowned_referral', 'and needs nobody');
 INSERT INTO referral.referral (patient_id, specialty) VALUES (1, 'oncology') RETURNING referral_id AS gone \gset
 DELETE FROM referral.referral WHERE referral_id = :gone;
 SELECT is((SELECT status::text FROM referral.work_item WHERE is_primary AND referral_id = :gone), 'cancelled', 'nor is one that was deleted');
+
+-- whatever the rules of work_source are, no referral is nobody's
+CREATE FUNCTION public.use_sources(standard boolean, also text DEFAULT NULL) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    next bigint;
+BEGIN
+    INSERT INTO referral.rule_version (rule_set_id, is_seed) SELECT rule_set_id, true FROM referral.rule_set WHERE name = 'worklist/standard' RETURNING rule_version_id INTO next;
+    IF standard THEN
+        INSERT INTO referral.work_source (rule_version_id, name, entity, kind, applies_when, is_primary, queue, referral_column, due_column, title)
+        SELECT next, s.name, s.entity, s.kind, s.applies_when, s.is_primary, s.queue, s.referral_column, s.due_column, s.title
+        FROM referral.work_source s WHERE s.rule_version_id = (SELECT min(rule_version_id) FROM referral.work_source);
+    END IF;
+    IF also IS NOT NULL THEN
+        INSERT INTO referral.work_source (rule_version_id, name, entity, kind, applies_when, is_primary) VALUES (next, 'also', 'referral', 'referral', also, true);
+    END IF;
+    UPDATE referral.rule_version SET status = 'active' WHERE rule_version_id = next;
+END $$;
+CREATE FUNCTION public.life() RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    id bigint;
+    steps text;
+BEGIN
+    INSERT INTO referral.referral (patient_id, specialty) VALUES (1, 'cardiology') RETURNING referral_id INTO id;
+    SELECT string_agg(w.is_primary::text, ',') INTO steps FROM referral.work_item w WHERE w.referral_id = id AND w.closed_at IS NULL;
+    UPDATE referral.referral SET specialty = 'oncology', urgency = 'stat' WHERE referral_id = id;
+    steps := concat_ws('|', steps, (SELECT string_agg(w.is_primary::text, ',') FROM referral.work_item w WHERE w.referral_id = id AND w.closed_at IS NULL));
+    UPDATE referral.referral SET state = 'cancelled', status_reason = 'no_longer_needed' WHERE referral_id = id;
+    RETURN concat_ws('|', steps, (SELECT count(*) FROM referral.work_item w WHERE w.referral_id = id AND w.closed_at IS NULL));
+END $$;
+SELECT is(public.life(), 'true|true|0', 'by the shipped rules a referral has one primary item until its end');
+INSERT INTO referral.referral (patient_id, specialty) VALUES (1, 'cardiology') RETURNING referral_id AS early \gset
+SELECT public.use_sources(false);
+SELECT is(public.life(), 'true|true|0', 'without any rule, too');
+INSERT INTO referral.referral (patient_id, specialty) VALUES (1, 'cardiology') RETURNING referral_id AS late \gset
+UPDATE referral.referral SET state = 'cancelled', status_reason = 'no_longer_needed' WHERE referral_id = :early;
+SELECT is_empty(format('SELECT FROM referral.work_item WHERE referral_id = %s AND closed_at IS NULL', :early), 'what an earlier rule asked for is closed with its row');
+SELECT is_empty('SELECT * FROM referral.unowned_referral', 'nothing is left to nobody');
+SELECT public.use_sources(false, '1 / priority > 0');
+SELECT is(public.life(), 'true|true|0', 'with a rule that fails');
+SELECT public.use_sources(false, 'specialty = ''cardiology''');
+SELECT is(public.life(), 'true|true|0', 'with one that holds for a while');
+SELECT public.use_sources(true, 'specialty = ''cardiology''');
+SELECT is(public.life(), 'true|true|0', 'with two that hold at once');
+SELECT public.use_sources(false);
+SELECT referral.move_item(1, work_item_id, public.queue('intake'), 'test') FROM referral.work_item WHERE referral_id = :late \g /dev/null
+SELECT referral.give_item(1, work_item_id, 'worklist_bob', 'test') FROM referral.work_item WHERE referral_id = :late \g /dev/null
+SET SESSION AUTHORIZATION worklist_bob;
+SELECT ok(referral.complete(1, (SELECT work_item_id FROM referral.work_owner WHERE referral_id = :late), 'x') > 0, 'who completes one while no rule asks for it leaves another');
+RESET SESSION AUTHORIZATION;
+SET referral.org_id = 1;
+UPDATE referral.referral SET state = 'cancelled', status_reason = 'no_longer_needed' WHERE referral_id = :late;
+SELECT public.use_sources(true);
+SELECT is_empty('SELECT * FROM referral.unowned_referral', 'so still nobody is left alone');
+SELECT is(public.outcome(format($$INSERT INTO referral.rule_version (rule_set_id) SELECT rule_set_id FROM referral.rule_set WHERE name = 'worklist/standard';
+    INSERT INTO referral.work_source (rule_version_id, name, entity, kind, is_primary) SELECT max(rule_version_id), 'x', 'referral', %s FROM referral.rule_version$$, k)), 'RF011',
+    'the primary item is that of the referral: ' || k) FROM unnest(ARRAY['''referral'', false', '''review'', true']) k;
 
 -- 4. Claiming
 
