@@ -1,7 +1,7 @@
 -- A coordinator's day: a made-up week of a network's work, and what people see of it in the morning.
 
 \echo
-\echo '== 27. A week of a network: 2,000 referrals of four sites, six specialties, four payers; up to a minute'
+\echo '== 27. A week of a network: 2,000 referrals of four sites, six specialties, four payers, the last nine working days (a minute or two)'
 \ir week_data.sql
 SET SESSION AUTHORIZATION demo_app;
 SET referral.org_id = 1;
