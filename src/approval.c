@@ -213,6 +213,12 @@ read_request(uint64 row)
 	return request;
 }
 
+static const char last_requests[] =
+"SELECT DISTINCT ON (policy, level) approval_request_id, policy, level, status,"
+" approver_role::text, quorum, subject, expires_at, withdrawn_by IS NOT NULL"
+" FROM referral.approval_request WHERE org_id = $1 AND entity_id = $2 AND entity = $3"
+" ORDER BY policy, level, approval_request_id DESC";
+
 /* The last one at each gate, read once for a row, as the owner of the model. */
 static void
 read_requests(ApprovalRow *row)
@@ -229,11 +235,7 @@ read_requests(ApprovalRow *row)
 	security_begin_read(&scope, row->cache->owner);
 	if (plan == NULL)
 	{
-		SPIPlanPtr	made = SPI_prepare("SELECT DISTINCT ON (policy, level) approval_request_id, policy, level, status,"
-									   " approver_role::text, quorum, subject, expires_at, withdrawn_by IS NOT NULL"
-									   " FROM referral.approval_request"
-									   " WHERE org_id = $1 AND entity_id = $2 AND entity = $3"
-									   " ORDER BY policy, level, approval_request_id DESC", 3, types);
+		SPIPlanPtr	made = SPI_prepare(last_requests, 3, types);
 
 		if (made == NULL || SPI_keepplan(made) != 0)
 			elog(ERROR, "could not prepare to read the approvals");
