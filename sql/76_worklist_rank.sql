@@ -9,11 +9,11 @@ CREATE FUNCTION referral.rank_parts(item record)
 RETURNS TABLE (ranking_factor_id bigint, per_day float8, dated timestamptz, assumed boolean, points numeric)
 LANGUAGE C STABLE STRICT ROWS 10 AS 'MODULE_PATHNAME', 'rank_parts';
 COMMENT ON FUNCTION referral.rank_parts(record) IS
-'What the score of a work item consists of by the active rules of ranking_factor, as the rows stand now: for each rule its points at the day 1970-01-01, and of rules of kind per_day how many points a day adds, the date, and whether it had to be assumed. expires_on counts up to the end of that day, UTC. Reads the rows with the rights of their owners. Null for null: no rows.';
+'What the score of a work item consists of by the active rules of ranking_factor, as the rows stand now: for each rule its points at the day 1970-01-01, and of rules of kind per_day how many points a day adds, the date, and whether it had to be assumed. expires_on counts up to the end of that day, UTC. Reads the rows with the rights of their owners. 42809 for a record that is no row of work_item, 22004 for one without its key, entity or opened_at. Null for null: no rows.';
 
 CREATE FUNCTION referral.rank_now(item record) RETURNS float8
 LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'rank_now';
-COMMENT ON FUNCTION referral.rank_now(record) IS 'The score of a work item as the rows and rules stand now, the sum of rank_parts(); what work_item.score holds. Null for null.';
+COMMENT ON FUNCTION referral.rank_now(record) IS 'The score of a work item as the rows and rules stand now, the sum of rank_parts(), with its errors; what work_item.score holds. Null for null.';
 
 CREATE FUNCTION referral.rank_growth(org_id bigint, at timestamptz) RETURNS numeric
 LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$

@@ -1,5 +1,5 @@
 -- Rules of worklists that are bad: those that can be told are refused when they are written; none stops a referral.
-SELECT plan(27);
+SELECT plan(33);
 SET referral.org_id = 1;
 SET client_min_messages = error;
 UPDATE referral.rule_version v SET status = 'retired' FROM referral.rule_set s WHERE s.rule_set_id = v.rule_set_id AND s.name IN ('routing/standard', 'approval/standard');
@@ -70,5 +70,14 @@ INSERT INTO referral.referral (patient_id, specialty, priority) VALUES (1, 'card
 SELECT work_item_id AS item FROM referral.work_item WHERE referral_id = :id AND is_primary \gset
 SELECT is((SELECT sum(points) FROM referral.explain_rank(1, :item, '2027-03-01Z')), referral.rank_score(1, :item, '2027-03-01Z'), 'at the bounds, what is explained sums up to the score');
 SELECT is((SELECT sum(points) FROM referral.explain_rank(1, :item, '1970-01-01Z')), (SELECT score::numeric(20, 6) FROM referral.work_item WHERE work_item_id = :item), 'exactly');
+
+-- 4. Rows that are none
+
+SELECT is(public.outcome($$SELECT * FROM referral.rank_parts(jsonb_populate_record(NULL::referral.work_item, '{"org_id": 1}'))$$), '22004', 'an item without an entity has no rank');
+SELECT is(public.outcome('SELECT referral.rank_now(r) FROM referral.referral r'), '42809', 'nor a row of another table');
+SELECT is(public.outcome('SELECT referral.rank_now(ROW(1, 2))'), '42809', 'nor any other record');
+SELECT is((SELECT referral.rank_now(i) FROM referral.work_item i WHERE work_item_id = :item), (SELECT score FROM referral.work_item WHERE work_item_id = :item), 'an item has');
+SELECT is(public.outcome('SELECT referral.decide_route(NULL, NULL, NULL, NULL, NULL, NULL)'), 'ok', 'nothing is not routed');
+SELECT is((SELECT count(*)::int FROM referral.routing_decision WHERE entity_id IS NULL), 0, 'nor recorded');
 
 SELECT * FROM finish();
