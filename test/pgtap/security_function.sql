@@ -6,7 +6,7 @@ CREATE TABLE public.expected_function (function text, roles text);
 INSERT INTO public.expected_function VALUES
     ('merkle_leaf_hash', 'PUBLIC'), ('merkle_node_hash', 'PUBLIC'), ('merkle_tree_root', 'PUBLIC'),
     ('merkle_inclusion_proof', 'PUBLIC'), ('merkle_consistency_proof', 'PUBLIC'), ('verify_inclusion', 'PUBLIC'),
-    ('verify_consistency', 'PUBLIC'), ('journal_leaf', 'PUBLIC'), ('export_checkpoint', 'PUBLIC'), ('rule_matches', 'PUBLIC'),
+    ('verify_consistency', 'PUBLIC'), ('journal_leaf', 'PUBLIC'), ('export_checkpoint', 'PUBLIC'), ('rule_matches', 'PUBLIC'), ('rule_fits', 'PUBLIC'), ('is_within_a_century', 'PUBLIC'),
     ('journal_tells', 'PUBLIC'), ('journal_replay', 'PUBLIC'), ('case_as_of', 'PUBLIC'), ('describe_change', 'PUBLIC'),
     ('event_id', 'PUBLIC'), ('event_org', 'PUBLIC'), ('event_journal_id', 'PUBLIC'), ('event_of', 'PUBLIC'),
     ('event_json', 'referral_admin referral_integration'), ('create_consumer', 'referral_admin referral_integration'),
@@ -188,7 +188,7 @@ SELECT f, 'referral_admin referral_approver referral_authorizer referral_clinici
 FROM unnest(ARRAY['hand_over', 'accept_handoff', 'return_handoff', 'withdraw_handoff']) f
 UNION ALL
 SELECT f, 'referral_admin referral_approver referral_auditor referral_authorizer referral_clinician referral_coordinator referral_integration referral_scheduler'
-FROM unnest(ARRAY['handoff_rules', 'handoff_steps']) f
+FROM unnest(ARRAY['handoff_rules', 'rule_says', 'handoff_steps']) f
 UNION ALL
 SELECT f, 'referral_admin referral_approver referral_auditor referral_authorizer referral_clinician referral_coordinator referral_scheduler'
 FROM unnest(ARRAY['explain', 'explain_flow', 'explain_gates', 'explain_work', 'rank_of_days']) f
