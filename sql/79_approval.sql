@@ -109,7 +109,7 @@ COMMENT ON FUNCTION referral.approval_request_guard() IS
 'BEFORE row trigger of referral.approval_request: it is approved only by as many decisions as its quorum, rejected only by one (RF001), and stays about what it is about (RF017), whoever writes it. Fills in when it was asked for and decided, and until when the approval holds.';
 
 CREATE FUNCTION referral.open_approval_request(entity text, org_id bigint, id bigint, approval_policy_id bigint, subject jsonb, requested_by text,
-    reason text DEFAULT NULL) RETURNS bigint
+    involved text[], reason text DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -119,9 +119,9 @@ DECLARE
 BEGIN
     SELECT * INTO STRICT p FROM referral.approval_policy x WHERE x.approval_policy_id = open_approval_request.approval_policy_id;
     INSERT INTO referral.approval_request (org_id, entity, entity_id, referral_id, policy, level, kind, quorum, approver_role, queue, transitions,
-                                           subject, requested_by, reason, due_at, valid_for, approval_policy_id, rule_version)
+                                           subject, requested_by, involved, reason, due_at, valid_for, approval_policy_id, rule_version)
     VALUES (org_id, entity, id, referral.referral_of_row(entity, org_id, id), p.name, p.level, p.kind, p.quorum, p.approver_role, p.queue,
-            p.transitions, subject, requested_by, reason, referral.due_by(p.calendar, org_id, now(), p.due), p.valid_for,
+            p.transitions, subject, requested_by, involved, reason, referral.due_by(p.calendar, org_id, now(), p.due), p.valid_for,
             p.approval_policy_id, p.rule_version_id)
     ON CONFLICT (org_id, entity_id, entity, policy, level) WHERE status = 'pending' DO NOTHING
     RETURNING approval_request_id INTO request;
@@ -138,8 +138,8 @@ BEGIN
     END IF;
     RETURN request;
 END $$;
-COMMENT ON FUNCTION referral.open_approval_request(text, bigint, bigint, bigint, jsonb, text, text) IS
-'Asks for the approval of a policy about a row; requested_by: who counts as asking, null for whoever acts. Its work item goes to the queue of the policy. Writes with the caller''s rights; returns approval_request_id.';
+COMMENT ON FUNCTION referral.open_approval_request(text, bigint, bigint, bigint, jsonb, text, text[], text) IS
+'Asks for the approval of a policy about a row; requested_by: who counts as asking, null for whoever acts; involved: who else cannot approve it. Its work item goes to the queue of the policy. Writes with the caller''s rights; returns approval_request_id.';
 
 CREATE FUNCTION referral.requester_of(org_id bigint, lower_request bigint, former_request bigint) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -150,6 +150,33 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION referral.requester_of(bigint, bigint, bigint) IS
 'Who counts as asking when the database asks by itself: on a higher level who asked on the lower one; when no person acts who asked the last time. Null: whoever acts.';
+
+CREATE FUNCTION referral.approval_involves(entity text, org_id bigint, id bigint, need record, lower_request bigint DEFAULT NULL) RETURNS text[]
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN ARRAY(
+        -- whoever acts, but not for agreeing on the level below
+        SELECT referral.current_actor()
+        WHERE NOT EXISTS (SELECT FROM referral.approval_decision d
+                          WHERE d.org_id = approval_involves.org_id AND d.approval_request_id = lower_request
+                            AND d.decided_by = referral.current_actor())
+        UNION
+        -- who asked on the level below, or for the same before
+        SELECT m FROM referral.approval_request r CROSS JOIN unnest(r.involved || r.requested_by) m
+        WHERE r.org_id = approval_involves.org_id
+          AND (r.approval_request_id = lower_request
+               OR (r.approval_request_id = need.approval_request_id AND r.subject IS NOT DISTINCT FROM need.subject))
+        UNION
+        -- who wrote what it is about
+        SELECT (SELECT j.actor FROM referral.journal j
+                WHERE j.org_id = approval_involves.org_id AND j.entity_id = approval_involves.id AND j.entity = approval_involves.entity
+                  AND j.changes ? w.name ORDER BY j.journal_id DESC LIMIT 1)
+        FROM jsonb_object_keys(need.subject) w (name)
+        EXCEPT SELECT NULL);
+END $$;
+COMMENT ON FUNCTION referral.approval_involves(text, bigint, bigint, record, bigint) IS
+'Who has a part in asking for an approval, and so cannot give it, whoever counts as asking: who acts, who asked on the level below (lower_request) or for the same values before, and who wrote the values that it is about, by the journal.';
 
 CREATE FUNCTION referral.settle_approval_request(org_id bigint, need record) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -215,7 +242,8 @@ BEGIN
         CONTINUE WHEN NOT need.needed OR lower_status <> 'approved';
         IF need.waiting AND need.status IN ('not_requested', 'other_values', 'other_rule', 'expired') THEN
             need.approval_request_id := referral.open_approval_request(entity, org_id, id, need.approval_policy_id, need.subject,
-                coalesce(referral.requester_of(org_id, lower_request, need.approval_request_id), referral.current_actor()));
+                coalesce(referral.requester_of(org_id, lower_request, need.approval_request_id), referral.current_actor()),
+                referral.approval_involves(entity, org_id, id, need, lower_request));
             n := n + 1;
         END IF;
         lower_status := need.status;
@@ -303,7 +331,8 @@ BEGIN
         RETURN need.approval_request_id;
     END IF;
     PERFORM referral.settle_approval_request(org_id, need);
-    RETURN referral.open_approval_request(entity, org_id, id, need.approval_policy_id, need.subject, referral.current_actor(), reason);
+    RETURN referral.open_approval_request(entity, org_id, id, need.approval_policy_id, need.subject, referral.current_actor(),
+        referral.approval_involves(entity, org_id, id, need), reason);
 END $$;
 COMMENT ON FUNCTION referral.request_approval(text, bigint, bigint, text, text) IS
 'Asks for the approval of a policy, given by its name or its kind, about a row of an entity, at the lowest level that is not given, and returns approval_request_id; that of the request that is open already, if there is one. Also after it was refused or withdrawn. RF001 when it is given already, RF005 without a reason, RF019 when there is no such row or policy.';
@@ -374,6 +403,7 @@ CREATE FUNCTION referral.took_part(org_id bigint, approval_request_id bigint, me
 LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     RETURN (SELECT CASE WHEN r.requested_by = member THEN 'asked for it'
+                        WHEN member = ANY (r.involved) THEN 'has a part in asking for it'
                         WHEN EXISTS (SELECT FROM referral.approval_decision d
                                      WHERE d.org_id = r.org_id AND d.approval_request_id = r.approval_request_id
                                        AND member IN (d.decided_by, d.on_behalf_of)) THEN 'has decided about it already'
@@ -385,7 +415,7 @@ BEGIN
             WHERE r.org_id = took_part.org_id AND r.approval_request_id = took_part.approval_request_id);
 END $$;
 COMMENT ON FUNCTION referral.took_part(bigint, bigint, text) IS
-'Why a person cannot decide about a request whatever his role: he asked for it, has decided about it, or on another level of the same policy as far as that counts for the row as it is, in his own name or another''s. Null when nothing is in the way, and for null.';
+'Why a person cannot decide about a request whatever his role: he asked for it, has a part in that (approval_involves()), has decided about it, or on another level of the same policy as far as that counts for the row as it is, in his own name or another''s. Null when nothing is in the way, and for null.';
 
 CREATE FUNCTION referral.delegator_for(r record, wanted text) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -525,6 +555,7 @@ BEGIN
                 THEN format('a member of %s', p.approver_role) || coalesce(format(' other than %s', (
                          SELECT string_agg(DISTINCT m, ', ') FROM (
                              SELECT r.requested_by AS m
+                             UNION ALL SELECT unnest(r.involved)
                              UNION ALL SELECT unnest(ARRAY[d.decided_by, d.on_behalf_of])
                              FROM referral.approval_request o JOIN referral.approval_decision d USING (org_id, approval_request_id)
                              WHERE o.org_id = r.org_id AND o.entity_id = r.entity_id AND o.entity = r.entity AND o.policy = r.policy
@@ -541,8 +572,8 @@ COMMENT ON FUNCTION referral.approval_path(bigint, bigint) IS
 'Which approvals a referral needs, and which not: for each transition of its workflow and each level of a policy that it may have to wait for, whether it does, why, how far the approval is, until when it is due, and who may give it. rule_version: where the policy comes from. RF019 when there is no such referral that the session may see.';
 
 REVOKE ALL ON FUNCTION referral.approval_needs(text, bigint, bigint), referral.approval_policy_check(),
-    referral.approval_request_guard(), referral.open_approval_request(text, bigint, bigint, bigint, jsonb, text, text),
-    referral.requester_of(bigint, bigint, bigint), referral.settle_approval_request(bigint, record),
+    referral.approval_request_guard(), referral.open_approval_request(text, bigint, bigint, bigint, jsonb, text, text[], text),
+    referral.requester_of(bigint, bigint, bigint), referral.approval_involves(text, bigint, bigint, record, bigint), referral.settle_approval_request(bigint, record),
     referral.request_approvals(text, bigint, bigint, bigint[]), referral.expire_approvals(timestamptz, integer),
     referral.lock_approval_request(bigint, bigint), referral.request_approval(text, bigint, bigint, text, text),
     referral.request_approval(bigint, bigint, text, text), referral.approve(bigint, bigint, text), referral.reject(bigint, bigint, text),

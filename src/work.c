@@ -161,7 +161,7 @@ has_moved(WorkRow *row)
 		!row_isnull(row->newslot, row->rel->transition_id);
 }
 
-/* Is there more to the change than what the engine itself keeps, and who has the row? */
+/* Is there more to the change than what the engine itself keeps? */
 static bool
 is_about_the_case(WorkRow *row)
 {
@@ -171,8 +171,7 @@ is_about_the_case(WorkRow *row)
 	{
 		Form_pg_attribute att = TupleDescAttr(rel->desc, i);
 
-		if (att->attisdropped || i + 1 == rel->version || i + 1 == rel->transition_id ||
-			strcmp(NameStr(att->attname), "owner") == 0)
+		if (att->attisdropped || i + 1 == rel->version || i + 1 == rel->transition_id)
 			continue;
 		if (entity_column_changed(rel, i, row->oldslot, row->newslot))
 			return true;

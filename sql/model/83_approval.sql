@@ -59,6 +59,7 @@ CREATE TABLE IF NOT EXISTS referral.approval_request (
     transitions text[] NOT NULL,
     subject jsonb,
     requested_by text NOT NULL,
+    involved text[] NOT NULL DEFAULT '{}',
     reason text,
     withdrawn_by text,
     PRIMARY KEY (org_id, approval_request_id),
@@ -75,6 +76,7 @@ COMMENT ON TABLE referral.approval_request IS
 COMMENT ON COLUMN referral.approval_request.entity IS 'Which table it is about, as in referral.entity, and entity_id which row of it.';
 COMMENT ON COLUMN referral.approval_request.subject IS 'What it is about: a digest of the row''s value in each watched column; null when the policy watches none.';
 COMMENT ON COLUMN referral.approval_request.requested_by IS 'Who counts as asking, and so cannot approve: whoever made the change that called for it, or asked with request_approval().';
+COMMENT ON COLUMN referral.approval_request.involved IS 'Who cannot approve either: who acted when it was asked for, asked for the same before, or wrote the watched values.';
 COMMENT ON COLUMN referral.approval_request.reason IS 'Why somebody asked; null when a rule did.';
 COMMENT ON COLUMN referral.approval_request.withdrawn_by IS 'Who took it back; null when the database did, because it was not needed any more.';
 COMMENT ON COLUMN referral.approval_request.expires_at IS 'Until when the approval counts; null: for good, or not approved.';

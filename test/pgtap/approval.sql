@@ -1,5 +1,5 @@
 -- Nothing goes on that others have to agree to, before they have: other people than who asks, for the values that they saw.
-SELECT plan(149);
+SELECT plan(162);
 \ir ../lib/refused.sql
 \ir ../lib/make_workflow.sql
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
@@ -88,8 +88,8 @@ UPDATE referral.referral SET urgency = 'stat' WHERE referral_id = 2;
 SELECT ok((SELECT r.due_at - r.requested_at < '4 hours 1 minute' FROM referral.approval_request r WHERE r.referral_id = 2 AND status = 'pending')
           AND (SELECT count(*) = 1 FROM referral.approval_request r WHERE r.referral_id = 2), 'when it becomes urgent the same request is due sooner');
 SELECT results_eq($$SELECT transition, policy, level, needed, status, who_may FROM referral.approval_path(1, 2) WHERE needed$$,
-    $$VALUES ('authorize', 'out_of_network', 1, true, 'pending', 'a member of referral_approver other than approval_jane'),
-             ('release', 'out_of_network', 1, true, 'pending', 'a member of referral_approver other than approval_jane')$$, 'approval_path() tells which apply, and who may');
+    $$VALUES ('authorize', 'out_of_network', 1, true, 'pending', 'a member of referral_approver other than approval_jane, postgres'),
+             ('release', 'out_of_network', 1, true, 'pending', 'a member of referral_approver other than approval_jane, postgres')$$, 'approval_path() tells which apply, and who may');
 SELECT results_eq($$SELECT DISTINCT policy, status FROM referral.approval_path(1, 2) WHERE NOT needed ORDER BY 1$$,
     $$VALUES ('financial_clearance', 'not_needed'), ('specialist_acceptance', 'not_needed'), ('utilisation_review', 'not_needed')$$, 'and which do not');
 SELECT is((SELECT DISTINCT why FROM referral.approval_path(1, 2) WHERE needed), 'The performer is out of the payer''s network: a manager has to agree.', 'and why');
@@ -390,3 +390,60 @@ SELECT results_eq($$SELECT DISTINCT type FROM referral.event WHERE type LIKE '%.
 SELECT is((SELECT count(*) FROM referral.journal j WHERE j.entity = 'approval_decision'), (SELECT count(*) FROM referral.approval_decision), 'the journal has every decision');
 SELECT is_empty($$SELECT FROM referral.approval_request r WHERE r.status = 'approved' AND r.quorum > (SELECT count(DISTINCT d.decided_by) FROM referral.approval_decision d WHERE d.org_id = r.org_id AND d.approval_request_id = r.approval_request_id AND d.decision = 'approve')$$,
     'none is approved by fewer than its quorum');
+
+-- 12. Nobody approves what he has a part in, whoever counts as asking
+
+UPDATE referral.rule_version v SET status = 'retired' FROM referral.rule_set s WHERE s.rule_set_id = v.rule_set_id AND s.name = 'approval/standard' AND v.status = 'active';
+SELECT public.activate('[{"name": "own", "applies_when": "network_status = ''out_of_network''", "watched": ["payer_id", "network_status"]}]') \g /dev/null
+INSERT INTO referral.referral (referral_id, patient_id, specialty, network_status, payer_id) SELECT n, 1, 'cardiology', 'out_of_network', 7 FROM generate_series(120, 124) n;
+SET SESSION AUTHORIZATION approval_jane;
+UPDATE referral.referral SET step = 'validated' WHERE referral_id IN (120, 121);
+SET SESSION AUTHORIZATION approval_bob;
+SET referral.actor_kind = 'system';
+UPDATE referral.referral SET payer_id = 8 WHERE referral_id = 120;
+SET referral.actor_kind = 'ai';
+SELECT referral.request_approval(1, 121, 'own', 'x') \g /dev/null
+RESET referral.actor_kind;
+SELECT results_eq('SELECT requested_by, status FROM referral.approval_request WHERE referral_id = 120 ORDER BY approval_request_id',
+    $$VALUES ('approval_jane', 'withdrawn'), ('approval_jane', 'pending')$$, 'what a system changes, who asked before asks');
+SELECT is(public.say(120, 'approve'), 'RF013', 'but who changed it does not approve it, whatever kind he says that he is');
+SELECT is(public.code('INSERT INTO referral.approval_decision (approval_request_id, decision) VALUES (public.last(120), ''approve'')'), 'RF013', 'nor by a plain INSERT');
+SELECT ok((SELECT who_may ~ 'approval_bob' FROM referral.approval_path(1, 120) WHERE policy = 'own' LIMIT 1), 'approval_path() says so');
+-- asks, takes it back, and has a model ask
+UPDATE referral.referral SET step = 'validated' WHERE referral_id = 122;
+SELECT referral.withdraw_approval(1, public.last(122), 'x') \g /dev/null
+SET SESSION AUTHORIZATION approval_bot;
+SELECT referral.request_approval(1, 122, 'own', 'please') \g /dev/null
+SET SESSION AUTHORIZATION approval_bob;
+SELECT results_eq('SELECT requested_by, status FROM referral.approval_request WHERE referral_id = 122 ORDER BY approval_request_id',
+    $$VALUES ('approval_bob', 'withdrawn'), ('approval_bot', 'pending')$$, 'who has somebody else ask');
+SELECT is(public.say(122, 'approve'), 'RF013', 'has asked');
+-- writes the value before anybody asks
+UPDATE referral.referral SET network_status = 'in_network' WHERE referral_id = 123;
+UPDATE referral.referral SET network_status = 'out_of_network' WHERE referral_id = 123;
+SET SESSION AUTHORIZATION approval_jane;
+UPDATE referral.referral SET step = 'validated' WHERE referral_id = 123;
+SET SESSION AUTHORIZATION approval_bob;
+SELECT is(public.say(123, 'approve'), 'RF013', 'nor does who wrote what it is about');
+SET SESSION AUTHORIZATION approval_jane;
+UPDATE referral.referral SET network_status = 'in_network' WHERE referral_id = 123;
+UPDATE referral.referral SET network_status = 'out_of_network', payer_id = 8 WHERE referral_id = 123;
+SET SESSION AUTHORIZATION approval_bob;
+SELECT is(public.say(123, 'approve'), 'done', 'but about what others write he may');
+SET SESSION AUTHORIZATION approval_sue;
+SELECT is(public.say(122, 'approve'), 'done', 'as may who has no part in it');
+-- on the next level something else is watched
+RESET SESSION AUTHORIZATION;
+SELECT public.activate('[{"name": "two", "level": 1, "applies_when": "network_status = ''out_of_network''", "watched": ["network_status"]},
+                         {"name": "two", "level": 2, "applies_when": "network_status = ''out_of_network''", "watched": ["payer_id"]}]') \g /dev/null
+SET SESSION AUTHORIZATION approval_jane;
+UPDATE referral.referral SET step = 'validated' WHERE referral_id = 124;
+SET SESSION AUTHORIZATION approval_sue;
+SELECT is(referral.approve(1, public.last(124)), 'approved', 'the first level agrees');
+SET SESSION AUTHORIZATION approval_bob;
+UPDATE referral.referral SET payer_id = 8 WHERE referral_id = 124;
+SELECT is((SELECT array_agg(status ORDER BY approval_request_id) FROM referral.approval_request WHERE referral_id = 124 AND level = 2), '{withdrawn,pending}', 'the second is asked about other values');
+SELECT is(public.say(124, 'approve', 'x', 2), 'RF013', 'and who wrote these does not agree to them, though another asked on the first level');
+SET SESSION AUTHORIZATION approval_tom;
+SELECT is(public.say(124, 'approve', 'x', 2), 'done', 'but a third person does');
+RESET SESSION AUTHORIZATION;

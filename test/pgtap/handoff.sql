@@ -1,5 +1,5 @@
 -- Handoffs: released with a summary and a checklist, accepted or returned, and somebody answers for the item all the while.
-SELECT plan(71);
+SELECT plan(79);
 \ir ../lib/refused.sql
 
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
@@ -30,9 +30,9 @@ CREATE FUNCTION public.item(referral bigint) RETURNS bigint LANGUAGE sql SECURIT
 SELECT referral.move_item(1, public.item(n), q.queue_id, 'test') FROM generate_series(1, 12) n, referral.queue q WHERE q.org_id = 1 AND q.name = 'intake' \g /dev/null
 CREATE FUNCTION public.last_handoff(referral bigint) RETURNS bigint LANGUAGE sql SECURITY DEFINER AS
     'SELECT max(handoff_id) FROM referral.handoff WHERE org_id = 1 AND referral_id = $1';
-CREATE VIEW public.at AS SELECT i.referral_id, q.name AS queue, i.status::text, i.owner, o.accountable, o.waiting_for, r.owner AS referral_owner
+CREATE VIEW public.at AS SELECT i.referral_id, q.name AS queue, i.status::text, i.owner, o.accountable, o.waiting_for, c.owner AS referral_owner
 FROM referral.work_item i JOIN referral.queue q USING (org_id, queue_id) JOIN referral.work_owner o USING (org_id, work_item_id)
-JOIN referral.referral r ON r.org_id = i.org_id AND r.referral_id = i.referral_id;
+JOIN referral.referral_case c ON c.org_id = i.org_id AND c.referral_id = i.referral_id;
 GRANT SELECT ON public.at TO PUBLIC;
 
 -- 1. Handing over
@@ -230,5 +230,46 @@ SELECT is(public.code($$SELECT referral.hand_over(1, public.item(9), 'review', '
 SELECT is(public.code($$SELECT referral.hand_over(1, public.item(9), 'review', 'called', 'ready', '[{"item": "The reviewer was called", "done": true}]')$$), 'done', 'or as done');
 SELECT is(public.code($$SELECT referral.hand_over(1, public.item(10), 'review', 'called', 'ready')$$), 'done', 'a rule is for those to whom it applies');
 RESET SESSION AUTHORIZATION;
+
+-- 10. A rule that raises an error never keeps work from going on
+
+SET client_min_messages = error;
+INSERT INTO referral.referral (org_id, referral_id, patient_id, specialty) VALUES (1, 20, 1, 'cardiology');
+SELECT referral.move_item(1, public.item(20), q.queue_id, 'test') FROM referral.queue q WHERE q.org_id = 1 AND q.name = 'intake' \g /dev/null
+CREATE FUNCTION public.checklist(name text, rules text, becomes referral.rule_status) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    v bigint;
+BEGIN
+    INSERT INTO referral.rule_set (name, kind) VALUES (checklist.name, 'handoff');
+    INSERT INTO referral.rule_version (rule_set_id, is_seed) SELECT s.rule_set_id, true FROM referral.rule_set s WHERE s.name = checklist.name RETURNING rule_version_id INTO v;
+    EXECUTE format('INSERT INTO referral.handoff_checklist (rule_version_id, name, item, applies_when, done_when) VALUES ' || rules, v);
+    IF becomes IN ('active', 'retired') THEN
+        UPDATE referral.rule_version SET status = 'active' WHERE rule_version_id = v;
+    END IF;
+    IF becomes = 'retired' THEN
+        UPDATE referral.rule_version SET status = 'retired' WHERE rule_version_id = v;
+    END IF;
+    RETURN v;
+END $$;
+SELECT public.checklist('broken_draft', $$(%s, 'x', 'In a draft', '1 / (patient_id - patient_id) > 0', '1 / (patient_id - patient_id) > 0')$$, 'draft') \g /dev/null
+SELECT public.checklist('broken_retired', $$(%s, 'x', 'Retired', '1 / (patient_id - patient_id) > 0', '1 / (patient_id - patient_id) > 0')$$, 'retired') \g /dev/null
+SET SESSION AUTHORIZATION handoff_ann;
+SELECT referral.claim(1, public.item(20)) \g /dev/null
+SELECT is(public.code($$SELECT * FROM referral.handoff_steps(1, public.item(20), 'review')$$), 'done', 'rules of other than active versions are not asked');
+RESET SESSION AUTHORIZATION;
+SELECT public.checklist('broken_active', $$(%1$s, 'x', 'Does not apply', '1 / (patient_id - patient_id) > 0', NULL), (%1$s, 'y', 'Nobody knows', NULL, '1 / (patient_id - patient_id) > 0')$$, 'active') \g /dev/null
+SET SESSION AUTHORIZATION handoff_ann;
+SET client_min_messages = error;
+SELECT results_eq($$SELECT item, required, done FROM referral.handoff_steps(1, public.item(20), 'review') WHERE item IN ('Does not apply', 'Nobody knows')$$,
+    $$VALUES ('Nobody knows', true, NULL::boolean)$$, 'a condition that raises an error does not hold; what the database cannot see a person says');
+SELECT is(public.code($$SELECT referral.hand_over(1, public.item(20), 'review', 'called', 'ready')$$), 'RF002', 'he has to');
+SELECT is(public.code($$SELECT referral.hand_over(1, public.item(20), 'review', 'called', 'ready', '[{"item": "Nobody knows", "done": true}]')$$), 'done', 'and then it goes');
+RESET SESSION AUTHORIZATION;
+SELECT is((SELECT count(*) FROM referral.handoff_rules(i, 'intake', 'review') WHERE item = 'Nobody knows'), 1::bigint, 'a rule that hands over asks the same')
+FROM referral.work_item i WHERE i.org_id = 1 AND i.work_item_id = public.item(20);
+SELECT is(referral.rule_says('patient_id = 1', r), true, 'rule_says() answers as rule_matches()') FROM referral.referral r WHERE r.referral_id = 1;
+SELECT is(referral.rule_says('specialty IS NULL', r), false, 'also when it does not hold') FROM referral.referral r WHERE r.referral_id = 1;
+SELECT is(referral.rule_says('no_such_column', r), NULL, 'and nothing where it is no rule') FROM referral.referral r WHERE r.referral_id = 1;
+RESET client_min_messages;
 
 SELECT * FROM finish();

@@ -1,5 +1,5 @@
 -- Worklists: queues, who may do what with their items, ranks, and the items that rows have by the rules.
-SELECT plan(86);
+SELECT plan(96);
 -- no routing rules: work goes where work_source says; see routing. No approvals either: see approval
 UPDATE referral.rule_version v SET status = 'retired' FROM referral.rule_set s WHERE s.rule_set_id = v.rule_set_id AND s.name IN ('routing/standard', 'approval/standard');
 
@@ -103,7 +103,7 @@ SELECT is(public.outcome('SELECT referral.claim_next(1, ''intake'')'), 'RF003', 
 SET SESSION AUTHORIZATION worklist_ann;
 SELECT results_eq('SELECT work_item_id, referral_id FROM referral.claim_next(1, ''intake'')', 'VALUES (1::bigint, 1::bigint)', 'a member claims the next');
 SELECT results_eq('SELECT owner, accountable, waiting_for FROM referral.work_owner', $$VALUES ('worklist_ann', 'worklist_ann', NULL::text)$$, 'and answers for it');
-SELECT is((SELECT owner FROM referral.referral WHERE referral_id = 1), 'worklist_ann', 'which the referral tells');
+SELECT is((SELECT owner FROM referral.referral_case WHERE referral_id = 1), 'worklist_ann', 'which the case tells');
 SELECT is_empty('SELECT referral.claim_next(1, ''intake'')', 'there is no other');
 SELECT is(public.outcome('SELECT referral.claim(1, 1)'), 'ok', 'to claim it again renews the lease');
 SET SESSION AUTHORIZATION worklist_bob;
@@ -181,6 +181,40 @@ SET SESSION AUTHORIZATION worklist_lead;
 SELECT is((SELECT count(*)::int FROM referral.rebalance(1, 'intake') WHERE from_member = 'worklist_stranger' AND why = 'overloaded'), 1, 'who has too many gives one away');
 RESET SESSION AUTHORIZATION;
 SET referral.org_id = 1;
+
+-- people who leave, and queues without people
+INSERT INTO referral.queue (name) VALUES ('annex');
+INSERT INTO referral.queue_member (queue_id, member) VALUES (public.queue('annex'), 'worklist_bob');
+INSERT INTO referral.work_item (queue_id, entity, entity_id, kind, task) SELECT public.queue('annex'), 'patient', 1, 'task', 'left ' || g FROM generate_series(1, 4) g;
+SELECT array_agg(work_item_id ORDER BY task) AS left FROM referral.work_item WHERE task LIKE 'left _' \gset
+CREATE VIEW public.left AS SELECT string_agg(q.name || ' ' || w.status || coalesce(' ' || w.owner, ''), ', ' ORDER BY w.task) AS items
+FROM referral.work_item w JOIN referral.queue q USING (org_id, queue_id) WHERE w.task LIKE 'left _';
+SET SESSION AUTHORIZATION worklist_bob;
+SELECT referral.claim(1, u) FROM unnest((:'left'::bigint[])[1:3]) u \g /dev/null
+SELECT referral.hold(1, (:'left'::bigint[])[1], 'waits') \g /dev/null
+RESET SESSION AUTHORIZATION;
+SET referral.org_id = 1;
+CALL referral.tick();
+SELECT is((TABLE public.left), 'annex on-hold worklist_bob, annex in-progress worklist_bob, annex in-progress worklist_bob, annex ready', 'who works there keeps what he has, and what waits there waits there');
+UPDATE referral.queue_member SET during = tstzrange(now() - interval '2 days', now() - interval '1 day') WHERE queue_id = public.queue('annex');
+SET SESSION AUTHORIZATION worklist_bob;
+SELECT is(public.outcome(format('SELECT referral.claim(1, %s)', (:'left'::bigint[])[2])), 'RF003', 'who has left does not renew his lease');
+SELECT is(public.outcome(format('SELECT referral.release(1, %s, ''I go'')', (:'left'::bigint[])[2])), 'ok', 'but he may give it back');
+RESET SESSION AUTHORIZATION;
+SET referral.org_id = 1;
+SELECT is((TABLE public.left), 'annex on-hold worklist_bob, manual_triage ready, annex in-progress worklist_bob, annex ready', 'to where somebody finds it');
+SELECT is(referral.reclaim_held(), 1::bigint, 'what he had set aside is taken back');
+UPDATE referral.work_item SET lease_until = now() - interval '1 minute' WHERE task = 'left 3';
+SELECT is(referral.reclaim_expired(), 1::bigint, 'what he has, when the lease is over');
+SELECT is(referral.move_stranded(), 1::bigint, 'and what nobody there can claim is moved on');
+SELECT is((TABLE public.left), 'manual_triage ready, manual_triage ready, manual_triage ready, manual_triage ready', 'so nothing is left where nobody is');
+SELECT is(referral.move_stranded(), 0::bigint, 'once');
+UPDATE referral.work_item SET queue_id = public.queue('annex'), status = 'requested', handed_over_by = 'worklist_ann' WHERE task = 'left 4';
+UPDATE referral.queue_member SET during = tstzrange(now(), NULL) WHERE queue_id = public.queue('annex');
+UPDATE referral.queue SET active = false WHERE name = 'annex';
+CALL referral.tick();
+SELECT results_eq('SELECT queue_id, status::text, handed_over_by FROM referral.work_item WHERE task = ''left 4''', $$VALUES (public.queue('manual_triage'), 'requested', 'worklist_ann')$$,
+    'what was handed over to a queue that is switched off waits where it falls back to');
 
 -- 7. Ranks
 
