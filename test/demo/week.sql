@@ -3,6 +3,8 @@
 \echo
 \echo '== 27. A week of a network: 2,000 referrals of four sites, six specialties, four payers, the last nine working days (up to a minute)'
 \ir week_data.sql
+-- no tick in between, so that it is the same week every time
+SELECT count(*) FROM referral.unschedule_jobs() \g /dev/null
 SET SESSION AUTHORIZATION demo_app;
 SET referral.org_id = 1;
 CALL week.plans(2000);
@@ -32,6 +34,7 @@ RESET referral.actor;
 RESET SESSION AUTHORIZATION;
 ANALYZE;
 CALL referral.tick();
+SELECT count(*) FROM referral.schedule_jobs() \g /dev/null
 SELECT state, count(*) AS referrals, count(*) FILTER (WHERE urgency >= 'urgent') AS urgent FROM referral.referral WHERE placer_order_number LIKE 'WEEK-%' GROUP BY 1 ORDER BY 1;
 SELECT count(*) AS referrals_that_nobody_answers_for FROM referral.unowned_referral;
 
