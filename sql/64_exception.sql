@@ -9,29 +9,56 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN category = 'low_confidence' OR code 
 COMMENT ON FUNCTION referral.is_decision(referral.exception_category, text) IS
 'Does an exception ask for a decision that only a person takes? Null for null.';
 
-CREATE FUNCTION referral.check_closing(org_id bigint, exception_id bigint, opened_by text, is_decision boolean, is_ours boolean) RETURNS void
+CREATE FUNCTION referral.may_close(org_id bigint, opened_by text, is_decision boolean, is_ours boolean) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     kind text := referral.current_actor_kind(org_id);
 BEGIN
     -- what our own functions find settled is so, whoever made it so
-    IF kind = 'user' OR (is_ours AND NOT is_decision) OR (kind = 'system' AND NOT is_decision AND opened_by = referral.current_actor()) THEN
-        RETURN;
+    RETURN kind = 'user' OR (is_ours AND NOT is_decision) OR (kind = 'system' AND NOT is_decision AND opened_by = referral.current_actor());
+END $$;
+COMMENT ON FUNCTION referral.may_close(bigint, text, boolean, boolean) IS
+'May the session close an exception? A person may; a system what it opened itself; our own functions (is_ours: with the rights of the owner of the model) what they find settled. What asks for a decision (is_decision) only a person closes.';
+
+CREATE FUNCTION referral.check_closing(org_id bigint, exception_id bigint, opened_by text, is_decision boolean, is_ours boolean) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NOT referral.may_close(org_id, opened_by, is_decision, is_ours) THEN
+        RAISE EXCEPTION 'exception % is for a person to close', exception_id
+            USING ERRCODE = 'RF003',
+                  DETAIL = CASE WHEN is_decision THEN 'It asks for a decision that models and systems do not take.'
+                                ELSE 'A model closes none, and a system only those that it opened.' END,
+                  HINT = CASE WHEN is_decision THEN 'Let a person decide: review the value, or decline or send on the referral.'
+                              ELSE 'Let a person close it, or settle its cause: reprocess() the message, check_referral().' END;
     END IF;
-    RAISE EXCEPTION 'exception % is for a person to close', exception_id
-        USING ERRCODE = 'RF003',
-              DETAIL = CASE WHEN is_decision THEN 'It asks for a decision that models and systems do not take.'
-                            ELSE 'A model closes none, and a system only those that it opened.' END,
-              HINT = CASE WHEN is_decision THEN 'Let a person decide: review the value, or decline or send on the referral.'
-                          ELSE 'Let a person close it, or settle its cause: reprocess() the message, check_referral().' END;
 END $$;
 COMMENT ON FUNCTION referral.check_closing(bigint, bigint, text, boolean, boolean) IS
-'May the session close an exception? A person may; a system what it opened itself; our own functions (is_ours: with the rights of the owner of the model) what they find settled. What asks for a decision (is_decision) only a person closes. RF003 otherwise.';
+'Refuses with RF003 who may not close an exception: see may_close().';
+
+CREATE FUNCTION referral.may_loosen(org_id bigint, exception_id bigint, opened_by text, is_decision boolean, is_ours boolean) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF referral.current_actor_kind(org_id) = 'ai' OR NOT referral.may_close(org_id, opened_by, is_decision, is_ours) THEN
+        RETURN false;
+    END IF;
+    IF NOT is_ours AND referral.current_actor_kind(org_id) = 'user'
+       AND coalesce(current_setting('referral.reason', true) !~ '[^[:space:]]', true) THEN
+        RAISE EXCEPTION 'a reason is required to let the case of exception % go on', exception_id
+            USING ERRCODE = 'RF005', DETAIL = 'It is open, and blocks less, or another referral, from now on.',
+                  HINT = 'SET LOCAL referral.reason to a sentence that says why, or close the exception with its resolution.';
+    END IF;
+    RETURN true;
+END $$;
+COMMENT ON FUNCTION referral.may_loosen(bigint, bigint, text, boolean, boolean) IS
+'May an open exception block less than it did? As said by who may close it (may_close()), but by no model; RF005 when a person gives no reason in referral.reason.';
 
 CREATE FUNCTION referral.exception_guard() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     was_closed boolean := TG_OP = 'UPDATE' AND OLD.status IN ('resolved', 'dismissed');
+    closes boolean := NOT was_closed AND NEW.status IN ('resolved', 'dismissed');
+    is_decision boolean := referral.is_decision(NEW.category, NEW.code);
+    is_ours boolean := pg_has_role(current_user, (SELECT c.relowner FROM pg_class c WHERE c.oid = 'referral.exception_item'::regclass), 'USAGE');
 BEGIN
     IF TG_OP = 'UPDATE' AND (NEW.entity, NEW.entity_id, NEW.category, NEW.code, NEW.opened_by, NEW.opened_at)
                             IS DISTINCT FROM (OLD.entity, OLD.entity_id, OLD.category, OLD.code, OLD.opened_by, OLD.opened_at) THEN
@@ -40,18 +67,22 @@ BEGIN
                   HINT = 'Dismiss it, and open another one with open_exception().';
     END IF;
     NEW.opened_at := least(NEW.opened_at, clock_timestamp());
-    -- a case that waits for a person is not let go on by a model, nor put at the end of the queue
-    IF TG_OP = 'UPDATE' AND NOT was_closed AND referral.current_actor_kind(NEW.org_id) = 'ai' THEN
-        IF OLD.blocking AND NOT (NEW.blocking AND coalesce(NEW.blocks, '{}') @> coalesce(OLD.blocks, '{}')) THEN
-            NEW.blocking := true;
-            NEW.blocks := OLD.blocks;
-        END IF;
-        IF NOT pg_has_role(current_user, (SELECT c.relowner FROM pg_class c WHERE c.oid = 'referral.exception_item'::regclass), 'USAGE') THEN
-            NEW.detail := coalesce(OLD.detail, NEW.detail);
-            NEW.due_at := least(OLD.due_at, NEW.due_at);
-            IF array_position('{low,medium,high,critical}', NEW.severity) < array_position('{low,medium,high,critical}', OLD.severity) THEN
-                NEW.severity := OLD.severity;
-            END IF;
+    -- a case that waits for a person is not let go on by others
+    IF TG_OP = 'UPDATE' AND NOT was_closed AND OLD.blocking
+       AND (NOT NEW.blocking OR NOT coalesce(NEW.blocks, '{}') @> coalesce(OLD.blocks, '{}')
+            OR (OLD.referral_id IS NOT NULL AND NEW.referral_id IS DISTINCT FROM OLD.referral_id))
+       AND NOT (closes AND referral.current_actor_kind(NEW.org_id) <> 'ai')
+       AND NOT referral.may_loosen(NEW.org_id, OLD.exception_id, OLD.opened_by, is_decision, is_ours) THEN
+        NEW.blocking := true;
+        NEW.blocks := OLD.blocks;
+        NEW.referral_id := coalesce(OLD.referral_id, NEW.referral_id);
+    END IF;
+    -- nor put at the end of the queue by a model
+    IF TG_OP = 'UPDATE' AND NOT was_closed AND NOT is_ours AND referral.current_actor_kind(NEW.org_id) = 'ai' THEN
+        NEW.detail := coalesce(OLD.detail, NEW.detail);
+        NEW.due_at := least(OLD.due_at, NEW.due_at);
+        IF array_position('{low,medium,high,critical}', NEW.severity) < array_position('{low,medium,high,critical}', OLD.severity) THEN
+            NEW.severity := OLD.severity;
         END IF;
     END IF;
     IF NEW.root_cause IS NOT NULL AND (TG_OP = 'INSERT' OR NEW.root_cause IS DISTINCT FROM OLD.root_cause)
@@ -68,14 +99,13 @@ BEGIN
             NEW.reopen_count := OLD.reopen_count + 1;
             NEW.opened_at := clock_timestamp();
         END IF;
-    ELSIF NOT was_closed THEN
+    ELSIF closes THEN
         IF coalesce(NEW.resolution !~ '[^[:space:]]', true) THEN
             RAISE EXCEPTION 'a resolution is required'
                 USING ERRCODE = 'RF005', DETAIL = 'The record is to say how the exception was settled.',
                       HINT = 'Set resolution, or call close_exception() with it.';
         END IF;
-        PERFORM referral.check_closing(NEW.org_id, NEW.exception_id, NEW.opened_by, referral.is_decision(NEW.category, NEW.code),
-                                       pg_has_role(current_user, (SELECT c.relowner FROM pg_class c WHERE c.oid = 'referral.exception_item'::regclass), 'USAGE'));
+        PERFORM referral.check_closing(NEW.org_id, NEW.exception_id, NEW.opened_by, is_decision, is_ours);
         NEW.resolved_at := clock_timestamp();
         NEW.resolved_by := referral.current_actor();
     ELSE
@@ -85,7 +115,7 @@ BEGIN
     RETURN NEW;
 END $$;
 COMMENT ON FUNCTION referral.exception_guard() IS
-'BEFORE row trigger of referral.exception_item: fills in who closed an exception and when, counts how often it was opened again. What blocks goes on doing so when a model says otherwise; a model does not lower the severity, put off due_at or change detail. RF003 when somebody closes it who may not (check_closing()); RF005 when it is closed without a resolution, or its root cause is no code of the catalogue; RF017 when what it is about is changed.';
+'BEFORE row trigger of referral.exception_item: fills in who closed an exception and when, counts how often it was opened again. What blocks goes on doing so, for the same referral, unless who may loosen it says otherwise (may_loosen()); a model does not lower the severity, put off due_at or change detail. RF003 when somebody closes it who may not (check_closing()); RF005 when it is closed without a resolution, a person lets it block less without a reason, or its root cause is no code of the catalogue; RF017 when what it is about is changed.';
 REVOKE ALL ON FUNCTION referral.exception_guard() FROM PUBLIC;
 
 CREATE FUNCTION referral.open_exception(org_id bigint, category referral.exception_category, entity text, entity_id bigint,

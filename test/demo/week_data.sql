@@ -351,18 +351,24 @@ EXCEPTION WHEN SQLSTATE 'RF002' OR SQLSTATE 'RF004' OR SQLSTATE 'RF025' OR SQLST
     UPDATE week.referral r SET stopped = SQLSTATE WHERE r.n = e.n;
 END $$;
 
-CREATE PROCEDURE week.run(referrals integer) LANGUAGE plpgsql AS $$
+CREATE PROCEDURE week.plans(referrals integer) LANGUAGE plpgsql AS $$
+BEGIN
+    FOR i IN 1 .. referrals LOOP CALL week.plan(i); END LOOP;
+END $$;
+
+-- The events in order of time, but for the first ones; up to now, or the number that is given.
+CREATE PROCEDURE week.run(but_for integer, number integer DEFAULT NULL) LANGUAGE plpgsql AS $$
 DECLARE
     e record;
     done integer := 0;
 BEGIN
-    FOR i IN 1 .. referrals LOOP CALL week.plan(i); END LOOP;
-    FOR e IN SELECT v AS event, week.at(v.minute) AS at FROM week.event v ORDER BY v.minute, v.event_id LOOP
+    FOR e IN SELECT v AS event, week.at(v.minute) AS at FROM week.event v ORDER BY v.minute, v.event_id OFFSET but_for LIMIT number LOOP
         EXIT WHEN e.at > now();
         CALL week.happen(e.event, e.at);
         done := done + 1;
         IF done % 500 = 0 THEN COMMIT; END IF;
     END LOOP;
 END $$;
+
 GRANT ALL ON ALL TABLES IN SCHEMA week TO demo_app;
 GRANT SELECT ON week.staff, week.refusal TO PUBLIC;

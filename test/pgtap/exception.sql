@@ -1,5 +1,5 @@
 -- Exceptions: opened once for one trouble, closed with a resolution, opened again when the trouble comes back.
-SELECT plan(66);
+SELECT plan(77);
 \ir ../lib/refused.sql
 
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
@@ -165,6 +165,41 @@ INSERT INTO referral.coverage (org_id, patient_id) VALUES (1, 1);
 SET SESSION AUTHORIZATION exception_feed;
 SELECT ok(referral.request_eligibility(1, 11) IS NOT NULL, 'a system asks when there is');
 SELECT is((SELECT status FROM referral.exception_item WHERE entity_id = 11 AND code = 'no_coverage'), 'resolved', 'which settles it');
+RESET SESSION AUTHORIZATION;
+
+-- who may let a case go on that an exception holds up
+
+SELECT referral.open_exception(1, 'capacity', 'referral', 11, 11, 'held', 'no slot', 'high', true, '{release,schedule}') AS held \gset
+SET SESSION AUTHORIZATION exception_feed;
+UPDATE referral.exception_item SET blocking = false WHERE exception_id = :held;
+UPDATE referral.exception_item SET blocks = '{schedule}' WHERE exception_id = :held;
+UPDATE referral.exception_item SET referral_id = 10 WHERE exception_id = :held;
+UPDATE referral.exception_item SET referral_id = NULL WHERE exception_id = :held;
+SELECT referral.open_exception(1, 'capacity', 'referral', 11, 10, 'held', NULL, 'low', false) \g /dev/null
+SELECT results_eq(format('SELECT blocking, blocks, referral_id FROM referral.exception_item WHERE exception_id = %s', :held),
+    $$VALUES (true, '{release,schedule}'::text[], 11::bigint)$$, 'no system lets the case go on that another''s exception holds up');
+SELECT referral.open_exception(1, 'capacity', 'referral', 11, 11, 'own', NULL, 'high', true, '{release,schedule}') AS own \gset
+SELECT referral.open_exception(1, 'capacity', 'referral', 11, 11, 'own', NULL, 'high', false) \g /dev/null
+SELECT is((SELECT blocking FROM referral.exception_item WHERE exception_id = :own), false, 'but its own it may take back');
+SET SESSION AUTHORIZATION exception_bot;
+UPDATE referral.exception_item SET blocking = false, referral_id = 10 WHERE exception_id = :held;
+SELECT results_eq(format('SELECT blocking, referral_id FROM referral.exception_item WHERE exception_id = %s', :held), 'VALUES (true, 11::bigint)', 'nor does a model');
+SET SESSION AUTHORIZATION exception_jane;
+SELECT is(public.code(format('UPDATE referral.exception_item SET blocking = false WHERE exception_id = %s', :held)), 'RF005', 'a person says why');
+SELECT is(public.code(format('UPDATE referral.exception_item SET blocks = ''{schedule}'' WHERE exception_id = %s', :held)), 'RF005', 'also for one transition');
+SELECT is(public.code(format('UPDATE referral.exception_item SET referral_id = 10 WHERE exception_id = %s', :held)), 'RF005', 'also when it is to hold up another');
+SELECT is(public.code(format('UPDATE referral.exception_item SET severity = ''low'', blocks = ''{release,schedule,cancel}'' WHERE exception_id = %s', :held)), 'done', 'what blocks more needs no reason');
+SET referral.reason = '  ';
+SELECT is(public.code(format('UPDATE referral.exception_item SET blocking = false WHERE exception_id = %s', :held)), 'RF005', 'blanks are none');
+SET referral.reason = 'a slot was found by phone';
+UPDATE referral.exception_item SET blocking = false WHERE exception_id = :held;
+RESET referral.reason;
+SELECT is((SELECT blocking FROM referral.exception_item WHERE exception_id = :held), false, 'with a reason it does not block any more');
+RESET SESSION AUTHORIZATION;
+SELECT is((SELECT reason FROM referral.journal WHERE entity = 'exception_item' AND entity_id = :held ORDER BY journal_id DESC LIMIT 1), 'a slot was found by phone', 'which the journal has');
+UPDATE referral.exception_item SET blocking = true WHERE exception_id = :held;
+SET SESSION AUTHORIZATION exception_jane;
+SELECT is(public.code(format('SELECT referral.close_exception(1, %s, ''done'')', :held)), 'done', 'to close it the resolution is enough');
 RESET SESSION AUTHORIZATION;
 
 SELECT * FROM finish();
