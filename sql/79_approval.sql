@@ -572,7 +572,7 @@ BEGIN
     END IF;
     IF referral.current_actor_kind(NEW.org_id) <> 'user'
        -- nor does an application say what a login would delegate
-       OR ((NEW.from_member <> actor OR (referral.acting_login() <> actor AND EXISTS (SELECT FROM pg_roles l WHERE l.rolname = NEW.from_member)))
+       OR ((NEW.from_member <> actor OR referral.speaks_for_login())
            AND NOT pg_has_role(referral.acting_login(), 'referral_admin', 'MEMBER')) THEN
         RAISE EXCEPTION 'only a person delegates what he may approve'
             USING ERRCODE = 'RF003', DETAIL = 'Or a member of referral_admin for him; no system and no model.', HINT = 'Ask him, or a member of referral_admin.';
