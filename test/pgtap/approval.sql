@@ -1,5 +1,5 @@
 -- Nothing goes on that others have to agree to, before they have: other people than who asks, for the values that they saw.
-SELECT plan(175);
+SELECT plan(182);
 \ir ../lib/refused.sql
 \ir ../lib/make_workflow.sql
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
@@ -360,9 +360,11 @@ SELECT is(public.say(53, 'approve'), 'RF003', 'an application that names nobody 
 SET referral.actor = 'approval_bob';
 SELECT is(public.say(53, 'approve'), 'RF013', 'one who asked is known by his name, wherever he comes from');
 SELECT is(public.code($$INSERT INTO referral.approval_delegation (from_member, to_member, during) VALUES ('approval_bob', 'kim', '[2020-01-01,)')$$), 'RF003', 'an application does not delegate what a login may');
+SELECT is(public.code($$INSERT INTO referral.absence (member, during, substitute) VALUES ('approval_bob', '[2020-01-01,2020-02-01)', 'kim')$$), 'RF003', 'nor note the absence of one');
 SET referral.actor = 'kim';
 SELECT is(public.say(53, 'approve'), 'done', 'its people approve by the role that it has');
 SELECT lives_ok($$INSERT INTO referral.approval_delegation (from_member, to_member, during) VALUES ('kim', 'lee', '[2020-01-01,)')$$, 'and delegate among them');
+SELECT lives_ok($$INSERT INTO referral.absence (member, during, substitute) VALUES ('kim', '[2020-01-01,2020-02-01)', 'lee')$$, 'and note when they are absent');
 RESET referral.actor;
 RESET SESSION AUTHORIZATION;
 SET referral.org_id = 1;
@@ -390,6 +392,14 @@ SELECT results_eq($$SELECT DISTINCT type FROM referral.event WHERE type LIKE '%.
 SELECT is((SELECT count(*) FROM referral.journal j WHERE j.entity = 'approval_decision'), (SELECT count(*) FROM referral.approval_decision), 'the journal has every decision');
 SELECT is_empty($$SELECT FROM referral.approval_request r WHERE r.status = 'approved' AND r.quorum > (SELECT count(DISTINCT d.decided_by) FROM referral.approval_decision d WHERE d.org_id = r.org_id AND d.approval_request_id = r.approval_request_id AND d.decision = 'approve')$$,
     'none is approved by fewer than its quorum');
+
+-- no time that cannot be counted with
+SELECT is(public.code(format($$SELECT public.activate('[{"name": "long", "%s": "%s"}]')$$, x.field, x.span)), x.code, x.what)
+FROM (VALUES ('valid_for', '300000 years', '23514', 'no approval holds for longer than a century'),
+             ('valid_for', '-100000000 days 2400000001 hours', '23514', 'nor for a span that cannot be added to a date in its parts'),
+             ('valid_for', '100 years', 'done', 'a century will do'),
+             ('due', '100000000 days', '23514', 'nor has anybody that long to decide')) x (field, span, code, what);
+SELECT is(public.code($$INSERT INTO referral.exception_policy (rule_version_id, category, due) SELECT referral.copy_rule_version(rule_version_id, 'next'), 'policy', '100000000 days' FROM referral.rule_version JOIN referral.rule_set USING (rule_set_id) WHERE name = 'exception/standard'$$), '23514', 'nor to settle an exception');
 
 -- 12. Nobody approves what he has a part in, whoever counts as asking
 
