@@ -12,6 +12,11 @@ LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'rule_matches';
 COMMENT ON FUNCTION referral.rule_matches(text, record) IS
 'Does a row of a table satisfy a rule expression over it? Where the expression is null, it does not. Checked and run like the guard of a transition, under fixed settings and with the caller''s rights; old.… is null. RF011 when the expression is not one. Null for null.';
 
+CREATE FUNCTION referral.rule_fits(expression text, candidate record, rule text) RETURNS boolean
+LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'rule_fits';
+COMMENT ON FUNCTION referral.rule_fits(text, record, text) IS
+'The same as rule_matches(), for rules that are asked while a row is written: one that raises an error, or does not compile any more, does not hold, and a warning without the row''s content says so; rule names it there. Null for null.';
+
 CREATE FUNCTION referral.matching_rules(rule_table text, entity text, org_id bigint, "row" record, only_first boolean DEFAULT false)
 RETURNS bigint[]
 LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'matching_rules';

@@ -314,16 +314,6 @@ END $$;
 COMMENT ON FUNCTION referral.work_item_arrives() IS
 'BEFORE row trigger of referral.work_item, where it can be claimed, or claimed at another place: notes the transaction, for claim_next().';
 
-CREATE FUNCTION referral.owner_follows() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    UPDATE referral.referral r SET owner = NEW.owner
-    WHERE r.org_id = NEW.org_id AND r.referral_id = NEW.referral_id AND r.owner IS DISTINCT FROM NEW.owner;
-    RETURN NULL;
-END $$;
-COMMENT ON FUNCTION referral.owner_follows() IS
-'AFTER UPDATE row trigger of referral.work_item, where the owner of an open primary item changes: the referral''s owner is the same.';
-
 CREATE FUNCTION referral.open_work(entity text, org_id bigint, id bigint, kind text, referral_id bigint, queue_id bigint, title text,
     due_at timestamptz DEFAULT NULL, is_primary boolean DEFAULT false, task text DEFAULT '', task_template_id bigint DEFAULT NULL,
     routing_decision_id bigint DEFAULT NULL) RETURNS bigint

@@ -9,11 +9,11 @@ CREATE FUNCTION referral.rank_parts(item record)
 RETURNS TABLE (ranking_factor_id bigint, per_day float8, dated timestamptz, assumed boolean, points numeric)
 LANGUAGE C STABLE STRICT ROWS 10 AS 'MODULE_PATHNAME', 'rank_parts';
 COMMENT ON FUNCTION referral.rank_parts(record) IS
-'What the score of a work item consists of by the active rules of ranking_factor, as the rows stand now: for each rule its points at the day 1970-01-01, and of rules of kind per_day how many points a day adds, the date, and whether it had to be assumed. expires_on counts up to the end of that day, UTC. Reads the rows with the rights of their owners. Null for null: no rows.';
+'What the score of a work item consists of by the active rules of ranking_factor, as the rows stand now: for each rule its points at the day 1970-01-01, and of rules of kind per_day how many points a day adds, the date, and whether it had to be assumed. expires_on counts up to the end of that day, UTC. Reads the rows with the rights of their owners. 42809 for a record that is no row of work_item, 22004 for one without its key, entity or opened_at. Null for null: no rows.';
 
 CREATE FUNCTION referral.rank_now(item record) RETURNS float8
 LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'rank_now';
-COMMENT ON FUNCTION referral.rank_now(record) IS 'The score of a work item as the rows and rules stand now, the sum of rank_parts(); what work_item.score holds. Null for null.';
+COMMENT ON FUNCTION referral.rank_now(record) IS 'The score of a work item as the rows and rules stand now, the sum of rank_parts(), with its errors; what work_item.score holds. Null for null.';
 
 CREATE FUNCTION referral.rank_growth(org_id bigint, at timestamptz) RETURNS numeric
 LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
@@ -169,10 +169,16 @@ BEGIN
             USING ERRCODE = 'RF011', DETAIL = 'All items age alike: only so time alone never changes their order.',
                   HINT = 'Leave applies_when out and set date_field; for what holds for some items only, write a rule of kind points.';
     END IF;
+    -- so far, scores are exact
+    IF abs(NEW.points) > (CASE NEW.kind WHEN 'per_day' THEN 10000 ELSE 1000000 END) OR NOT referral.is_within_a_century(NEW.horizon) THEN
+        RAISE EXCEPTION 'rule "%" goes beyond what can be ranked', NEW.name
+            USING ERRCODE = 'RF011', DETAIL = 'points are between -1000000 and 1000000, by the day between -10000 and 10000; a horizon is within 100 years.',
+                  HINT = 'Only the order of the items counts: divide the points of all rules by the same number.';
+    END IF;
     RETURN NEW;
 END $$;
 COMMENT ON FUNCTION referral.ranking_factor_check() IS
-'BEFORE row trigger of referral.ranking_factor: a rule of kind per_day has a date and no condition (RF011).';
+'BEFORE row trigger of referral.ranking_factor: a rule of kind per_day has a date and no condition; points and horizon are such that every score can be told exactly (RF011).';
 
 REVOKE ALL ON FUNCTION referral.rank_score(bigint, bigint, timestamptz), referral.explain_rank(bigint, bigint, timestamptz), referral.rank_parts(record), referral.rank_now(record), referral.rank_of_days(float8, timestamptz), referral.rank_growth(bigint, timestamptz),
     referral.refresh_item(record), referral.refresh_rank(bigint, bigint), referral.ranking_key(), referral.refresh_ranks(bigint, integer),

@@ -25,7 +25,7 @@ BEGIN
                AND (f.on_step IS NULL OR f.on_step = x ->> 'step')
                AND (f.on_transition IS NULL OR EXISTS (SELECT FROM referral.workflow_transition w
                                                        WHERE w.transition_id = (x ->> 'transition_id')::bigint AND w.transition = f.on_transition))
-               AND (f.until_when IS NULL OR NOT referral.rule_matches(f.until_when, referral.work_row(spawn_tasks.entity, spawn_tasks.org_id, spawn_tasks.id)))
+               AND NOT coalesce(referral.rule_fits(f.until_when, referral.work_row(spawn_tasks.entity, spawn_tasks.org_id, spawn_tasks.id), 'until_when of task template ' || f.name), false)
                -- once for each stay in a step
                AND NOT EXISTS (SELECT FROM referral.work_item i
                                WHERE i.org_id = spawn_tasks.org_id AND i.entity_id = spawn_tasks.id AND i.entity = spawn_tasks.entity
@@ -40,7 +40,7 @@ BEGIN
     RETURN n;
 END $$;
 COMMENT ON FUNCTION referral.spawn_tasks(text, bigint, bigint, bigint[]) IS
-'Opens the tasks that these rules of task_template ask for, as the row stands now: those of its state, its step or the transition that it took last, each once for a stay in a step, and not what is done already; returns how many. Called by the trigger work with the rules that hold.';
+'Opens the tasks that these rules of task_template ask for, as the row stands now: those of its state, its step or the transition that it took last, each once for a stay in a step, and not what is done already (an until_when that raises an error does not hold); returns how many. Called by the trigger work with the rules that hold.';
 
 CREATE FUNCTION referral.settle_tasks(entity text, org_id bigint, id bigint, is_over boolean) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -48,12 +48,12 @@ DECLARE
     t record;
     n integer := 0;
 BEGIN
-    FOR t IN SELECT i.work_item_id, i.owner, f.until_when FROM referral.work_item i
+    FOR t IN SELECT i.work_item_id, i.task, f.until_when FROM referral.work_item i
              LEFT JOIN referral.task_template f ON f.task_template_id = i.task_template_id
              WHERE i.org_id = settle_tasks.org_id AND i.entity_id = settle_tasks.id AND i.entity = settle_tasks.entity
                AND i.kind = 'task' AND i.closed_at IS NULL
     LOOP
-        IF t.until_when IS NOT NULL AND referral.rule_matches(t.until_when, referral.work_row(entity, org_id, id)) THEN
+        IF referral.rule_fits(t.until_when, referral.work_row(entity, org_id, id), 'until_when of task template ' || t.task) THEN
             PERFORM referral.close_work(org_id, t.work_item_id, 'completed', 'done by a change of the row');
         ELSIF is_over THEN
             PERFORM referral.close_work(org_id, t.work_item_id, 'cancelled', 'the row is no longer work');
@@ -65,7 +65,15 @@ BEGIN
     RETURN n;
 END $$;
 COMMENT ON FUNCTION referral.settle_tasks(text, bigint, bigint, boolean) IS
-'Completes the open tasks of a row whose until_when holds; is_over: cancels the others, since the row has come to its end. Returns how many were closed.';
+'Completes the open tasks of a row whose until_when holds (one that raises an error does not); is_over: cancels the others, since the row has come to its end. Returns how many were closed.';
+
+CREATE FUNCTION referral.is_within_a_century(span interval) RETURNS boolean
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT abs(extract(year FROM span)) <= 100 AND abs(extract(day FROM span)) <= 36525
+       AND abs(extract(epoch FROM span)) <= extract(epoch FROM interval '100 years')
+$$;
+COMMENT ON FUNCTION referral.is_within_a_century(interval) IS
+'Can the span be added to any date of today without leaving the calendar? At most 100 years, forwards or backwards, also in its parts. Null for null.';
 
 CREATE FUNCTION referral.worklist_rule_check() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -78,6 +86,12 @@ BEGIN
         RAISE EXCEPTION 'there is no entity "%"', x ->> 'entity'
             USING ERRCODE = 'RF011', DETAIL = 'The rule is about the rows of an entity.', HINT = 'See referral.entity.';
     END IF;
+    -- only a rule of work_source has it
+    IF (x ->> 'is_primary')::boolean <> ((x ->> 'entity', x ->> 'kind') = ('referral', 'referral')) THEN
+        RAISE EXCEPTION 'the primary item is that of kind referral, about the referral itself'
+            USING ERRCODE = 'RF011', DETAIL = 'Who has it answers for the referral: there is one, and it is no other.',
+                  HINT = 'Set is_primary for entity and kind referral, and only there.';
+    END IF;
     FOREACH c IN ARRAY ARRAY['referral_column', 'due_column'] LOOP
         IF x ->> c IS NOT NULL AND NOT EXISTS (SELECT FROM pg_attribute a
                                                WHERE a.attrelid = target AND a.attname = x ->> c AND a.attnum > 0 AND NOT a.attisdropped
@@ -86,10 +100,14 @@ BEGIN
                 USING ERRCODE = 'RF011', DETAIL = 'referral_column is a bigint, due_column a timestamptz.', HINT = 'Name a column of its table, or leave it out.';
         END IF;
     END LOOP;
+    IF NOT referral.is_within_a_century((x ->> 'due')::interval) THEN
+        RAISE EXCEPTION 'task "%" is due after more than 100 years', x ->> 'name'
+            USING ERRCODE = 'RF011', DETAIL = 'due is the time that is allowed for it.', HINT = 'Allow less, or leave it out.';
+    END IF;
     RETURN NEW;
 END $$;
 COMMENT ON FUNCTION referral.worklist_rule_check() IS
-'BEFORE row trigger of referral.work_source, task_template and ranking_factor: their entity and the columns that they name are there (RF011).';
+'BEFORE row trigger of referral.work_source, task_template and ranking_factor: their entity and the columns that they name are there, the primary item is that of kind referral about the referral, and what is due is so within 100 years (RF011).';
 
 CREATE FUNCTION referral.check_worklist_version(rule_version_id bigint) RETURNS void
 LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$

@@ -21,8 +21,13 @@ BEGIN
             USING ERRCODE = 'RF001', DETAIL = 'owner in referral.work_item says by whom.',
                   HINT = CASE i.status WHEN 'on-hold' THEN 'See referral.resume().' ELSE 'Take another one: referral.claim_next().' END;
     END IF;
-    IF i.owner IS NULL AND NOT coalesce(i.escalated_to IN (SELECT r.rolname FROM pg_roles r WHERE pg_has_role(referral.acting_login(), r.oid, 'MEMBER')), false) THEN
-        PERFORM referral.require_room(org_id, i.queue_id, actor);
+    IF NOT coalesce(i.escalated_to IN (SELECT r.rolname FROM pg_roles r WHERE pg_has_role(referral.acting_login(), r.oid, 'MEMBER')), false) THEN
+        -- who has it needs no more room, but still has to work on the queue
+        IF i.owner IS NULL THEN
+            PERFORM referral.require_room(org_id, i.queue_id, actor);
+        ELSE
+            PERFORM referral.room_of(org_id, i.queue_id, actor);
+        END IF;
     END IF;
     UPDATE referral.work_item w
     SET status = 'in-progress', verb = CASE WHEN i.owner IS NULL THEN 'claim' ELSE 'renew' END, owner = actor,
@@ -43,10 +48,10 @@ BEGIN
     PERFORM referral.require_reason(reason);
     i := referral.lock_item(org_id, work_item_id);
     PERFORM referral.require_owner(i, true);
-    PERFORM referral.move_item(i.org_id, i.work_item_id, i.queue_id, 'release');
+    PERFORM referral.move_item(i.org_id, i.work_item_id, referral.effective_queue(i.org_id, i.queue_id), 'release');
 END $$;
 COMMENT ON FUNCTION referral.release(bigint, bigint, text) IS
-'Gives an item back to its queue, where others find it. For who has it, and who leads the queue. RF001 when nobody has it, or it is closed; RF003 for others; RF005 without a reason; RF019 when there is no such item.';
+'Gives an item back to its queue, or to the one that it falls back to now, where others find it. For who has it, and who leads the queue. RF001 when nobody has it, or it is closed; RF003 for others; RF005 without a reason; RF019 when there is no such item.';
 
 CREATE FUNCTION referral.assign(org_id bigint, work_item_id bigint, member text, reason text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.reason = '' AS $$
@@ -201,13 +206,67 @@ BEGIN
              WHERE w.status = 'in-progress' AND w.lease_until <= reclaim_expired.as_of
              ORDER BY w.lease_until LIMIT reclaim_expired.max FOR UPDATE SKIP LOCKED
     LOOP
-        PERFORM referral.move_item(i.org_id, i.work_item_id, i.queue_id, 'reclaim');
+        PERFORM referral.move_item(i.org_id, i.work_item_id, referral.effective_queue(i.org_id, i.queue_id, as_of), 'reclaim');
         n := n + 1;
     END LOOP;
     RETURN n;
 END $$;
 COMMENT ON FUNCTION referral.reclaim_expired(timestamptz, integer) IS
-'Takes back up to max items whose lease was over at as_of, so that others find them in their queue; returns how many. Called by tick(). Null for null.';
+'Takes back up to max items whose lease was over at as_of, so that others find them in their queue, or in the one that it falls back to; returns how many. Called by tick(). Null for null.';
+
+CREATE FUNCTION referral.reclaim_held(as_of timestamptz DEFAULT now(), max integer DEFAULT 1000) RETURNS bigint
+LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.actor_kind = 'system'
+SET referral.reason = 'who had set it aside does not work on the queue any more' SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
+DECLARE
+    i record;
+    n bigint := 0;
+BEGIN
+    -- people first: there are fewer of them than items
+    FOR i IN SELECT w.org_id, w.work_item_id, w.queue_id
+             FROM (SELECT DISTINCT h.org_id, h.queue_id, h.owner FROM referral.work_item h WHERE h.status = 'on-hold') o
+             JOIN referral.work_item w USING (org_id, queue_id, owner)
+             WHERE w.status = 'on-hold' AND w.escalated_to IS NULL
+               AND referral.queue_membership(o.org_id, o.queue_id, o.owner, reclaim_held.as_of) IS NULL
+             LIMIT reclaim_held.max FOR UPDATE OF w SKIP LOCKED
+    LOOP
+        PERFORM referral.move_item(i.org_id, i.work_item_id, referral.effective_queue(i.org_id, i.queue_id, as_of), 'reclaim');
+        n := n + 1;
+    END LOOP;
+    RETURN n;
+END $$;
+COMMENT ON FUNCTION referral.reclaim_held(timestamptz, integer) IS
+'Takes back up to max items on hold whose owner does not work on their queue at as_of any more, neither as a member nor for an absent one; returns how many. Not those that were escalated to a role. Called by tick(). Null for null.';
+
+CREATE FUNCTION referral.move_stranded(as_of timestamptz DEFAULT now(), max integer DEFAULT 1000) RETURNS bigint
+LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.actor_kind = 'system'
+SET referral.reason = 'nobody works on the queue' SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
+DECLARE
+    i record;
+    n bigint := 0;
+BEGIN
+    FOR i IN SELECT w.org_id, w.work_item_id, w.status, t.target
+             FROM referral.queue q
+             -- most queues without anybody are empty, too: those are not asked
+             CROSS JOIN LATERAL (SELECT CASE WHEN EXISTS (SELECT FROM referral.work_item e
+                                                          WHERE e.org_id = q.org_id AND e.queue_id = q.queue_id AND e.status IN ('ready', 'requested'))
+                                             THEN referral.effective_queue(q.org_id, q.queue_id, move_stranded.as_of) END AS target OFFSET 0) t
+             JOIN referral.work_item w ON w.org_id = q.org_id AND w.queue_id = q.queue_id AND w.status IN ('ready', 'requested')
+             WHERE t.target <> q.queue_id
+             LIMIT move_stranded.max FOR UPDATE OF w SKIP LOCKED
+    LOOP
+        IF i.status = 'ready' THEN
+            PERFORM referral.move_item(i.org_id, i.work_item_id, i.target, 'fall_back');
+        ELSE
+            -- it is still to be accepted
+            UPDATE referral.work_item w SET queue_id = i.target, verb = 'fall_back'
+            WHERE w.org_id = i.org_id AND w.work_item_id = i.work_item_id;
+        END IF;
+        n := n + 1;
+    END LOOP;
+    RETURN n;
+END $$;
+COMMENT ON FUNCTION referral.move_stranded(timestamptz, integer) IS
+'Moves up to max items that wait in a queue that is not active at as_of, or where nobody is there, to the queue that it falls back to; what was handed over still waits to be accepted. Returns how many. Called by tick(). Null for null.';
 
 -- of all that the parts of worklist have
 REVOKE ALL ON FUNCTION referral.standard_queues(bigint), referral.organization_queues(), referral.refuse_queue(bigint, text), referral.queue_named(bigint, text),
@@ -215,10 +274,11 @@ REVOKE ALL ON FUNCTION referral.standard_queues(bigint), referral.organization_q
     referral.present_members(bigint, bigint, timestamptz), referral.effective_queue(bigint, bigint, timestamptz),
     referral.leads_queue(bigint, bigint), referral.require_lead(bigint, bigint), referral.absence_guard(),
     referral.lock_item(bigint, bigint), referral.room_of(bigint, bigint, text), referral.require_room(bigint, bigint, text),
-    referral.require_claimer(bigint), referral.require_owner(record, boolean), referral.work_item_guard(), referral.work_item_arrives(), referral.owner_follows(),
+    referral.require_claimer(bigint), referral.require_owner(record, boolean), referral.work_item_guard(), referral.work_item_arrives(),
     referral.open_work(text, bigint, bigint, text, bigint, bigint, text, timestamptz, boolean, text, bigint, bigint),
     referral.close_work(bigint, bigint, referral.task_status, text), referral.move_item(bigint, bigint, bigint, text, bigint),
     referral.give_item(bigint, bigint, text, text), referral.claim_next(bigint, text, integer), referral.claim(bigint, bigint),
     referral.release(bigint, bigint, text), referral.assign(bigint, bigint, text, text), referral.reassign(bigint, bigint, text, text),
     referral.hold(bigint, bigint, text), referral.resume(bigint, bigint), referral.complete(bigint, bigint, text),
-    referral.rebalance(bigint, text), referral.reclaim_expired(timestamptz, integer) FROM PUBLIC;
+    referral.rebalance(bigint, text), referral.reclaim_expired(timestamptz, integer), referral.reclaim_held(timestamptz, integer),
+    referral.move_stranded(timestamptz, integer) FROM PUBLIC;

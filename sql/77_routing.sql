@@ -99,7 +99,7 @@ CREATE FUNCTION referral.decide_route(entity text, org_id bigint, id bigint, ref
 RETURNS record
 LANGUAGE C AS 'MODULE_PATHNAME', 'decide_route';
 COMMENT ON FUNCTION referral.decide_route(text, bigint, bigint, bigint, bigint, boolean) IS
-'Decides where the work on a row goes by a routing rule, by none for null, records that in routing_decision and returns the row. with_owner: also who gets it, where the rule says so. Writes with the rights of the model''s owner.';
+'Decides where the work on a row goes by a routing rule, by none for null, records that in routing_decision and returns the row. with_owner: also who gets it, where the rule says so. Writes with the rights of the model''s owner. Null, and nothing is recorded, without entity, org_id or id.';
 
 CREATE FUNCTION referral.lock_routed_item(entity text, org_id bigint, id bigint) RETURNS record
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

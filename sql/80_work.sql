@@ -13,26 +13,25 @@ COMMENT ON FUNCTION referral.work_row(text, bigint, bigint) IS
 CREATE FUNCTION referral.start_items(entity text, org_id bigint, id bigint) RETURNS void
 LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'start_items';
 COMMENT ON FUNCTION referral.start_items(text, bigint, bigint) IS
-'Opens the items that a row, as it is stored, has to have by the rules of work_source, as far as they are not there. Nothing happens for null and when there is no such row.';
+'Opens the items that a row, as it is stored, has to have by the rules of work_source, as far as they are not there; a referral that has not come to its end has a primary one in any case. Nothing happens for null and when there is no such row.';
 
 CREATE FUNCTION referral.queue_for(org_id bigint, queue text) RETURNS bigint
 LANGUAGE C AS 'MODULE_PATHNAME', 'queue_for';
 COMMENT ON FUNCTION referral.queue_for(bigint, text) IS
 'Where work for the queue of that name goes now: see effective_queue(). manual_triage for null, and when there is no such queue.';
 
-CREATE FUNCTION referral.stop_work(entity text, org_id bigint, id bigint, work_source_id bigint) RETURNS void
+CREATE FUNCTION referral.stop_work(entity text, org_id bigint, id bigint, kind text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     i record;
 BEGIN
     FOR i IN SELECT w.work_item_id FROM referral.work_item w
-             JOIN referral.work_source s ON s.work_source_id = stop_work.work_source_id AND s.kind = w.kind
-             WHERE w.org_id = stop_work.org_id AND w.entity_id = stop_work.id AND w.entity = stop_work.entity
+             WHERE w.org_id = stop_work.org_id AND w.entity_id = stop_work.id AND w.entity = stop_work.entity AND w.kind = stop_work.kind
                AND w.task = '' AND w.closed_at IS NULL
     LOOP
         PERFORM referral.close_work(org_id, i.work_item_id, 'completed', 'the row is no longer work');
     END LOOP;
-    IF entity = 'referral' THEN
+    IF entity = 'referral' AND kind = 'referral' THEN
         FOR i IN SELECT w.work_item_id FROM referral.work_item w
                  WHERE w.org_id = stop_work.org_id AND w.referral_id = stop_work.id AND w.kind = 'task' AND w.closed_at IS NULL
         LOOP
@@ -40,8 +39,8 @@ BEGIN
         END LOOP;
     END IF;
 END $$;
-COMMENT ON FUNCTION referral.stop_work(text, bigint, bigint, bigint) IS
-'Closes the item of a row that is no longer work by a rule of work_source; with a referral, its open tasks too. Called by the trigger work.';
+COMMENT ON FUNCTION referral.stop_work(text, bigint, bigint, text) IS
+'Closes the item of a kind about a row that is no longer work of that kind; with that of a referral, its open tasks too. Called by the trigger work.';
 
 CREATE FUNCTION referral.forget_work(entity text, org_id bigint, id bigint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -106,7 +105,7 @@ COMMENT ON FUNCTION referral.open_missing_work() IS
 CREATE FUNCTION referral.chores() RETURNS text[]
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT coalesce(array_agg(c.name ORDER BY c.sort), '{}')
-    FROM unnest(ARRAY['reclaim_expired', 'refresh_all_ranks', 'expire_approvals']) WITH ORDINALITY c (name, sort)
+    FROM unnest(ARRAY['reclaim_expired', 'reclaim_held', 'move_stranded', 'refresh_all_ranks', 'expire_approvals']) WITH ORDINALITY c (name, sort)
     WHERE to_regprocedure(format('referral.%I(timestamptz, integer)', c.name)) IS NOT NULL
 $$;
 COMMENT ON FUNCTION referral.chores() IS
@@ -180,6 +179,6 @@ COMMENT ON FUNCTION referral.escalate_work(record) IS
 
 REVOKE ALL ON FUNCTION referral.work(), referral.work_row(text, bigint, bigint), referral.start_items(text, bigint, bigint),
     referral.queue_for(bigint, text),
-    referral.stop_work(text, bigint, bigint, bigint), referral.forget_work(text, bigint, bigint), referral.refresh_row(text, bigint, bigint), referral.work_again(text, bigint, bigint),
+    referral.stop_work(text, bigint, bigint, text), referral.forget_work(text, bigint, bigint), referral.refresh_row(text, bigint, bigint), referral.work_again(text, bigint, bigint),
     referral.open_missing_work(), referral.chores(), referral.do_chore(text, timestamptz, integer),
     referral.escalate_to_queue(bigint, bigint, text, text), referral.escalate_work(record) FROM PUBLIC;

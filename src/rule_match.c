@@ -175,32 +175,80 @@ rule_row_close(RuleRow *row)
 	table_close(row->table, AccessShareLock);
 }
 
-PG_FUNCTION_INFO_V1(rule_matches);
+/* The message of the error may hold values of the row, so it is not told. */
+static void
+warn_of_error(const char *label, int sqlstate)
+{
+	ereport(WARNING,
+			(errmsg("%s raises an error and counts as not holding", label),
+			 sqlstate == ERRCODE_RF_INVALID_RULE
+			 ? errdetail("It does not compile any more.")
+			 : errdetail("Its SQLSTATE is %s.", unpack_sql_state(sqlstate)),
+			 sqlstate == ERRCODE_RF_INVALID_RULE
+			 ? errhint("SELECT * FROM referral.broken_rules().")
+			 : errhint("Write the rule so that every row has an answer to it.")));
+}
 
-/* rule_matches(expression text, candidate record) returns boolean */
-Datum
-rule_matches(PG_FUNCTION_ARGS)
+/* One question to one predicate. */
+typedef struct Question
+{
+	RuleRow		row;
+	RulePredicate *predicate;
+	bool		holds;
+} Question;
+
+static void
+ask(void *arg)
+{
+	Question   *question = arg;
+
+	question->holds = rule_row_matches(&question->row, question->predicate);
+}
+
+/* "label" names the rule, which does not hold when it raises an error; NULL: errors are raised. */
+static bool
+ask_predicate(FunctionCallInfo fcinfo, const char *label)
 {
 	char	   *source = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	RuleCache  *cache = rule_cache(fcinfo->flinfo->fn_extra == NULL);
-	RuleRow		row;
-	bool		matches = false;
+	Question	question = {.holds = false};
+	int			sqlstate;
 
 	fcinfo->flinfo->fn_extra = cache;	/* not used: news are accepted once per query */
-	rule_row_open(&row, PG_GETARG_HEAPTUPLEHEADER(1));
+	rule_row_open(&question.row, PG_GETARG_HEAPTUPLEHEADER(1));
 	cache->pins++;
 	PG_TRY();
 	{
-		matches = rule_row_matches(&row, find_predicate(cache, RelationGetRelid(row.table),
-														source));
+		question.predicate = find_predicate(cache, RelationGetRelid(question.row.table), source);
+		if (label == NULL)
+			ask(&question);
+		else if (!rule_try(ask, &question, &sqlstate))
+			warn_of_error(label, sqlstate);
 	}
 	PG_FINALLY();
 	{
 		cache->pins--;
 	}
 	PG_END_TRY();
-	rule_row_close(&row);
-	PG_RETURN_BOOL(matches);
+	rule_row_close(&question.row);
+	return question.holds;
+}
+
+PG_FUNCTION_INFO_V1(rule_matches);
+PG_FUNCTION_INFO_V1(rule_fits);
+
+/* rule_matches(expression text, candidate record) returns boolean */
+Datum
+rule_matches(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(ask_predicate(fcinfo, NULL));
+}
+
+/* rule_fits(expression text, candidate record, rule text) returns boolean */
+Datum
+rule_fits(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(ask_predicate(fcinfo, text_to_cstring(PG_GETARG_TEXT_PP(2))));
 }
 
 /* ---------- The rules of a table ---------- */
@@ -382,19 +430,11 @@ run_rules(void *arg)
 	}
 }
 
-/* The message of the error may hold values of the row, so it is not told. */
 static void
 warn_of_rule(TableRule *rule, int sqlstate)
 {
 	rule->broken = sqlstate == ERRCODE_RF_INVALID_RULE;
-	ereport(WARNING,
-			(errmsg("%s raises an error and counts as not holding", rule->applies_when->label),
-			 rule->broken
-			 ? errdetail("It does not compile any more.")
-			 : errdetail("Its SQLSTATE is %s.", unpack_sql_state(sqlstate)),
-			 rule->broken
-			 ? errhint("SELECT * FROM referral.broken_rules().")
-			 : errhint("Write the rule so that every row has an answer to it.")));
+	warn_of_error(rule->applies_when->label, sqlstate);
 }
 
 /*

@@ -84,7 +84,19 @@ find_index(Relation rel)
 	return OidIsValid(target.by_row);
 }
 
-/* Foreign keys to a clock look only at its identity, which stays. */
+/* Is it for an UPDATE of other columns than those that clock_stop() writes? */
+static bool
+is_for_other_columns(Trigger *trigger)
+{
+	for (int i = 0; i < trigger->tgnattr; i++)
+		if (trigger->tgattr[i] == target.attno[C_STOPPED_AT] ||
+			trigger->tgattr[i] == target.attno[C_BREACHED_AT] ||
+			trigger->tgattr[i] == target.attno[C_NEXT_FIRE_AT])
+			return false;
+	return trigger->tgnattr > 0;
+}
+
+/* Of a stop.  Foreign keys to a clock look only at its identity, which stays. */
 static bool
 has_update_triggers(Relation rel)
 {
@@ -92,7 +104,8 @@ has_update_triggers(Relation rel)
 
 	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
 		if ((triggers->triggers[i].tgtype & TRIGGER_TYPE_UPDATE) != 0 &&
-			RI_FKey_trigger_type(triggers->triggers[i].tgfoid) == RI_TRIGGER_NONE)
+			RI_FKey_trigger_type(triggers->triggers[i].tgfoid) == RI_TRIGGER_NONE &&
+			!is_for_other_columns(&triggers->triggers[i]))
 			return true;
 	return false;
 }

@@ -43,7 +43,7 @@
 /* $1 to $3 are always entity, organisation and id of the row. */
 static WorkStatement stop_work =
 	WORK_STATEMENT("SELECT referral.stop_work($1, $2, $3, $4)",
-				   4, TEXTOID, INT8OID, INT8OID, INT8OID);
+				   4, TEXTOID, INT8OID, INT8OID, TEXTOID);
 static WorkStatement forget_work =
 	WORK_STATEMENT("SELECT referral.forget_work($1, $2, $3)",
 				   3, TEXTOID, INT8OID, INT8OID);
@@ -108,15 +108,6 @@ rules_of(WorkRow *row, const char *table, TupleTableSlot *slot, bool only_first)
 }
 
 static bool
-has_rule(RuleSet rules, int64 id)
-{
-	for (int i = 0; i < rules.n; i++)
-		if (rules.ids[i] == id)
-			return true;
-	return false;
-}
-
-static bool
 are_same(RuleSet a, RuleSet b)
 {
 	return a.n == b.n && (a.n == 0 || memcmp(a.ids, b.ids, sizeof(int64) * a.n) == 0);
@@ -161,7 +152,7 @@ has_moved(WorkRow *row)
 		!row_isnull(row->newslot, row->rel->transition_id);
 }
 
-/* Is there more to the change than what the engine itself keeps, and who has the row? */
+/* Is there more to the change than what the engine itself keeps? */
 static bool
 is_about_the_case(WorkRow *row)
 {
@@ -171,8 +162,7 @@ is_about_the_case(WorkRow *row)
 	{
 		Form_pg_attribute att = TupleDescAttr(rel->desc, i);
 
-		if (att->attisdropped || i + 1 == rel->version || i + 1 == rel->transition_id ||
-			strcmp(NameStr(att->attname), "owner") == 0)
+		if (att->attisdropped || i + 1 == rel->version || i + 1 == rel->transition_id)
 			continue;
 		if (entity_column_changed(rel, i, row->oldslot, row->newslot))
 			return true;
@@ -182,34 +172,85 @@ is_about_the_case(WorkRow *row)
 
 /* ---------- Items ---------- */
 
-static void
-start_item(WorkRow *row, int64 work_source_id)
+/* What a row has open items by: one rule for each kind. */
+typedef struct Sources
 {
-	WorkSource *source = work_source(row->cache, work_source_id);
+	WorkSource **found;
+	int			n;
+} Sources;
 
-	if (source != NULL)
-		work_item_open(row, source, rules_of(row, "routing_rule", row->newslot, true));
+/* Somebody answers for each referral until its end, whatever the rules ask for. */
+static WorkSource unasked = {
+	.entity = "referral",.kind = "referral",.title = "Referral that no rule of work_source asks for",
+	.is_primary = true
+};
+
+/* As the view unowned_referral has it. */
+static bool
+is_open_referral(WorkRow *row, TupleTableSlot *slot)
+{
+	static const char *const ends[] = {
+		"closed_loop", "declined", "cancelled", "expired", "entered_in_error"
+	};
+	char	   *state;
+
+	if (strcmp(row->rel->entity, "referral") != 0 || row_isnull(slot, row->rel->state))
+		return false;
+	state = DatumGetCString(DirectFunctionCall1(enum_out, row_value(slot, row->rel->state)));
+	for (int i = 0; i < lengthof(ends); i++)
+		if (strcmp(state, ends[i]) == 0)
+			return false;
+	return true;
 }
 
-static void
-stop_item(WorkRow *row, int64 work_source_id)
+static bool
+has_kind(Sources sources, const char *kind)
 {
-	run(row, &stop_work, Int64GetDatum(work_source_id));
+	for (int i = 0; i < sources.n; i++)
+		if (strcmp(sources.found[i]->kind, kind) == 0)
+			return true;
+	return false;
 }
 
-/* Items are there while the rules say that the row is work.  Was it, and is it still? */
+static Sources
+sources_of(WorkRow *row, TupleTableSlot *slot)
+{
+	RuleSet		rules = rules_of(row, "work_source", slot, false);
+	Sources		sources = {palloc(sizeof(WorkSource *) * (rules.n + 1)), 0};
+
+	for (int i = 0; i < rules.n; i++)
+	{
+		WorkSource *source = work_source(row->cache, rules.ids[i]);
+
+		if (source != NULL && !has_kind(sources, source->kind))
+			sources.found[sources.n++] = source;
+	}
+	if (slot != NULL && !has_kind(sources, unasked.kind) && is_open_referral(row, slot))
+		sources.found[sources.n++] = &unasked;
+	return sources;
+}
+
+/* Opens what is asked for now and was not before. */
+static void
+start_items_of(WorkRow *row, Sources now, Sources before)
+{
+	for (int i = 0; i < now.n; i++)
+		if (!has_kind(before, now.found[i]->kind))
+			work_item_open(row, now.found[i], rules_of(row, "routing_rule", row->newslot, true));
+}
+
+/* Items are there while the row is work.  Was it, and is it still? */
 static bool
 follow_sources(WorkRow *row, bool *is_over)
 {
-	RuleSet		now = rules_of(row, "work_source", row->newslot, false);
-	RuleSet		before = could_matter(row, "work_source") ? rules_of(row, "work_source", row->oldslot, false) : now;
+	Sources		now = sources_of(row, row->newslot);
+	Sources		before = could_matter(row, "work_source") || column_changed(row, row->rel->state)
+		? sources_of(row, row->oldslot) : now;
 
-	for (int i = 0; i < now.n; i++)
-		if (!has_rule(before, now.ids[i]))
-			start_item(row, now.ids[i]);
+	start_items_of(row, now, before);
 	for (int i = 0; i < before.n; i++)
-		if (!has_rule(now, before.ids[i]))
-			stop_item(row, before.ids[i]);
+		if (!has_kind(now, before.found[i]->kind))
+			run(row, &stop_work, PointerGetDatum(cstring_to_text(before.found[i]->kind)));
 	*is_over = before.n > 0 && now.n == 0;
 	return now.n > 0 && before.n > 0;
 }
@@ -410,10 +451,7 @@ work(PG_FUNCTION_ARGS)
 static void
 open_items(WorkRow *row)
 {
-	RuleSet		sources = rules_of(row, "work_source", row->newslot, false);
-
-	for (int i = 0; i < sources.n; i++)
-		start_item(row, sources.ids[i]);
+	start_items_of(row, sources_of(row, row->newslot), (Sources) {0});
 }
 
 PG_FUNCTION_INFO_V1(work_row);

@@ -8,9 +8,11 @@
  * snapshot can see them.  So each backend remembers, for each queue, a mark:
  * when it was set, nothing above it could be claimed, or could become so again
  * by a transaction that was open then and fails.  Later arrivals are found by the
- * transaction that brought them (column arrived), which is none that had ended
- * when the mark was set.  A mark is forgotten when a transaction of ours that
- * may have set it is rolled back.
+ * transaction that brought them (column arrived): one that the snapshot of the
+ * mark did not see yet, or our own.  Each look at them takes its own snapshot for
+ * the mark, so that every arrival is looked at once, however long others stay
+ * open.  A mark is forgotten when a transaction of ours that may have set it is
+ * rolled back.
  *
  * IDENTIFICATION
  *		src/work_claim.c
@@ -24,6 +26,7 @@
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/float.h"
 #include "utils/guc.h"
 #include "utils/hsearch.h"
@@ -51,11 +54,13 @@ typedef struct Mark
 	bool		is_set;
 	double		score;
 	int64		work_item_id;
-	Datum		horizon;		/* xid8: transactions before it had ended */
+	Datum		snapshot;		/* pg_snapshot: what it saw is known */
+	uint64		own;			/* our transaction then, which may bring more; 0: none */
 	int			claims;			/* since it was set */
 } Mark;
 
 static HTAB *marks = NULL;
+static MemoryContext marks_context = NULL;	/* theirs */
 
 /* Who claims, and in which queue. */
 typedef struct Claim
@@ -106,12 +111,24 @@ static const struct
 		"SELECT referral.room_of($1, $2, $3)",
 	3, {INT8OID, INT8OID, TEXTOID}},
 	[FIND_ARRIVAL] = {
-		/* said in the words of the index of arrivals, so that no other one is taken */
-		"SELECT score, work_item_id FROM referral.work_item"
-		" WHERE org_id = $1 AND queue_id = $2 AND arrived >= $3 AND owner IS NULL AND closed_at IS NULL"
-		" AND (score > $4 OR (score = $4 AND work_item_id < $5))"
-		" ORDER BY score DESC, work_item_id LIMIT 1",
-	5, {INT8OID, INT8OID, XID8OID, FLOAT8OID, INT8OID}},
+		/*
+		 * By spans of transactions.  What a restored dump has from another cluster
+		 * is in none.  In the words and the order of the index of arrivals, so that
+		 * no other one is taken.
+		 */
+		"SELECT pg_catalog.pg_current_snapshot(), i.score, i.work_item_id"
+		" FROM (VALUES (1)) one LEFT JOIN LATERAL (SELECT w.score, w.work_item_id"
+		"  FROM (VALUES (pg_catalog.pg_snapshot_xmax($3),"
+		"    pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())), ($6, $6),"
+		"    (pg_catalog.pg_current_xact_id_if_assigned(), pg_catalog.pg_current_xact_id_if_assigned())"
+		"   UNION ALL SELECT x, x FROM pg_catalog.pg_snapshot_xip($3) x) span (first, last)"
+		"  CROSS JOIN LATERAL (SELECT score, work_item_id FROM referral.work_item"
+		"   WHERE org_id = $1 AND queue_id = $2 AND arrived >= span.first AND arrived <= span.last"
+		"    AND owner IS NULL AND closed_at IS NULL"
+		"    AND (score > $4 OR (score = $4 AND work_item_id < $5))"
+		"   ORDER BY arrived OFFSET 0) w"
+		"  ORDER BY w.score DESC, w.work_item_id LIMIT 1) i ON true",
+	6, {INT8OID, INT8OID, PG_SNAPSHOTOID, FLOAT8OID, INT8OID, XID8OID}},
 	[TAKE] = {
 		/* an array: chosen once, and looked up by their keys */
 		"UPDATE referral.work_item w SET status = 'in-progress', verb = 'claim', owner = $6,"
@@ -125,7 +142,7 @@ static const struct
 	7, {INT8OID, INT8OID, FLOAT8OID, INT8OID, INT8OID, TEXTOID, INTERVALOID}},
 	/* whatever others have locked, and what they are claiming, counts as being there */
 	[FIND_MARK] = {
-		"SELECT pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()), i.score, i.work_item_id"
+		"SELECT pg_catalog.pg_current_snapshot(), i.score, i.work_item_id"
 		" FROM (VALUES (1)) one LEFT JOIN LATERAL (SELECT score, work_item_id FROM referral.work_item"
 		"  WHERE " CAN_BE_CLAIMED " AND score <= $3 AND (score < $3 OR work_item_id >= $4)"
 		"  ORDER BY score DESC, work_item_id LIMIT 1) i ON true",
@@ -157,7 +174,7 @@ static void
 forget_marks(void)
 {
 	if (marks != NULL)
-		hash_destroy(marks);
+		MemoryContextDelete(marks_context);
 	marks = NULL;
 }
 
@@ -192,13 +209,18 @@ find_mark(Claim *claim)
 
 	if (marks == NULL)
 	{
-		HASHCTL		ctl = {.keysize = sizeof(MarkKey),.entrysize = sizeof(Mark),.hcxt = TopMemoryContext};
+		HASHCTL		ctl = {.keysize = sizeof(MarkKey),.entrysize = sizeof(Mark)};
 
+		marks_context = AllocSetContextCreate(TopMemoryContext, "referral claim marks", ALLOCSET_SMALL_SIZES);
+		ctl.hcxt = marks_context;
 		marks = hash_create("referral claim marks", 16, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	}
 	mark = hash_search(marks, &key, HASH_ENTER, &found);
 	if (!found)
+	{
 		mark->is_set = false;
+		mark->snapshot = (Datum) 0;
+	}
 	if (!mark->is_set)
 	{
 		/* from the top */
@@ -209,19 +231,41 @@ find_mark(Claim *claim)
 	return mark;
 }
 
+/* The snapshot, and the place, that a statement has found; is there a place? */
+static bool
+take_place(Mark *mark)
+{
+	MemoryContext caller;
+	bool		isnull;
+	Datum		score;
+	Datum		snapshot = rule_read_datum(0, 1, &isnull);
+
+	if (mark->snapshot != (Datum) 0)
+		pfree(DatumGetPointer(mark->snapshot));
+	caller = MemoryContextSwitchTo(marks_context);
+	mark->snapshot = datumCopy(snapshot, false, -1);
+	MemoryContextSwitchTo(caller);
+	mark->own = U64FromFullTransactionId(GetTopFullTransactionIdIfAny());
+	score = rule_read_datum(0, 2, &isnull);
+	if (isnull)
+		return false;
+	mark->score = DatumGetFloat8(score);
+	mark->work_item_id = rule_read_int64(0, 3);
+	return true;
+}
+
 /* What has arrived above the mark since it was set is looked at first. */
 static void
 look_at_arrivals(Claim *claim)
 {
 	Mark	   *mark = claim->mark;
-	bool		isnull;
 
-	if (!mark->is_set ||
-		run(FIND_ARRIVAL, (Datum[]) {claim->org_id, claim->queue_id, mark->horizon,
-									 Float8GetDatum(mark->score), Int64GetDatum(mark->work_item_id)}) == 0)
+	if (!mark->is_set)
 		return;
-	mark->score = DatumGetFloat8(rule_read_datum(0, 1, &isnull));
-	mark->work_item_id = rule_read_int64(0, 2);
+	(void) run(FIND_ARRIVAL, (Datum[]) {claim->org_id, claim->queue_id, mark->snapshot,
+										Float8GetDatum(mark->score), Int64GetDatum(mark->work_item_id),
+										UInt64GetDatum(mark->own)});
+	(void) take_place(mark);
 }
 
 /* Nothing that can be claimed: only what arrives is worth a look. */
@@ -236,19 +280,14 @@ static void
 move_mark(Claim *claim, int64 taken)
 {
 	Mark	   *mark = claim->mark;
-	bool		isnull;
 
 	mark->claims += Max(taken, 1);
 	if (mark->claims < CLAIMS_PER_MARK)
 		return;
 	(void) run(FIND_MARK, (Datum[]) {claim->org_id, claim->queue_id, Float8GetDatum(mark->score),
 									 Int64GetDatum(mark->work_item_id)});
-	mark->horizon = rule_read_datum(0, 1, &isnull);
-	mark->score = DatumGetFloat8(rule_read_datum(0, 2, &isnull));
-	if (isnull)
+	if (!take_place(mark))
 		set_below_all(mark);
-	else
-		mark->work_item_id = rule_read_int64(0, 3);
 	mark->claims = 0;
 	mark->is_set = true;
 }

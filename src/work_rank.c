@@ -26,6 +26,7 @@
 #include "funcapi.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/numeric.h"
 #include "utils/rel.h"
@@ -330,19 +331,41 @@ rank_row(RuleCache *cache, RankItem *item, TrackedRel *rel, Relation relation, T
 
 /* ---------- SQL ---------- */
 
+/* A value that every item has. */
+static Datum
+item_value(HeapTupleHeader header, const char *column)
+{
+	bool		isnull;
+	Datum		value = GetAttributeByName(header, column, &isnull);
+
+	if (isnull)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("a work item without \"%s\" cannot be ranked", column),
+				 errdetail("It is null in the row that was given."),
+				 errhint("Give a row of referral.work_item.")));
+	return value;
+}
+
 static void
-take_item(HeapTupleHeader header, RankItem *item)
+take_item(RuleCache *cache, HeapTupleHeader header, RankItem *item)
 {
 	bool		isnull;
 	Datum		value;
 
+	if (get_typ_typrelid(HeapTupleHeaderGetTypeId(header)) != get_relname_relid("work_item", cache->namespace_id))
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("only a work item can be ranked"),
+				 errdetail("The value is no row of referral.work_item."),
+				 errhint("Give the whole row: FROM referral.work_item i … rank_now(i).")));
 	memset(item, 0, sizeof(RankItem));
-	item->org_id = DatumGetInt64(GetAttributeByName(header, "org_id", &isnull));
-	item->entity = TextDatumGetCString(GetAttributeByName(header, "entity", &isnull));
-	item->entity_id = DatumGetInt64(GetAttributeByName(header, "entity_id", &isnull));
+	item->org_id = DatumGetInt64(item_value(header, "org_id"));
+	item->entity = TextDatumGetCString(item_value(header, "entity"));
+	item->entity_id = DatumGetInt64(item_value(header, "entity_id"));
 	value = GetAttributeByName(header, "referral_id", &isnull);
 	item->referral_id = isnull ? 0 : DatumGetInt64(value);
-	item->dates[RANK_OPENED_AT] = DatumGetTimestampTz(GetAttributeByName(header, "opened_at", &isnull));
+	item->dates[RANK_OPENED_AT] = DatumGetTimestampTz(item_value(header, "opened_at"));
 	item->known[RANK_OPENED_AT] = true;
 	value = GetAttributeByName(header, "due_at", &isnull);
 	item->known[RANK_DUE_AT] = !isnull;
@@ -364,7 +387,7 @@ rank_record(HeapTupleHeader header)
 	List	   *volatile parts = NIL;
 	RankItem	item;
 
-	take_item(header, &item);
+	take_item(cache, header, &item);
 	cache->pins++;
 	PG_TRY();
 	{

@@ -199,17 +199,21 @@ PG_FUNCTION_INFO_V1(decide_route);
 Datum
 decide_route(PG_FUNCTION_ARGS)
 {
-	RuleCache  *cache = rule_cache(true);
 	RouteRequest request = {argument(fcinfo, 0), argument(fcinfo, 1), argument(fcinfo, 2),
-		argument(fcinfo, 3), PG_ARGISNULL(4) ? NULL : work_route(cache, PG_GETARG_INT64(4)),
-	PG_GETARG_BOOL(5)};
+	argument(fcinfo, 3), NULL, !PG_ARGISNULL(5) && PG_GETARG_BOOL(5)};
+	RuleCache  *cache;
 	OwnerScope	scope;
 	Maybe		row;
 
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
+		PG_RETURN_NULL();
 	begin(&scope);
+	cache = rule_cache(false);
 	cache->pins++;
 	PG_TRY();
 	{
+		if (!PG_ARGISNULL(4))
+			request.route = work_route(cache, PG_GETARG_INT64(4));
 		(void) work_route_decide(cache, &request);
 	}
 	PG_FINALLY();

@@ -193,7 +193,6 @@ CREATE TABLE IF NOT EXISTS referral.referral (
     service_text text,
     expected_value numeric(12,2),
     source text,
-    owner text,
     PRIMARY KEY (org_id, referral_id),
     FOREIGN KEY (org_id, patient_id) REFERENCES referral.patient
 );
@@ -213,7 +212,6 @@ ALTER TABLE referral.referral ADD COLUMN IF NOT EXISTS service_code_system text;
 ALTER TABLE referral.referral ADD COLUMN IF NOT EXISTS service_text text;
 ALTER TABLE referral.referral ADD COLUMN IF NOT EXISTS expected_value numeric(12,2);
 ALTER TABLE referral.referral ADD COLUMN IF NOT EXISTS source text;
-ALTER TABLE referral.referral ADD COLUMN IF NOT EXISTS owner text;
 CREATE INDEX IF NOT EXISTS referral_expires ON referral.referral (expires_on, referral_id)
     WHERE state IN ('received', 'validated', 'pending_authorization', 'ready_to_schedule', 'on_hold');
 CREATE INDEX IF NOT EXISTS referral_patient ON referral.referral (org_id, patient_id);
@@ -231,7 +229,6 @@ COMMENT ON COLUMN referral.referral.decision IS 'What the performer has decided 
 COMMENT ON COLUMN referral.referral.network_status IS 'Is the performer in the network of the payer? As network_status() said when it was last asked.';
 COMMENT ON COLUMN referral.referral.expected_value IS 'What the referred work is expected to bring in, in the currency of the organisation.';
 COMMENT ON COLUMN referral.referral.source IS 'The system it came from, as referral.receive() was told; null when a person entered it here.';
-COMMENT ON COLUMN referral.referral.owner IS 'The person who answers for it now, as referral.current_actor() names people; null when nobody does.';
 COMMENT ON COLUMN referral.referral.placer_order_system IS 'Who gave placer_order_number: a system''s name or a URI.';
 COMMENT ON COLUMN referral.referral.filler_order_system IS 'Who gave filler_order_number: a system''s name or a URI.';
 COMMENT ON COLUMN referral.referral.exchange_role IS 'Which side of an exchange this organisation is (workflow closed_loop_exchange); null when it is both.';

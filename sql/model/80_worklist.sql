@@ -106,6 +106,7 @@ CREATE INDEX IF NOT EXISTS work_item_claim ON referral.work_item (org_id, queue_
 -- and looks here for what has come above the place where it is
 CREATE INDEX IF NOT EXISTS work_item_arrived ON referral.work_item (org_id, queue_id, arrived) WHERE owner IS NULL AND closed_at IS NULL;
 CREATE INDEX IF NOT EXISTS work_item_owner ON referral.work_item (org_id, owner, queue_id) WHERE status IN ('in-progress', 'on-hold');
+CREATE INDEX IF NOT EXISTS work_item_on_hold ON referral.work_item (org_id, queue_id, owner) WHERE status = 'on-hold';
 CREATE INDEX IF NOT EXISTS work_item_lease ON referral.work_item (lease_until) WHERE status = 'in-progress';
 COMMENT ON TABLE referral.work_item IS
 'What is to be done (FHIR Task): one open item for each row that is work by the rules of work_source, and one for each task. Opened, routed, ranked and closed by the database as its row changes; worked on with claim_next(), claim(), release(), complete(), hold(), resume(), assign(), reassign() and rebalance(), and handed over with the verbs of handoff.';
@@ -129,9 +130,6 @@ SELECT referral.lay_trigger('referral.work_item', 'work_item_guard', 'BEFORE UPD
     'ROW', 'referral.work_item_guard()');
 SELECT referral.lay_trigger('referral.work_item', 'work_item_arrives', 'BEFORE UPDATE OF status, score, queue_id',
     'ROW WHEN (NEW.status IN (''ready'', ''requested''))', 'referral.work_item_arrives()');
--- the name sorts after journal's
-SELECT referral.lay_trigger('referral.work_item', 'owner_follows', 'AFTER UPDATE OF owner',
-    'ROW WHEN (NEW.is_primary AND NEW.closed_at IS NULL AND OLD.owner IS DISTINCT FROM NEW.owner)', 'referral.owner_follows()');
 SELECT referral.track_table('referral.queue', 'queue', 'queue_id');
 SELECT referral.track_table('referral.queue_member', 'queue_member', 'queue_member_id');
 SELECT referral.track_table('referral.absence', 'absence', 'absence_id');

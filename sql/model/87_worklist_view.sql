@@ -89,11 +89,12 @@ BEGIN
 END $do$;
 
 CREATE OR REPLACE VIEW referral.next_best_action WITH (security_invoker = true) AS
-SELECT r.org_id, r.referral_id, r.state, r.step, r.urgency, r.specialty, r.owner, f.action, f.reason, f.name AS rule,
+SELECT r.org_id, r.referral_id, r.state, r.step, r.urgency, r.specialty, i.owner, f.action, f.reason, f.name AS rule,
        f.rule_version_id AS rule_version
 FROM referral.referral r
 CROSS JOIN LATERAL unnest(referral.matching_rules('recommendation_rule', 'referral', r.org_id, r, true)) n (id)
 JOIN referral.recommendation_rule f ON f.recommendation_rule_id = n.id
+LEFT JOIN referral.work_item i ON i.org_id = r.org_id AND i.referral_id = r.referral_id AND i.is_primary AND i.closed_at IS NULL
 WHERE r.state NOT IN ('closed_loop', 'declined', 'cancelled', 'expired', 'entered_in_error');
 COMMENT ON VIEW referral.next_best_action IS
 'What is best done next with each referral that has not come to its end, by the first of the active rules of recommendation_rule that holds, with its reason; recommended_actions() tells all of one referral. Advice only: next_transitions() tells what may be done.';
@@ -203,11 +204,10 @@ SELECT r.org_id, r.referral_id, r.state, r.step, r.urgency, r.specialty,
        coalesce((SELECT d.name FROM referral.practitioner d WHERE d.org_id = r.org_id AND d.practitioner_id = r.performer_id),
                 (SELECT o.name FROM referral.provider_organization o
                  WHERE o.org_id = r.org_id AND o.provider_organization_id = r.performing_organization_id)) AS performer,
-       r.owner, r.status_reason, r.decision, r.decision_at, r.received_at, r.entered_at, referral.as_of() - r.entered_at AS waiting,
-       r.scheduled_for, r.expires_on,
-       (SELECT i.due_at FROM referral.work_item i
-        WHERE i.org_id = r.org_id AND i.referral_id = r.referral_id AND i.is_primary AND i.closed_at IS NULL) AS due_at
-FROM referral.referral r;
+       i.owner, r.status_reason, r.decision, r.decision_at, r.received_at, r.entered_at, referral.as_of() - r.entered_at AS waiting,
+       r.scheduled_for, r.expires_on, i.due_at
+FROM referral.referral r
+LEFT JOIN referral.work_item i ON i.org_id = r.org_id AND i.referral_id = r.referral_id AND i.is_primary AND i.closed_at IS NULL;
 COMMENT ON VIEW referral.listed_referral IS
 'What the lists of both sides show of a referral, the same in each. waiting: since it entered its step, at as_of(); due_at: of its work item.';
 

@@ -216,3 +216,4 @@ SELECT patient_id, merged_into, family, given FROM referral.patient WHERE patien
 RESET SESSION AUTHORIZATION;
 
 \ir intake.sql
+\ir week.sql

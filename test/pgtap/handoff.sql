@@ -30,9 +30,9 @@ CREATE FUNCTION public.item(referral bigint) RETURNS bigint LANGUAGE sql SECURIT
 SELECT referral.move_item(1, public.item(n), q.queue_id, 'test') FROM generate_series(1, 12) n, referral.queue q WHERE q.org_id = 1 AND q.name = 'intake' \g /dev/null
 CREATE FUNCTION public.last_handoff(referral bigint) RETURNS bigint LANGUAGE sql SECURITY DEFINER AS
     'SELECT max(handoff_id) FROM referral.handoff WHERE org_id = 1 AND referral_id = $1';
-CREATE VIEW public.at AS SELECT i.referral_id, q.name AS queue, i.status::text, i.owner, o.accountable, o.waiting_for, r.owner AS referral_owner
+CREATE VIEW public.at AS SELECT i.referral_id, q.name AS queue, i.status::text, i.owner, o.accountable, o.waiting_for, c.owner AS referral_owner
 FROM referral.work_item i JOIN referral.queue q USING (org_id, queue_id) JOIN referral.work_owner o USING (org_id, work_item_id)
-JOIN referral.referral r ON r.org_id = i.org_id AND r.referral_id = i.referral_id;
+JOIN referral.referral_case c ON c.org_id = i.org_id AND c.referral_id = i.referral_id;
 GRANT SELECT ON public.at TO PUBLIC;
 
 -- 1. Handing over

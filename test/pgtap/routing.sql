@@ -162,7 +162,7 @@ SELECT results_eq($$SELECT owner, count(*) FROM public.place WHERE entity_id BET
     'work is spread evenly, and no model gets any');
 SELECT is((public.last(30)).owner, 'carl', 'the decision says who');
 SELECT results_eq('SELECT status::text, verb FROM public.place WHERE entity_id = 30', $$VALUES ('in-progress', 'assign')$$, 'who has it as if he had claimed it');
-SELECT is((SELECT owner FROM referral.referral WHERE org_id = 1 AND referral_id = 30), 'carl', 'and answers for the referral');
+SELECT is((SELECT owner FROM referral.work_owner WHERE org_id = 1 AND referral_id = 30), 'carl', 'and answers for the referral');
 INSERT INTO referral.referral (org_id, referral_id, patient_id) VALUES (1, 36, 2);
 SELECT is((public.last(36)).owner, 'eva', 'who speaks the patient''s language comes first');
 INSERT INTO referral.referral (org_id, referral_id, patient_id) VALUES (1, 37, 1);

@@ -1,5 +1,5 @@
 -- Worklists: queues, who may do what with their items, ranks, and the items that rows have by the rules.
-SELECT plan(86);
+SELECT plan(107);
 -- no routing rules: work goes where work_source says; see routing. No approvals either: see approval
 UPDATE referral.rule_version v SET status = 'retired' FROM referral.rule_set s WHERE s.rule_set_id = v.rule_set_id AND s.name IN ('routing/standard', 'approval/standard');
 
@@ -86,6 +86,62 @@ INSERT INTO referral.referral (patient_id, specialty) VALUES (1, 'oncology') RET
 DELETE FROM referral.referral WHERE referral_id = :gone;
 SELECT is((SELECT status::text FROM referral.work_item WHERE is_primary AND referral_id = :gone), 'cancelled', 'nor is one that was deleted');
 
+-- whatever the rules of work_source are, no referral is nobody's
+CREATE FUNCTION public.use_sources(standard boolean, also text DEFAULT NULL) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    next bigint;
+BEGIN
+    INSERT INTO referral.rule_version (rule_set_id, is_seed) SELECT rule_set_id, true FROM referral.rule_set WHERE name = 'worklist/standard' RETURNING rule_version_id INTO next;
+    IF standard THEN
+        INSERT INTO referral.work_source (rule_version_id, name, entity, kind, applies_when, is_primary, queue, referral_column, due_column, title)
+        SELECT next, s.name, s.entity, s.kind, s.applies_when, s.is_primary, s.queue, s.referral_column, s.due_column, s.title
+        FROM referral.work_source s WHERE s.rule_version_id = (SELECT min(rule_version_id) FROM referral.work_source);
+    END IF;
+    IF also IS NOT NULL THEN
+        INSERT INTO referral.work_source (rule_version_id, name, entity, kind, applies_when, is_primary) VALUES (next, 'also', 'referral', 'referral', also, true);
+    END IF;
+    UPDATE referral.rule_version SET status = 'active' WHERE rule_version_id = next;
+END $$;
+CREATE FUNCTION public.life() RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    id bigint;
+    steps text;
+BEGIN
+    INSERT INTO referral.referral (patient_id, specialty) VALUES (1, 'cardiology') RETURNING referral_id INTO id;
+    SELECT string_agg(w.is_primary::text, ',') INTO steps FROM referral.work_item w WHERE w.referral_id = id AND w.closed_at IS NULL;
+    UPDATE referral.referral SET specialty = 'oncology', urgency = 'stat' WHERE referral_id = id;
+    steps := concat_ws('|', steps, (SELECT string_agg(w.is_primary::text, ',') FROM referral.work_item w WHERE w.referral_id = id AND w.closed_at IS NULL));
+    UPDATE referral.referral SET state = 'cancelled', status_reason = 'no_longer_needed' WHERE referral_id = id;
+    RETURN concat_ws('|', steps, (SELECT count(*) FROM referral.work_item w WHERE w.referral_id = id AND w.closed_at IS NULL));
+END $$;
+SELECT is(public.life(), 'true|true|0', 'by the shipped rules a referral has one primary item until its end');
+INSERT INTO referral.referral (patient_id, specialty) VALUES (1, 'cardiology') RETURNING referral_id AS early \gset
+SELECT public.use_sources(false);
+SELECT is(public.life(), 'true|true|0', 'without any rule, too');
+INSERT INTO referral.referral (patient_id, specialty) VALUES (1, 'cardiology') RETURNING referral_id AS late \gset
+UPDATE referral.referral SET state = 'cancelled', status_reason = 'no_longer_needed' WHERE referral_id = :early;
+SELECT is_empty(format('SELECT FROM referral.work_item WHERE referral_id = %s AND closed_at IS NULL', :early), 'what an earlier rule asked for is closed with its row');
+SELECT is_empty('SELECT * FROM referral.unowned_referral', 'nothing is left to nobody');
+SELECT public.use_sources(false, '1 / priority > 0');
+SELECT is(public.life(), 'true|true|0', 'with a rule that fails');
+SELECT public.use_sources(false, 'specialty = ''cardiology''');
+SELECT is(public.life(), 'true|true|0', 'with one that holds for a while');
+SELECT public.use_sources(true, 'specialty = ''cardiology''');
+SELECT is(public.life(), 'true|true|0', 'with two that hold at once');
+SELECT public.use_sources(false);
+SELECT referral.move_item(1, work_item_id, public.queue('intake'), 'test') FROM referral.work_item WHERE referral_id = :late \g /dev/null
+SELECT referral.give_item(1, work_item_id, 'worklist_bob', 'test') FROM referral.work_item WHERE referral_id = :late \g /dev/null
+SET SESSION AUTHORIZATION worklist_bob;
+SELECT ok(referral.complete(1, (SELECT work_item_id FROM referral.work_owner WHERE referral_id = :late), 'x') > 0, 'who completes one while no rule asks for it leaves another');
+RESET SESSION AUTHORIZATION;
+SET referral.org_id = 1;
+UPDATE referral.referral SET state = 'cancelled', status_reason = 'no_longer_needed' WHERE referral_id = :late;
+SELECT public.use_sources(true);
+SELECT is_empty('SELECT * FROM referral.unowned_referral', 'so still nobody is left alone');
+SELECT is(public.outcome(format($$INSERT INTO referral.rule_version (rule_set_id) SELECT rule_set_id FROM referral.rule_set WHERE name = 'worklist/standard';
+    INSERT INTO referral.work_source (rule_version_id, name, entity, kind, is_primary) SELECT max(rule_version_id), 'x', 'referral', %s FROM referral.rule_version$$, k)), 'RF011',
+    'the primary item is that of the referral: ' || k) FROM unnest(ARRAY['''referral'', false', '''review'', true']) k;
+
 -- 4. Claiming
 
 UPDATE referral.work_item SET queue_id = public.queue('intake') WHERE work_item_id = 1;
@@ -103,7 +159,7 @@ SELECT is(public.outcome('SELECT referral.claim_next(1, ''intake'')'), 'RF003', 
 SET SESSION AUTHORIZATION worklist_ann;
 SELECT results_eq('SELECT work_item_id, referral_id FROM referral.claim_next(1, ''intake'')', 'VALUES (1::bigint, 1::bigint)', 'a member claims the next');
 SELECT results_eq('SELECT owner, accountable, waiting_for FROM referral.work_owner', $$VALUES ('worklist_ann', 'worklist_ann', NULL::text)$$, 'and answers for it');
-SELECT is((SELECT owner FROM referral.referral WHERE referral_id = 1), 'worklist_ann', 'which the referral tells');
+SELECT is((SELECT owner FROM referral.referral_case WHERE referral_id = 1), 'worklist_ann', 'which the case tells');
 SELECT is_empty('SELECT referral.claim_next(1, ''intake'')', 'there is no other');
 SELECT is(public.outcome('SELECT referral.claim(1, 1)'), 'ok', 'to claim it again renews the lease');
 SET SESSION AUTHORIZATION worklist_bob;
@@ -181,6 +237,40 @@ SET SESSION AUTHORIZATION worklist_lead;
 SELECT is((SELECT count(*)::int FROM referral.rebalance(1, 'intake') WHERE from_member = 'worklist_stranger' AND why = 'overloaded'), 1, 'who has too many gives one away');
 RESET SESSION AUTHORIZATION;
 SET referral.org_id = 1;
+
+-- people who leave, and queues without people
+INSERT INTO referral.queue (name) VALUES ('annex');
+INSERT INTO referral.queue_member (queue_id, member) VALUES (public.queue('annex'), 'worklist_bob');
+INSERT INTO referral.work_item (queue_id, entity, entity_id, kind, task) SELECT public.queue('annex'), 'patient', 1, 'task', 'left ' || g FROM generate_series(1, 4) g;
+SELECT array_agg(work_item_id ORDER BY task) AS left FROM referral.work_item WHERE task LIKE 'left _' \gset
+CREATE VIEW public.left AS SELECT string_agg(q.name || ' ' || w.status || coalesce(' ' || w.owner, ''), ', ' ORDER BY w.task) AS items
+FROM referral.work_item w JOIN referral.queue q USING (org_id, queue_id) WHERE w.task LIKE 'left _';
+SET SESSION AUTHORIZATION worklist_bob;
+SELECT referral.claim(1, u) FROM unnest((:'left'::bigint[])[1:3]) u \g /dev/null
+SELECT referral.hold(1, (:'left'::bigint[])[1], 'waits') \g /dev/null
+RESET SESSION AUTHORIZATION;
+SET referral.org_id = 1;
+CALL referral.tick();
+SELECT is((TABLE public.left), 'annex on-hold worklist_bob, annex in-progress worklist_bob, annex in-progress worklist_bob, annex ready', 'who works there keeps what he has, and what waits there waits there');
+UPDATE referral.queue_member SET during = tstzrange(now() - interval '2 days', now() - interval '1 day') WHERE queue_id = public.queue('annex');
+SET SESSION AUTHORIZATION worklist_bob;
+SELECT is(public.outcome(format('SELECT referral.claim(1, %s)', (:'left'::bigint[])[2])), 'RF003', 'who has left does not renew his lease');
+SELECT is(public.outcome(format('SELECT referral.release(1, %s, ''I go'')', (:'left'::bigint[])[2])), 'ok', 'but he may give it back');
+RESET SESSION AUTHORIZATION;
+SET referral.org_id = 1;
+SELECT is((TABLE public.left), 'annex on-hold worklist_bob, manual_triage ready, annex in-progress worklist_bob, annex ready', 'to where somebody finds it');
+SELECT is(referral.reclaim_held(), 1::bigint, 'what he had set aside is taken back');
+UPDATE referral.work_item SET lease_until = now() - interval '1 minute' WHERE task = 'left 3';
+SELECT is(referral.reclaim_expired(), 1::bigint, 'what he has, when the lease is over');
+SELECT is(referral.move_stranded(), 1::bigint, 'and what nobody there can claim is moved on');
+SELECT is((TABLE public.left), 'manual_triage ready, manual_triage ready, manual_triage ready, manual_triage ready', 'so nothing is left where nobody is');
+SELECT is(referral.move_stranded(), 0::bigint, 'once');
+UPDATE referral.work_item SET queue_id = public.queue('annex'), status = 'requested', handed_over_by = 'worklist_ann' WHERE task = 'left 4';
+UPDATE referral.queue_member SET during = tstzrange(now(), NULL) WHERE queue_id = public.queue('annex');
+UPDATE referral.queue SET active = false WHERE name = 'annex';
+CALL referral.tick();
+SELECT results_eq('SELECT queue_id, status::text, handed_over_by FROM referral.work_item WHERE task = ''left 4''', $$VALUES (public.queue('manual_triage'), 'requested', 'worklist_ann')$$,
+    'what was handed over to a queue that is switched off waits where it falls back to');
 
 -- 7. Ranks
 

@@ -11,7 +11,9 @@ SELECT r.org_id, r.referral_id, r.patient_id,
        coalesce((SELECT h.name FROM referral.healthcare_service h
                  WHERE h.org_id = r.org_id AND h.healthcare_service_id = r.healthcare_service_id), r.service_text, r.service_code) AS service,
        coalesce(r.reason_text, r.reason_code) AS reason,
-       (SELECT s.name FROM referral.site s WHERE s.org_id = r.org_id AND s.site_id = r.site_id) AS site, r.region, r.owner,
+       (SELECT s.name FROM referral.site s WHERE s.org_id = r.org_id AND s.site_id = r.site_id) AS site, r.region,
+       (SELECT i.owner FROM referral.work_item i
+        WHERE i.org_id = r.org_id AND i.referral_id = r.referral_id AND i.is_primary AND i.closed_at IS NULL) AS owner,
        (SELECT d.name FROM referral.practitioner d WHERE d.org_id = r.org_id AND d.practitioner_id = r.requester_id) AS requester,
        (SELECT o.name FROM referral.provider_organization o
         WHERE o.org_id = r.org_id AND o.provider_organization_id = r.requesting_organization_id) AS requesting_organization,
@@ -56,7 +58,7 @@ LEFT JOIN LATERAL (
     SELECT max(l.at) AS last_event_at, max(l.what) AS last_event, max(l.actor) AS last_event_by
     FROM referral.last_event(r.org_id, r.referral_id, r.entered_at - interval '1 microsecond', referral.as_of()) l) e ON true;
 COMMENT ON VIEW referral.referral_case IS
-'One row for each referral, the same for every team. next_actions: transitions that this session may make now, blocked_actions: the others, and why (next_transitions()). missing_documents: as missing_documents() tells. open_exceptions, exceptions (category/code), blocked: what is open in exception_item. running_clocks, next_due_at, next_due, breached_clocks: open clocks of sla_status. next_appointment_at: the next one that is not over. last_report_at, last_report: when the newest report of the performer came, and its status. last_event_at, last_event, last_event_by: as last_event() tells, since it entered its step. Ages and clocks are those at as_of(). Ask for few columns and the others cost nothing; for many referrals at once ask the tables.';
+'One row for each referral, the same for every team. owner: who has claimed its work, null when nobody has; work_owner tells who answers for it. next_actions: transitions that this session may make now, blocked_actions: the others, and why (next_transitions()). missing_documents: as missing_documents() tells. open_exceptions, exceptions (category/code), blocked: what is open in exception_item. running_clocks, next_due_at, next_due, breached_clocks: open clocks of sla_status. next_appointment_at: the next one that is not over. last_report_at, last_report: when the newest report of the performer came, and its status. last_event_at, last_event, last_event_by: as last_event() tells, since it entered its step. Ages and clocks are those at as_of(). Ask for few columns and the others cost nothing; for many referrals at once ask the tables.';
 
 GRANT SELECT ON referral.referral_case TO referral_admin, referral_coordinator, referral_clinician, referral_scheduler,
     referral_authorizer, referral_approver, referral_auditor, referral_integration;

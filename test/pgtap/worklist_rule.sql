@@ -1,0 +1,83 @@
+-- Rules of worklists that are bad: those that can be told are refused when they are written; none stops a referral.
+SELECT plan(33);
+SET referral.org_id = 1;
+SET client_min_messages = error;
+UPDATE referral.rule_version v SET status = 'retired' FROM referral.rule_set s WHERE s.rule_set_id = v.rule_set_id AND s.name IN ('routing/standard', 'approval/standard');
+
+CREATE FUNCTION public.outcome(statement text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE statement;
+    RETURN 'ok';
+EXCEPTION WHEN OTHERS THEN
+    RETURN SQLSTATE;
+END $$;
+-- Writes a rule into a version of its own and activates that.
+CREATE FUNCTION public.rule(relation text, columns text, vals text) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    v bigint;
+BEGIN
+    INSERT INTO referral.rule_set (name, kind) SELECT 'bad/' || relation, 'worklist' WHERE NOT EXISTS (SELECT FROM referral.rule_set WHERE name = 'bad/' || relation);
+    INSERT INTO referral.rule_version (rule_set_id, is_seed) SELECT rule_set_id, true FROM referral.rule_set WHERE name = 'bad/' || relation RETURNING rule_version_id INTO v;
+    EXECUTE format('INSERT INTO referral.%I (rule_version_id, %s) VALUES (%s, %s)', relation, columns, v, vals);
+    UPDATE referral.rule_version SET status = 'active' WHERE rule_version_id = v;
+    RETURN v;
+END $$;
+CREATE FUNCTION public.rule_outcome(relation text, columns text, vals text) RETURNS text LANGUAGE sql AS
+$$ SELECT public.outcome(format('SELECT public.rule(%L, %L, %L)', relation, columns, vals)) $$;
+CREATE FUNCTION public.task(of bigint, name text) RETURNS text LANGUAGE sql AS
+$$ SELECT coalesce(string_agg(status::text, ',' ORDER BY work_item_id), 'none') FROM referral.work_item WHERE referral_id = $1 AND task = $2 $$;
+INSERT INTO referral.patient (family) VALUES ('Doe');
+
+-- 1. Tasks whose end cannot be told
+
+SELECT public.rule('task_template', 'name, on_state, title, queue, until_when', $$'odd', 'received', 't', 'intake', '1 / priority > 0'$$) \g /dev/null
+SELECT is(public.outcome($$INSERT INTO referral.referral (patient_id, specialty, priority) VALUES (1, 'cardiology', 0)$$), 'ok', 'an until_when that raises an error refuses no referral');
+SELECT max(referral_id) AS id FROM referral.referral \gset
+SELECT is(public.task(:id, 'odd'), 'ready', 'whose task is there, since it does not hold');
+SELECT is(public.outcome(format('UPDATE referral.referral SET specialty = ''oncology'' WHERE referral_id = %s', :id)), 'ok', 'nor a change of it');
+SELECT is(public.outcome(format('UPDATE referral.referral SET priority = 2 WHERE referral_id = %s', :id)), 'ok', 'nor one of what the rule asks for');
+SELECT is(public.outcome(format('UPDATE referral.referral SET priority = 0, specialty = ''cardiology'' WHERE referral_id = %s', :id)), 'ok', 'from a value with an answer to one without');
+SELECT is(public.task(:id, 'odd'), 'ready', 'the task goes on');
+UPDATE referral.referral SET priority = 1 WHERE referral_id = :id;
+SELECT is(public.task(:id, 'odd'), 'completed', 'and is done when the rule holds');
+INSERT INTO referral.referral (patient_id, specialty, priority) VALUES (1, 'cardiology', 0) RETURNING referral_id AS id \gset
+UPDATE referral.rule_version v SET status = 'retired' FROM referral.rule_set s WHERE s.rule_set_id = v.rule_set_id AND s.name = 'bad/task_template' AND v.status = 'active';
+SELECT is(public.outcome(format('UPDATE referral.referral SET priority = 2 WHERE referral_id = %s', :id)), 'ok', 'the same of a rule that is retired');
+SELECT is(public.outcome(format('UPDATE referral.referral SET priority = 0 WHERE referral_id = %s', :id)), 'ok', 'both ways');
+SELECT is(public.outcome(format('UPDATE referral.referral SET state = ''cancelled'', status_reason = ''no_longer_needed'' WHERE referral_id = %s', :id)), 'ok', 'the referral comes to its end');
+SELECT is(public.task(:id, 'odd'), 'cancelled', 'and its task with it');
+
+-- 2. The same for whoever asks one rule
+
+SELECT is((SELECT referral.rule_fits('priority = 0', r, 'x') FROM referral.referral r WHERE referral_id = :id), true, 'a rule that holds');
+SELECT is((SELECT referral.rule_fits('priority = 1', r, 'x') FROM referral.referral r WHERE referral_id = :id), false, 'one that does not');
+SELECT is((SELECT referral.rule_fits('1 / priority = 1', r, 'x') FROM referral.referral r WHERE referral_id = :id), false, 'one that raises an error does not');
+SELECT is((SELECT referral.rule_fits('no_such_column', r, 'x') FROM referral.referral r WHERE referral_id = :id), false, 'nor one that does not compile');
+SELECT is((SELECT referral.rule_fits('1 / priority = 1', r, NULL) FROM referral.referral r WHERE referral_id = :id), NULL, 'null for null');
+SELECT is((SELECT referral.rule_fits('priority = 0', r, 'x') FROM referral.referral r WHERE referral_id = :id), true, 'and errors of others change nothing');
+
+-- 3. What goes beyond all bounds is refused when it is written
+
+SELECT is(public.rule_outcome('ranking_factor', 'name, kind, points', '''huge'', ''points'', 1e400'), 'RF011', 'points that no score could hold');
+SELECT is(public.rule_outcome('ranking_factor', 'name, kind, points', '''huge'', ''points'', -1000001'), 'RF011', 'or not exactly');
+SELECT is(public.rule_outcome('ranking_factor', 'name, kind, points', '''top'', ''points'', 1000000'), 'ok', 'up to there they are fine');
+SELECT is(public.rule_outcome('ranking_factor', 'name, kind, points, date_field', '''huge'', ''per_day'', 10001, ''due_at'''), 'RF011', 'by the day, less');
+SELECT is(public.rule_outcome('ranking_factor', 'name, kind, points, date_field, horizon', '''far'', ''per_day'', 1, ''due_at'', ''2900000 years'''), 'RF011', 'a horizon out of this world');
+SELECT is(public.rule_outcome('ranking_factor', 'name, kind, points, date_field, horizon', '''far'', ''per_day'', 1, ''due_at'', ''5000000 years -1825000000 days'''), 'RF011', 'in its parts');
+SELECT is(public.rule_outcome('ranking_factor', 'name, kind, points, date_field, horizon', '''far'', ''per_day'', 10000, ''due_at'', ''100 years'''), 'ok', 'one of a century is fine');
+SELECT is(public.rule_outcome('task_template', 'name, on_state, title, queue, due', '''far'', ''received'', ''t'', ''intake'', ''2900000 years'''), 'RF011', 'a task that is never due');
+INSERT INTO referral.referral (patient_id, specialty, priority) VALUES (1, 'cardiology', 0) RETURNING referral_id AS id \gset
+SELECT work_item_id AS item FROM referral.work_item WHERE referral_id = :id AND is_primary \gset
+SELECT is((SELECT sum(points) FROM referral.explain_rank(1, :item, '2027-03-01Z')), referral.rank_score(1, :item, '2027-03-01Z'), 'at the bounds, what is explained sums up to the score');
+SELECT is((SELECT sum(points) FROM referral.explain_rank(1, :item, '1970-01-01Z')), (SELECT score::numeric(20, 6) FROM referral.work_item WHERE work_item_id = :item), 'exactly');
+
+-- 4. Rows that are none
+
+SELECT is(public.outcome($$SELECT * FROM referral.rank_parts(jsonb_populate_record(NULL::referral.work_item, '{"org_id": 1}'))$$), '22004', 'an item without an entity has no rank');
+SELECT is(public.outcome('SELECT referral.rank_now(r) FROM referral.referral r'), '42809', 'nor a row of another table');
+SELECT is(public.outcome('SELECT referral.rank_now(ROW(1, 2))'), '42809', 'nor any other record');
+SELECT is((SELECT referral.rank_now(i) FROM referral.work_item i WHERE work_item_id = :item), (SELECT score FROM referral.work_item WHERE work_item_id = :item), 'an item has');
+SELECT is(public.outcome('SELECT referral.decide_route(NULL, NULL, NULL, NULL, NULL, NULL)'), 'ok', 'nothing is not routed');
+SELECT is((SELECT count(*)::int FROM referral.routing_decision WHERE entity_id IS NULL), 0, 'nor recorded');
+
+SELECT * FROM finish();
