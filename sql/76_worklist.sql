@@ -172,24 +172,36 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION referral.require_lead(bigint, bigint) IS 'Refuses (RF003) whoever does not lead the queue: see leads_queue().';
 
+CREATE FUNCTION referral.speaks_for_login() RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    actor text := referral.current_actor();
+BEGIN
+    RETURN referral.acting_login() <> actor AND EXISTS (SELECT FROM pg_roles l WHERE l.rolname = actor);
+END $$;
+COMMENT ON FUNCTION referral.speaks_for_login() IS
+'Does an application name somebody in referral.actor who has a login of his own? What such people delegate, or that they are absent, they say themselves.';
+REVOKE ALL ON FUNCTION referral.speaks_for_login() FROM PUBLIC;
+
 CREATE FUNCTION referral.absence_guard() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF NEW.member <> referral.current_actor() AND referral.current_actor_kind(NEW.org_id) = 'user'
+    IF NEW.member <> referral.current_actor() AND referral.current_actor_kind(NEW.org_id) = 'user' AND NOT referral.speaks_for_login()
        AND (TG_OP = 'INSERT' OR OLD.member = NEW.member)
        AND EXISTS (SELECT FROM referral.queue_member m
                    WHERE m.org_id = NEW.org_id AND m.member = NEW.member AND referral.leads_queue(m.org_id, m.queue_id)) THEN
         RETURN NEW;
     END IF;
-    IF (NEW.member <> referral.current_actor() OR (TG_OP = 'UPDATE' AND OLD.member <> NEW.member))
+    IF (NEW.member <> referral.current_actor() OR referral.speaks_for_login() OR (TG_OP = 'UPDATE' AND OLD.member <> NEW.member))
        AND NOT pg_has_role(referral.acting_login(), 'referral_admin', 'MEMBER') THEN
         RAISE EXCEPTION 'only a person himself, or who leads his queue, notes his absence'
-            USING ERRCODE = 'RF003', DETAIL = 'While he is absent, his work goes to others.', HINT = 'Ask him, or a member of referral_admin.';
+            USING ERRCODE = 'RF003', DETAIL = 'While he is absent, his work goes to others. An application does not speak for who has a login.',
+                  HINT = 'Ask him, or a member of referral_admin.';
     END IF;
     RETURN NEW;
 END $$;
 COMMENT ON FUNCTION referral.absence_guard() IS
-'BEFORE row trigger of referral.absence (RF003): an absence is noted by the person himself, by who leads a queue of his, or by a member of referral_admin.';
+'BEFORE row trigger of referral.absence (RF003): an absence is noted by the person himself, by who leads a queue of his, or by a member of referral_admin; not by an application for who has a login (speaks_for_login()).';
 
 -- ---------- Items ----------
 

@@ -217,6 +217,51 @@ END $$;
 COMMENT ON FUNCTION referral.settle_approval_request(bigint, record) IS
 'Brings the last request at a gate up to date with what approval_needs() says: withdrawn when it is not needed any more or is about other values, expired when the approval has lapsed, due by another time when another variant of the policy counts. Writes with the caller''s rights.';
 
+CREATE FUNCTION referral.approval_missed(entity text, org_id bigint, id bigint, need record) RETURNS bigint
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    p record;
+    passed bigint;
+BEGIN
+    IF need.waiting OR NOT need.needed OR need.status IN ('approved', 'expired', 'other_rule') THEN
+        RETURN NULL;
+    END IF;
+    SELECT a.transitions, a.watched, lower(v.valid_during) AS since INTO STRICT p
+    FROM referral.approval_policy a JOIN referral.rule_version v USING (rule_version_id) WHERE a.approval_policy_id = need.approval_policy_id;
+    -- under the same rules the guard let it through: so it has changed since
+    passed := (SELECT max(j.journal_id) FROM referral.journal j
+               WHERE j.org_id = approval_missed.org_id AND j.entity_id = approval_missed.id AND j.entity = approval_missed.entity
+                 AND j.transition = ANY (p.transitions) AND j.recorded_at >= p.since);
+    RETURN (SELECT max(j.journal_id) FROM referral.journal j
+            WHERE j.org_id = approval_missed.org_id AND j.entity_id = approval_missed.id AND j.entity = approval_missed.entity
+              AND j.journal_id > passed AND CASE WHEN p.watched IS NULL THEN j.changes IS NOT NULL ELSE j.changes ?| p.watched END);
+END $$;
+COMMENT ON FUNCTION referral.approval_missed(text, bigint, bigint, record) IS
+'Has a row gone through a transition without an approval that it would have had to wait for, had it had the values that it has now? The number in the journal of the last change after it went through; null when not. What lapsed afterwards, and what new rules ask for, does not count.';
+
+CREATE FUNCTION referral.settle_missed(entity text, org_id bigint, id bigint, policies text, changed bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    e record;
+BEGIN
+    SELECT x.exception_id, x.status IN ('resolved', 'dismissed') AS is_closed INTO e FROM referral.exception_item x
+    WHERE x.org_id = settle_missed.org_id AND x.entity = settle_missed.entity AND x.entity_id = settle_missed.id
+      AND x.category = 'policy' AND x.code = 'approval_missed';
+    IF policies IS NULL THEN
+        IF NOT e.is_closed THEN
+            PERFORM referral.close_exception(org_id, e.exception_id, 'approved since, or not needed any more');
+        END IF;
+    -- what a person has settled stays so until the row changes again
+    ELSIF e.is_closed IS NOT TRUE
+          OR changed > (SELECT max(j.journal_id) FROM referral.journal j
+                        WHERE j.org_id = settle_missed.org_id AND j.entity_id = e.exception_id AND j.entity = 'exception_item') THEN
+        PERFORM referral.open_exception(org_id, 'policy', entity, id, referral.referral_of_row(entity, org_id, id), 'approval_missed',
+                                        format('It went on without an approval that it needs as it is now: %s.', policies), 'high');
+    END IF;
+END $$;
+COMMENT ON FUNCTION referral.settle_missed(text, bigint, bigint, text, bigint) IS
+'Opens the exception approval_missed of a row, or closes it when policies is null. policies: those whose approvals it missed; changed: approval_missed(). Writes with the caller''s rights.';
+
 CREATE FUNCTION referral.request_approvals(entity text, org_id bigint, id bigint, rules bigint[] DEFAULT NULL) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -224,6 +269,9 @@ DECLARE
     lower_policy text;
     lower_status text;
     lower_request bigint;
+    changed bigint;
+    missed text;
+    last_change bigint;
     n integer := 0;
 BEGIN
     -- what no policy asks for any more
@@ -238,6 +286,11 @@ BEGIN
             lower_request := NULL;
         END IF;
         PERFORM referral.settle_approval_request(org_id, need);
+        changed := referral.approval_missed(entity, org_id, id, need);
+        IF changed IS NOT NULL THEN
+            missed := concat_ws(', ', missed, need.policy || CASE WHEN need.level > 1 THEN format(' (level %s)', need.level) ELSE '' END);
+            last_change := greatest(last_change, changed);
+        END IF;
         -- a level is asked when all below it have agreed
         CONTINUE WHEN NOT need.needed OR lower_status <> 'approved';
         IF need.waiting AND need.status IN ('not_requested', 'other_values', 'other_rule', 'expired') THEN
@@ -249,10 +302,11 @@ BEGIN
         lower_status := need.status;
         lower_request := need.approval_request_id;
     END LOOP;
+    PERFORM referral.settle_missed(entity, org_id, id, missed, last_change);
     RETURN n;
 END $$;
 COMMENT ON FUNCTION referral.request_approvals(text, bigint, bigint, bigint[]) IS
-'Asks for the approvals that a row needs where it stands, level by level, and takes back what it does not need any more; returns how many were asked for. Called by the trigger work whenever a policy fits the row before or after a change; call it for rows of tables that do not have that trigger. rules is not looked at.';
+'Asks for the approvals that a row needs where it stands, level by level, and takes back what it does not need any more; returns how many were asked for. A row that has gone on without an approval that it needs as it is now gets an exception (policy, approval_missed). Called by the trigger work whenever a policy fits the row before or after a change; call it for rows of tables that do not have that trigger. rules is not looked at.';
 
 CREATE FUNCTION referral.expire_approvals(as_of timestamptz DEFAULT now(), max integer DEFAULT 1000) RETURNS bigint
 LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.actor_kind = 'system' AS $$
@@ -518,7 +572,7 @@ BEGIN
     END IF;
     IF referral.current_actor_kind(NEW.org_id) <> 'user'
        -- nor does an application say what a login would delegate
-       OR ((NEW.from_member <> actor OR (referral.acting_login() <> actor AND EXISTS (SELECT FROM pg_roles l WHERE l.rolname = NEW.from_member)))
+       OR ((NEW.from_member <> actor OR referral.speaks_for_login())
            AND NOT pg_has_role(referral.acting_login(), 'referral_admin', 'MEMBER')) THEN
         RAISE EXCEPTION 'only a person delegates what he may approve'
             USING ERRCODE = 'RF003', DETAIL = 'Or a member of referral_admin for him; no system and no model.', HINT = 'Ask him, or a member of referral_admin.';
@@ -574,6 +628,7 @@ COMMENT ON FUNCTION referral.approval_path(bigint, bigint) IS
 REVOKE ALL ON FUNCTION referral.approval_needs(text, bigint, bigint), referral.approval_policy_check(),
     referral.approval_request_guard(), referral.open_approval_request(text, bigint, bigint, bigint, jsonb, text, text[], text),
     referral.requester_of(bigint, bigint, bigint), referral.approval_involves(text, bigint, bigint, record, bigint), referral.settle_approval_request(bigint, record),
+    referral.approval_missed(text, bigint, bigint, record), referral.settle_missed(text, bigint, bigint, text, bigint),
     referral.request_approvals(text, bigint, bigint, bigint[]), referral.expire_approvals(timestamptz, integer),
     referral.lock_approval_request(bigint, bigint), referral.request_approval(text, bigint, bigint, text, text),
     referral.request_approval(bigint, bigint, text, text), referral.approve(bigint, bigint, text), referral.reject(bigint, bigint, text),

@@ -62,7 +62,8 @@ CREATE TABLE IF NOT EXISTS referral.exception_policy (
     blocking boolean,
     blocks text[],
     due interval CHECK (due > '0' AND extract(year FROM due) = 0 AND extract(month FROM due) = 0
-                        AND extract(day FROM due) >= 0 AND due - make_interval(days => extract(day FROM due)::int) >= '0'),
+                        AND extract(day FROM due) >= 0 AND due - make_interval(days => extract(day FROM due)::int) >= '0'
+                        AND due <= '100 years'),
     calendar text,
     scope_org_id bigint,
     UNIQUE NULLS NOT DISTINCT (rule_version_id, category, code, scope_org_id)

@@ -12,9 +12,12 @@ CREATE TABLE IF NOT EXISTS referral.approval_policy (
     queue text,
     quorum integer NOT NULL DEFAULT 1 CHECK (quorum BETWEEN 1 AND 10),
     due interval CHECK (due > '0' AND extract(year FROM due) = 0 AND extract(month FROM due) = 0
-                        AND extract(day FROM due) >= 0 AND due - make_interval(days => extract(day FROM due)::int) >= '0'),
+                        AND extract(day FROM due) >= 0 AND due - make_interval(days => extract(day FROM due)::int) >= '0'
+                        AND due <= '100 years'),
     calendar text,
-    valid_for interval CHECK (valid_for > '0'),
+    valid_for interval CHECK (valid_for > '0' AND valid_for <= '100 years'
+                              AND least(extract(year FROM valid_for), extract(month FROM valid_for), extract(day FROM valid_for),
+                                        extract(hour FROM valid_for), extract(minute FROM valid_for), extract(second FROM valid_for)) >= 0),
     watched text[] CHECK (cardinality(watched) > 0),
     priority integer NOT NULL DEFAULT 100,
     scope_org_id bigint,

@@ -1,5 +1,5 @@
 -- Nothing goes on that others have to agree to, before they have: other people than who asks, for the values that they saw.
-SELECT plan(162);
+SELECT plan(182);
 \ir ../lib/refused.sql
 \ir ../lib/make_workflow.sql
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
@@ -360,9 +360,11 @@ SELECT is(public.say(53, 'approve'), 'RF003', 'an application that names nobody 
 SET referral.actor = 'approval_bob';
 SELECT is(public.say(53, 'approve'), 'RF013', 'one who asked is known by his name, wherever he comes from');
 SELECT is(public.code($$INSERT INTO referral.approval_delegation (from_member, to_member, during) VALUES ('approval_bob', 'kim', '[2020-01-01,)')$$), 'RF003', 'an application does not delegate what a login may');
+SELECT is(public.code($$INSERT INTO referral.absence (member, during, substitute) VALUES ('approval_bob', '[2020-01-01,2020-02-01)', 'kim')$$), 'RF003', 'nor note the absence of one');
 SET referral.actor = 'kim';
 SELECT is(public.say(53, 'approve'), 'done', 'its people approve by the role that it has');
 SELECT lives_ok($$INSERT INTO referral.approval_delegation (from_member, to_member, during) VALUES ('kim', 'lee', '[2020-01-01,)')$$, 'and delegate among them');
+SELECT lives_ok($$INSERT INTO referral.absence (member, during, substitute) VALUES ('kim', '[2020-01-01,2020-02-01)', 'lee')$$, 'and note when they are absent');
 RESET referral.actor;
 RESET SESSION AUTHORIZATION;
 SET referral.org_id = 1;
@@ -390,6 +392,14 @@ SELECT results_eq($$SELECT DISTINCT type FROM referral.event WHERE type LIKE '%.
 SELECT is((SELECT count(*) FROM referral.journal j WHERE j.entity = 'approval_decision'), (SELECT count(*) FROM referral.approval_decision), 'the journal has every decision');
 SELECT is_empty($$SELECT FROM referral.approval_request r WHERE r.status = 'approved' AND r.quorum > (SELECT count(DISTINCT d.decided_by) FROM referral.approval_decision d WHERE d.org_id = r.org_id AND d.approval_request_id = r.approval_request_id AND d.decision = 'approve')$$,
     'none is approved by fewer than its quorum');
+
+-- no time that cannot be counted with
+SELECT is(public.code(format($$SELECT public.activate('[{"name": "long", "%s": "%s"}]')$$, x.field, x.span)), x.code, x.what)
+FROM (VALUES ('valid_for', '300000 years', '23514', 'no approval holds for longer than a century'),
+             ('valid_for', '-100000000 days 2400000001 hours', '23514', 'nor for a span that cannot be added to a date in its parts'),
+             ('valid_for', '100 years', 'done', 'a century will do'),
+             ('due', '100000000 days', '23514', 'nor has anybody that long to decide')) x (field, span, code, what);
+SELECT is(public.code($$INSERT INTO referral.exception_policy (rule_version_id, category, due) SELECT referral.copy_rule_version(rule_version_id, 'next'), 'policy', '100000000 days' FROM referral.rule_version JOIN referral.rule_set USING (rule_set_id) WHERE name = 'exception/standard'$$), '23514', 'nor to settle an exception');
 
 -- 12. Nobody approves what he has a part in, whoever counts as asking
 
@@ -447,3 +457,48 @@ SELECT is(public.say(124, 'approve', 'x', 2), 'RF013', 'and who wrote these does
 SET SESSION AUTHORIZATION approval_tom;
 SELECT is(public.say(124, 'approve', 'x', 2), 'done', 'but a third person does');
 RESET SESSION AUTHORIZATION;
+
+-- 13. A gate that was passed with other values is not passed in secret
+
+CREATE FUNCTION public.missed(referral bigint) RETURNS text LANGUAGE sql SECURITY DEFINER AS $$
+    SELECT status || ', opened again ' || reopen_count FROM referral.exception_item WHERE entity = 'referral' AND entity_id = $1 AND code = 'approval_missed' $$;
+SELECT public.activate('[{"name": "own", "applies_when": "network_status = ''out_of_network''", "watched": ["payer_id", "network_status"]}]') \g /dev/null
+INSERT INTO referral.referral (referral_id, patient_id, specialty, network_status, payer_id) SELECT n, 1, 'cardiology', 'out_of_network', 7 FROM generate_series(130, 134) n;
+UPDATE referral.referral SET step = 'validated' WHERE referral_id BETWEEN 130 AND 134;
+SET SESSION AUTHORIZATION approval_jane;
+BEGIN;
+UPDATE referral.referral SET network_status = 'in_network' WHERE referral_id = 130;
+UPDATE referral.referral SET step = 'ready_to_schedule' WHERE referral_id = 130;
+SELECT is(public.missed(130), NULL, 'what needs none goes through');
+UPDATE referral.referral SET network_status = 'out_of_network' WHERE referral_id = 130;
+SELECT is(public.missed(130), 'open, opened again 0', 'when the value comes back, in the same transaction, it is an exception');
+UPDATE referral.referral SET network_status = 'in_network' WHERE referral_id = 130;
+SELECT is(public.missed(130), 'resolved, opened again 0', 'as long as it is so');
+UPDATE referral.referral SET network_status = 'out_of_network' WHERE referral_id = 130;
+COMMIT;
+SELECT is(public.missed(130), 'open, opened again 1', 'however often it goes to and fro');
+SELECT is((SELECT detail FROM referral.exception_queue WHERE entity_id = 130 AND code = 'approval_missed'), 'It went on without an approval that it needs as it is now: own.', 'it says what is missing');
+UPDATE referral.referral SET step = 'ready_to_schedule', network_status = 'in_network' WHERE referral_id = 131;
+UPDATE referral.referral SET payer_id = 8 WHERE referral_id = 131;
+SELECT is(public.missed(131), NULL, 'what does not call for an approval is none');
+UPDATE referral.referral SET network_status = 'out_of_network' WHERE referral_id = 131;
+SELECT is(public.missed(131), 'open, opened again 0', 'also when it changed in the move, and back later');
+SELECT lives_ok(format('SELECT referral.close_exception(1, %s, ''the contract ended'')', exception_id), 'a person settles it') FROM referral.exception_queue WHERE entity_id = 131 AND code = 'approval_missed';
+UPDATE referral.referral SET priority = 4 WHERE referral_id = 131;
+SELECT is(public.missed(131), 'resolved, opened again 0', 'and it stays settled');
+UPDATE referral.referral SET payer_id = 7 WHERE referral_id = 131;
+SELECT is(public.missed(131), 'open, opened again 1', 'until a watched value changes');
+SELECT referral.request_approval(1, 131, 'own', 'afterwards') \g /dev/null
+SET SESSION AUTHORIZATION approval_sue;
+SELECT referral.approve(1, public.last(131)) \g /dev/null
+SELECT is(public.missed(131), 'resolved, opened again 1', 'or somebody agrees afterwards');
+SELECT referral.approve(1, public.last(132)) \g /dev/null
+SET SESSION AUTHORIZATION approval_jane;
+UPDATE referral.referral SET step = 'ready_to_schedule' WHERE referral_id = 132;
+UPDATE referral.referral SET payer_id = 8 WHERE referral_id = 132;
+SELECT is(public.missed(132), 'open, opened again 0', 'an approval is not used for other values than those that were approved');
+RESET SESSION AUTHORIZATION;
+UPDATE referral.referral SET step = 'ready_to_schedule', network_status = 'in_network' WHERE referral_id = 133;
+SELECT public.activate('[{"name": "new", "applies_when": "network_status = ''in_network''", "watched": ["network_status"]}]') \g /dev/null
+UPDATE referral.referral SET payer_id = 8 WHERE referral_id = 133;
+SELECT is(public.missed(133), NULL, 'what went through before there was such a policy has missed nothing');
