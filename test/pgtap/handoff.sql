@@ -3,9 +3,9 @@ SELECT plan(79);
 \ir ../lib/refused.sql
 
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
-CREATE ROLE handoff_ann LOGIN IN ROLE referral_coordinator;
-CREATE ROLE handoff_bob LOGIN IN ROLE referral_scheduler;
-CREATE ROLE handoff_cy LOGIN IN ROLE referral_scheduler;
+CREATE ROLE handing_ann LOGIN IN ROLE referral_coordinator;
+CREATE ROLE handing_bob LOGIN IN ROLE referral_scheduler;
+CREATE ROLE handing_cy LOGIN IN ROLE referral_scheduler;
 CREATE ROLE handoff_lee LOGIN IN ROLE referral_coordinator;
 CREATE ROLE handoff_ai LOGIN IN ROLE referral_scheduler;
 CREATE ROLE handoff_feed LOGIN IN ROLE referral_integration, referral_coordinator;
@@ -14,12 +14,12 @@ CREATE ROLE handoff_approver LOGIN IN ROLE referral_rule_approver;
 CREATE ROLE handoff_other LOGIN IN ROLE referral_coordinator;
 INSERT INTO referral.organization (org_id, name) VALUES (2, 'Two');
 INSERT INTO referral.organization_member (org_id, login, actor_kind) VALUES
-    (1, 'handoff_ann', 'user'), (1, 'handoff_bob', 'user'), (1, 'handoff_cy', 'user'), (1, 'handoff_lee', 'user'), (1, 'handoff_ai', 'ai'),
+    (1, 'handing_ann', 'user'), (1, 'handing_bob', 'user'), (1, 'handing_cy', 'user'), (1, 'handoff_lee', 'user'), (1, 'handoff_ai', 'ai'),
     (1, 'handoff_feed', 'system'), (1, 'handoff_analyst', 'user'), (2, 'handoff_other', 'user');
 INSERT INTO referral.queue_member (org_id, queue_id, member, is_lead, capacity)
 SELECT 1, q.queue_id, m.member, m.is_lead, m.capacity
-FROM (VALUES ('intake', 'handoff_ann', false, NULL::integer), ('intake', 'handoff_lee', true, NULL), ('intake', 'handoff_feed', false, NULL),
-             ('scheduling', 'handoff_bob', false, NULL), ('scheduling', 'handoff_cy', false, 1), ('scheduling', 'handoff_ai', false, NULL)) m (queue, member, is_lead, capacity)
+FROM (VALUES ('intake', 'handing_ann', false, NULL::integer), ('intake', 'handoff_lee', true, NULL), ('intake', 'handoff_feed', false, NULL),
+             ('scheduling', 'handing_bob', false, NULL), ('scheduling', 'handing_cy', false, 1), ('scheduling', 'handoff_ai', false, NULL)) m (queue, member, is_lead, capacity)
 JOIN referral.queue q ON q.org_id = 1 AND q.name = m.queue;
 UPDATE referral.queue SET manager = 'handoff_lee' WHERE org_id = 1 AND name = 'intake';
 INSERT INTO referral.patient (org_id, patient_id, family) VALUES (1, 1, 'Mills');
@@ -37,7 +37,7 @@ GRANT SELECT ON public.at TO PUBLIC;
 
 -- 1. Handing over
 
-SET SESSION AUTHORIZATION handoff_ann;
+SET SESSION AUTHORIZATION handing_ann;
 SELECT is(public.code($$SELECT referral.hand_over(1, public.item(1), 'scheduling', 'called', 'ready')$$), 'RF001', 'what nobody has is not handed over');
 SELECT referral.claim(1, public.item(n)) FROM generate_series(1, 10) n \g /dev/null
 SELECT is(public.code($$SELECT referral.hand_over(1, public.item(1), 'scheduling', ' ', 'ready')$$), 'RF005', 'without a summary nothing goes');
@@ -55,27 +55,27 @@ SELECT is(public.last_handoff(1), NULL, 'nothing has happened yet');
 SELECT referral.hand_over(1, public.item(1), 'scheduling', 'Called, wants mornings.', 'complete', '[{"item": "The patient knows what comes next", "done": true}, {"item": "Interpreter asked", "done": false}]') \g /dev/null
 RESET SESSION AUTHORIZATION;
 SELECT results_eq('SELECT queue, status, owner, accountable, waiting_for, referral_owner FROM public.at WHERE referral_id = 1',
-    $$VALUES ('scheduling', 'requested', NULL, 'handoff_ann', 'queue:scheduling', NULL)$$, 'it waits in the other queue; who handed it over answers for it');
+    $$VALUES ('scheduling', 'requested', NULL, 'handing_ann', 'queue:scheduling', NULL)$$, 'it waits in the other queue; who handed it over answers for it');
 SELECT results_eq($$SELECT h.status, h.from_owner, h.released_by, f.name, t.name, h.summary, h.reason, h.by_rule, h.is_complete, h.accept_by = h.released_at + interval '8 hours'
     FROM referral.handoff h JOIN referral.queue f ON f.queue_id = h.from_queue_id JOIN referral.queue t ON t.queue_id = h.to_queue_id WHERE h.referral_id = 1$$,
-    $$VALUES ('released', 'handoff_ann', 'handoff_ann', 'intake', 'scheduling', 'Called, wants mornings.', 'complete', false, false, true)$$, 'all of it is on record');
+    $$VALUES ('released', 'handing_ann', 'handing_ann', 'intake', 'scheduling', 'Called, wants mornings.', 'complete', false, false, true)$$, 'all of it is on record');
 SELECT results_eq($$SELECT x ->> 'item', x -> 'done', x ->> 'by' FROM referral.handoff h, jsonb_array_elements(h.checklist) x WHERE h.referral_id = 1$$,
     $$VALUES ('The patient is known', 'true'::jsonb, 'rule'), ('The authorization is there, or none is needed', 'true', 'rule'), ('The specialty is known', 'true', 'rule'),
-             ('The patient knows what comes next', 'true', 'handoff_ann'), ('Interpreter asked', 'false', NULL)$$, 'with the checklist: what rules want, what else was stated, and who says so');
+             ('The patient knows what comes next', 'true', 'handing_ann'), ('Interpreter asked', 'false', NULL)$$, 'with the checklist: what rules want, what else was stated, and who says so');
 SELECT results_eq($$SELECT accountable, from_queue, to_queue, overdue, is_complete FROM referral.handoff_waiting$$,
-    $$VALUES ('handoff_ann', 'intake', 'scheduling', false, false)$$, 'handoff_waiting tells who waits for whom');
+    $$VALUES ('handing_ann', 'intake', 'scheduling', false, false)$$, 'handoff_waiting tells who waits for whom');
 SELECT results_eq($$SELECT overdue, waiting FROM (SELECT set_config('referral.as_of', (now() + interval '9 hours')::text, false)) s, referral.handoff_waiting$$,
     $$VALUES (true, interval '9 hours' - (SELECT released_at - now() FROM referral.handoff))$$, 'nine hours later it is overdue');
 RESET referral.as_of;
 SELECT is_empty('SELECT * FROM referral.unowned_referral', 'nobody''s referral is without somebody who answers for it');
-SET SESSION AUTHORIZATION handoff_ann;
+SET SESSION AUTHORIZATION handing_ann;
 SELECT is(public.code($$SELECT referral.hand_over(1, public.item(1), 'review', 'x', 'y')$$), 'RF001', 'what waits to be accepted is not handed on');
 SELECT is(public.code($$UPDATE referral.handoff SET status = 'accepted' WHERE referral_id = 1$$), '42501', 'nobody writes it but the functions');
 
 -- the database sees for itself
 RESET SESSION AUTHORIZATION;
 UPDATE referral.referral SET authorization_required = true WHERE org_id = 1 AND referral_id = 2;
-SET SESSION AUTHORIZATION handoff_ann;
+SET SESSION AUTHORIZATION handing_ann;
 SELECT is(public.code($$SELECT referral.hand_over(1, public.item(2), 'scheduling', 'called', 'ready', '[{"item": "The authorization is there, or none is needed", "done": true}]')$$),
     'RF002', 'what the database sees for itself is not stated away');
 SELECT is((SELECT detail FROM public.refused($$SELECT referral.hand_over(1, public.item(2), 'scheduling', 'called', 'ready')$$)),
@@ -90,30 +90,30 @@ SELECT is(public.code('SELECT referral.accept_handoff(1, public.last_handoff(1))
 SELECT is(public.code('SELECT referral.return_handoff(1, public.last_handoff(1), ''x'')'), 'RF003', 'and returns nothing');
 SET SESSION AUTHORIZATION handoff_other;
 SELECT is(public.code('SELECT referral.accept_handoff(1, public.last_handoff(1))'), 'RF019', 'another organisation does not see it');
-SET SESSION AUTHORIZATION handoff_bob;
+SET SESSION AUTHORIZATION handing_bob;
 SELECT is(public.code('SELECT referral.accept_handoff(1, 99999)'), 'RF019', 'one that is not there');
 SELECT ok(referral.accept_handoff(1, public.last_handoff(1)) > now(), 'accepting it tells until when it is his');
 SELECT is(public.code('SELECT referral.accept_handoff(1, public.last_handoff(1))'), 'RF001', 'it is accepted once');
 SELECT is(public.code('SELECT referral.withdraw_handoff(1, public.last_handoff(1), ''x'')'), 'RF001', 'and no longer withdrawn');
 RESET SESSION AUTHORIZATION;
 SELECT results_eq('SELECT queue, status, owner, accountable, waiting_for, referral_owner FROM public.at WHERE referral_id = 1',
-    $$VALUES ('scheduling', 'in-progress', 'handoff_bob', 'handoff_bob', NULL, 'handoff_bob')$$, 'now he answers for it');
-SELECT results_eq('SELECT status, accepted_by FROM referral.handoff WHERE referral_id = 1', $$VALUES ('accepted', 'handoff_bob')$$, 'that is on record');
+    $$VALUES ('scheduling', 'in-progress', 'handing_bob', 'handing_bob', NULL, 'handing_bob')$$, 'now he answers for it');
+SELECT results_eq('SELECT status, accepted_by FROM referral.handoff WHERE referral_id = 1', $$VALUES ('accepted', 'handing_bob')$$, 'that is on record');
 SELECT is_empty('SELECT * FROM referral.handoff_waiting', 'nobody waits any more');
 SELECT results_eq($$SELECT j.changes #>> '{verb,1}' FROM referral.journal j WHERE j.entity = 'work_item' AND j.entity_id = public.item(1) AND j.changes ? 'verb' ORDER BY j.journal_id DESC LIMIT 3$$,
     $$VALUES ('claim'), ('hand_over'), ('claim')$$, 'the journal of the item has each verb');
 
 -- a claim accepts as well
-SET SESSION AUTHORIZATION handoff_ann;
+SET SESSION AUTHORIZATION handing_ann;
 SELECT referral.hand_over(1, public.item(3), 'scheduling', 'called', 'complete') \g /dev/null
-SET SESSION AUTHORIZATION handoff_cy;
+SET SESSION AUTHORIZATION handing_cy;
 SELECT is((SELECT referral_id FROM referral.claim_next(1, 'scheduling')), 3::bigint, 'claim_next() takes what was handed over like any other');
 RESET SESSION AUTHORIZATION;
 SELECT results_eq('SELECT h.status, h.accepted_by, i.handed_over_by FROM referral.handoff h JOIN referral.work_item i USING (org_id, work_item_id) WHERE h.referral_id = 3',
-    $$VALUES ('accepted', 'handoff_cy', NULL)$$, 'and so accepts it');
-SET SESSION AUTHORIZATION handoff_ann;
+    $$VALUES ('accepted', 'handing_cy', NULL)$$, 'and so accepts it');
+SET SESSION AUTHORIZATION handing_ann;
 SELECT referral.hand_over(1, public.item(4), 'scheduling', 'called', 'complete') \g /dev/null
-SET SESSION AUTHORIZATION handoff_cy;
+SET SESSION AUTHORIZATION handing_cy;
 SELECT is(public.code('SELECT referral.accept_handoff(1, public.last_handoff(4))'), 'RF026', 'who has as many as he may accepts no more');
 
 -- 3. Returning
@@ -122,23 +122,23 @@ SELECT is(public.code('SELECT referral.return_handoff(1, public.last_handoff(4),
 SELECT referral.return_handoff(1, public.last_handoff(4), 'no phone number') \g /dev/null
 RESET SESSION AUTHORIZATION;
 SELECT results_eq('SELECT queue, status, owner, accountable, referral_owner FROM public.at WHERE referral_id = 4',
-    $$VALUES ('intake', 'in-progress', 'handoff_ann', 'handoff_ann', 'handoff_ann')$$, 'it goes back to who had it');
-SELECT results_eq('SELECT status, returned_by, return_reason, accepted_at FROM referral.handoff WHERE referral_id = 4', $$VALUES ('returned', 'handoff_cy', 'no phone number', NULL::timestamptz)$$, 'the record tells why');
-SET SESSION AUTHORIZATION handoff_bob;
+    $$VALUES ('intake', 'in-progress', 'handing_ann', 'handing_ann', 'handing_ann')$$, 'it goes back to who had it');
+SELECT results_eq('SELECT status, returned_by, return_reason, accepted_at FROM referral.handoff WHERE referral_id = 4', $$VALUES ('returned', 'handing_cy', 'no phone number', NULL::timestamptz)$$, 'the record tells why');
+SET SESSION AUTHORIZATION handing_bob;
 SELECT is(public.code('SELECT referral.return_handoff(1, public.last_handoff(4), ''again'')'), 'RF001', 'it is returned once');
 SELECT is(public.code('SELECT referral.return_handoff(1, public.last_handoff(3), ''not mine'')'), 'RF003', 'what somebody has accepted only he returns');
 SELECT lives_ok('SELECT referral.return_handoff(1, public.last_handoff(1), ''wrong specialty'')', 'who has accepted it may find that it has to go back');
 RESET SESSION AUTHORIZATION;
 SELECT results_eq('SELECT h.status, h.accepted_at IS NOT NULL, a.owner FROM referral.handoff h JOIN public.at a USING (referral_id) WHERE referral_id = 1',
-    $$VALUES ('returned', true, 'handoff_ann')$$, 'then it was accepted and returned');
+    $$VALUES ('returned', true, 'handing_ann')$$, 'then it was accepted and returned');
 SELECT results_eq($$SELECT what, why FROM referral.returned_cancelled_dna WHERE referral_id IN (1, 4) ORDER BY referral_id$$,
     $$VALUES ('returned', 'wrong specialty'), ('returned', 'no phone number')$$, 'what was returned is in the list');
 
 -- who had it is away: to his queue
-SET SESSION AUTHORIZATION handoff_ann;
+SET SESSION AUTHORIZATION handing_ann;
 SELECT referral.hand_over(1, public.item(5), 'scheduling', 'called', 'complete') \g /dev/null
-INSERT INTO referral.absence (org_id, member, during) VALUES (1, 'handoff_ann', tstzrange(now() - interval '1 minute', now() + interval '1 day'));
-SET SESSION AUTHORIZATION handoff_bob;
+INSERT INTO referral.absence (org_id, member, during) VALUES (1, 'handing_ann', tstzrange(now() - interval '1 minute', now() + interval '1 day'));
+SET SESSION AUTHORIZATION handing_bob;
 SELECT referral.return_handoff(1, public.last_handoff(5), 'no slot') \g /dev/null
 RESET SESSION AUTHORIZATION;
 SELECT results_eq('SELECT queue, status, owner, accountable FROM public.at WHERE referral_id = 5', $$VALUES ('intake', 'ready', NULL, 'handoff_lee')$$,
@@ -147,27 +147,27 @@ DELETE FROM referral.absence;
 
 -- 4. Withdrawing
 
-SET SESSION AUTHORIZATION handoff_ann;
+SET SESSION AUTHORIZATION handing_ann;
 SELECT referral.hand_over(1, public.item(6), 'scheduling', 'called', 'complete') \g /dev/null
-SET SESSION AUTHORIZATION handoff_bob;
+SET SESSION AUTHORIZATION handing_bob;
 SELECT is(public.code('SELECT referral.withdraw_handoff(1, public.last_handoff(6), ''x'')'), 'RF003', 'who receives it does not withdraw it');
-SET SESSION AUTHORIZATION handoff_ann;
+SET SESSION AUTHORIZATION handing_ann;
 SELECT is(public.code('SELECT referral.withdraw_handoff(1, public.last_handoff(6), NULL)'), 'RF005', 'it takes a reason');
 SELECT lives_ok('SELECT referral.withdraw_handoff(1, public.last_handoff(6), ''one more question'')', 'who handed it over takes it back');
 RESET SESSION AUTHORIZATION;
 SELECT results_eq('SELECT a.queue, a.status, a.owner, h.status, h.withdrawn_by FROM public.at a JOIN referral.handoff h USING (referral_id) WHERE referral_id = 6',
-    $$VALUES ('intake', 'in-progress', 'handoff_ann', 'withdrawn', 'handoff_ann')$$, 'and has it again');
+    $$VALUES ('intake', 'in-progress', 'handing_ann', 'withdrawn', 'handing_ann')$$, 'and has it again');
 SET SESSION AUTHORIZATION handoff_lee;
 SELECT referral.hand_over(1, public.item(7), 'scheduling', 'she is ill', 'complete') \g /dev/null
 RESET SESSION AUTHORIZATION;
 SELECT results_eq('SELECT h.from_owner, h.released_by, a.accountable FROM referral.handoff h JOIN public.at a USING (referral_id) WHERE referral_id = 7',
-    $$VALUES ('handoff_ann', 'handoff_lee', 'handoff_lee')$$, 'who leads the queue hands over what another has, and answers for it then');
+    $$VALUES ('handing_ann', 'handoff_lee', 'handoff_lee')$$, 'who leads the queue hands over what another has, and answers for it then');
 
 -- 5. What else ends it
 
 SELECT referral.reassign(1, public.item(7), 'review', 'elsewhere') \g /dev/null
 SELECT results_eq('SELECT status FROM referral.handoff WHERE referral_id = 7', $$VALUES ('withdrawn')$$, 'what is put elsewhere is no longer handed over');
-SET SESSION AUTHORIZATION handoff_ann;
+SET SESSION AUTHORIZATION handing_ann;
 SELECT referral.hand_over(1, public.item(8), 'scheduling', 'called', 'complete') \g /dev/null
 RESET SESSION AUTHORIZATION;
 UPDATE referral.referral SET state = 'cancelled', status_reason = 'patient_request' WHERE org_id = 1 AND referral_id = 8;
@@ -180,7 +180,7 @@ SELECT is(referral.hand_over_by_rule(1, public.item(11), (SELECT queue_id FROM r
 SELECT results_eq('SELECT queue, status FROM public.at WHERE referral_id = 11', $$VALUES ('review', 'ready')$$, 'without a handoff');
 SELECT isnt(referral.hand_over_by_rule(1, public.item(2), (SELECT queue_id FROM referral.queue WHERE org_id = 1 AND name = 'scheduling'), 'a rule'), NULL, 'what somebody has is handed over');
 SELECT results_eq('SELECT h.by_rule, h.summary, h.is_complete, h.from_owner, a.status, a.accountable FROM referral.handoff h JOIN public.at a USING (referral_id) WHERE referral_id = 2',
-    $$VALUES (true, NULL, false, 'handoff_ann', 'requested', 'handoff_ann')$$, 'whatever the checklist says; who had it answers for it');
+    $$VALUES (true, NULL, false, 'handing_ann', 'requested', 'handing_ann')$$, 'whatever the checklist says; who had it answers for it');
 SELECT is(referral.hand_over_by_rule(1, public.item(2), (SELECT queue_id FROM referral.queue WHERE org_id = 1 AND name = 'scheduling'), 'a rule'), NULL, 'once');
 
 -- 7. Event time
@@ -224,7 +224,7 @@ SET SESSION AUTHORIZATION handoff_approver;
 UPDATE referral.rule_version SET status = 'approved' WHERE rule_version_id = (SELECT id FROM public.draft);
 UPDATE referral.rule_version SET status = 'active' WHERE rule_version_id = (SELECT id FROM public.draft);
 RESET SESSION AUTHORIZATION;
-SET SESSION AUTHORIZATION handoff_ann;
+SET SESSION AUTHORIZATION handing_ann;
 SELECT is(public.code($$SELECT referral.hand_over(1, public.item(9), 'review', 'called', 'ready')$$), 'RF002', 'a required item that a person has to state');
 SELECT is(public.code($$SELECT referral.hand_over(1, public.item(9), 'review', 'called', 'ready', '[{"item": "The reviewer was called", "done": false}]')$$), 'RF002', 'and states as not done');
 SELECT is(public.code($$SELECT referral.hand_over(1, public.item(9), 'review', 'called', 'ready', '[{"item": "The reviewer was called", "done": true}]')$$), 'done', 'or as done');
@@ -253,12 +253,12 @@ BEGIN
 END $$;
 SELECT public.checklist('broken_draft', $$(%s, 'x', 'In a draft', '1 / (patient_id - patient_id) > 0', '1 / (patient_id - patient_id) > 0')$$, 'draft') \g /dev/null
 SELECT public.checklist('broken_retired', $$(%s, 'x', 'Retired', '1 / (patient_id - patient_id) > 0', '1 / (patient_id - patient_id) > 0')$$, 'retired') \g /dev/null
-SET SESSION AUTHORIZATION handoff_ann;
+SET SESSION AUTHORIZATION handing_ann;
 SELECT referral.claim(1, public.item(20)) \g /dev/null
 SELECT is(public.code($$SELECT * FROM referral.handoff_steps(1, public.item(20), 'review')$$), 'done', 'rules of other than active versions are not asked');
 RESET SESSION AUTHORIZATION;
 SELECT public.checklist('broken_active', $$(%1$s, 'x', 'Does not apply', '1 / (patient_id - patient_id) > 0', NULL), (%1$s, 'y', 'Nobody knows', NULL, '1 / (patient_id - patient_id) > 0')$$, 'active') \g /dev/null
-SET SESSION AUTHORIZATION handoff_ann;
+SET SESSION AUTHORIZATION handing_ann;
 SET client_min_messages = error;
 SELECT results_eq($$SELECT item, required, done FROM referral.handoff_steps(1, public.item(20), 'review') WHERE item IN ('Does not apply', 'Nobody knows')$$,
     $$VALUES ('Nobody knows', true, NULL::boolean)$$, 'a condition that raises an error does not hold; what the database cannot see a person says');
