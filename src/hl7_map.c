@@ -22,6 +22,7 @@
 #include "compat.h"
 #include "errors.h"
 #include "hl7_content.h"
+#include "statement.h"
 
 #define OTHER_CASES	"SELECT c FROM referral.hl7_cases($1, $2, $3, $4) AS c"
 
@@ -91,12 +92,7 @@ other_cases(Jsonb *message, const MessageType *type, text *zone, MemoryContext c
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	if (plan == NULL)
-	{
-		plan = SPI_prepare(OTHER_CASES, lengthof(types), types);
-		if (plan == NULL || SPI_keepplan(plan) != 0)
-			elog(ERROR, "could not prepare: %s", OTHER_CASES);
-	}
+	statement_keep(&plan, OTHER_CASES, lengthof(types), types, 0);
 	if (SPI_execute_plan(plan, args, nulls, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not run: %s", OTHER_CASES);
 	for (uint64 i = 0; i < SPI_processed; i++)

@@ -26,6 +26,7 @@
 
 #include "compat.h"
 #include "intake.h"
+#include "statement.h"
 
 /* In characters; and in bytes, since what goes into an index, two of them, has to fit on its page. */
 #define LONGEST_TEXT	500
@@ -133,28 +134,33 @@ intake_text(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(told);
 }
 
+/* A member that is an object or a list, else null. */
+static JsonbContainer *
+member_container(JsonbContainer *object, const char *key)
+{
+	JsonbValue	v;
+
+	if (getKeyJsonValueFromContainer(object, key, strlen(key), &v) == NULL || v.type != jbvBinary)
+		return NULL;
+	return v.val.binary.data;
+}
+
 /* A member that is an object itself, else null. */
 JsonbContainer *
 intake_member_object(JsonbContainer *object, const char *key)
 {
-	JsonbValue	v;
+	JsonbContainer *member = member_container(object, key);
 
-	if (getKeyJsonValueFromContainer(object, key, strlen(key), &v) == NULL ||
-		v.type != jbvBinary || !JsonContainerIsObject(v.val.binary.data))
-		return NULL;
-	return v.val.binary.data;
+	return member != NULL && JsonContainerIsObject(member) ? member : NULL;
 }
 
 /* A member that is a list, else null. */
 JsonbContainer *
 intake_member_list(JsonbContainer *object, const char *key)
 {
-	JsonbValue	v;
+	JsonbContainer *member = member_container(object, key);
 
-	if (getKeyJsonValueFromContainer(object, key, strlen(key), &v) == NULL ||
-		v.type != jbvBinary || !JsonContainerIsArray(v.val.binary.data))
-		return NULL;
-	return v.val.binary.data;
+	return member != NULL && JsonContainerIsArray(member) ? member : NULL;
 }
 
 /* An element of a list that is an object, else null. */
@@ -166,6 +172,12 @@ intake_list_object(JsonbContainer *list, int i)
 	if (element == NULL || element->type != jbvBinary || !JsonContainerIsObject(element->val.binary.data))
 		return NULL;
 	return element->val.binary.data;
+}
+
+text *
+intake_argument_text(FunctionCallInfo fcinfo, int argument)
+{
+	return PG_ARGISNULL(argument) ? NULL : PG_GETARG_TEXT_PP(argument);
 }
 
 /* An argument that is an object, else null. */
@@ -222,7 +234,7 @@ Datum
 intake_system(PG_FUNCTION_ARGS)
 {
 	Jsonb	   *identifier = intake_argument_object(fcinfo, 0);
-	text	   *source = PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1);
+	text	   *source = intake_argument_text(fcinfo, 1);
 	text	   *system;
 
 	if (identifier == NULL)
@@ -493,20 +505,6 @@ intake_fill(PG_FUNCTION_ARGS)
 
 /* ---------- Statements ---------- */
 
-/* Prepares a statement, once in a session; planned once, too: these look up a row by its key. */
-void
-intake_prepare(SPIPlanPtr *plan, const char *sql, int nargs, Oid *types)
-{
-	SPIPlanPtr	made;
-
-	if (*plan != NULL)
-		return;
-	made = SPI_prepare_cursor(sql, nargs, types, CURSOR_OPT_GENERIC_PLAN);
-	if (made == NULL || SPI_keepplan(made) != 0)
-		elog(ERROR, "could not prepare: %s", sql);
-	*plan = made;
-}
-
 /* Does the statement find any row?  With a new snapshot, which sees what was waited for. */
 bool
 intake_finds(SPIPlanPtr *plan, const char *sql, int nargs, Oid *types, Datum *args,
@@ -516,7 +514,7 @@ intake_finds(SPIPlanPtr *plan, const char *sql, int nargs, Oid *types, Datum *ar
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "could not connect to SPI");
-	intake_prepare(plan, sql, nargs, types);
+	statement_keep(plan, sql, nargs, types, CURSOR_OPT_GENERIC_PLAN);
 	if (SPI_execute_plan(*plan, args, nulls, false, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not run: %s", sql);
 	found = SPI_processed > 0;

@@ -36,13 +36,13 @@ typedef struct IntakeIdentifiers
 extern JsonbContainer *intake_member_object(JsonbContainer *object, const char *key);
 extern JsonbContainer *intake_member_list(JsonbContainer *object, const char *key);
 extern JsonbContainer *intake_list_object(JsonbContainer *list, int i);
+extern text *intake_argument_text(FunctionCallInfo fcinfo, int argument);
 extern Jsonb *intake_argument_object(FunctionCallInfo fcinfo, int argument);
 extern text *intake_member_text(JsonbContainer *object, const char *key);
 extern text *intake_member_prose(JsonbContainer *object, const char *key);
 extern text *intake_system_of(const text *type, text *system, text *source);
 extern void intake_deform(HeapTupleHeader row, TupleDesc desc, Datum *values, bool *nulls);
 extern void intake_fill_texts(TupleDesc desc, JsonbContainer *object, Datum *values, bool *nulls);
-extern void intake_prepare(SPIPlanPtr *plan, const char *sql, int nargs, Oid *types);
 extern bool intake_finds(SPIPlanPtr *plan, const char *sql, int nargs, Oid *types, Datum *args,
 						 const char *nulls);
 extern Datum intake_text_array(Datum *texts, bool *nulls, int count);

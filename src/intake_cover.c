@@ -185,7 +185,7 @@ intake_told_cover(PG_FUNCTION_ARGS)
 	memset(cover.nulls, true, sizeof(cover.nulls));
 	set_text(&cover, C_STATUS, cstring_to_text("active"));
 	if (c != NULL)
-		read_cover(&cover, &c->root, PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1));
+		read_cover(&cover, &c->root, intake_argument_text(fcinfo, 1));
 	findings = intake_findings(&cover.findings);
 	if (findings != NULL)
 		set_value(&cover, C_FINDINGS, JsonbPGetDatum(findings));

@@ -20,6 +20,7 @@
 
 #include "compat.h"
 #include "intake.h"
+#include "statement.h"
 
 /* One to be found, as a statement sees him: $1 to $7. */
 typedef struct Wanted
@@ -87,7 +88,7 @@ first_id(SPIPlanPtr *plan, const char *sql, Wanted *wanted)
 		nulls[i] = types[i] == TEXTOID && DatumGetPointer(args[i]) == NULL ? 'n' : ' ';
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "could not connect to SPI");
-	intake_prepare(plan, sql, lengthof(types), types);
+	statement_keep(plan, sql, lengthof(types), types, CURSOR_OPT_GENERIC_PLAN);
 	if (SPI_execute_plan(*plan, args, nulls, true, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not run: %s", sql);
 	if (SPI_processed > 0)
@@ -137,12 +138,6 @@ find(Directory *directory, Wanted *wanted, Jsonb *ids, text *source)
 	return id;
 }
 
-static text *
-text_argument(FunctionCallInfo fcinfo, int argument)
-{
-	return PG_ARGISNULL(argument) ? NULL : PG_GETARG_TEXT_PP(argument);
-}
-
 static Datum
 answer(FunctionCallInfo fcinfo, int64 id)
 {
@@ -162,10 +157,10 @@ intake_find_practitioner(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	wanted.org_id = PG_GETARG_DATUM(0);
-	wanted.name = text_argument(fcinfo, 3);
-	wanted.organization = text_argument(fcinfo, 4);
+	wanted.name = intake_argument_text(fcinfo, 3);
+	wanted.organization = intake_argument_text(fcinfo, 4);
 	return answer(fcinfo, find(&practitioners, &wanted, PG_ARGISNULL(1) ? NULL : PG_GETARG_JSONB_P(1),
-							   text_argument(fcinfo, 2)));
+							   intake_argument_text(fcinfo, 2)));
 }
 
 PG_FUNCTION_INFO_V1(intake_find_organization);
@@ -179,9 +174,9 @@ intake_find_organization(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	wanted.org_id = PG_GETARG_DATUM(0);
-	wanted.name = text_argument(fcinfo, 3);
+	wanted.name = intake_argument_text(fcinfo, 3);
 	return answer(fcinfo, find(&organizations, &wanted, PG_ARGISNULL(1) ? NULL : PG_GETARG_JSONB_P(1),
-							   text_argument(fcinfo, 2)));
+							   intake_argument_text(fcinfo, 2)));
 }
 
 /* ---------- Who is known, and nothing new is told of him ---------- */
@@ -204,7 +199,7 @@ intake_known_practitioner(PG_FUNCTION_ARGS)
 	Wanted		wanted = {0};
 
 	if (PG_ARGISNULL(0) || ids == NULL || JsonContainerSize(ids) != 1 ||
-		!take_number(intake_list_object(ids, 0), text_argument(fcinfo, 2), &wanted))
+		!take_number(intake_list_object(ids, 0), intake_argument_text(fcinfo, 2), &wanted))
 		PG_RETURN_NULL();
 	wanted.org_id = PG_GETARG_DATUM(0);
 	wanted.specialty = intake_member_text(&told->root, "specialty");

@@ -16,6 +16,7 @@
 
 #include "compat.h"
 #include "errors.h"
+#include "intake.h"
 #include "intake_message.h"
 
 #define BYTE_ORDER_MARK		"\xEF\xBB\xBF"
@@ -196,7 +197,7 @@ payload_kind(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(2))
 		channel = DatumGetCString(DirectFunctionCall1(enum_out, PG_GETARG_DATUM(2)));
 	if (!PG_ARGISNULL(1))
-		kind = intake_payload_kind(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0), PG_GETARG_TEXT_PP(1), channel);
+		kind = intake_payload_kind(intake_argument_text(fcinfo, 0), PG_GETARG_TEXT_PP(1), channel);
 	PG_RETURN_TEXT_P(cstring_to_text(intake_payload_kind_name(kind)));
 }
 
@@ -437,6 +438,6 @@ message_key(PG_FUNCTION_ARGS)
 {
 	if (PG_ARGISNULL(1) || PG_ARGISNULL(2))
 		PG_RETURN_NULL();
-	PG_RETURN_TEXT_P(intake_message_key(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0),
+	PG_RETURN_TEXT_P(intake_message_key(intake_argument_text(fcinfo, 0),
 										PG_GETARG_BYTEA_PP(1), PG_GETARG_TEXT_PP(2)));
 }

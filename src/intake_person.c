@@ -312,7 +312,7 @@ intake_identifies(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		PG_RETURN_BOOL(false);
 	PG_RETURN_BOOL(identifies(PG_GETARG_TEXT_PP(0), PG_GETARG_TEXT_PP(1),
-							  PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2)));
+							  intake_argument_text(fcinfo, 2)));
 }
 
 static text *
@@ -348,7 +348,7 @@ intake_personal(PG_FUNCTION_ARGS)
 	IntakeIdentifiers own;
 
 	intake_read_identifiers(&ids, PG_ARGISNULL(0) ? NULL : &PG_GETARG_JSONB_P(0)->root,
-							PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1), 0);
+							intake_argument_text(fcinfo, 1), 0);
 	choose_personal(&ids, &own);
 	PG_RETURN_DATUM(intake_identifiers_row(&own, desc));
 }
@@ -443,7 +443,7 @@ intake_told(PG_FUNCTION_ARGS)
 	TupleDesc	desc = result_desc(fcinfo, T_NCOLUMNS);
 	Jsonb	   *object = intake_argument_object(fcinfo, 0);
 	JsonbContainer *p = object == NULL ? NULL : &object->root;
-	text	   *key = PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2);
+	text	   *key = intake_argument_text(fcinfo, 2);
 	Person		person;
 	IntakeIdentifiers ids;
 	IntakeIdentifiers own;
@@ -454,7 +454,7 @@ intake_told(PG_FUNCTION_ARGS)
 
 	begin_person(&person, column_desc(desc, T_PERSON), NULL);
 	intake_read_identifiers(&ids, p == NULL ? NULL : intake_member_list(p, "identifiers"),
-							PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1), 1);
+							intake_argument_text(fcinfo, 1), 1);
 	choose_personal(&ids, &own);
 	if (p != NULL)
 		read_person(&person, p);

@@ -26,6 +26,7 @@
 
 #include "compat.h"
 #include "errors.h"
+#include "intake.h"
 #include "intake_message.h"
 #include "rule.h"
 #include "security.h"
@@ -375,12 +376,6 @@ check_given(bool is_given)
 				 errhint("Pass the message as text, what is binary as base64.")));
 }
 
-static text *
-text_argument(FunctionCallInfo fcinfo, int i)
-{
-	return PG_ARGISNULL(i) ? NULL : PG_GETARG_TEXT_PP(i);
-}
-
 PG_FUNCTION_INFO_V1(receive);
 Datum
 receive(PG_FUNCTION_ARGS)
@@ -394,11 +389,11 @@ receive(PG_FUNCTION_ARGS)
 	HeapTuple	answer;
 	int			level;
 
-	check_source(text_argument(fcinfo, 1));
+	check_source(intake_argument_text(fcinfo, 1));
 	check_given(!PG_ARGISNULL(0) && !PG_ARGISNULL(3));
 	level = intake_begin();
-	begin_head(&message, PG_GETARG_DATUM(0), text_argument(fcinfo, 1), text_argument(fcinfo, 2));
-	receive_message(&message, PG_GETARG_TEXT_PP(3), text_argument(fcinfo, 4), &received);
+	begin_head(&message, PG_GETARG_DATUM(0), intake_argument_text(fcinfo, 1), intake_argument_text(fcinfo, 2));
+	receive_message(&message, PG_GETARG_TEXT_PP(3), intake_argument_text(fcinfo, 4), &received);
 
 	MemoryContextSwitchTo(caller);
 	values[0] = Int64GetDatum(received.message_id);
@@ -442,12 +437,12 @@ receive_chunk(PG_FUNCTION_ARGS)
 	bool		nulls[4] = {false};
 	int			level;
 
-	check_source(text_argument(fcinfo, 1));
+	check_source(intake_argument_text(fcinfo, 1));
 	check_given(!PG_ARGISNULL(0));
 	level = intake_begin();
 	read_texts(fcinfo, 3, &payloads, &no_payload, &npayloads);
 	read_texts(fcinfo, 4, &keys, &no_key, &nkeys);
-	begin_head(&head, PG_GETARG_DATUM(0), text_argument(fcinfo, 1), text_argument(fcinfo, 2));
+	begin_head(&head, PG_GETARG_DATUM(0), intake_argument_text(fcinfo, 1), intake_argument_text(fcinfo, 2));
 	if (intake_mapping_name(head.content_type) != NULL)
 		source_mapping_check_name(head.mapping);
 	each = AllocSetContextCreate(CurrentMemoryContext, "intake message", ALLOCSET_DEFAULT_SIZES);
@@ -511,7 +506,7 @@ reprocess(PG_FUNCTION_ARGS)
 		PG_RETURN_NULL();
 	message.org_id = PG_GETARG_INT64(0);
 	message.message_id = PG_GETARG_INT64(1);
-	message.content_type = text_argument(fcinfo, 2);
+	message.content_type = intake_argument_text(fcinfo, 2);
 	level = intake_begin();
 	work_again(&message, message.content_type != NULL, &outcome);
 

@@ -20,6 +20,7 @@
 
 #include "compat.h"
 #include "intake_message.h"
+#include "statement.h"
 
 /*
  * How many rows came back, or were written.  SPI would leave the caller in its
@@ -30,15 +31,8 @@ intake_run(IntakeStatement *statement, Datum *args, const char *nulls)
 {
 	MemoryContext caller = CurrentMemoryContext;
 
-	if (statement->plan == NULL)
-	{
-		SPIPlanPtr	plan = SPI_prepare_cursor(statement->sql, statement->nargs, statement->argtypes,
-											  CURSOR_OPT_GENERIC_PLAN);
-
-		if (plan == NULL || SPI_keepplan(plan) != 0)
-			elog(ERROR, "could not prepare: %s", statement->sql);
-		statement->plan = plan;
-	}
+	statement_keep(&statement->plan, statement->sql, statement->nargs, statement->argtypes,
+				   CURSOR_OPT_GENERIC_PLAN);
 	if (SPI_execute_plan(statement->plan, args, nulls, false, 0) < 0)
 		elog(ERROR, "could not run: %s", statement->sql);
 	MemoryContextSwitchTo(caller);

@@ -34,6 +34,7 @@
 #include "compat.h"
 #include "errors.h"
 #include "matching_find.h"
+#include "statement.h"
 
 typedef struct Found
 {
@@ -156,17 +157,10 @@ static const char *const visible_sql =
 static SPIPlanPtr
 visible_plan(void)
 {
+	static const Oid types[] = {INT8OID, INT8ARRAYOID};
 	static SPIPlanPtr kept = NULL;
 
-	if (kept == NULL)
-	{
-		Oid			types[2] = { INT8OID, INT8ARRAYOID };
-		SPIPlanPtr	plan = SPI_prepare(visible_sql, 2, types);
-
-		if (plan == NULL || SPI_keepplan(plan) != 0)
-			elog(ERROR, "could not prepare the query for visible patients");
-		kept = plan;
-	}
+	statement_keep(&kept, visible_sql, lengthof(types), types, 0);
 	return kept;
 }
 

@@ -24,6 +24,7 @@
 #include "errors.h"
 #include "rule.h"
 #include "security.h"
+#include "statement.h"
 
 typedef enum MergeStatement
 {
@@ -99,15 +100,8 @@ sees_patient(PG_FUNCTION_ARGS)
 static void
 run(MergeStatement which, Datum *args)
 {
-	if (plans[which] == NULL)
-	{
-		SPIPlanPtr	plan = SPI_prepare(statements[which].sql, statements[which].nargs,
-									   (Oid *) statements[which].argtypes);
-
-		if (plan == NULL || SPI_keepplan(plan) != 0)
-			elog(ERROR, "could not prepare: %s", statements[which].sql);
-		plans[which] = plan;
-	}
+	statement_keep(&plans[which], statements[which].sql, statements[which].nargs,
+				   statements[which].argtypes, 0);
 	if (SPI_execute_plan(plans[which], args, NULL, false, 0) < 0)
 		elog(ERROR, "could not run: %s", statements[which].sql);
 }

@@ -30,6 +30,7 @@
 #include "security.h"
 #include "sla.h"
 #include "sla_clock.h"
+#include "statement.h"
 #include "workflow_move.h"
 
 /* ---------- Statements, as the owner of the model ---------- */
@@ -87,15 +88,8 @@ run(Change *change, ClockStatement which, Datum *args, const char *nulls)
 	OwnerScope	scope;
 
 	security_begin_read(&scope, change->cache->owner);
-	if (plans[which] == NULL)
-	{
-		SPIPlanPtr	plan = SPI_prepare(statements[which].sql, statements[which].nargs,
-									   (Oid *) statements[which].argtypes);
-
-		if (plan == NULL || SPI_keepplan(plan) != 0)
-			elog(ERROR, "could not prepare: %s", statements[which].sql);
-		plans[which] = plan;
-	}
+	statement_keep(&plans[which], statements[which].sql, statements[which].nargs,
+				   statements[which].argtypes, 0);
 	if (SPI_execute_plan(plans[which], args, nulls, false, 0) < 0)
 		elog(ERROR, "could not run: %s", statements[which].sql);
 	security_end_read(&scope);

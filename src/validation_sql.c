@@ -14,6 +14,7 @@
 #include "executor/spi.h"
 
 #include "compat.h"
+#include "statement.h"
 #include "validation.h"
 
 #define MAX_ARGS 9
@@ -126,16 +127,8 @@ validation_run(bool as_owner, ValidationStatement which, Datum *args, const char
 {
 	SPIPlanPtr *plan = &plans[which][as_owner];
 
-	if (*plan == NULL)
-	{
-		SPIPlanPtr	prepared = SPI_prepare_cursor(statements[which].sql, statements[which].nargs,
-												  (Oid *) statements[which].argtypes,
-												  CURSOR_OPT_GENERIC_PLAN);
-
-		if (prepared == NULL || SPI_keepplan(prepared) != 0)
-			elog(ERROR, "could not prepare: %s", statements[which].sql);
-		*plan = prepared;
-	}
+	statement_keep(plan, statements[which].sql, statements[which].nargs, statements[which].argtypes,
+				   CURSOR_OPT_GENERIC_PLAN);
 	if (SPI_execute_plan(*plan, args, nulls, !as_owner, 0) < 0)
 		elog(ERROR, "could not run: %s", statements[which].sql);
 }
