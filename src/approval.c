@@ -31,6 +31,7 @@
 #include "approval.h"
 #include "compat.h"
 #include "security.h"
+#include "statement.h"
 #include "workflow_move.h"
 
 static const char *const status_names[] = {
@@ -233,14 +234,7 @@ read_requests(ApprovalRow *row)
 	if (row->requests_read)
 		return;
 	security_begin_read(&scope, row->cache->owner);
-	if (plan == NULL)
-	{
-		SPIPlanPtr	made = SPI_prepare(last_requests, 3, types);
-
-		if (made == NULL || SPI_keepplan(made) != 0)
-			elog(ERROR, "could not prepare to read the approvals");
-		plan = made;
-	}
+	statement_keep(&plan, last_requests, lengthof(types), types, 0);
 	if (SPI_execute_plan(plan, args, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the approvals");
 	for (uint64 i = 0; i < SPI_processed; i++)

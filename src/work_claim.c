@@ -36,6 +36,7 @@
 #include "compat.h"
 #include "rule.h"
 #include "security.h"
+#include "statement.h"
 #include "work.h"
 #include "work_sql.h"
 
@@ -154,15 +155,8 @@ static SPIPlanPtr plans[NSTATEMENTS];
 static uint64
 run(ClaimStatement which, Datum *args)
 {
-	if (plans[which] == NULL)
-	{
-		SPIPlanPtr	plan = SPI_prepare(statements[which].sql, statements[which].nargs,
-									   (Oid *) statements[which].argtypes);
-
-		if (plan == NULL || SPI_keepplan(plan) != 0)
-			elog(ERROR, "could not prepare: %s", statements[which].sql);
-		plans[which] = plan;
-	}
+	statement_keep(&plans[which], statements[which].sql, statements[which].nargs,
+				   statements[which].argtypes, 0);
 	if (SPI_execute_plan(plans[which], args, NULL, false, 0) < 0)
 		elog(ERROR, "could not run: %s", statements[which].sql);
 	return SPI_processed;

@@ -35,6 +35,7 @@
 #include "compat.h"
 #include "entity.h"
 #include "security.h"
+#include "statement.h"
 #include "work_rank.h"
 
 #define MILLION		INT64CONST(1000000)
@@ -116,14 +117,7 @@ static bool
 read_first(RuleCache *cache, SPIPlanPtr *plan, const char *sql, int nargs, Oid *argtypes,
 		   Datum *args)
 {
-	if (*plan == NULL)
-	{
-		SPIPlanPtr	prepared = SPI_prepare(sql, nargs, argtypes);
-
-		if (prepared == NULL || SPI_keepplan(prepared) != 0)
-			elog(ERROR, "could not prepare: %s", sql);
-		*plan = prepared;
-	}
+	statement_keep(plan, sql, nargs, argtypes, 0);
 	if (SPI_execute_plan(*plan, args, NULL, false, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not run: %s", sql);
 	return SPI_processed > 0;

@@ -15,6 +15,7 @@
 
 #include "compat.h"
 #include "rule.h"
+#include "statement.h"
 #include "work_sql.h"
 
 const Maybe no_value = {(Datum) 0, true};
@@ -61,14 +62,7 @@ work_run(WorkStatement *statement, const Maybe *given)
 		args[i] = given[i].value;
 		nulls[i] = given[i].isnull ? 'n' : ' ';
 	}
-	if (statement->plan == NULL)
-	{
-		SPIPlanPtr	plan = SPI_prepare(statement->sql, statement->nargs, statement->argtypes);
-
-		if (plan == NULL || SPI_keepplan(plan) != 0)
-			elog(ERROR, "could not prepare: %s", statement->sql);
-		statement->plan = plan;
-	}
+	statement_keep(&statement->plan, statement->sql, statement->nargs, statement->argtypes, 0);
 	if (SPI_execute_plan(statement->plan, args, nulls, false, 0) < 0)
 		elog(ERROR, "could not run: %s", statement->sql);
 	return SPI_processed;
