@@ -239,7 +239,6 @@ work_queue_for(RuleCache *cache, Maybe org_id, Maybe name)
 	answer = hash_search(answers, &key, HASH_FIND, NULL);
 	if (answer != NULL && answer->from <= at && at < answer->until)
 		return some(Int64GetDatum(answer->queue_id));
-	work_set_planner();
 	queue_id = find_out(org_id, name, at);
 	/* a snapshot that is kept may be older than the tables that others will see */
 	if (!queue_id.isnull && changes == changes_known && rule_generation == rules_known &&

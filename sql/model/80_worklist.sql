@@ -91,10 +91,8 @@ CREATE TABLE IF NOT EXISTS referral.work_item (
     escalated_to name,
     outcome text,
     arrived xid8 NOT NULL DEFAULT pg_current_xact_id(),
-    PRIMARY KEY (org_id, work_item_id),
-    -- no foreign keys: only the engine writes it, about rows and queues that are there; queues are never deleted
-    CHECK (CASE WHEN status >= 'completed' THEN closed_at IS NOT NULL
-                ELSE closed_at IS NULL AND (status IN ('in-progress', 'on-hold')) = (owner IS NOT NULL) END)
+    -- no foreign keys or checks: only the engine writes it, about rows and queues that are there; queues are never deleted
+    PRIMARY KEY (org_id, work_item_id)
 );
 CREATE UNIQUE INDEX IF NOT EXISTS work_item_open ON referral.work_item (org_id, entity_id, entity, kind, task) WHERE closed_at IS NULL;
 CREATE UNIQUE INDEX IF NOT EXISTS work_item_primary ON referral.work_item (org_id, referral_id) WHERE is_primary AND closed_at IS NULL;
