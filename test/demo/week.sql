@@ -48,7 +48,8 @@ FROM referral.queue_health WHERE open > 0 ORDER BY open DESC;
 SELECT place, queue, referral_id AS referral, title, patient, urgency, week.short(due_at) AS due, CASE WHEN overdue THEN 'late' END AS late, why
 FROM referral.my_worklist ORDER BY place LIMIT 7;
 SELECT place, queue, referral_id AS referral, title, patient, urgency, week.short(due_at) AS due, split_part(next_action, ':', 1) AS next_action
-FROM referral.my_worklist WHERE queue IN ('intake', 'missing_documents', 'manual_triage') ORDER BY place LIMIT 7;
+FROM (SELECT *, row_number() OVER (PARTITION BY queue ORDER BY place) AS n FROM referral.my_worklist) w
+WHERE queue IN ('intake', 'missing_documents', 'manual_triage') AND n <= 3 ORDER BY place;
 
 \echo '== 30. She takes the first of the intake queue; why was it the first?'
 SELECT work_item_id AS item, referral_id AS taken, week.short(lease_until) AS hers_until FROM referral.claim_next(1, 'intake') \gset
