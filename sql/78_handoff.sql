@@ -153,7 +153,7 @@ BEGIN
     RETURN referral.open_handoff(i, target, summary, reason, list, false);
 END $$;
 COMMENT ON FUNCTION referral.hand_over(bigint, bigint, text, text, text, jsonb) IS
-'Hands a work item over to another queue, or the one that it falls back to now, and returns the handoff_id: somebody there accepts it (accept_handoff(), or a claim) or returns it; until then who hands it over answers for it. summary: what the next one has to know; reason: why it goes; checklist: what was done of handoff_steps(), such as [{"item": "Patient told", "done": true}]. For who has the item, and who leads its queue. RF001 when nobody has it, or it is closed; RF002 when a required item of the checklist is not done; RF003 for others; RF005 without summary or reason; RF019 when there is no such item or queue; RF020 when it is there already, or checklist is no list of items.';
+'Hands a work item over to another queue, or the one that it falls back to now, and returns the handoff_id: somebody there accepts it (accept_handoff(), or a claim) or returns it; until then who hands it over answers for it. summary: what the next one has to know; reason: why it goes; checklist: what was done of handoff_steps(), such as [{"item": "Patient told", "done": true}]. For who has the item, and who leads its queue. RF001 when nobody has it, or it is closed; RF002 when a required item of the checklist is not done; RF003 for others; RF005 without summary or reason; RF019 when there is no such item or queue, also for null; RF020 when it is there already, or checklist is no list of items.';
 
 CREATE FUNCTION referral.hand_over_by_rule(org_id bigint, work_item_id bigint, to_queue_id bigint, reason text) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -256,7 +256,7 @@ BEGIN
     PERFORM referral.put_back(h, 'return');
 END $$;
 COMMENT ON FUNCTION referral.return_handoff(bigint, bigint, text) IS
-'Returns what was handed over, with the reason, to who had it before, or to his queue while he is not there or has no room. Before it is accepted for those who work on the queue it was handed to; after that for who has the item; for who leads the queue always. RF001 when it was returned or withdrawn already, or the item was closed, handed over again or put elsewhere; RF003 for others; RF005 without a reason; RF019 when there is no such handoff.';
+'Returns what was handed over, with the reason, to who had it before, or to his queue while he is not there or has no room. Before it is accepted for those who work on the queue it was handed to; after that for who has the item; for who leads the queue always. RF001 when it was returned or withdrawn already, or the item was closed, handed over again or put elsewhere; RF003 for others; RF005 without a reason; RF019 when there is no such handoff, also for null.';
 
 CREATE FUNCTION referral.withdraw_handoff(org_id bigint, handoff_id bigint, reason text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.reason = '' AS $$
@@ -274,7 +274,7 @@ BEGIN
     PERFORM referral.put_back(h, 'withdraw');
 END $$;
 COMMENT ON FUNCTION referral.withdraw_handoff(bigint, bigint, text) IS
-'Takes back what was handed over and nobody has accepted yet; the item goes back to who had it, or to his queue while he is not there or has no room. For who handed it over, who had it, and who leads the queue it came from. RF001 when it was accepted, returned or withdrawn already, or the item is closed; RF003 for others; RF005 without a reason; RF019 when there is no such handoff.';
+'Takes back what was handed over and nobody has accepted yet; the item goes back to who had it, or to his queue while he is not there or has no room. For who handed it over, who had it, and who leads the queue it came from. RF001 when it was accepted, returned or withdrawn already, or the item is closed; RF003 for others; RF005 without a reason; RF019 when there is no such handoff, also for null.';
 
 -- ---------- What follows from the item ----------
 
