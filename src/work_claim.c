@@ -31,12 +31,13 @@
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
 #include "compat.h"
 #include "rule.h"
 #include "security.h"
-#include "statement.h"
 #include "work.h"
+#include "work_claimer.h"
 #include "work_find.h"
 #include "work_sql.h"
 
@@ -69,69 +70,23 @@ typedef struct Claim
 {
 	RuleCache  *cache;
 	int64		org_id;
-	int64		queue_id;
-	Datum		actor;
-	Datum		lease;
-	int64		n;
+	Claimer		claimer;
 	Mark	   *mark;
 } Claim;
 
-typedef enum ClaimStatement
-{
-	MAY_CHANGE_ORG, REQUIRE_CLAIMER, REFUSE_QUEUE, FIND_QUEUE, ROOM_OF, TAKE,
-	NSTATEMENTS
-} ClaimStatement;
+/* They are locked, so they are still there. */
+static WorkStatement take =
+	WORK_STATEMENT("UPDATE referral.work_item w SET status = 'in-progress', verb = 'claim', owner = $2,"
+				   " claimed_at = pg_catalog.now(), lease_until = pg_catalog.now() + $3"
+				   " WHERE w.ctid = ANY ($1)"
+				   " RETURNING w.work_item_id, w.entity, w.entity_id, w.referral_id, w.kind, w.title,"
+				   "  w.score, w.due_at, w.lease_until",
+				   3, TIDARRAYOID, TEXTOID, INTERVALOID);
 
-#define MAX_ARGS 3
-/* of what is returned */
+/* of what it returns */
 #define C_WORK_ITEM_ID 1
 #define C_SCORE 7
-
-static const struct
-{
-	const char *sql;
-	int			nargs;
-	Oid			argtypes[MAX_ARGS];
-}			statements[NSTATEMENTS] = {
-	[MAY_CHANGE_ORG] = {
-		"SELECT referral.may_change_org($1)",
-	1, {INT8OID}},
-	[REQUIRE_CLAIMER] = {
-		"SELECT referral.require_claimer($1)",
-	1, {INT8OID}},
-	[REFUSE_QUEUE] = {
-		"SELECT referral.refuse_queue($1, $2)",
-	2, {INT8OID, TEXTOID}},
-	[FIND_QUEUE] = {
-		"SELECT q.queue_id, q.lease, m.queue_member_id IS NULL OR m.capacity IS NOT NULL"
-		" FROM referral.queue q LEFT JOIN referral.queue_member m ON m.org_id = q.org_id"
-		"  AND m.queue_id = q.queue_id AND m.member = $3 AND m.during @> pg_catalog.now()"
-		" WHERE q.org_id = $1 AND q.name = $2",
-	3, {INT8OID, TEXTOID, TEXTOID}},
-	[ROOM_OF] = {
-		"SELECT referral.room_of($1, $2, $3)",
-	3, {INT8OID, INT8OID, TEXTOID}},
-	[TAKE] = {
-		/* they are locked, so they are still there */
-		"UPDATE referral.work_item w SET status = 'in-progress', verb = 'claim', owner = $2,"
-		" claimed_at = pg_catalog.now(), lease_until = pg_catalog.now() + $3"
-		" WHERE w.ctid = ANY ($1)"
-		" RETURNING w.work_item_id, w.entity, w.entity_id, w.referral_id, w.kind, w.title, w.score,"
-		"  w.due_at, w.lease_until",
-	3, {TIDARRAYOID, TEXTOID, INTERVALOID}},
-};
-
-static SPIPlanPtr plans[NSTATEMENTS];
-
-static uint64
-run(ClaimStatement which, Datum *args)
-{
-	statement_keep(&plans[which], statements[which].sql, statements[which].nargs,
-				   statements[which].argtypes, 0);
-	if (SPI_execute_plan(plans[which], args, NULL, false, 0) < 0)
-		elog(ERROR, "could not run: %s", statements[which].sql);
-	return SPI_processed;
-}
+#define C_NCOLUMNS 9
 
 /* ---------- Marks ---------- */
 
@@ -168,7 +123,7 @@ work_claim_init(void)
 static Mark *
 find_mark(Claim *claim)
 {
-	MarkKey		key = {claim->org_id, claim->queue_id};
+	MarkKey		key = {claim->org_id, claim->claimer.queue_id};
 	Mark	   *mark;
 	bool		found;
 
@@ -245,7 +200,7 @@ begin_look(Claim *claim, ItemTable *items)
 {
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	work_find_open(claim->cache, claim->org_id, claim->queue_id, items);
+	work_find_open(claim->cache, claim->org_id, claim->claimer.queue_id, items);
 }
 
 static void
@@ -277,36 +232,6 @@ move_mark(Claim *claim, int64 taken)
 
 /* ---------- Claiming ---------- */
 
-/* Who may not claim here is refused by the functions that say so elsewhere, too. */
-static void
-check_claimer(Claim *claim, Datum queue)
-{
-	Datum		org_id = Int64GetDatum(claim->org_id);
-	bool		isnull;
-
-	if (!security_sees_org(claim->org_id))
-	{
-		(void) run(MAY_CHANGE_ORG, (Datum[]) {org_id});
-		if (!rule_read_bool(0, 1))
-			(void) run(REFUSE_QUEUE, (Datum[]) {org_id, queue});
-	}
-	if (security_actor_kind(claim->org_id) == ACTOR_AI)
-		(void) run(REQUIRE_CLAIMER, (Datum[]) {org_id});
-	if (run(FIND_QUEUE, (Datum[]) {org_id, queue, claim->actor}) == 0)
-		(void) run(REFUSE_QUEUE, (Datum[]) {org_id, queue});
-	claim->queue_id = rule_read_int64(0, 1);
-	claim->lease = rule_read_datum(0, 2, &isnull);
-	if (rule_read_bool(0, 3))
-	{
-		Datum		room;
-
-		(void) run(ROOM_OF, (Datum[]) {org_id, Int64GetDatum(claim->queue_id), claim->actor});
-		room = rule_read_datum(0, 1, &isnull);
-		if (!isnull)
-			claim->n = Min(claim->n, DatumGetInt32(room));
-	}
-}
-
 /* Locks the n that rank first; NULL when there are none. */
 static ArrayType *
 lock_items(Claim *claim)
@@ -319,7 +244,7 @@ lock_items(Claim *claim)
 	{
 		begin_look(claim, &items);
 		look_at_arrivals(claim->mark, &items);
-		tids = work_find_and_lock(&items, claim->mark->place, claim->n, &is_stale);
+		tids = work_find_and_lock(&items, claim->mark->place, claim->claimer.n, &is_stale);
 		end_look(&items);
 	} while (is_stale);
 	return tids;
@@ -351,28 +276,29 @@ put_items(ReturnSetInfo *rsinfo, uint64 n)
 	qsort(order, n, sizeof(uint64), compare_items);
 	for (uint64 i = 0; i < n; i++)
 	{
-		Datum		values[9];
-		bool		nulls[9];
+		Datum		values[C_NCOLUMNS];
+		bool		nulls[C_NCOLUMNS];
 
-		for (int c = 0; c < lengthof(values); c++)
+		for (int c = 0; c < C_NCOLUMNS; c++)
 			values[c] = rule_read_datum(order[i], c + 1, &nulls[c]);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
 }
 
 static void
-claim_items(Claim *claim, Datum queue, ReturnSetInfo *rsinfo)
+claim_items(Claim *claim, Datum queue, int64 n, ReturnSetInfo *rsinfo)
 {
 	ArrayType  *tids;
 	uint64		taken = 0;
 
-	check_claimer(claim, queue);
-	if (claim->n <= 0)
+	claim->claimer = work_claimer(claim->cache, claim->org_id, queue, n);
+	if (claim->claimer.n <= 0)
 		return;
 	claim->mark = find_mark(claim);
 	tids = lock_items(claim);
 	if (tids != NULL)
-		taken = run(TAKE, (Datum[]) {PointerGetDatum(tids), claim->actor, claim->lease});
+		taken = work_run(&take, (Maybe[]) {some(PointerGetDatum(tids)), some_text(security_actor()),
+										   some(IntervalPGetDatum(&claim->claimer.lease))});
 	put_items(rsinfo, taken);
 	/* a trigger may have made us forget it */
 	claim->mark = find_mark(claim);
@@ -392,11 +318,9 @@ claim_next(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
 		return (Datum) 0;
 	claim.org_id = PG_GETARG_INT64(0);
-	claim.n = PG_GETARG_INT32(2);
-	claim.actor = CStringGetTextDatum(security_actor());
 	security_begin_read(&scope, claim.cache->owner);
 	work_set_planner();
-	claim_items(&claim, PG_GETARG_DATUM(1), (ReturnSetInfo *) fcinfo->resultinfo);
+	claim_items(&claim, PG_GETARG_DATUM(1), PG_GETARG_INT32(2), (ReturnSetInfo *) fcinfo->resultinfo);
 	security_end_read(&scope);
 	return (Datum) 0;
 }
