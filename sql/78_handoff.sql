@@ -278,15 +278,6 @@ COMMENT ON FUNCTION referral.withdraw_handoff(bigint, bigint, text) IS
 
 -- ---------- What follows from the item ----------
 
-CREATE FUNCTION referral.handoff_taken() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    NEW.handed_over_by := NULL;
-    RETURN NEW;
-END $$;
-COMMENT ON FUNCTION referral.handoff_taken() IS
-'BEFORE UPDATE row trigger of referral.work_item, where it is no longer waiting to be accepted: who handed it over answers for it no more.';
-
 CREATE FUNCTION referral.handoff_settled() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -306,5 +297,4 @@ REVOKE ALL ON FUNCTION referral.rule_says(text, record), referral.handoff_rules(
     referral.handoff_steps(bigint, bigint, text), referral.open_handoff(record, bigint, text, text, jsonb, boolean),
     referral.hand_over(bigint, bigint, text, text, text, jsonb), referral.hand_over_by_rule(bigint, bigint, bigint, text),
     referral.lock_handoff(bigint, bigint, text[]), referral.put_back(record, text), referral.accept_handoff(bigint, bigint),
-    referral.return_handoff(bigint, bigint, text), referral.withdraw_handoff(bigint, bigint, text), referral.handoff_taken(),
-    referral.handoff_settled() FROM PUBLIC;
+    referral.return_handoff(bigint, bigint, text), referral.withdraw_handoff(bigint, bigint, text), referral.handoff_settled() FROM PUBLIC;

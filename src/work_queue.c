@@ -137,6 +137,14 @@ forget_old_answers(RuleCache *cache)
 	answers = hash_create("referral queues", 64, &ctl, HASH_ELEM | HASH_BLOBS);
 }
 
+/* Another number after each change that what is known about queues and members depends on. */
+uint64
+work_queue_generation(RuleCache *cache)
+{
+	forget_old_answers(cache);
+	return changes + rule_generation;
+}
+
 /* ---------- Finding out, as the owner of the model ---------- */
 
 static WorkStatement find_queue =

@@ -125,7 +125,7 @@ SELECT referral.lay_trigger('referral.absence', 'absence_guard', 'BEFORE INSERT 
 SELECT referral.lay_trigger('referral.work_item', 'work_item_guard', 'BEFORE UPDATE OF entity, entity_id, referral_id, kind, task, is_primary',
     'ROW', 'referral.work_item_guard()');
 SELECT referral.lay_trigger('referral.work_item', 'work_item_arrives', 'BEFORE UPDATE OF status, score, queue_id',
-    'ROW WHEN (NEW.status IN (''ready'', ''requested''))', 'referral.work_item_arrives()');
+    'ROW', 'referral.work_item_arrives()');
 SELECT referral.lay_trigger(('referral.' || t)::regclass, 'queues_changed', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW', 'referral.queues_changed()', 'A'),
        referral.lay_trigger(('referral.' || t)::regclass, 'queues_changed_truncate', 'AFTER TRUNCATE', 'STATEMENT', 'referral.queues_changed()', 'A')
 FROM unnest(ARRAY['queue', 'queue_member', 'absence']) t;
