@@ -51,8 +51,8 @@ SELECT is(public.task(:id, 'odd'), 'cancelled', 'and its task with it');
 
 SELECT is((SELECT referral.rule_fits('priority = 0', r, 'x') FROM referral.referral r WHERE referral_id = :id), true, 'a rule that holds');
 SELECT is((SELECT referral.rule_fits('priority = 1', r, 'x') FROM referral.referral r WHERE referral_id = :id), false, 'one that does not');
-SELECT is((SELECT referral.rule_fits('1 / priority = 1', r, 'x') FROM referral.referral r WHERE referral_id = :id), false, 'one that raises an error does not');
-SELECT is((SELECT referral.rule_fits('no_such_column', r, 'x') FROM referral.referral r WHERE referral_id = :id), false, 'nor one that does not compile');
+SELECT is((SELECT referral.rule_fits('1 / priority = 1', r, 'x') FROM referral.referral r WHERE referral_id = :id), NULL, 'one that raises an error says nothing');
+SELECT is((SELECT referral.rule_fits('no_such_column', r, 'x') FROM referral.referral r WHERE referral_id = :id), NULL, 'nor one that does not compile');
 SELECT is((SELECT referral.rule_fits('1 / priority = 1', r, NULL) FROM referral.referral r WHERE referral_id = :id), NULL, 'null for null');
 SELECT is((SELECT referral.rule_fits('priority = 0', r, 'x') FROM referral.referral r WHERE referral_id = :id), true, 'and errors of others change nothing');
 
