@@ -309,19 +309,6 @@ approval_look(ApprovalRow *row, ApprovalAnswer *answer)
 
 /* ---------- For SQL ---------- */
 
-/* Does a transition that waits for the approval leave from where the row is? */
-static bool
-is_waiting(Move *move, ApprovalPolicy *policy)
-{
-	if (move->workflow == NULL)
-		return false;
-	for (WorkflowTransition *t = move->workflow->by_from[move->from->number];
-		 t != NULL; t = t->next_same_from)
-		if (approval_names(policy, t->transition))
-			return true;
-	return false;
-}
-
 static void
 put_answer(ReturnSetInfo *rsinfo, ApprovalAnswer *answer, bool waiting)
 {
@@ -364,7 +351,8 @@ answer_all(ApprovalRow *row, ReturnSetInfo *rsinfo)
 		if (answer.policy == NULL)
 			continue;
 		approval_look(row, &answer);
-		put_answer(rsinfo, &answer, is_waiting(&move, answer.policy));
+		put_answer(rsinfo, &answer, move.workflow != NULL &&
+				   approval_waits_at(answer.policy, move.workflow, move.from));
 	}
 }
 

@@ -1,5 +1,5 @@
 -- Nothing goes on that others have to agree to, before they have: other people than who asks, for the values that they saw.
-SELECT plan(182);
+SELECT plan(189);
 \ir ../lib/refused.sql
 \ir ../lib/make_workflow.sql
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
@@ -502,3 +502,27 @@ UPDATE referral.referral SET step = 'ready_to_schedule', network_status = 'in_ne
 SELECT public.activate('[{"name": "new", "applies_when": "network_status = ''in_network''", "watched": ["network_status"]}]') \g /dev/null
 UPDATE referral.referral SET payer_id = 8 WHERE referral_id = 133;
 SELECT is(public.missed(133), NULL, 'what went through before there was such a policy has missed nothing');
+
+-- 14. Changes that concern no policy cost nothing
+
+CREATE FUNCTION public.asked(statement text) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    before bigint := (SELECT sum(calls) FROM pg_stat_xact_user_functions WHERE funcname = 'request_approvals');
+BEGIN
+    EXECUTE statement;
+    RETURN (SELECT sum(calls) FROM pg_stat_xact_user_functions WHERE funcname = 'request_approvals') - before;
+END $$;
+SELECT public.activate('[{"name": "own", "applies_when": "network_status = ''out_of_network''", "watched": ["payer_id"]}]') \g /dev/null
+INSERT INTO referral.referral (referral_id, patient_id, specialty, network_status, payer_id) SELECT n, 1, 'cardiology', 'out_of_network', 7 FROM generate_series(140, 141) n;
+BEGIN;
+SET LOCAL track_functions = 'all';
+SELECT referral.request_approvals('referral', 1, 140) \g /dev/null
+SELECT is(public.asked('INSERT INTO referral.referral (referral_id, patient_id, specialty, network_status) VALUES (142, 1, ''cardiology'', ''out_of_network'')'), 0::bigint,
+    'a row that comes in where nothing waits asks for nothing');
+SELECT is(public.asked('UPDATE referral.referral SET priority = 2 WHERE referral_id IN (140, 141)'), 0::bigint, 'nor does a change of what no policy reads or watches');
+SELECT is(public.asked('UPDATE referral.referral SET step = ''validated'' WHERE referral_id IN (140, 141)'), 2::bigint, 'a row that comes to where something waits does');
+SELECT is(public.asked('UPDATE referral.referral SET priority = 3 WHERE referral_id IN (140, 141)'), 0::bigint, 'no change of other columns does there');
+SELECT is(public.asked('UPDATE referral.referral SET payer_id = 8 WHERE referral_id = 140'), 1::bigint, 'one of a watched column does');
+SELECT is(public.asked('UPDATE referral.referral SET network_status = ''in_network'' WHERE referral_id = 141'), 1::bigint, 'and one of a column that a condition reads');
+SELECT is(public.asked('UPDATE referral.referral SET step = ''cancelled'', status_reason = ''no_longer_needed'' WHERE referral_id = 140') > 0, true, 'and the end');
+COMMIT;
