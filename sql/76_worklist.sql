@@ -82,7 +82,10 @@ BEGIN
                   HINT = 'Give it other members, or another title.';
     END IF;
     IF TG_OP = 'DELETE' THEN
-        RETURN OLD;
+        -- items and decisions go on naming it, and nothing locks it when one of them is written
+        RAISE EXCEPTION 'queues are switched off, not deleted'
+            USING ERRCODE = 'RF017', DETAIL = 'The work that was in queue ' || OLD.name || ' names it for ever.',
+                  HINT = 'UPDATE referral.queue SET active = false; its work goes to the queue that it falls back to.';
     END IF;
     IF NEW.name <> 'manual_triage' AND NEW.fallback_queue_id IS NULL THEN
         NEW.fallback_queue_id := (SELECT q.queue_id FROM referral.queue q WHERE q.org_id = NEW.org_id AND q.name = 'manual_triage');
@@ -99,7 +102,13 @@ BEGIN
     RETURN NEW;
 END $$;
 COMMENT ON FUNCTION referral.queue_guard() IS
-'BEFORE row trigger of referral.queue: manual_triage is not renamed, switched off or deleted (RF017), every other queue falls back to it when nothing else is said, and none falls back to itself (RF020).';
+'BEFORE row trigger of referral.queue: none is deleted, and manual_triage is not renamed or switched off either (RF017); every other queue falls back to it when nothing else is said, and none falls back to itself (RF020).';
+
+CREATE FUNCTION referral.queues_changed() RETURNS trigger
+LANGUAGE C AS 'MODULE_PATHNAME', 'queues_changed';
+COMMENT ON FUNCTION referral.queues_changed() IS
+'AFTER trigger of queue, queue_member and absence: sessions forget which queue takes the work for which.';
+REVOKE ALL ON FUNCTION referral.queues_changed() FROM PUBLIC;
 
 -- ---------- Who works on a queue ----------
 
