@@ -330,7 +330,7 @@ BEGIN
     i.entity := entity;
     i.entity_id := id;
     i.referral_id := referral_id;
-    i.opened_at := clock_timestamp();
+    i.opened_at := referral.event_time();
     i.due_at := due_at;
     INSERT INTO referral.work_item AS w (org_id, queue_id, entity, entity_id, referral_id, kind, is_primary, task, title, opened_at, due_at,
                                          score, task_template_id, routing_decision_id)

@@ -1,12 +1,5 @@
 -- handoff: an item goes from one team to another, and somebody answers for it all the while
 
-CREATE FUNCTION referral.event_time() RETURNS timestamptz
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT coalesce(nullif(current_setting('referral.occurred_at', true), '')::timestamptz, now())
-$$;
-COMMENT ON FUNCTION referral.event_time() IS
-'When what is being written happened: the setting referral.occurred_at, else the start of the transaction. Whether the session may set it the journal decides.';
-
 -- ---------- Checklist ----------
 
 CREATE FUNCTION referral.handoff_rules(work record, from_queue text, to_queue text)

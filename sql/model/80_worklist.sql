@@ -74,7 +74,7 @@ CREATE TABLE IF NOT EXISTS referral.work_item (
     routing_decision_id bigint,
     version bigint NOT NULL,
     score float8 NOT NULL DEFAULT 0,
-    opened_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    opened_at timestamptz NOT NULL DEFAULT referral.event_time(),
     due_at timestamptz,
     claimed_at timestamptz,
     lease_until timestamptz,

@@ -36,7 +36,7 @@ CREATE TABLE IF NOT EXISTS referral.routing_decision (
     rule_version bigint,
     overrides_id bigint,
     version bigint NOT NULL,
-    decided_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    decided_at timestamptz NOT NULL DEFAULT referral.event_time(),
     entity text NOT NULL,
     reason text NOT NULL,
     rule text,
