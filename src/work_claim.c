@@ -77,11 +77,12 @@ typedef struct Claim
 
 typedef enum ClaimStatement
 {
-	MAY_CHANGE_ORG, REQUIRE_CLAIMER, REFUSE_QUEUE, FIND_QUEUE, ROOM_OF, FIND_ARRIVAL, TAKE, FIND_MARK,
+	MAY_CHANGE_ORG, REQUIRE_CLAIMER, REQUIRE_NUMBER, REFUSE_QUEUE, FIND_QUEUE, ROOM_OF, FIND_ARRIVAL, TAKE, FIND_MARK,
 	NSTATEMENTS
 } ClaimStatement;
 
 #define MAX_ARGS 7
+#define MAX_CLAIMS 1000			/* at once */
 #define C_SCORE 7				/* of what is returned */
 
 #define CAN_BE_CLAIMED \
@@ -99,11 +100,18 @@ static const struct
 	[REQUIRE_CLAIMER] = {
 		"SELECT referral.require_claimer($1)",
 	1, {INT8OID}},
+	[REQUIRE_NUMBER] = {
+		"SELECT referral.require_number($1, $2)",
+	2, {INT4OID, INT4OID}},
 	[REFUSE_QUEUE] = {
 		"SELECT referral.refuse_queue($1, $2)",
 	2, {INT8OID, TEXTOID}},
 	[FIND_QUEUE] = {
+		/* room_of() refuses who may not; that a login is a model we know before */
 		"SELECT q.queue_id, q.lease, m.queue_member_id IS NULL OR m.capacity IS NOT NULL"
+		"  OR EXISTS (SELECT FROM referral.absence a"
+		"   WHERE a.org_id = $1 AND a.member = $3 AND a.during @> pg_catalog.now())"
+		"  OR ($3 <> SESSION_USER AND referral.is_model($1, $3))"
 		" FROM referral.queue q LEFT JOIN referral.queue_member m ON m.org_id = q.org_id"
 		"  AND m.queue_id = q.queue_id AND m.member = $3 AND m.during @> pg_catalog.now()"
 		" WHERE q.org_id = $1 AND q.name = $2",
@@ -301,6 +309,9 @@ check_claimer(Claim *claim, Datum queue)
 		if (!rule_read_bool(0, 1))
 			(void) run(REFUSE_QUEUE, (Datum[]) {claim->org_id, queue});
 	}
+	if (claim->n < 0 || claim->n > MAX_CLAIMS)
+		(void) run(REQUIRE_NUMBER, (Datum[]) {Int32GetDatum((int32) claim->n),
+											  Int32GetDatum(MAX_CLAIMS)});
 	if (security_actor_kind(org_id) == ACTOR_AI)
 		(void) run(REQUIRE_CLAIMER, (Datum[]) {claim->org_id});
 	if (run(FIND_QUEUE, (Datum[]) {claim->org_id, queue, claim->actor}) == 0)

@@ -176,12 +176,12 @@ SELECT is(public.code('SELECT referral.accept_handoff(1, public.last_handoff(8))
 
 -- 6. By rule
 
-SELECT is(referral.hand_over_by_rule(1, public.item(11), (SELECT queue_id FROM referral.queue WHERE org_id = 1 AND name = 'review'), 'a rule'), NULL, 'what nobody has a rule moves');
+SELECT is(referral.hand_over_by_rule(referral.lock_item(1, public.item(11)), (SELECT queue_id FROM referral.queue WHERE org_id = 1 AND name = 'review'), 'a rule'), NULL, 'what nobody has a rule moves');
 SELECT results_eq('SELECT queue, status FROM public.at WHERE referral_id = 11', $$VALUES ('review', 'ready')$$, 'without a handoff');
-SELECT isnt(referral.hand_over_by_rule(1, public.item(2), (SELECT queue_id FROM referral.queue WHERE org_id = 1 AND name = 'scheduling'), 'a rule'), NULL, 'what somebody has is handed over');
+SELECT isnt(referral.hand_over_by_rule(referral.lock_item(1, public.item(2)), (SELECT queue_id FROM referral.queue WHERE org_id = 1 AND name = 'scheduling'), 'a rule'), NULL, 'what somebody has is handed over');
 SELECT results_eq('SELECT h.by_rule, h.summary, h.is_complete, h.from_owner, a.status, a.accountable FROM referral.handoff h JOIN public.at a USING (referral_id) WHERE referral_id = 2',
     $$VALUES (true, NULL, false, 'handing_ann', 'requested', 'handing_ann')$$, 'whatever the checklist says; who had it answers for it');
-SELECT is(referral.hand_over_by_rule(1, public.item(2), (SELECT queue_id FROM referral.queue WHERE org_id = 1 AND name = 'scheduling'), 'a rule'), NULL, 'once');
+SELECT is(referral.hand_over_by_rule(referral.lock_item(1, public.item(2)), (SELECT queue_id FROM referral.queue WHERE org_id = 1 AND name = 'scheduling'), 'a rule'), NULL, 'once');
 
 -- 7. Event time
 

@@ -114,7 +114,7 @@ UNION ALL
 SELECT f, 'referral_admin referral_approver referral_auditor referral_authorizer referral_clinician referral_coordinator referral_scheduler'
 FROM unnest(ARRAY['explain_rank', 'rank_growth', 'rank_score']) f
 UNION ALL
-VALUES ('standard_queues', 'referral_admin'), ('check_worklist_version', 'PUBLIC');
+VALUES ('standard_queues', 'referral_admin'), ('check_worklist_version', 'PUBLIC'), ('require_number', 'PUBLIC');
 INSERT INTO public.expected_function
 SELECT f, 'referral_admin referral_authorizer referral_clinician referral_coordinator'
 FROM unnest(ARRAY['review_classification', 'review_extraction']) f;
@@ -194,7 +194,7 @@ SELECT f, 'referral_admin referral_approver referral_auditor referral_authorizer
 FROM unnest(ARRAY['explain', 'explain_flow', 'explain_gates', 'explain_work', 'rank_of_days']) f
 UNION ALL
 SELECT f, 'referral_admin referral_approver referral_authorizer referral_clinician referral_coordinator referral_scheduler'
-FROM unnest(ARRAY['rank_reasons', 'queue_membership']) f
+FROM unnest(ARRAY['rank_reasons', 'queue_membership', 'is_model']) f
 UNION ALL
 VALUES ('queue_presence', 'referral_admin referral_analyst referral_approver referral_auditor referral_authorizer referral_clinician referral_coordinator referral_integration referral_scheduler');
 CREATE VIEW public.executable AS
