@@ -1,5 +1,5 @@
 -- Routing: which queue a row's work goes to and who gets it, by which rule and why; people override; nothing is ever nowhere.
-SELECT plan(119);
+SELECT plan(121);
 \ir ../lib/refused.sql
 
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
@@ -251,6 +251,7 @@ SELECT is(public.code('SELECT referral.route(1, 999)'), 'RF019', 'a referral tha
 UPDATE referral.referral SET state = 'cancelled', status_reason = 'patient_request' WHERE referral_id = 52;
 SELECT is(public.code('SELECT referral.route(1, 52)'), 'RF001', 'nor one at its end');
 SELECT is(public.code($$SELECT referral.override_route(1, 52, 'intake', 'x')$$), 'RF001', 'by a person either');
+SELECT is(public.code('SELECT referral.decide_route(''referral'', 99, 1, NULL, NULL, false)'), 'RF019', 'nothing is decided for an organisation that is not there');
 SELECT is(public.code('UPDATE referral.routing_decision SET rule = NULL'), 'RF007', 'what was decided stays');
 SELECT is(public.code('DELETE FROM referral.routing_decision'), 'RF007', 'for good');
 
@@ -339,6 +340,7 @@ SELECT is((SELECT why FROM referral.candidate_services(1, 60, 1)),
 SELECT is((SELECT why FROM referral.candidate_services(1, 60, 10) WHERE service = 'Unknown'), 'in the network of the payer; capacity not known; distance not known', 'what is not known is said');
 SELECT is((SELECT why FROM referral.candidate_services(1, 60, 10) WHERE service = 'Near, full'), 'in the network of the payer; nothing free within 90 days; 11.1 km away; in the same region', 'and what is full');
 SELECT is((SELECT count(*) FROM referral.candidate_services(1, 60, 2)), 2::bigint, 'not more than asked for');
+SELECT is(public.code('SELECT * FROM referral.candidate_services(1, 60, -5)'), 'RF020', 'not fewer than none');
 SELECT is(public.code('SELECT * FROM referral.candidate_services(1, 999)'), 'RF019', 'of a referral that is there');
 RESET SESSION AUTHORIZATION;
 SELECT public.activate('[{"name": "skin", "queue": "intake", "healthcare_service": "Unknown"}]') \g /dev/null
