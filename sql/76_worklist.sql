@@ -83,11 +83,14 @@ BEGIN
                   HINT = 'Give it other members, or another title.';
     END IF;
     IF TG_OP = 'DELETE' THEN
-        RETURN OLD;
+        -- items and decisions go on naming it, and nothing locks it when one of them is written
+        RAISE EXCEPTION 'queues are switched off, not deleted'
+            USING ERRCODE = 'RF017', DETAIL = 'The work that was in queue ' || OLD.name || ' names it for ever.',
+                  HINT = 'UPDATE referral.queue SET active = false; its work goes to the queue that it falls back to.';
     END IF;
-    IF NEW.lease NOT BETWEEN '1 minute' AND '90 days' OR NOT referral.is_within_a_century(NEW.lease) THEN
+    IF NEW.lease NOT BETWEEN '1 minute' AND '90 days' OR NOT referral.is_target(NEW.lease) THEN
         RAISE EXCEPTION 'the lease of queue "%" is not between a minute and 90 days', NEW.name
-            USING ERRCODE = 'RF020', DETAIL = 'It says how long a claimed item stays with who claimed it.',
+            USING ERRCODE = 'RF020', DETAIL = 'It says how long a claimed item stays with who claimed it, in days, or in hours and below.',
                   HINT = 'Choose about as long as one item takes; to claim it again renews it.';
     END IF;
     IF referral.is_model(NEW.org_id, NEW.manager) THEN
@@ -109,7 +112,13 @@ BEGIN
     RETURN NEW;
 END $$;
 COMMENT ON FUNCTION referral.queue_guard() IS
-'BEFORE row trigger of referral.queue: manual_triage is not renamed, switched off or deleted (RF017), every other queue falls back to it when nothing else is said, and none falls back to itself (RF020); a lease is between a minute and 90 days (RF020), and no manager is a model (RF003).';
+'BEFORE row trigger of referral.queue: none is deleted, and manual_triage is not renamed or switched off either (RF017); every other queue falls back to it when nothing else is said, and none falls back to itself (RF020); a lease is between a minute and 90 days (RF020), and no manager is a model (RF003).';
+
+CREATE FUNCTION referral.queues_changed() RETURNS trigger
+LANGUAGE C AS 'MODULE_PATHNAME', 'queues_changed';
+COMMENT ON FUNCTION referral.queues_changed() IS
+'AFTER trigger of queue, queue_member and absence: sessions forget which queue takes the work for which.';
+REVOKE ALL ON FUNCTION referral.queues_changed() FROM PUBLIC;
 
 -- ---------- Who works on a queue ----------
 

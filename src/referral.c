@@ -20,6 +20,7 @@
 #include "matching_find.h"
 #include "rule.h"
 #include "work.h"
+#include "work_queue.h"
 #include "security.h"
 #include "table_writer.h"
 #include "sla_view.h"
@@ -38,6 +39,7 @@ _PG_init(void)
 	rule_cache_init();
 	rule_init();
 	work_claim_init();
+	work_queue_init();
 	workflow_init();
 	table_writer_init();
 	journal_write_init();

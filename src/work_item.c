@@ -23,6 +23,7 @@
 #include "work.h"
 #include "sla_clock.h"
 #include "work_rank.h"
+#include "work_queue.h"
 #include "work_route.h"
 #include "workflow_move.h"
 
@@ -72,7 +73,7 @@ decide(WorkRow *row, WorkSource *source, RuleSet routing, Maybe referral_id)
 		OidIsValid(get_relname_relid("routing_decision", row->cache->namespace_id)))
 		return work_route_decide(row->cache, &request);
 	return (RouteDecision) {
-		no_value, work_queue_for(request.org_id, some_text(source->queue)), no_value
+		no_value, work_queue_for(row->cache, request.org_id, some_text(source->queue)), no_value
 	};
 }
 

@@ -23,62 +23,8 @@
 #include "compat.h"
 #include "rule.h"
 #include "security.h"
+#include "work_queue.h"
 #include "work_route.h"
-
-/* ---------- The queue that takes it ---------- */
-
-static WorkStatement find_queue =
-	WORK_STATEMENT("SELECT q.queue_id FROM referral.queue q WHERE q.org_id = $1 AND q.name = $2",
-				   2, INT8OID, TEXTOID);
-
-/* Somebody of the queue is there, or the substitute of one who is not; see present_members(). */
-static WorkStatement look_at_queue =
-	WORK_STATEMENT("SELECT q.fallback_queue_id,"
-				   " q.fallback_queue_id IS NULL OR (q.active AND EXISTS ("
-				   " SELECT FROM referral.queue_member m"
-				   " LEFT JOIN referral.absence a"
-				   "  ON a.org_id = m.org_id AND a.member = m.member AND a.during @> $3"
-				   " WHERE m.org_id = q.org_id AND m.queue_id = q.queue_id AND m.during @> $3"
-				   "  AND (a.member IS NULL OR (a.substitute IS NOT NULL AND NOT EXISTS ("
-				   "   SELECT FROM referral.absence b"
-				   "   WHERE b.org_id = m.org_id AND b.member = a.substitute AND b.during @> $3)))"
-				   "  AND NOT referral.is_model(m.org_id, coalesce(a.substitute, m.member))))"
-				   " FROM referral.queue q WHERE q.org_id = $1 AND q.queue_id = $2",
-				   3, INT8OID, INT8OID, TIMESTAMPTZOID);
-
-static WorkStatement make_queues =
-	WORK_STATEMENT("SELECT referral.standard_queues($1)",
-				   1, INT8OID);
-
-/* Null when there is no such queue.  A chain of queues has an end: queue_guard() sees to it. */
-static Maybe
-effective(Maybe org_id, Maybe queue_id, TimestampTz at)
-{
-	while (work_run(&look_at_queue,
-					(Maybe[]) {org_id, queue_id, some(TimestampTzGetDatum(at))}) > 0)
-	{
-		if (DatumGetBool(work_column(2).value))
-			return queue_id;
-		queue_id = work_column(1);
-	}
-	return no_value;
-}
-
-/* manual_triage for null, and when there is no such queue. */
-Maybe
-work_queue_for(Maybe org_id, Maybe name)
-{
-	for (int try = 0; try < 3; try++)
-	{
-		if (!name.isnull && work_run(&find_queue, (Maybe[]) {org_id, name}) > 0)
-			return effective(org_id, work_column(1), GetCurrentTransactionStartTimestamp());
-		/* an organisation that came in without its trigger */
-		if (try == 1)
-			(void) work_run(&make_queues, &org_id);
-		name = some_text("manual_triage");
-	}
-	return no_value;
-}
 
 /* ---------- The decision ---------- */
 
@@ -132,7 +78,7 @@ work_route_decide(RuleCache *cache, const RouteRequest *request)
 		: queue_without_rule(cache, TextDatumGetCString(request->entity.value));
 	RouteDecision decision = {.owner = no_value};
 
-	decision.queue_id = work_queue_for(request->org_id, some_text(queue));
+	decision.queue_id = work_queue_for(cache, request->org_id, some_text(queue));
 	if (route != NULL && route->assigns && request->with_owner)
 	{
 		(void) work_run(&pick_member,
@@ -169,8 +115,9 @@ effective_queue(PG_FUNCTION_ARGS)
 	OwnerScope	scope;
 
 	begin(&scope);
-	return end(&scope, fcinfo, effective(some(PG_GETARG_DATUM(0)), some(PG_GETARG_DATUM(1)),
-										 PG_GETARG_TIMESTAMPTZ(2)));
+	return end(&scope, fcinfo, work_queue_effective(some(PG_GETARG_DATUM(0)),
+													some(PG_GETARG_DATUM(1)),
+													PG_GETARG_TIMESTAMPTZ(2)));
 }
 
 static Maybe
@@ -188,7 +135,8 @@ queue_for(PG_FUNCTION_ARGS)
 	OwnerScope	scope;
 
 	begin(&scope);
-	return end(&scope, fcinfo, work_queue_for(argument(fcinfo, 0), argument(fcinfo, 1)));
+	return end(&scope, fcinfo, work_queue_for(rule_cache(false), argument(fcinfo, 0),
+											  argument(fcinfo, 1)));
 }
 
 PG_FUNCTION_INFO_V1(decide_route);

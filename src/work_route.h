@@ -33,6 +33,5 @@ typedef struct RouteDecision
 
 /* Between security_begin_read() and security_end_read(). */
 extern RouteDecision work_route_decide(RuleCache *cache, const RouteRequest *request);
-extern Maybe work_queue_for(Maybe org_id, Maybe name);
 
 #endif							/* REFERRAL_WORK_ROUTE_H */

@@ -92,8 +92,7 @@ CREATE TABLE IF NOT EXISTS referral.work_item (
     outcome text,
     arrived xid8 NOT NULL DEFAULT pg_current_xact_id(),
     PRIMARY KEY (org_id, work_item_id),
-    -- none to the referral: as for the row itself, only the engine writes it, about rows that are there
-    FOREIGN KEY (org_id, queue_id) REFERENCES referral.queue,
+    -- no foreign keys: only the engine writes it, about rows and queues that are there; queues are never deleted
     CHECK (CASE WHEN status >= 'completed' THEN closed_at IS NOT NULL
                 ELSE closed_at IS NULL AND (status IN ('in-progress', 'on-hold')) = (owner IS NOT NULL) END)
 );
@@ -105,9 +104,8 @@ CREATE INDEX IF NOT EXISTS work_item_claim ON referral.work_item (org_id, queue_
     WHERE status IN ('ready', 'requested');
 -- and looks here for what has come above the place where it is
 CREATE INDEX IF NOT EXISTS work_item_arrived ON referral.work_item (org_id, queue_id, arrived) WHERE owner IS NULL AND closed_at IS NULL;
+-- what people have: seldom more than some thousands, so that reclaim_expired() reads all of it
 CREATE INDEX IF NOT EXISTS work_item_owner ON referral.work_item (org_id, owner, queue_id) WHERE status IN ('in-progress', 'on-hold');
-CREATE INDEX IF NOT EXISTS work_item_on_hold ON referral.work_item (org_id, queue_id, owner) WHERE status = 'on-hold';
-CREATE INDEX IF NOT EXISTS work_item_lease ON referral.work_item (lease_until) WHERE status = 'in-progress';
 COMMENT ON TABLE referral.work_item IS
 'What is to be done (FHIR Task): one open item for each row that is work by the rules of work_source, and one for each task. Opened, routed, ranked and closed by the database as its row changes; worked on with claim_next(), claim(), release(), complete(), hold(), resume(), assign(), reassign() and rebalance(), and handed over with the verbs of handoff.';
 COMMENT ON COLUMN referral.work_item.entity IS 'Which table it is about, as in referral.entity, and entity_id which row of it.';
@@ -130,6 +128,9 @@ SELECT referral.lay_trigger('referral.work_item', 'work_item_guard', 'BEFORE UPD
     'ROW', 'referral.work_item_guard()');
 SELECT referral.lay_trigger('referral.work_item', 'work_item_arrives', 'BEFORE UPDATE OF status, score, queue_id',
     'ROW WHEN (NEW.status IN (''ready'', ''requested''))', 'referral.work_item_arrives()');
+SELECT referral.lay_trigger(('referral.' || t)::regclass, 'queues_changed', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW', 'referral.queues_changed()', 'A'),
+       referral.lay_trigger(('referral.' || t)::regclass, 'queues_changed_truncate', 'AFTER TRUNCATE', 'STATEMENT', 'referral.queues_changed()', 'A')
+FROM unnest(ARRAY['queue', 'queue_member', 'absence']) t;
 SELECT referral.track_table('referral.queue', 'queue', 'queue_id');
 SELECT referral.track_table('referral.queue_member', 'queue_member', 'queue_member_id');
 SELECT referral.track_table('referral.absence', 'absence', 'absence_id');

@@ -167,11 +167,11 @@ CREATE FUNCTION public.violation() RETURNS TABLE (rule text, object text) LANGUA
         UNION ALL
         SELECT 'only triggers that write nothing are ENABLE ALWAYS', t.relname || ' ' || t.tgname
         FROM public.user_trigger t
-        WHERE t.tgenabled IN ('A', 'R') AND t.function NOT IN ('referral.rules_changed()', 'referral.append_only()', 'referral.inbox_guard()')
+        WHERE t.tgenabled IN ('A', 'R') AND t.function NOT IN ('referral.rules_changed()', 'referral.queues_changed()', 'referral.append_only()', 'referral.inbox_guard()')
         UNION ALL
         SELECT 'statement triggers only invalidate or refuse', t.relname || ' ' || t.tgname
         FROM public.user_trigger t
-        WHERE NOT t.is_row AND t.function NOT IN ('referral.rules_changed()', 'referral.append_only()')
+        WHERE NOT t.is_row AND t.function NOT IN ('referral.rules_changed()', 'referral.queues_changed()', 'referral.append_only()')
         UNION ALL
         SELECT 'no INSTEAD OF triggers', t.relname || ' ' || t.tgname FROM public.user_trigger t WHERE t.is_instead
         UNION ALL

@@ -1,5 +1,5 @@
 -- Routing: which queue a row's work goes to and who gets it, by which rule and why; people override; nothing is ever nowhere.
-SELECT plan(121);
+SELECT plan(130);
 \ir ../lib/refused.sql
 
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
@@ -151,6 +151,26 @@ SELECT is((SELECT name FROM referral.queue WHERE org_id = 1 AND queue_id = refer
 SELECT is((SELECT name FROM referral.queue WHERE org_id = 1 AND queue_id = referral.effective_queue(1, referral.queue_named(1, 'intake'), now() + interval '2 hours')), 'intake', 'later they are back');
 SELECT is(referral.effective_queue(1, 999999), NULL, 'a queue that is not there takes nothing');
 DELETE FROM referral.absence;
+
+-- what a session has found out holds until something changes, or its time is over
+CREATE FUNCTION public.taker(queue text) RETURNS text LANGUAGE sql AS
+    $$SELECT q.name FROM referral.queue q WHERE q.org_id = 1 AND q.queue_id = referral.queue_for(1, taker.queue)$$;
+SELECT is(public.taker('intake'), 'intake', 'a queue takes its work');
+INSERT INTO referral.absence (org_id, member, during) VALUES (1, 'routing_ann', tstzrange(now(), now() + interval '1 hour'));
+SELECT is(public.taker('intake'), 'manual_triage', 'not once its people are absent');
+DELETE FROM referral.absence;
+SELECT is(public.taker('intake'), 'intake', 'but when they are back');
+BEGIN;
+UPDATE referral.queue SET active = false WHERE org_id = 1 AND name = 'intake';
+SELECT is(public.taker('intake'), 'manual_triage', 'not while it is switched off');
+ROLLBACK;
+SELECT is(public.taker('intake'), 'intake', 'but when that was rolled back');
+UPDATE referral.organization_member SET actor_kind = 'ai' WHERE org_id = 1 AND login = 'routing_ann';
+SELECT is(public.taker('intake'), 'manual_triage', 'not when its people turn out to be models');
+UPDATE referral.organization_member SET actor_kind = 'user' WHERE org_id = 1 AND login = 'routing_ann';
+SELECT is(public.taker('intake'), 'intake', 'but when they are people again');
+SELECT is(public.taker(repeat('x', 70)), 'manual_triage', 'manual_triage takes what is meant for no queue');
+SELECT is(public.code($$DELETE FROM referral.queue WHERE org_id = 1 AND name = 'intake'$$), 'RF017', 'a queue is not deleted');
 
 -- 5. To whom: the fewest items, within capacity, in the patient's language
 

@@ -6,7 +6,7 @@ CREATE TABLE public.expected_function (function text, roles text);
 INSERT INTO public.expected_function VALUES
     ('merkle_leaf_hash', 'PUBLIC'), ('merkle_node_hash', 'PUBLIC'), ('merkle_tree_root', 'PUBLIC'),
     ('merkle_inclusion_proof', 'PUBLIC'), ('merkle_consistency_proof', 'PUBLIC'), ('verify_inclusion', 'PUBLIC'),
-    ('verify_consistency', 'PUBLIC'), ('journal_leaf', 'PUBLIC'), ('export_checkpoint', 'PUBLIC'), ('rule_matches', 'PUBLIC'), ('rule_fits', 'PUBLIC'), ('is_within_a_century', 'PUBLIC'),
+    ('verify_consistency', 'PUBLIC'), ('journal_leaf', 'PUBLIC'), ('export_checkpoint', 'PUBLIC'), ('rule_matches', 'PUBLIC'), ('rule_fits', 'PUBLIC'), ('is_within_a_century', 'PUBLIC'), ('is_target', 'PUBLIC'),
     ('journal_tells', 'PUBLIC'), ('journal_replay', 'PUBLIC'), ('case_as_of', 'PUBLIC'), ('describe_change', 'PUBLIC'),
     ('event_id', 'PUBLIC'), ('event_org', 'PUBLIC'), ('event_journal_id', 'PUBLIC'), ('event_of', 'PUBLIC'),
     ('event_json', 'referral_admin referral_integration'), ('create_consumer', 'referral_admin referral_integration'),

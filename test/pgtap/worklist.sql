@@ -1,5 +1,5 @@
 -- Worklists: queues, who may do what with their items, ranks, and the items that rows have by the rules.
-SELECT plan(150);
+SELECT plan(152);
 -- no routing rules: work goes where work_source says; see routing. No approvals either: see approval
 UPDATE referral.rule_version v SET status = 'retired' FROM referral.rule_set s WHERE s.rule_set_id = v.rule_set_id AND s.name IN ('routing/standard', 'approval/standard');
 
@@ -343,7 +343,7 @@ SET referral.org_id = 1;
 -- bounds
 
 SELECT is(public.outcome(format('UPDATE referral.queue SET lease = %L WHERE name = ''robots''', l)), 'RF020', 'no lease of ' || l)
-FROM unnest(ARRAY['59 seconds', '-1 hour', '91 days', '300000 years', '100000 years -36000000 days']) l;
+FROM unnest(ARRAY['59 seconds', '-1 hour', '91 days', '300000 years', '100000 years -36000000 days', '1 month', '2 days -1 hour']) l;
 SELECT is(public.outcome(format('UPDATE referral.queue SET lease = %L WHERE name = ''robots''', l)), 'ok', 'but one of ' || l) FROM unnest(ARRAY['1 minute', '90 days']) l;
 SET SESSION AUTHORIZATION worklist_lead;
 SELECT is(public.outcome(format('SELECT referral.claim_next(1, ''robots'', %s)', n)), 'RF020', 'nobody claims ' || n) FROM unnest(ARRAY[-1, 1001, 2147483647]) n;
