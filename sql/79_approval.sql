@@ -388,6 +388,7 @@ DECLARE
     r record;
     n bigint := 0;
 BEGIN
+    PERFORM referral.require_number(max);
     FOR r IN SELECT x.org_id, x.approval_request_id, x.entity, x.entity_id FROM referral.approval_request x
              WHERE x.status = 'approved' AND x.expires_at <= expire_approvals.as_of
              ORDER BY x.expires_at LIMIT expire_approvals.max FOR NO KEY UPDATE SKIP LOCKED
@@ -410,7 +411,7 @@ BEGIN
     RETURN n;
 END $$;
 COMMENT ON FUNCTION referral.expire_approvals(timestamptz, integer) IS
-'Marks up to max approvals that had lapsed at as_of, and asks anew where a row still waits for them; goes through requests by rules that are not in force any more; returns how many that were. Called by tick(). The guard does not count a lapsed approval, whether it is marked or not. Null for null.';
+'Marks up to max approvals that had lapsed at as_of, and asks anew where a row still waits for them; goes through requests by rules that are not in force any more; returns how many that were. Called by tick(). The guard does not count a lapsed approval, whether it is marked or not. RF020 when max is below 0. Null for null.';
 
 CREATE FUNCTION referral.renew_approvals(as_of timestamptz, max integer) RETURNS bigint
 LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.actor_kind = 'system' AS $$

@@ -151,6 +151,8 @@ GRANT INSERT, UPDATE ON referral.queue, referral.queue_member TO referral_admin;
 GRANT INSERT (org_id, member, during, substitute, reason), UPDATE (during, substitute, reason, version) ON referral.absence
     TO referral_admin, referral_coordinator, referral_clinician, referral_scheduler, referral_authorizer, referral_approver;
 GRANT EXECUTE ON FUNCTION referral.standard_queues(bigint) TO referral_admin;
+GRANT EXECUTE ON FUNCTION referral.is_model(bigint, text)
+    TO referral_admin, referral_coordinator, referral_clinician, referral_scheduler, referral_authorizer, referral_approver;
 GRANT EXECUTE ON FUNCTION referral.claim_next(bigint, text, integer), referral.claim(bigint, bigint), referral.release(bigint, bigint, text),
     referral.complete(bigint, bigint, text), referral.hold(bigint, bigint, text), referral.resume(bigint, bigint)
     TO referral_admin, referral_coordinator, referral_clinician, referral_scheduler, referral_authorizer, referral_approver,
