@@ -9,19 +9,6 @@ COMMENT ON FUNCTION referral.event_time() IS
 
 -- ---------- Checklist ----------
 
-CREATE FUNCTION referral.rule_says(expression text, candidate record) RETURNS boolean
-LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    RETURN coalesce(referral.rule_matches(expression, candidate), false);
-EXCEPTION
-    WHEN transaction_rollback OR insufficient_resources OR operator_intervention THEN
-        RAISE;
-    WHEN OTHERS THEN
-        RETURN NULL;
-END $$;
-COMMENT ON FUNCTION referral.rule_says(text, record) IS
-'rule_matches() for what must not fail by a rule: null when the expression raises an error over the row, or is none. What is not the rule''s fault (a conflict, a lack of resources) is raised. Null for null.';
-
 CREATE FUNCTION referral.handoff_rules(work record, from_queue text, to_queue text)
 RETURNS TABLE (handoff_checklist_id bigint, item text, required boolean, holds boolean)
 LANGUAGE plpgsql STABLE ROWS 5 SET search_path = pg_catalog, pg_temp AS $$
@@ -38,7 +25,7 @@ BEGIN
     END IF;
     RETURN QUERY
         SELECT f.handoff_checklist_id, f.item, f.required,
-               CASE WHEN r.referral_id IS NOT NULL THEN referral.rule_says(f.done_when, r) END
+               CASE WHEN r.referral_id IS NOT NULL THEN referral.rule_fits(f.done_when, r, 'done_when of handoff checklist ' || f.name) END
         FROM referral.handoff_checklist f JOIN referral.rule_version v USING (rule_version_id)
         WHERE v.status = 'active' AND coalesce(f.scope_org_id = work.org_id, true)
           AND coalesce(f.from_queue = handoff_rules.from_queue, true) AND coalesce(f.to_queue = handoff_rules.to_queue, true)
@@ -46,7 +33,7 @@ BEGIN
         ORDER BY f.required DESC, f.handoff_checklist_id;
 END $$;
 COMMENT ON FUNCTION referral.handoff_rules(record, text, text) IS
-'What the active rules of handoff_checklist ask for when a work item goes from one queue to another, the required ones first. holds: what the referral''s row says of it; null where a person has to say it, and where the rule raises an error. Rules over the referral do not apply to an item that serves none, nor one whose applies_when raises an error (a warning says so).';
+'What the active rules of handoff_checklist ask for when a work item goes from one queue to another, the required ones first. holds: what the referral''s row says of it; null where a person has to say it, and where the rule raises an error (a warning says so). Rules over the referral do not apply to an item that serves none, nor one whose applies_when raises an error (a warning says so).';
 
 CREATE FUNCTION referral.handoff_checklist_of(work record, from_queue text, to_queue text, stated jsonb) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -278,15 +265,6 @@ COMMENT ON FUNCTION referral.withdraw_handoff(bigint, bigint, text) IS
 
 -- ---------- What follows from the item ----------
 
-CREATE FUNCTION referral.handoff_taken() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    NEW.handed_over_by := NULL;
-    RETURN NEW;
-END $$;
-COMMENT ON FUNCTION referral.handoff_taken() IS
-'BEFORE UPDATE row trigger of referral.work_item, where it is no longer waiting to be accepted: who handed it over answers for it no more.';
-
 CREATE FUNCTION referral.handoff_settled() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -302,9 +280,8 @@ END $$;
 COMMENT ON FUNCTION referral.handoff_settled() IS
 'AFTER UPDATE row trigger of referral.work_item, where it is no longer waiting to be accepted: the open handoff is accepted by who has the item now; when it was closed or put elsewhere, it is withdrawn.';
 
-REVOKE ALL ON FUNCTION referral.rule_says(text, record), referral.handoff_rules(record, text, text), referral.handoff_checklist_of(record, text, text, jsonb),
+REVOKE ALL ON FUNCTION referral.handoff_rules(record, text, text), referral.handoff_checklist_of(record, text, text, jsonb),
     referral.handoff_steps(bigint, bigint, text), referral.open_handoff(record, bigint, text, text, jsonb, boolean),
     referral.hand_over(bigint, bigint, text, text, text, jsonb), referral.hand_over_by_rule(bigint, bigint, bigint, text),
     referral.lock_handoff(bigint, bigint, text[]), referral.put_back(record, text), referral.accept_handoff(bigint, bigint),
-    referral.return_handoff(bigint, bigint, text), referral.withdraw_handoff(bigint, bigint, text), referral.handoff_taken(),
-    referral.handoff_settled() FROM PUBLIC;
+    referral.return_handoff(bigint, bigint, text), referral.withdraw_handoff(bigint, bigint, text), referral.handoff_settled() FROM PUBLIC;
