@@ -28,6 +28,7 @@
 
 #define MAX_KNOWN		1000
 #define MAX_ACTOR_LENGTH 100
+#define MAX_CLAIMS		1000	/* at once */
 
 typedef struct KnownKey
 {
@@ -56,6 +57,10 @@ static WorkStatement require_claimer =
 	WORK_STATEMENT("SELECT referral.require_claimer($1)",
 				   1, INT8OID);
 
+static WorkStatement require_number =
+	WORK_STATEMENT("SELECT referral.require_number($1, $2)",
+				   2, INT4OID, INT4OID);
+
 static WorkStatement refuse_queue =
 	WORK_STATEMENT("SELECT referral.refuse_queue($1, $2)",
 				   2, INT8OID, TEXTOID);
@@ -67,7 +72,7 @@ static WorkStatement room_of =
 /* The queue; whether room_of() is to be asked; if not, until when. */
 static WorkStatement find_queue =
 	WORK_STATEMENT("SELECT q.queue_id, q.lease, m.queue_member_id IS NULL OR m.capacity IS NOT NULL"
-				   "  OR a.is_absent, least(pg_catalog.upper(m.during), a.next)"
+				   "  OR a.is_absent OR referral.is_model($1, $3), least(pg_catalog.upper(m.during), a.next)"
 				   " FROM referral.queue q LEFT JOIN referral.queue_member m ON m.org_id = q.org_id"
 				   "  AND m.queue_id = q.queue_id AND m.member = $3 AND m.during @> $4"
 				   " CROSS JOIN LATERAL (SELECT coalesce(pg_catalog.bool_or(a.during @> $4), false) AS is_absent,"
@@ -140,6 +145,14 @@ check_actor(Maybe org_id, Maybe queue)
 		(void) work_run(&require_claimer, (Maybe[]) {org_id});
 }
 
+static void
+check_number(int64 n)
+{
+	if (n < 0 || n > MAX_CLAIMS)
+		(void) work_run(&require_number,
+						(Maybe[]) {some(Int32GetDatum((int32) n)), some(Int32GetDatum(MAX_CLAIMS))});
+}
+
 static int64
 take_room(Maybe org_id, Maybe queue_id, Maybe actor, int64 n)
 {
@@ -167,6 +180,7 @@ work_claimer(RuleCache *cache, int64 org_id, Datum queue, int64 n)
 	Known	   *entry;
 
 	check_actor(org, some(queue));
+	check_number(n);
 	forget_old(cache);
 	entry = has_key ? hash_search(known, &key, HASH_FIND, NULL) : NULL;
 	if (entry != NULL && entry->from <= at && at < entry->until)

@@ -64,7 +64,7 @@ GRANT EXECUTE ON FUNCTION referral.hand_over(bigint, bigint, text, text, text, j
     referral.return_handoff(bigint, bigint, text), referral.withdraw_handoff(bigint, bigint, text)
     TO referral_admin, referral_coordinator, referral_clinician, referral_scheduler, referral_authorizer, referral_approver,
     referral_integration;
-GRANT EXECUTE ON FUNCTION referral.rule_says(text, record), referral.handoff_rules(record, text, text), referral.handoff_steps(bigint, bigint, text)
+GRANT EXECUTE ON FUNCTION referral.handoff_rules(record, text, text), referral.handoff_steps(bigint, bigint, text)
     TO referral_admin, referral_coordinator, referral_clinician, referral_scheduler, referral_authorizer, referral_approver,
     referral_integration, referral_auditor;
 
