@@ -350,6 +350,11 @@ END $$;
 COMMENT ON FUNCTION referral.work_item_guard() IS
 'BEFORE UPDATE row trigger of referral.work_item, where what it is about would change: RF017.';
 
+CREATE FUNCTION referral.arrival() RETURNS xid8
+LANGUAGE C AS 'MODULE_PATHNAME', 'arrival';
+COMMENT ON FUNCTION referral.arrival() IS
+'The first of the 128 transaction numbers that that of this transaction is among: default of arrived in referral.work_item.';
+
 CREATE FUNCTION referral.work_item_arrives() RETURNS trigger
 LANGUAGE C AS 'MODULE_PATHNAME', 'work_item_arrives';
 COMMENT ON FUNCTION referral.work_item_arrives() IS
