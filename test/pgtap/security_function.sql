@@ -112,7 +112,10 @@ SELECT f, 'referral_admin referral_approver referral_authorizer referral_clinici
 FROM unnest(ARRAY['assign', 'reassign', 'rebalance']) f
 UNION ALL
 SELECT f, 'referral_admin referral_approver referral_auditor referral_authorizer referral_clinician referral_coordinator referral_scheduler'
-FROM unnest(ARRAY['explain_rank', 'rank_growth', 'rank_score']) f
+FROM unnest(ARRAY['explain_rank', 'rank_score']) f
+UNION ALL
+SELECT f, 'referral_admin referral_approver referral_auditor referral_authorizer referral_clinician referral_coordinator referral_integration referral_scheduler'
+FROM unnest(ARRAY['rank_growth', 'rank_of_days']) f
 UNION ALL
 VALUES ('standard_queues', 'referral_admin'), ('check_worklist_version', 'PUBLIC');
 INSERT INTO public.expected_function
@@ -181,7 +184,7 @@ INSERT INTO public.expected_function VALUES
     ('test_routing', 'referral_admin referral_approver referral_auditor referral_authorizer referral_clinician referral_coordinator referral_rule_approver referral_rule_author referral_scheduler');
 -- handoffs, and what is opened in the morning
 INSERT INTO public.expected_function
-SELECT f, 'PUBLIC' FROM unnest(ARRAY['event_time', 'has_blocking_exception', 'has_pending_approval', 'is_handed_over', 'is_overdue', 'contact_attempts',
+SELECT f, 'PUBLIC' FROM unnest(ARRAY['event_time', 'rank_points', 'has_blocking_exception', 'has_pending_approval', 'is_handed_over', 'is_overdue', 'contact_attempts',
     'is_for_me', 'recommended_actions']) f
 UNION ALL
 SELECT f, 'referral_admin referral_approver referral_authorizer referral_clinician referral_coordinator referral_integration referral_scheduler'
@@ -191,7 +194,7 @@ SELECT f, 'referral_admin referral_approver referral_auditor referral_authorizer
 FROM unnest(ARRAY['handoff_rules', 'rule_says', 'handoff_steps']) f
 UNION ALL
 SELECT f, 'referral_admin referral_approver referral_auditor referral_authorizer referral_clinician referral_coordinator referral_scheduler'
-FROM unnest(ARRAY['explain', 'explain_flow', 'explain_gates', 'explain_work', 'rank_of_days']) f
+FROM unnest(ARRAY['explain', 'explain_flow', 'explain_gates', 'explain_work']) f
 UNION ALL
 SELECT f, 'referral_admin referral_approver referral_authorizer referral_clinician referral_coordinator referral_scheduler'
 FROM unnest(ARRAY['rank_reasons', 'queue_membership']) f
