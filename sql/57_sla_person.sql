@@ -33,7 +33,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF coalesce(btrim(reason), '') = '' THEN
         RAISE EXCEPTION 'a reason is required'
-            USING ERRCODE = 'RF005', DETAIL = 'What people do to a clock is on record with its reason.', HINT = 'Give a reason.';
+            USING ERRCODE = 'RF005', DETAIL = 'What people decide is on record with its reason.', HINT = 'Give a reason.';
     END IF;
     PERFORM set_config('referral.reason', reason, true);
 END $$;

@@ -40,15 +40,18 @@ COMMENT ON FUNCTION referral.queue_presence(bigint, bigint) IS
 CREATE FUNCTION referral.rank_reasons(org_id bigint, work_item_id bigint) RETURNS text
 LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    RETURN (SELECT string_agg(format('%s %s%s', f.factor, CASE WHEN f.points > 0 THEN '+' END, round(f.points)), '; ' ORDER BY f.place)
-            FROM (SELECT x.factor, x.points, row_number() OVER (ORDER BY abs(x.points) DESC, x.factor) AS place
+    RETURN (SELECT string_agg(format('%s %s%s', replace(f.why, '_', ' '), CASE WHEN f.points > 0 THEN '+' END, round(f.points)), '; ' ORDER BY f.place)
+            FROM (SELECT x.points,
+                         -- of a date what it is and how far off: due in 2.1 days
+                         CASE WHEN x.value ~ '^[a-z_]+ [0-9]{4}-.* days( ago)?$' THEN regexp_replace(x.value, '^([a-z_]+?)(_at|_on|_for)? .*, ', '\1 ') ELSE x.factor END AS why,
+                         row_number() OVER (ORDER BY abs(x.points) DESC, x.factor) AS place
                   FROM referral.explain_rank(rank_reasons.org_id, rank_reasons.work_item_id, referral.as_of()) x
                   -- what is assumed of all alike says nothing about this one
                   WHERE x.value IS NULL OR x.value NOT LIKE '%(assumed)') f
             WHERE f.place <= 3);
 END $$;
 COMMENT ON FUNCTION referral.rank_reasons(bigint, bigint) IS
-'Why a work item stands where it stands, in a line: the three rules that count most at as_of(), with their points; see explain_rank() for all. Null for an item that is not visible, and for null.';
+'Why a work item stands where it stands, in a line: the three rules that count most at as_of(), of those that go by a date how far off it is, with their points, as in: stat +1000; received 3.0 days ago +15; due in 2.1 days -43. See explain_rank() for all. Null for an item that is not visible, and for null.';
 
 CREATE FUNCTION referral.is_for_me(role name) RETURNS boolean
 LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
@@ -129,7 +132,7 @@ BEGIN
     UNION ALL
     SELECT 'handoff', h.released_at, format('%s to %s: %s', f.name, t.name, h.status), CASE WHEN h.by_rule THEN 'rule' ELSE 'person' END, NULL,
            concat_ws('; ', format('by %s: %s', h.released_by, h.reason), 'accepted by ' || h.accepted_by,
-                     format('returned by %s: %s', h.returned_by, nullif(h.return_reason, '')))
+                     CASE WHEN h.returned_by IS NOT NULL THEN format('returned by %s: %s', h.returned_by, h.return_reason) END)
     FROM item i
     JOIN referral.handoff h ON h.org_id = i.org_id AND h.work_item_id = i.work_item_id
     JOIN referral.queue f ON f.org_id = h.org_id AND f.queue_id = h.from_queue_id

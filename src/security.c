@@ -433,6 +433,15 @@ security_occurred_at(TimestampTz *occurred_at)
 	return true;
 }
 
+/* When what is being written happened. */
+TimestampTz
+security_event_time(void)
+{
+	TimestampTz at;
+
+	return security_occurred_at(&at) ? at : GetCurrentTransactionStartTimestamp();
+}
+
 /* The message that new rows come from; 0 when none was named. */
 int64
 security_inbox_message(void)
@@ -487,6 +496,7 @@ PG_FUNCTION_INFO_V1(current_actor_kind);
 PG_FUNCTION_INFO_V1(acting_login);
 PG_FUNCTION_INFO_V1(visible_orgs);
 PG_FUNCTION_INFO_V1(may_change_org);
+PG_FUNCTION_INFO_V1(event_time);
 
 /* current_org() returns bigint: default of every org_id column. */
 Datum
@@ -527,6 +537,13 @@ acting_login(PG_FUNCTION_ARGS)
 
 	namestrcpy(name, GetUserNameFromId(acting_login_id(), false));
 	PG_RETURN_NAME(name);
+}
+
+/* event_time() returns timestamptz */
+Datum
+event_time(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TIMESTAMPTZ(security_event_time());
 }
 
 /* current_actor_kind(org_id bigint) returns text */

@@ -151,13 +151,13 @@ CREATE OR REPLACE VIEW referral.queue_health WITH (security_invoker = true) AS
 SELECT q.org_id, q.queue_id, q.name AS queue, q.kind, q.title, q.manager, q.active, referral.queue_presence(q.org_id, q.queue_id) AS present,
        coalesce(w.open, 0) AS open, coalesce(w.ready, 0) AS ready, coalesce(w.handed_over, 0) AS handed_over,
        coalesce(w.claimed, 0) AS claimed, coalesce(w.on_hold, 0) AS on_hold, coalesce(w.overdue, 0) AS overdue,
-       coalesce(w.due_today, 0) AS due_today, w.oldest_ready, referral.as_of() - w.oldest_ready AS oldest_waits,
+       coalesce(w.due_in_24h, 0) AS due_in_24h, w.oldest_ready, referral.as_of() - w.oldest_ready AS oldest_waits,
        coalesce(c.completed, 0) AS completed_in_24h
 FROM referral.queue q
 LEFT JOIN (SELECT i.org_id, i.queue_id, count(*) AS open, count(*) FILTER (WHERE i.status = 'ready') AS ready,
                   count(*) FILTER (WHERE i.status = 'requested') AS handed_over, count(*) FILTER (WHERE i.status = 'in-progress') AS claimed,
                   count(*) FILTER (WHERE i.status = 'on-hold') AS on_hold, count(*) FILTER (WHERE i.due_at < referral.as_of()) AS overdue,
-                  count(*) FILTER (WHERE i.due_at >= referral.as_of() AND i.due_at < referral.as_of() + interval '1 day') AS due_today,
+                  count(*) FILTER (WHERE i.due_at >= referral.as_of() AND i.due_at < referral.as_of() + interval '1 day') AS due_in_24h,
                   min(i.opened_at) FILTER (WHERE i.status IN ('ready', 'requested')) AS oldest_ready
            FROM referral.work_item i WHERE i.closed_at IS NULL
            GROUP BY i.org_id, i.queue_id) w ON w.org_id = q.org_id AND w.queue_id = q.queue_id
@@ -166,7 +166,7 @@ LEFT JOIN (SELECT i.org_id, i.queue_id, count(*) AS completed
            WHERE i.closed_at > referral.as_of() - interval '1 day' AND i.closed_at <= referral.as_of() AND i.status = 'completed'
            GROUP BY i.org_id, i.queue_id) c ON c.org_id = q.org_id AND c.queue_id = q.queue_id;
 COMMENT ON VIEW referral.queue_health IS
-'How each queue stands: how many people are there (present), what is open, ready (nobody has it), handed_over (to be accepted), claimed, on_hold; overdue, and due_today within 24 hours; since when the oldest one that nobody has waits; what was completed within 24 hours.';
+'How each queue stands: how many people are there (present), what is open, ready (nobody has it), handed_over (to be accepted), claimed, on_hold; overdue, and due within 24 hours (due_in_24h); since when the oldest one that nobody has waits; what was completed within 24 hours.';
 
 CREATE OR REPLACE VIEW referral.staff_workload WITH (security_invoker = true) AS
 SELECT coalesce(m.org_id, w.org_id) AS org_id, coalesce(m.member, w.owner) AS member, coalesce(m.queues, '{}') AS queues, m.capacity,
@@ -210,7 +210,7 @@ SELECT r.org_id, r.referral_id, r.state, r.step, r.urgency, r.specialty,
                  WHERE o.org_id = r.org_id AND o.provider_organization_id = r.performing_organization_id)) AS performer,
        i.owner, r.status_reason, r.decision, r.decision_at, r.received_at, r.entered_at, referral.as_of() - r.entered_at AS waiting,
        r.scheduled_for, r.expires_on, i.due_at, coalesce(i.due_at < referral.as_of(), false) AS overdue,
-       referral.rank_points(i.score, g.growth) AS score
+       referral.rank_points(i.score) + g.growth AS score
 FROM referral.referral r
 -- one by one: a list has few of the referrals there are
 LEFT JOIN LATERAL (SELECT w.owner, w.due_at, w.score FROM referral.work_item w
