@@ -186,5 +186,5 @@ BEGIN
     END IF;
 END $$;
 COMMENT ON FUNCTION referral.close_exception(bigint, bigint, text, boolean) IS
-'Closes an exception: resolved, or dismissed when it never was one. Nothing happens when it is closed already. RF003 when the session may not (check_closing()), RF005 without a resolution, RF019 when there is no such exception.';
+'Closes an exception: resolved, or dismissed when it never was one. Nothing happens when it is closed already. RF003 when the session may not (check_closing()), RF005 without a resolution, RF019 when there is no such exception, also for null.';
 REVOKE ALL ON FUNCTION referral.close_exception(bigint, bigint, text, boolean) FROM PUBLIC;

@@ -390,6 +390,7 @@ DECLARE
     r record;
     n bigint := 0;
 BEGIN
+    PERFORM referral.require_number(max);
     FOR r IN SELECT x.org_id, x.approval_request_id, x.entity, x.entity_id FROM referral.approval_request x
              WHERE x.status = 'approved' AND x.expires_at <= expire_approvals.as_of
              ORDER BY x.expires_at LIMIT expire_approvals.max FOR NO KEY UPDATE SKIP LOCKED
@@ -412,7 +413,7 @@ BEGIN
     RETURN n;
 END $$;
 COMMENT ON FUNCTION referral.expire_approvals(timestamptz, integer) IS
-'Marks up to max approvals that had lapsed at as_of, and asks anew where a row still waits for them; goes through requests by rules that are not in force any more; returns how many that were. Called by tick(). The guard does not count a lapsed approval, whether it is marked or not. Null for null.';
+'Marks up to max approvals that had lapsed at as_of, and asks anew where a row still waits for them; goes through requests by rules that are not in force any more; returns how many that were. Called by tick(). The guard does not count a lapsed approval, whether it is marked or not. RF020 when max is below 0. Null for null.';
 
 CREATE FUNCTION referral.renew_approvals(as_of timestamptz, max integer) RETURNS bigint
 LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.actor_kind = 'system' AS $$
@@ -489,7 +490,7 @@ BEGIN
         referral.approval_involves(entity, org_id, id, need), reason);
 END $$;
 COMMENT ON FUNCTION referral.request_approval(text, bigint, bigint, text, text) IS
-'Asks for the approval of a policy, given by its name or its kind, about a row of an entity, at the lowest level that is not given, and returns approval_request_id; that of the request that is open already, if there is one. Also after it was refused or withdrawn. RF001 when it is given already, RF005 without a reason, RF019 when there is no such row or policy.';
+'Asks for the approval of a policy, given by its name or its kind, about a row of an entity, at the lowest level that is not given, and returns approval_request_id; that of the request that is open already, if there is one. Also after it was refused or withdrawn. RF001 when it is given already, RF005 without a reason, RF019 when there is no such row or policy, also for null.';
 
 CREATE FUNCTION referral.request_approval(org_id bigint, referral_id bigint, policy text, reason text) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -507,7 +508,7 @@ BEGIN
             WHERE r.org_id = approve.org_id AND r.approval_request_id = approve.approval_request_id);
 END $$;
 COMMENT ON FUNCTION referral.approve(bigint, bigint, text) IS
-'Agrees to what was asked for, as whoever acts, or on behalf of who has delegated it to him; returns the status of the request now: approved, or pending while more have to agree. RF001 when it is decided already; RF003 for who may not, and for systems and models; RF006 when the row has changed since; RF013 for who asked for it, has decided about it, or has agreed on another level; RF019 when there is no such request.';
+'Agrees to what was asked for, as whoever acts, or on behalf of who has delegated it to him; returns the status of the request now: approved, or pending while more have to agree. RF001 when it is decided already; RF003 for who may not, and for systems and models; RF006 when the row has changed since; RF013 for who asked for it, has decided about it, or has agreed on another level; RF019 when there is no such request, also for null.';
 
 CREATE FUNCTION referral.reject(org_id bigint, approval_request_id bigint, reason text) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -540,7 +541,7 @@ BEGIN
     WHERE x.org_id = r.org_id AND x.approval_request_id = r.approval_request_id AND x.status <> 'withdrawn';
 END $$;
 COMMENT ON FUNCTION referral.withdraw_approval(bigint, bigint, text) IS
-'Takes a request back: who asked while it is pending, who decided when it is decided, a member of referral_admin always. An approval does not count any more then; it has to be asked for again. RF003 for others, RF005 without a reason, RF019 when there is no such request.';
+'Takes a request back: who asked while it is pending, who decided when it is decided, a member of referral_admin always. An approval does not count any more then; it has to be asked for again. RF003 for others, RF005 without a reason, RF019 when there is no such request, also for null.';
 
 -- ---------- Decisions ----------
 
@@ -708,14 +709,14 @@ BEGIN
            CASE WHEN NOT n.needed AND n.status = 'not_requested' THEN 'not_needed' ELSE n.status END,
            r.approval_request_id, r.due_at,
            CASE WHEN n.needed AND n.status <> 'approved'
-                THEN format('a member of %s', p.approver_role) || coalesce(format(' other than %s', (
+                THEN format('a member of %s', p.approver_role) || coalesce(' other than ' || (
                          SELECT string_agg(DISTINCT m, ', ') FROM (
                              SELECT r.requested_by AS m
                              UNION ALL SELECT unnest(r.involved)
                              UNION ALL SELECT unnest(ARRAY[d.decided_by, d.on_behalf_of])
                              FROM referral.approval_request o JOIN referral.approval_decision d USING (org_id, approval_request_id)
                              WHERE o.org_id = r.org_id AND o.entity_id = r.entity_id AND o.entity = r.entity AND o.policy = r.policy
-                               AND o.status IN ('pending', 'approved')) x)), '')
+                               AND o.status IN ('pending', 'approved')) x), '')
                      || CASE WHEN p.quorum > 1 THEN format(', %s of them', p.quorum) ELSE '' END END,
            p.rule_version_id
     FROM referral.approval_needs('referral', approval_path.org_id, approval_path.referral_id) n
@@ -725,7 +726,7 @@ BEGIN
     ORDER BY n.needed DESC, t.transition, n.policy, n.level;
 END $$;
 COMMENT ON FUNCTION referral.approval_path(bigint, bigint) IS
-'Which approvals a referral needs, and which not: for each transition of its workflow and each level of a policy that it may have to wait for, whether it does, why, how far the approval is, until when it is due, and who may give it. rule_version: where the policy comes from. RF019 when there is no such referral that the session may see.';
+'Which approvals a referral needs, and which not: for each transition of its workflow and each level of a policy that it may have to wait for, whether it does, why, how far the approval is, until when it is due, and who may give it. rule_version: where the policy comes from. RF019 when there is no such referral that the session may see, also for null.';
 
 REVOKE ALL ON FUNCTION referral.approval_needs(text, bigint, bigint), referral.approval_policy_check(),
     referral.approval_request_guard(), referral.open_approval_request(text, bigint, bigint, bigint, jsonb, text, text[], text),

@@ -132,15 +132,7 @@ DECLARE
     i referral.work_item := referral.lock_item(org_id, work_item_id);
     target bigint := referral.queue_for(org_id, queue);
 BEGIN
-    IF i.queue_id = target THEN
-        RETURN;
-    END IF;
-    IF i.owner IS NULL OR to_regprocedure('referral.hand_over_by_rule(bigint, bigint, bigint, text)') IS NULL THEN
-        PERFORM referral.move_item(org_id, work_item_id, target, 'escalate');
-    ELSE
-        -- who has it answers for it until somebody takes it over
-        PERFORM referral.hand_over_by_rule(org_id, work_item_id, target, reason);
-    END IF;
+    PERFORM referral.hand_over_by_rule(i, target, reason, 'escalate');
 END $$;
 COMMENT ON FUNCTION referral.escalate_to_queue(bigint, bigint, text, text) IS
 'Sends an open item to another queue because its time runs out: moved when nobody has it, handed over otherwise.';

@@ -91,10 +91,8 @@ CREATE TABLE IF NOT EXISTS referral.work_item (
     escalated_to name,
     outcome text,
     arrived xid8 NOT NULL DEFAULT pg_current_xact_id(),
-    PRIMARY KEY (org_id, work_item_id),
-    -- no foreign keys: only the engine writes it, about rows and queues that are there; queues are never deleted
-    CHECK (CASE WHEN status >= 'completed' THEN closed_at IS NOT NULL
-                ELSE closed_at IS NULL AND (status IN ('in-progress', 'on-hold')) = (owner IS NOT NULL) END)
+    -- no foreign keys or checks: only the engine writes it, about rows and queues that are there; queues are never deleted
+    PRIMARY KEY (org_id, work_item_id)
 );
 CREATE UNIQUE INDEX IF NOT EXISTS work_item_open ON referral.work_item (org_id, entity_id, entity, kind, task) WHERE closed_at IS NULL;
 CREATE UNIQUE INDEX IF NOT EXISTS work_item_primary ON referral.work_item (org_id, referral_id) WHERE is_primary AND closed_at IS NULL;
@@ -118,7 +116,7 @@ COMMENT ON COLUMN referral.work_item.verb IS 'What was done to it last: open, cl
 COMMENT ON COLUMN referral.work_item.owner IS 'Who has claimed it, as referral.current_actor() names people; of a closed one, who had it.';
 COMMENT ON COLUMN referral.work_item.handed_over_by IS 'Who has handed it over, and answers for it until somebody accepts it; null otherwise.';
 COMMENT ON COLUMN referral.work_item.escalated_to IS 'A role that an escalation has called: its members may claim the item without being members of its queue.';
-COMMENT ON COLUMN referral.work_item.score IS 'Where it stands in its queue, the higher the earlier: rank_score() at the day 1970-01-01, so that it does not change as time passes. See explain_rank().';
+COMMENT ON COLUMN referral.work_item.score IS 'Where it stands in its queue, the higher the earlier: rank_score() without what the time adds to all items, so that it does not change as time passes. See explain_rank().';
 COMMENT ON COLUMN referral.work_item.arrived IS 'The transaction by which it came to where it waits to be claimed. Kept by the database; not journaled.';
 COMMENT ON COLUMN referral.work_item.outcome IS 'What came of it.';
 
@@ -127,7 +125,7 @@ SELECT referral.lay_trigger('referral.absence', 'absence_guard', 'BEFORE INSERT 
 SELECT referral.lay_trigger('referral.work_item', 'work_item_guard', 'BEFORE UPDATE OF entity, entity_id, referral_id, kind, task, is_primary',
     'ROW', 'referral.work_item_guard()');
 SELECT referral.lay_trigger('referral.work_item', 'work_item_arrives', 'BEFORE UPDATE OF status, score, queue_id',
-    'ROW WHEN (NEW.status IN (''ready'', ''requested''))', 'referral.work_item_arrives()');
+    'ROW', 'referral.work_item_arrives()');
 SELECT referral.lay_trigger(('referral.' || t)::regclass, 'queues_changed', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW', 'referral.queues_changed()', 'A'),
        referral.lay_trigger(('referral.' || t)::regclass, 'queues_changed_truncate', 'AFTER TRUNCATE', 'STATEMENT', 'referral.queues_changed()', 'A')
 FROM unnest(ARRAY['queue', 'queue_member', 'absence']) t;
@@ -153,6 +151,8 @@ GRANT INSERT, UPDATE ON referral.queue, referral.queue_member TO referral_admin;
 GRANT INSERT (org_id, member, during, substitute, reason), UPDATE (during, substitute, reason, version) ON referral.absence
     TO referral_admin, referral_coordinator, referral_clinician, referral_scheduler, referral_authorizer, referral_approver;
 GRANT EXECUTE ON FUNCTION referral.standard_queues(bigint) TO referral_admin;
+GRANT EXECUTE ON FUNCTION referral.is_model(bigint, text)
+    TO referral_admin, referral_coordinator, referral_clinician, referral_scheduler, referral_authorizer, referral_approver;
 GRANT EXECUTE ON FUNCTION referral.claim_next(bigint, text, integer), referral.claim(bigint, bigint), referral.release(bigint, bigint, text),
     referral.complete(bigint, bigint, text), referral.hold(bigint, bigint, text), referral.resume(bigint, bigint)
     TO referral_admin, referral_coordinator, referral_clinician, referral_scheduler, referral_authorizer, referral_approver,
@@ -201,9 +201,10 @@ CREATE TABLE IF NOT EXISTS referral.ranking_factor (
     CHECK (kind = 'per_day' OR date_field IS NULL)
 );
 COMMENT ON TABLE referral.ranking_factor IS
-'What puts one work item before another. kind points: points while applies_when holds for the row (its referral, or a row of another entity). kind per_day: points for each day that the date has passed, less for each day until then; for every item, so that time alone never changes their order.';
+'What puts one work item before another. kind points: points while applies_when holds for the row (its referral, or a row of another entity). kind per_day: points for each day that a date is nearer than horizon, or has passed; for every item, so that time alone never changes their order.';
 COMMENT ON COLUMN referral.ranking_factor.date_field IS 'due_at: of the item; payer_deadline: when the clock payer_decision is due; the others of the item or its referral.';
-COMMENT ON COLUMN referral.ranking_factor.horizon IS 'Where the date is not known, it counts as this long after the item was opened.';
+COMMENT ON COLUMN referral.ranking_factor.horizon IS
+'A date as far off counts nothing, a nearer one more, one further off less. Where the date is not known, it counts as if it had been as far off when the item was opened.';
 
 CREATE TABLE IF NOT EXISTS referral.task_template (
     task_template_id bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
@@ -231,11 +232,15 @@ COMMENT ON COLUMN referral.task_template.until_when IS 'Rule expression over the
 CREATE TABLE IF NOT EXISTS referral.rank_progress (
     org_id bigint NOT NULL PRIMARY KEY,
     ranking_key bigint NOT NULL,
-    after_id bigint
+    after_id bigint,
+    again_after xid8
 );
+ALTER TABLE referral.rank_progress ADD COLUMN IF NOT EXISTS again_after xid8;
 COMMENT ON TABLE referral.rank_progress IS
-'How far tick() has ranked an organisation''s items by the rules of ranking_key: up to the work_item_id after_id, null when all are. Not journaled.';
+'How far tick() has ranked an organisation''s items since the rules of ranking changed last (ranking_key()): up to the work_item_id after_id, null when all are; once more when the transactions before again_after are over, null when that is done. Not journaled.';
 
+SELECT referral.lay_trigger('referral.rule_version', 'ranking_version_check', 'AFTER UPDATE OF status',
+    'ROW WHEN (NEW.status = ''active'' AND OLD.status <> ''active'')', 'referral.ranking_version_check()');
 SELECT referral.lay_trigger('referral.ranking_factor', 'ranking_factor_check', 'BEFORE INSERT OR UPDATE', 'ROW', 'referral.ranking_factor_check()');
 SELECT referral.lay_trigger(('referral.' || t)::regclass, 'worklist_rule_check', 'BEFORE INSERT OR UPDATE', 'ROW', 'referral.worklist_rule_check()')
 FROM unnest(ARRAY['work_source', 'ranking_factor', 'task_template']) t;
@@ -253,7 +258,7 @@ GRANT SELECT ON referral.work_source, referral.ranking_factor, referral.task_tem
     referral_rule_author, referral_rule_approver, referral_auditor, referral_analyst, referral_integration, referral_application;
 GRANT INSERT, UPDATE, DELETE ON referral.work_source, referral.ranking_factor, referral.task_template TO referral_rule_author;
 GRANT SELECT ON referral.rank_progress TO referral_admin, referral_auditor;
-GRANT EXECUTE ON FUNCTION referral.rank_of_days(float8, timestamptz), referral.rank_score(bigint, bigint, timestamptz),
+GRANT EXECUTE ON FUNCTION referral.rank_of_days(float8, timestamptz), referral.rank_points(float8), referral.rank_of_time(numeric, interval, timestamptz), referral.rank_score(bigint, bigint, timestamptz),
     referral.rank_growth(bigint, timestamptz), referral.explain_rank(bigint, bigint, timestamptz)
     TO referral_admin, referral_coordinator, referral_clinician, referral_scheduler, referral_authorizer, referral_approver, referral_auditor;
 
