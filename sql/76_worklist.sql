@@ -12,7 +12,8 @@ LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp A
 DECLARE
     made integer;
 BEGIN
-    IF referral.may_change_org(org_id) IS NOT TRUE THEN
+    IF referral.may_change_org(org_id) IS NOT TRUE
+       OR NOT EXISTS (SELECT FROM referral.organization o WHERE o.org_id = standard_queues.org_id) THEN
         PERFORM referral.refuse_queue(org_id, NULL);
     END IF;
     -- what the others fall back to comes first
@@ -38,7 +39,7 @@ BEGIN
     RETURN made;
 END $$;
 COMMENT ON FUNCTION referral.standard_queues(bigint) IS
-'Lays down the queues that every organisation has, as far as they are missing, and returns how many were. Called for a new organisation and by deploy(). RF019 for an organisation that the session does not work for. Null for null.';
+'Lays down the queues that every organisation has, as far as they are missing, and returns how many were. Called for a new organisation and by deploy(). RF019 for an organisation that is not there, or that the session does not work for. Null for null.';
 
 CREATE FUNCTION referral.organization_queues() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -87,6 +88,15 @@ BEGIN
             USING ERRCODE = 'RF017', DETAIL = 'The work that was in queue ' || OLD.name || ' names it for ever.',
                   HINT = 'UPDATE referral.queue SET active = false; its work goes to the queue that it falls back to.';
     END IF;
+    IF NEW.lease NOT BETWEEN '1 minute' AND '90 days' OR NOT referral.is_target(NEW.lease) THEN
+        RAISE EXCEPTION 'the lease of queue "%" is not between a minute and 90 days', NEW.name
+            USING ERRCODE = 'RF020', DETAIL = 'It says how long a claimed item stays with who claimed it, in days, or in hours and below.',
+                  HINT = 'Choose about as long as one item takes; to claim it again renews it.';
+    END IF;
+    IF referral.is_model(NEW.org_id, NEW.manager) THEN
+        RAISE EXCEPTION 'a model does not answer for a queue'
+            USING ERRCODE = 'RF003', DETAIL = 'The manager of a queue answers for what nobody in it has claimed.', HINT = 'Name a person.';
+    END IF;
     IF NEW.name <> 'manual_triage' AND NEW.fallback_queue_id IS NULL THEN
         NEW.fallback_queue_id := (SELECT q.queue_id FROM referral.queue q WHERE q.org_id = NEW.org_id AND q.name = 'manual_triage');
     END IF;
@@ -102,7 +112,7 @@ BEGIN
     RETURN NEW;
 END $$;
 COMMENT ON FUNCTION referral.queue_guard() IS
-'BEFORE row trigger of referral.queue: none is deleted, and manual_triage is not renamed or switched off either (RF017); every other queue falls back to it when nothing else is said, and none falls back to itself (RF020).';
+'BEFORE row trigger of referral.queue: none is deleted, and manual_triage is not renamed or switched off either (RF017); every other queue falls back to it when nothing else is said, and none falls back to itself (RF020); a lease is between a minute and 90 days (RF020), and no manager is a model (RF003).';
 
 CREATE FUNCTION referral.queues_changed() RETURNS trigger
 LANGUAGE C AS 'MODULE_PATHNAME', 'queues_changed';
@@ -112,6 +122,15 @@ REVOKE ALL ON FUNCTION referral.queues_changed() FROM PUBLIC;
 
 -- ---------- Who works on a queue ----------
 
+CREATE FUNCTION referral.is_model(org_id bigint, member text) RETURNS boolean
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM referral.organization_member o
+                   WHERE o.org_id = is_model.org_id AND o.login = is_model.member AND o.actor_kind = 'ai');
+END $$;
+COMMENT ON FUNCTION referral.is_model(bigint, text) IS
+'Is that the login of a model, by referral.organization_member? It never has work, and does not count as somebody who is there. Null for null.';
+
 CREATE FUNCTION referral.queue_membership(org_id bigint, queue_id bigint, member text, at timestamptz DEFAULT now()) RETURNS bigint
 LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -119,18 +138,18 @@ DECLARE
 BEGIN
     SELECT m.queue_member_id INTO id FROM referral.queue_member m
     WHERE m.org_id = queue_membership.org_id AND m.queue_id = queue_membership.queue_id AND m.member = queue_membership.member
-      AND m.during @> queue_membership.at;
+      AND m.during @> queue_membership.at AND NOT referral.is_model(queue_membership.org_id, queue_membership.member);
     IF id IS NULL THEN
         SELECT m.queue_member_id INTO id FROM referral.queue_member m
         JOIN referral.absence a ON a.org_id = m.org_id AND a.member = m.member AND a.during @> queue_membership.at
         WHERE m.org_id = queue_membership.org_id AND m.queue_id = queue_membership.queue_id AND m.during @> queue_membership.at
-          AND a.substitute = queue_membership.member
+          AND a.substitute = queue_membership.member AND NOT referral.is_model(queue_membership.org_id, queue_membership.member)
         ORDER BY m.queue_member_id LIMIT 1;
     END IF;
     RETURN id;
 END $$;
 COMMENT ON FUNCTION referral.queue_membership(bigint, bigint, text, timestamptz) IS
-'The queue_member_id by which a person works on a queue at a time: his own, else that of an absent member whose substitute he is. Null when he does not, and for null.';
+'The queue_member_id by which a person works on a queue at a time: his own, else that of an absent member whose substitute he is. Null when he does not, for a model, and for null. Whether he is there just then is_absent() tells.';
 
 CREATE FUNCTION referral.is_absent(org_id bigint, member text, at timestamptz DEFAULT now()) RETURNS boolean
 LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
@@ -147,15 +166,16 @@ LANGUAGE sql STABLE STRICT ROWS 10 SET search_path = pg_catalog, pg_temp AS $$
     LEFT JOIN referral.absence a ON a.org_id = m.org_id AND a.member = m.member AND a.during @> present_members.at
     WHERE m.org_id = present_members.org_id AND m.queue_id = present_members.queue_id AND m.during @> present_members.at
       AND (a.member IS NULL OR (a.substitute IS NOT NULL AND NOT referral.is_absent(m.org_id, a.substitute, present_members.at)))
+      AND NOT referral.is_model(m.org_id, coalesce(a.substitute, m.member))
     ORDER BY coalesce(a.substitute, m.member), a.member IS NOT NULL, m.queue_member_id
 $$;
 COMMENT ON FUNCTION referral.present_members(bigint, bigint, timestamptz) IS
-'Who works on a queue at a time: its members who are not absent, and the substitutes of those who are; with the capacity (null: no limit) and languages of the membership. Null for null: no rows.';
+'Who works on a queue at a time: its members who are not absent, and the substitutes of those who are, but no models; with the capacity (null: no limit) and languages of the membership. Null for null: no rows.';
 
 CREATE FUNCTION referral.effective_queue(org_id bigint, queue_id bigint, at timestamptz DEFAULT now()) RETURNS bigint
 LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'effective_queue';
 COMMENT ON FUNCTION referral.effective_queue(bigint, bigint, timestamptz) IS
-'Where work for a queue goes at a time: the queue itself, or, when it is not active or none of its members is there, the next one that it falls back to; manual_triage in the end, whoever works on it. Null for null and for a queue that is not there.';
+'Where work for a queue goes at a time: the queue itself, or, when it is not active or none of its members is there (models do not count), the next one that it falls back to; manual_triage in the end, whoever works on it. Null for null and for a queue that is not there.';
 
 CREATE FUNCTION referral.leads_queue(org_id bigint, queue_id bigint) RETURNS boolean
 LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
@@ -236,12 +256,28 @@ END $$;
 COMMENT ON FUNCTION referral.lock_item(bigint, bigint) IS
 'Locks an open work item until the end of the transaction and returns it. For functions that run with the owner''s rights. RF019 when there is none that the session may change, RF001 when it is closed.';
 
+CREATE FUNCTION referral.require_present(org_id bigint, member text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF referral.is_model(org_id, member) THEN
+        RAISE EXCEPTION 'a model does not have work'
+            USING ERRCODE = 'RF003', DETAIL = 'Whoever has an item answers for it.', HINT = 'Let a person have it; models may suggest.';
+    END IF;
+    IF referral.is_absent(org_id, member) THEN
+        RAISE EXCEPTION 'who is absent takes no work'
+            USING ERRCODE = 'RF003', DETAIL = 'Meanwhile his substitute works on his queues.',
+                  HINT = 'End the absence in referral.absence when he is back.';
+    END IF;
+END $$;
+COMMENT ON FUNCTION referral.require_present(bigint, text) IS 'Refuses (RF003) work for a model, and for somebody who is absent now.';
+
 CREATE FUNCTION referral.room_of(org_id bigint, queue_id bigint, member text) RETURNS integer
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     membership bigint := referral.queue_membership(org_id, queue_id, member);
     most integer;
 BEGIN
+    PERFORM referral.require_present(org_id, member);
     IF membership IS NULL THEN
         RAISE EXCEPTION 'only a member of the queue may have its items'
             USING ERRCODE = 'RF003', DETAIL = 'Neither a member of it now, nor the substitute of one who is absent.',
@@ -258,7 +294,7 @@ BEGIN
                    WHERE i.org_id = room_of.org_id AND i.owner = room_of.member AND i.queue_id = room_of.queue_id AND i.status = 'in-progress');
 END $$;
 COMMENT ON FUNCTION referral.room_of(bigint, bigint, text) IS
-'How many more items of a queue a person may have at a time; null: no limit. Where there is a limit, his membership stays locked until the end of the transaction. RF003 when he does not work on the queue.';
+'How many more items of a queue a person may have at a time; null: no limit. Where there is a limit, his membership stays locked until the end of the transaction. RF003 when he does not work on the queue, is absent, or is a model.';
 
 CREATE FUNCTION referral.require_room(org_id bigint, queue_id bigint, member text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -270,7 +306,7 @@ BEGIN
     END IF;
 END $$;
 COMMENT ON FUNCTION referral.require_room(bigint, bigint, text) IS
-'Refuses (RF026) an item for a person who has as many as the capacity of his membership allows; RF003 when he does not work on the queue.';
+'Refuses (RF026) an item for a person who has as many as the capacity of his membership allows; RF003 when he does not work on the queue, is absent, or is a model.';
 
 CREATE FUNCTION referral.require_claimer(org_id bigint) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -315,13 +351,9 @@ COMMENT ON FUNCTION referral.work_item_guard() IS
 'BEFORE UPDATE row trigger of referral.work_item, where what it is about would change: RF017.';
 
 CREATE FUNCTION referral.work_item_arrives() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    NEW.arrived := pg_current_xact_id();
-    RETURN NEW;
-END $$;
+LANGUAGE C AS 'MODULE_PATHNAME', 'work_item_arrives';
 COMMENT ON FUNCTION referral.work_item_arrives() IS
-'BEFORE row trigger of referral.work_item, where it can be claimed, or claimed at another place: notes the transaction, for claim_next().';
+'BEFORE UPDATE row trigger of referral.work_item. Where the item can be claimed, or claimed at another place, it notes the transaction, for claim_next(). Where it is no longer waiting to be accepted, who handed it over answers for it no more.';
 
 CREATE FUNCTION referral.open_work(entity text, org_id bigint, id bigint, kind text, referral_id bigint, queue_id bigint, title text,
     due_at timestamptz DEFAULT NULL, is_primary boolean DEFAULT false, task text DEFAULT '', task_template_id bigint DEFAULT NULL,
@@ -334,7 +366,7 @@ BEGIN
     i.entity := entity;
     i.entity_id := id;
     i.referral_id := referral_id;
-    i.opened_at := clock_timestamp();
+    i.opened_at := referral.event_time();
     i.due_at := due_at;
     INSERT INTO referral.work_item AS w (org_id, queue_id, entity, entity_id, referral_id, kind, is_primary, task, title, opened_at, due_at,
                                          score, task_template_id, routing_decision_id)

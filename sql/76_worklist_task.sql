@@ -66,6 +66,14 @@ $$;
 COMMENT ON FUNCTION referral.is_within_a_century(interval) IS
 'Can the span be added to any date of today without leaving the calendar? At most 100 years, forwards or backwards, also in its parts. Null for null.';
 
+CREATE FUNCTION referral.is_target(span interval) RETURNS boolean
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT span > '0' AND extract(year FROM span) = 0 AND extract(month FROM span) = 0 AND extract(day FROM span) >= 0
+       AND span - make_interval(days => extract(day FROM span)::integer) >= '0' AND referral.is_within_a_century(span)
+$$;
+COMMENT ON FUNCTION referral.is_target(interval) IS
+'Can every calendar count the span? Above zero, in days, hours and below without a sign, not in months, at most 100 years. Null for null.';
+
 CREATE FUNCTION referral.worklist_rule_check() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -91,14 +99,15 @@ BEGIN
                 USING ERRCODE = 'RF011', DETAIL = 'referral_column is a bigint, due_column a timestamptz.', HINT = 'Name a column of its table, or leave it out.';
         END IF;
     END LOOP;
-    IF NOT referral.is_within_a_century((x ->> 'due')::interval) THEN
-        RAISE EXCEPTION 'task "%" is due after more than 100 years', x ->> 'name'
-            USING ERRCODE = 'RF011', DETAIL = 'due is the time that is allowed for it.', HINT = 'Allow less, or leave it out.';
+    IF NOT referral.is_target((x ->> 'due')::interval) THEN
+        RAISE EXCEPTION 'task "%" is due after a time that no calendar can count', x ->> 'name'
+            USING ERRCODE = 'RF011', DETAIL = 'due is the time that is allowed for it, at most 100 years.',
+                  HINT = 'Give it in days, or in hours and below, or leave it out.';
     END IF;
     RETURN NEW;
 END $$;
 COMMENT ON FUNCTION referral.worklist_rule_check() IS
-'BEFORE row trigger of referral.work_source, task_template and ranking_factor: their entity and the columns that they name are there, the primary item is that of kind referral about the referral, and what is due is so within 100 years (RF011).';
+'BEFORE row trigger of referral.work_source, task_template and ranking_factor: their entity and the columns that they name are there, the primary item is that of kind referral about the referral, and due is what a calendar can count (RF011).';
 
 CREATE FUNCTION referral.check_worklist_version(rule_version_id bigint) RETURNS void
 LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$

@@ -1,11 +1,22 @@
 -- worklist: what people do with items. Each verb is a function of its own, with its own right to call it
 
+CREATE FUNCTION referral.require_number(number integer, most integer DEFAULT 2147483647) RETURNS void
+LANGUAGE plpgsql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF number NOT BETWEEN 0 AND most THEN
+        RAISE EXCEPTION 'cannot take % rows at once', number
+            USING ERRCODE = 'RF020', DETAIL = 'The number says how many are wanted at most.', HINT = format('Name one from 0 to %s.', most);
+    END IF;
+END $$;
+COMMENT ON FUNCTION referral.require_number(integer, integer) IS
+'Refuses (RF020) a number of rows to take at once that is below 0, or above the most. Nothing happens for null.';
+
 CREATE FUNCTION referral.claim_next(org_id bigint, queue text, n integer DEFAULT 1)
 RETURNS TABLE (work_item_id bigint, entity text, entity_id bigint, referral_id bigint, kind text, title text, score float8,
                due_at timestamptz, lease_until timestamptz)
 LANGUAGE C ROWS 1 AS 'MODULE_PATHNAME', 'claim_next';
 COMMENT ON FUNCTION referral.claim_next(bigint, text, integer) IS
-'Claims the n items (default 1) of a queue that nobody has and that rank first, for whoever acts, and returns them; none when there is none left, or he has as many as he may. Two who call it at once never get the same item, and nobody waits. Each is his until lease_until. RF003 when he does not work on the queue, or is a model; RF019 when there is no such queue. Null for null: no rows.';
+'Claims the n items (default 1, at most 1,000) of a queue that nobody has and that rank first, for whoever acts, and returns them; none when there is none left, or he has as many as he may. Two who call it at once never get the same item, and nobody waits. Each is his until lease_until. RF003 when he does not work on the queue, is absent, or is a model; RF019 when there is no such queue; RF020 when n is below 0 or above 1,000. Null for null: no rows.';
 
 CREATE FUNCTION referral.claim(org_id bigint, work_item_id bigint) RETURNS timestamptz
 LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -15,6 +26,7 @@ DECLARE
     until timestamptz;
 BEGIN
     PERFORM referral.require_claimer(org_id);
+    PERFORM referral.require_present(org_id, actor);
     i := referral.lock_item(org_id, work_item_id);
     IF i.owner IS NOT NULL AND (i.owner <> actor OR i.status = 'on-hold') THEN
         RAISE EXCEPTION 'work item % is %', i.work_item_id, CASE i.status WHEN 'on-hold' THEN 'on hold' ELSE 'claimed already' END
@@ -38,7 +50,7 @@ BEGIN
     RETURN until;
 END $$;
 COMMENT ON FUNCTION referral.claim(bigint, bigint) IS
-'Claims one item for whoever acts, and returns until when it is his; called again by him, it is his for as long anew. RF001 when somebody else has it, or it is closed; RF003 when he does not work on its queue, nor has the role that it was escalated to, or is a model; RF019 when there is no such item; RF026 when he has as many as he may. Null for null.';
+'Claims one item for whoever acts, and returns until when it is his; called again by him, it is his for as long anew. RF001 when somebody else has it, or it is closed; RF003 when he does not work on its queue, nor has the role that it was escalated to, is absent, or is a model; RF019 when there is no such item; RF026 when he has as many as he may. Null for null.';
 
 CREATE FUNCTION referral.release(org_id bigint, work_item_id bigint, reason text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.reason = '' AS $$
@@ -51,7 +63,7 @@ BEGIN
     PERFORM referral.move_item(i.org_id, i.work_item_id, referral.effective_queue(i.org_id, i.queue_id), 'release');
 END $$;
 COMMENT ON FUNCTION referral.release(bigint, bigint, text) IS
-'Gives an item back to its queue, or to the one that it falls back to now, where others find it. For who has it, and who leads the queue. RF001 when nobody has it, or it is closed; RF003 for others; RF005 without a reason; RF019 when there is no such item.';
+'Gives an item back to its queue, or to the one that it falls back to now, where others find it. For who has it, and who leads the queue. RF001 when nobody has it, or it is closed; RF003 for others; RF005 without a reason; RF019 when there is no such item, also for null.';
 
 CREATE FUNCTION referral.assign(org_id bigint, work_item_id bigint, member text, reason text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.reason = '' AS $$
@@ -68,7 +80,7 @@ BEGIN
     PERFORM referral.give_item(i.org_id, i.work_item_id, assign.member, 'assign');
 END $$;
 COMMENT ON FUNCTION referral.assign(bigint, bigint, text, text) IS
-'Gives an item to a member of its queue, whoever had it before. For who leads the queue. RF001 when it is closed; RF003 for others, and for a person who does not work on the queue; RF005 without a reason; RF019 when there is no such item; RF026 when he has as many as he may.';
+'Gives an item to a member of its queue, whoever had it before. For who leads the queue. RF001 when it is closed; RF003 for others, and for who does not work on the queue, is absent, or is a model; RF005 without a reason; RF019 when there is no such item, also for null; RF026 when he has as many as he may.';
 
 CREATE FUNCTION referral.give_item(org_id bigint, work_item_id bigint, member text, verb text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -95,7 +107,7 @@ BEGIN
     RETURN target;
 END $$;
 COMMENT ON FUNCTION referral.reassign(bigint, bigint, text, text) IS
-'Puts an item into another queue, where nobody has it, and returns its queue_id: that queue, or the one it falls back to now. For who leads the queue it comes from. RF001 when it is closed; RF003 for others; RF005 without a reason; RF019 when there is no such item or queue.';
+'Puts an item into another queue, where nobody has it, and returns its queue_id: that queue, or the one it falls back to now. For who leads the queue it comes from. RF001 when it is closed; RF003 for others; RF005 without a reason; RF019 when there is no such item or queue, also for null.';
 
 CREATE FUNCTION referral.hold(org_id bigint, work_item_id bigint, reason text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.reason = '' AS $$
@@ -109,7 +121,7 @@ BEGIN
     WHERE w.org_id = i.org_id AND w.work_item_id = i.work_item_id AND w.status <> 'on-hold';
 END $$;
 COMMENT ON FUNCTION referral.hold(bigint, bigint, text) IS
-'Sets an item aside: its owner keeps it, without a lease, and has room for another one. For who has it, and who leads the queue. RF001 when nobody has it, or it is closed; RF003 for others; RF005 without a reason; RF019 when there is no such item.';
+'Sets an item aside: its owner keeps it, without a lease, and has room for another one. For who has it, and who leads the queue. RF001 when nobody has it, or it is closed; RF003 for others; RF005 without a reason; RF019 when there is no such item, also for null.';
 
 CREATE FUNCTION referral.resume(org_id bigint, work_item_id bigint) RETURNS void
 LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -137,7 +149,7 @@ BEGIN
     RETURN referral.work_again(i.entity, i.org_id, i.entity_id);
 END $$;
 COMMENT ON FUNCTION referral.complete(bigint, bigint, text) IS
-'Closes an item as done, with what came of it. When its row is still work by the rules, as a referral is that has not come to its end, the next item is opened at once, unclaimed, where the rules send it now; its work_item_id is returned, else null. For who has it, and who leads the queue. RF001 when nobody has it, or it is closed; RF003 for others; RF019 when there is no such item.';
+'Closes an item as done, with what came of it. When its row is still work by the rules, as a referral is that has not come to its end, the next item is opened at once, unclaimed, where the rules send it now; its work_item_id is returned, else null. For who has it, and who leads the queue. RF001 when nobody has it, or it is closed; RF003 for others; RF019 when there is no such item, also for null.';
 
 -- ---------- Absence, load, leases ----------
 
@@ -193,7 +205,7 @@ BEGIN
     END LOOP;
 END $$;
 COMMENT ON FUNCTION referral.rebalance(bigint, text) IS
-'Gives claimed items of members who are absent, or who have more than their capacity (the lowest ranking ones), to others of the queue who have room: the substitute first, then who has the fewest; where nobody has, items of absent members go back to the queue (to_member null) or to the one it falls back to. Returns what moved. What nobody has claimed stays. For who leads the queue. RF003 for others, RF019 when there is no such queue.';
+'Gives claimed items of members who are absent, or who have more than their capacity (the lowest ranking ones), to others of the queue who have room: the substitute first, then who has the fewest; where nobody has, items of absent members go back to the queue (to_member null) or to the one it falls back to. Returns what moved. What nobody has claimed stays. For who leads the queue. RF003 for others, RF019 when there is no such queue, also for null.';
 
 CREATE FUNCTION referral.reclaim_expired(as_of timestamptz DEFAULT now(), max integer DEFAULT 1000) RETURNS bigint
 LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.actor_kind = 'system'
@@ -202,6 +214,7 @@ DECLARE
     i record;
     n bigint := 0;
 BEGIN
+    PERFORM referral.require_number(max);
     FOR i IN SELECT w.org_id, w.work_item_id, w.queue_id FROM referral.work_item w
              WHERE w.status = 'in-progress' AND w.lease_until <= reclaim_expired.as_of
              ORDER BY w.lease_until LIMIT reclaim_expired.max FOR UPDATE SKIP LOCKED
@@ -212,7 +225,7 @@ BEGIN
     RETURN n;
 END $$;
 COMMENT ON FUNCTION referral.reclaim_expired(timestamptz, integer) IS
-'Takes back up to max items whose lease was over at as_of, so that others find them in their queue, or in the one that it falls back to; returns how many. Called by tick(). Null for null.';
+'Takes back up to max items whose lease was over at as_of, so that others find them in their queue, or in the one that it falls back to; returns how many. Called by tick(). RF020 when max is below 0. Null for null.';
 
 CREATE FUNCTION referral.reclaim_held(as_of timestamptz DEFAULT now(), max integer DEFAULT 1000) RETURNS bigint
 LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.actor_kind = 'system'
@@ -221,6 +234,7 @@ DECLARE
     i record;
     n bigint := 0;
 BEGIN
+    PERFORM referral.require_number(max);
     -- people first: there are fewer of them than items
     FOR i IN SELECT w.org_id, w.work_item_id, w.queue_id
              FROM (SELECT DISTINCT h.org_id, h.queue_id, h.owner FROM referral.work_item h WHERE h.status = 'on-hold') o
@@ -235,7 +249,7 @@ BEGIN
     RETURN n;
 END $$;
 COMMENT ON FUNCTION referral.reclaim_held(timestamptz, integer) IS
-'Takes back up to max items on hold whose owner does not work on their queue at as_of any more, neither as a member nor for an absent one; returns how many. Not those that were escalated to a role. Called by tick(). Null for null.';
+'Takes back up to max items on hold whose owner does not work on their queue at as_of any more, neither as a member nor for an absent one, or is a model; returns how many. Not those that were escalated to a role. Called by tick(). RF020 when max is below 0. Null for null.';
 
 CREATE FUNCTION referral.move_stranded(as_of timestamptz DEFAULT now(), max integer DEFAULT 1000) RETURNS bigint
 LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.actor_kind = 'system'
@@ -244,7 +258,8 @@ DECLARE
     i record;
     n bigint := 0;
 BEGIN
-    FOR i IN SELECT w.org_id, w.work_item_id, w.status, t.target
+    PERFORM referral.require_number(max);
+    FOR i IN SELECT w AS item, t.target
              FROM referral.queue q
              -- most queues without anybody are empty, too: those are not asked
              CROSS JOIN LATERAL (SELECT CASE WHEN EXISTS (SELECT FROM referral.work_item e
@@ -254,26 +269,20 @@ BEGIN
              WHERE t.target <> q.queue_id
              LIMIT move_stranded.max FOR UPDATE OF w SKIP LOCKED
     LOOP
-        IF i.status = 'ready' THEN
-            PERFORM referral.move_item(i.org_id, i.work_item_id, i.target, 'fall_back');
-        ELSE
-            -- it is still to be accepted
-            UPDATE referral.work_item w SET queue_id = i.target, verb = 'fall_back'
-            WHERE w.org_id = i.org_id AND w.work_item_id = i.work_item_id;
-        END IF;
+        PERFORM referral.hand_over_by_rule(i.item, i.target, 'nobody works on the queue', 'fall_back');
         n := n + 1;
     END LOOP;
     RETURN n;
 END $$;
 COMMENT ON FUNCTION referral.move_stranded(timestamptz, integer) IS
-'Moves up to max items that wait in a queue that is not active at as_of, or where nobody is there, to the queue that it falls back to; what was handed over still waits to be accepted. Returns how many. Called by tick(). Null for null.';
+'Moves up to max items that wait in a queue that is not active at as_of, or where nobody is there, to the queue that it falls back to; what was handed over still waits to be accepted, there. Returns how many. Called by tick(). RF020 when max is below 0. Null for null.';
 
 -- of all that the parts of worklist have
 REVOKE ALL ON FUNCTION referral.standard_queues(bigint), referral.organization_queues(), referral.refuse_queue(bigint, text), referral.queue_named(bigint, text),
-    referral.queue_guard(), referral.queue_membership(bigint, bigint, text, timestamptz), referral.is_absent(bigint, text, timestamptz),
+    referral.queue_guard(), referral.is_model(bigint, text), referral.queue_membership(bigint, bigint, text, timestamptz), referral.is_absent(bigint, text, timestamptz),
     referral.present_members(bigint, bigint, timestamptz), referral.effective_queue(bigint, bigint, timestamptz),
     referral.leads_queue(bigint, bigint), referral.require_lead(bigint, bigint), referral.absence_guard(),
-    referral.lock_item(bigint, bigint), referral.room_of(bigint, bigint, text), referral.require_room(bigint, bigint, text),
+    referral.lock_item(bigint, bigint), referral.require_present(bigint, text), referral.room_of(bigint, bigint, text), referral.require_room(bigint, bigint, text),
     referral.require_claimer(bigint), referral.require_owner(record, boolean), referral.work_item_guard(), referral.work_item_arrives(),
     referral.open_work(text, bigint, bigint, text, bigint, bigint, text, timestamptz, boolean, text, bigint, bigint),
     referral.close_work(bigint, bigint, referral.task_status, text), referral.move_item(bigint, bigint, bigint, text, bigint),

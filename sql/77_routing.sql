@@ -66,10 +66,7 @@ BEGIN
              CROSS JOIN LATERAL (SELECT count(*) AS items FROM referral.work_item w
                                  WHERE w.org_id = pick_member.org_id AND w.owner = p.member AND w.queue_id = pick_member.queue_id
                                    AND w.status = 'in-progress') l
-             WHERE (p.capacity IS NULL OR l.items < p.capacity)
-               -- a model does not answer for work
-               AND NOT EXISTS (SELECT FROM referral.organization_member o
-                               WHERE o.org_id = pick_member.org_id AND o.login = p.member AND o.actor_kind = 'ai')
+             WHERE p.capacity IS NULL OR l.items < p.capacity
              ORDER BY referral.language_tag(pick_member.language) IN (SELECT referral.language_tag(x) FROM unnest(p.languages) x) IS TRUE DESC,
                       l.items, p.member
     LOOP
@@ -86,7 +83,7 @@ BEGIN
     RETURN NULL;
 END $$;
 COMMENT ON FUNCTION referral.pick_member(bigint, bigint, text) IS
-'Who of those who work on a queue now gets the next item: who speaks the language before others, then who has the fewest items of the queue, among those who have room; no model. Null when nobody has room: the item waits in the queue. Where there is a limit, the membership stays locked until the end of the transaction.';
+'Who of those who work on a queue now gets the next item: who speaks the language before others, then who has the fewest items of the queue, among those who have room. Null when nobody has room: the item waits in the queue. Where there is a limit, the membership stays locked until the end of the transaction.';
 
 -- ---------- Deciding ----------
 
@@ -118,21 +115,33 @@ COMMENT ON FUNCTION referral.lock_routed_item(text, bigint, bigint) IS
 CREATE FUNCTION referral.place_item(item record, decision record) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF item.owner IS NULL THEN
-        PERFORM referral.move_item(item.org_id, item.work_item_id, decision.queue_id, 'route', decision.routing_decision_id)
-        WHERE item.queue_id <> decision.queue_id;
-        IF decision.owner IS NOT NULL THEN
-            PERFORM referral.give_item(item.org_id, item.work_item_id, decision.owner, 'assign');
-        END IF;
-    ELSIF item.queue_id <> decision.queue_id
-          AND to_regprocedure('referral.hand_over_by_rule(bigint, bigint, bigint, text)') IS NOT NULL THEN
-        -- who has it answers for it until somebody takes it over
-        PERFORM referral.hand_over_by_rule(item.org_id, item.work_item_id, decision.queue_id,
-                                           coalesce(decision.explanation, 'routing rule ' || decision.rule));
+    IF item.queue_id <> decision.queue_id THEN
+        PERFORM referral.hand_over_by_rule(item, decision.queue_id, coalesce(decision.explanation, 'routing rule ' || decision.rule),
+                                           'route', decision.routing_decision_id);
+    END IF;
+    IF decision.owner IS NOT NULL THEN
+        PERFORM referral.give_item(item.org_id, item.work_item_id, decision.owner, 'assign');
     END IF;
 END $$;
 COMMENT ON FUNCTION referral.place_item(record, record) IS
-'Puts an open work item where a routing decision sends it: moved when nobody has it, handed over otherwise. Writes with the caller''s rights.';
+'Puts an open work item where a routing decision sends it, as hand_over_by_rule() does, and gives it to who gets it by the decision. Writes with the caller''s rights.';
+
+CREATE FUNCTION referral.standing_override(entity text, org_id bigint, id bigint, routing_rule_id bigint) RETURNS bigint
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    last record;
+BEGIN
+    SELECT p.routing_decision_id, p.reason, p.rule INTO last FROM referral.routing_decision p
+    WHERE p.org_id = standing_override.org_id AND p.entity_id = standing_override.id AND p.entity = standing_override.entity
+    ORDER BY p.routing_decision_id DESC LIMIT 1;
+    IF last.reason = 'person'
+       AND last.rule IS NOT DISTINCT FROM (SELECT r.name FROM referral.routing_rule r WHERE r.routing_rule_id = standing_override.routing_rule_id) THEN
+        RETURN last.routing_decision_id;
+    END IF;
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION referral.standing_override(text, bigint, bigint, bigint) IS
+'The routing_decision_id by which a person has put aside this routing rule (or, for null, that none fits) for a row, while it is the last decision about it: rules that come to the same again do not undo it. Null when there is none.';
 
 CREATE FUNCTION referral.route_row(entity text, org_id bigint, id bigint, rules bigint[]) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -141,15 +150,10 @@ DECLARE
     d referral.routing_decision;
 BEGIN
     -- nothing to move, no rule says anything new, or a person has put this very rule aside
-    IF i.work_item_id IS NULL OR rules = '{}' OR EXISTS (
-        SELECT FROM (SELECT p.reason, p.rule FROM referral.routing_decision p
-                     WHERE p.org_id = route_row.org_id AND p.entity_id = route_row.id AND p.entity = route_row.entity
-                     ORDER BY p.routing_decision_id DESC LIMIT 1) last
-        JOIN referral.routing_rule r ON r.name = last.rule
-        WHERE last.reason = 'person' AND r.routing_rule_id = rules[1]) THEN
+    IF i.work_item_id IS NULL OR rules = '{}' OR referral.standing_override(entity, org_id, id, rules[1]) IS NOT NULL THEN
         RETURN NULL;
     END IF;
-    d := referral.decide_route(entity, org_id, id, i.referral_id, rules[1], i.owner IS NULL);
+    d := referral.decide_route(entity, org_id, id, i.referral_id, rules[1], i.status = 'ready');
     PERFORM referral.place_item(i, d);
     RETURN d.routing_decision_id;
 END $$;
@@ -163,6 +167,8 @@ DECLARE
     r referral.referral;
     i referral.work_item;
     d referral.routing_decision;
+    rule_id bigint;
+    standing bigint;
 BEGIN
     IF referral.may_change_org(route.org_id) THEN
         SELECT * INTO r FROM referral.referral x WHERE x.org_id = route.org_id AND x.referral_id = route.referral_id;
@@ -171,9 +177,17 @@ BEGIN
     IF i.work_item_id IS NULL THEN
         PERFORM referral.refuse_route(route.org_id, route.referral_id, r.state);
     END IF;
-    d := referral.decide_route('referral', r.org_id, r.referral_id, r.referral_id,
-        (referral.matching_rules('routing_rule', 'referral', r.org_id, r, true))[1], i.owner IS NULL);
-    PERFORM referral.place_item(i, d);
+    rule_id := (referral.matching_rules('routing_rule', 'referral', r.org_id, r, true))[1];
+    -- people decide anew, systems keep what a person has decided
+    IF NOT referral.require_rerouter(i, rule_id) THEN
+        standing := referral.standing_override('referral', r.org_id, r.referral_id, rule_id);
+    END IF;
+    IF standing IS NULL THEN
+        d := referral.decide_route('referral', r.org_id, r.referral_id, r.referral_id, rule_id, i.status = 'ready');
+        PERFORM referral.place_item(i, d);
+    ELSE
+        SELECT * INTO d FROM referral.routing_decision p WHERE p.org_id = r.org_id AND p.routing_decision_id = standing;
+    END IF;
     routing_decision_id := d.routing_decision_id;
     queue := (SELECT q.name FROM referral.queue q WHERE q.org_id = d.org_id AND q.queue_id = d.queue_id);
     owner := d.owner;
@@ -183,7 +197,27 @@ BEGIN
     explanation := d.explanation;
 END $$;
 COMMENT ON FUNCTION referral.route(bigint, bigint) IS
-'Routes a referral anew by the rules that are active now, also when a person had overridden them, and returns the decision as it is recorded in routing_decision: queue is where the work goes now, owner who gets it, null when it waits in the queue. Without a rule that fits it goes to manual_triage. An item that nobody has is moved; one that somebody has is handed over. RF001 when the referral has no open work item, RF019 when it does not exist or is not visible. Null for null.';
+'Routes a referral anew by the rules that are active now and returns the decision as it is recorded in routing_decision: queue is where the work goes now, owner who gets it, null when it waits in the queue. Without a rule that fits it goes to manual_triage. An item that nobody has is moved; one that somebody has, or that waits to be accepted, is handed over. For people who lead the queue that it comes from or goes to, and for systems; a person puts an end to what override_route() has decided, a system leaves it as long as the same rule fits, and gets that decision. RF001 when the referral has no open work item; RF003 for others, and for models; RF019 when it does not exist or is not visible. Null for null.';
+
+CREATE FUNCTION referral.require_rerouter(item record, routing_rule_id bigint) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    kind text := referral.current_actor_kind(item.org_id);
+BEGIN
+    -- a person who calls himself a system stays one
+    IF kind = 'user' AND (referral.leads_queue(item.org_id, item.queue_id)
+           OR referral.leads_queue(item.org_id, referral.queue_for(item.org_id,
+                  coalesce((SELECT r.queue FROM referral.routing_rule r WHERE r.routing_rule_id = require_rerouter.routing_rule_id),
+                           referral.fallback_queue('referral')))))
+       OR kind = 'system' AND pg_has_role(referral.acting_login(), 'referral_integration', 'MEMBER') THEN
+        RETURN kind = 'user';
+    END IF;
+    RAISE EXCEPTION 'only who leads the queue may have the work routed anew'
+        USING ERRCODE = 'RF003', DETAIL = 'It is for people who lead the queue that it comes from or goes to, and for systems; not for models.',
+              HINT = 'See manager in referral.queue, and is_lead in referral.queue_member; who works on the item may call referral.override_route().';
+END $$;
+COMMENT ON FUNCTION referral.require_rerouter(record, bigint) IS
+'Refuses (RF003) whoever may not have an item routed anew by a rule (null: by none): models, and people who lead neither the queue that it comes from nor the one that it goes to; a system has to be a member of referral_integration. Else: is it a person?';
 
 CREATE FUNCTION referral.refuse_route(org_id bigint, referral_id bigint, state referral.state) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -228,7 +262,7 @@ BEGIN
     RETURN d.routing_decision_id;
 END $$;
 COMMENT ON FUNCTION referral.override_route(bigint, bigint, text, text) IS
-'Sends the work on a referral to another queue than the rules did, or to the one that it falls back to now, and returns the routing_decision_id. The decision stands until another rule than the overridden one fits, or route() is called; routing_quality counts it. An item that nobody has is moved; one that somebody has is handed over. For people: who has the item, members of its queue while nobody has it, and who leads the queue. RF001 when the referral has no open work item; RF003 for others; RF005 without a reason; RF019 when there is no such referral or queue.';
+'Sends the work on a referral to another queue than the rules did, or to the one that it falls back to now, and returns the routing_decision_id. The decision stands until a change of the referral lets another rule than the overridden one fit, a person calls route() or override_route(), or the item is completed; routing_quality counts it. An item that nobody has is moved; one that somebody has is handed over. For people: who has the item, members of its queue while nobody has it, and who leads the queue. RF001 when the referral has no open work item; RF003 for others; RF005 without a reason; RF019 when there is no such referral or queue, also for null.';
 
 CREATE FUNCTION referral.require_router(item record) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -415,6 +449,7 @@ DECLARE
     today date;
     named text;
 BEGIN
+    PERFORM referral.require_number(max);
     SELECT * INTO r FROM referral.referral x WHERE x.org_id = candidate_services.org_id AND x.referral_id = candidate_services.referral_id;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'there is no referral % in organisation %', candidate_services.referral_id, candidate_services.org_id
@@ -456,11 +491,11 @@ BEGIN
         LIMIT candidate_services.max;
 END $$;
 COMMENT ON FUNCTION referral.candidate_services(bigint, bigint, integer) IS
-'Services that a referral could go to, the best first, up to max (default 5), and why: those of its specialty (or service line) that take new patients, and the one it asks for. In order: asked for, named by the routing rule that decided, in the payer''s network before unknown before out of it, the earliest room, the shortest way from the referral''s site, the same region. What is not known is null and said to be. Read with the caller''s rights. RF019 when the referral does not exist or is not visible. Null for null: no rows.';
+'Services that a referral could go to, the best first, up to max (default 5), and why: those of its specialty (or service line) that take new patients, and the one it asks for. In order: asked for, named by the routing rule that decided, in the payer''s network before unknown before out of it, the earliest room, the shortest way from the referral''s site, the same region. What is not known is null and said to be. Read with the caller''s rights. RF019 when the referral does not exist or is not visible, RF020 when max is below 0. Null for null: no rows.';
 
 REVOKE ALL ON FUNCTION referral.pick_member(bigint, bigint, text), referral.fallback_queue(text),
     referral.decide_route(text, bigint, bigint, bigint, bigint, boolean), referral.lock_routed_item(text, bigint, bigint),
-    referral.place_item(record, record), referral.route_row(text, bigint, bigint, bigint[]), referral.route(bigint, bigint),
-    referral.refuse_route(bigint, bigint, referral.state), referral.override_route(bigint, bigint, text, text), referral.require_router(record),
+    referral.place_item(record, record), referral.standing_override(text, bigint, bigint, bigint), referral.route_row(text, bigint, bigint, bigint[]), referral.route(bigint, bigint),
+    referral.refuse_route(bigint, bigint, referral.state), referral.override_route(bigint, bigint, text, text), referral.require_router(record), referral.require_rerouter(record, bigint),
     referral.routing_defaults(text), referral.routing_candidate(text, bigint, jsonb), referral.test_routing(jsonb, bigint, text),
     referral.check_routing_version(bigint) FROM PUBLIC;

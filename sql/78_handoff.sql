@@ -1,12 +1,5 @@
 -- handoff: an item goes from one team to another, and somebody answers for it all the while
 
-CREATE FUNCTION referral.event_time() RETURNS timestamptz
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT coalesce(nullif(current_setting('referral.occurred_at', true), '')::timestamptz, now())
-$$;
-COMMENT ON FUNCTION referral.event_time() IS
-'When what is being written happened: the setting referral.occurred_at, else the start of the transaction. Whether the session may set it the journal decides.';
-
 -- ---------- Checklist ----------
 
 CREATE FUNCTION referral.handoff_rules(work record, from_queue text, to_queue text)
@@ -97,7 +90,7 @@ BEGIN
     RETURNING handoff_id INTO id;
     UPDATE referral.work_item w
     SET queue_id = open_handoff.to_queue_id, status = 'requested', verb = 'hand_over', owner = NULL, claimed_at = NULL, lease_until = NULL,
-        handed_over_by = CASE WHEN by_rule THEN item.owner ELSE referral.current_actor() END
+        handed_over_by = coalesce(item.handed_over_by, CASE WHEN by_rule THEN item.owner ELSE referral.current_actor() END)
     WHERE w.org_id = item.org_id AND w.work_item_id = item.work_item_id;
     RETURN id;
 END $$;
@@ -140,28 +133,42 @@ BEGIN
     RETURN referral.open_handoff(i, target, summary, reason, list, false);
 END $$;
 COMMENT ON FUNCTION referral.hand_over(bigint, bigint, text, text, text, jsonb) IS
-'Hands a work item over to another queue, or the one that it falls back to now, and returns the handoff_id: somebody there accepts it (accept_handoff(), or a claim) or returns it; until then who hands it over answers for it. summary: what the next one has to know; reason: why it goes; checklist: what was done of handoff_steps(), such as [{"item": "Patient told", "done": true}]. For who has the item, and who leads its queue. RF001 when nobody has it, or it is closed; RF002 when a required item of the checklist is not done; RF003 for others; RF005 without summary or reason; RF019 when there is no such item or queue; RF020 when it is there already, or checklist is no list of items.';
+'Hands a work item over to another queue, or the one that it falls back to now, and returns the handoff_id: somebody there accepts it (accept_handoff(), or a claim) or returns it; until then who hands it over answers for it. summary: what the next one has to know; reason: why it goes; checklist: what was done of handoff_steps(), such as [{"item": "Patient told", "done": true}]. For who has the item, and who leads its queue. RF001 when nobody has it, or it is closed; RF002 when a required item of the checklist is not done; RF003 for others; RF005 without summary or reason; RF019 when there is no such item or queue, also for null; RF020 when it is there already, or checklist is no list of items.';
 
-CREATE FUNCTION referral.hand_over_by_rule(org_id bigint, work_item_id bigint, to_queue_id bigint, reason text) RETURNS bigint
+CREATE FUNCTION referral.hand_over_by_rule(item record, to_queue_id bigint, reason text, verb text DEFAULT 'route',
+    routing_decision_id bigint DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    i referral.work_item := referral.lock_item(org_id, work_item_id);
+    i referral.work_item := item;
+    former referral.handoff;
     list jsonb;
 BEGIN
     IF i.queue_id = to_queue_id THEN
         RETURN NULL;
     END IF;
+    IF i.status = 'requested' THEN
+        -- who handed it over answers for it until somebody accepts it, wherever that is
+        UPDATE referral.handoff h SET status = 'withdrawn', withdrawn_at = referral.event_time(), withdrawn_by = referral.current_actor()
+        WHERE h.org_id = i.org_id AND h.work_item_id = i.work_item_id AND h.status = 'released'
+        RETURNING h.* INTO former;
+        IF former.from_queue_id = to_queue_id THEN
+            PERFORM referral.put_back(former, verb);
+            RETURN NULL;
+        END IF;
+        i.queue_id := coalesce(former.from_queue_id, i.queue_id);
+        i.owner := coalesce(former.from_owner, i.handed_over_by);
+    END IF;
     IF i.owner IS NULL THEN
-        PERFORM referral.move_item(org_id, work_item_id, to_queue_id, 'route');
+        PERFORM referral.move_item(i.org_id, i.work_item_id, to_queue_id, verb, routing_decision_id);
         RETURN NULL;
     END IF;
     SELECT referral.handoff_checklist_of(i, f.name, t.name, '[]') INTO list
     FROM referral.queue f, referral.queue t
     WHERE f.org_id = i.org_id AND f.queue_id = i.queue_id AND t.org_id = i.org_id AND t.queue_id = hand_over_by_rule.to_queue_id;
-    RETURN referral.open_handoff(i, to_queue_id, NULL, reason, list, true);
+    RETURN referral.open_handoff(i, to_queue_id, former.summary, reason, list, true);
 END $$;
-COMMENT ON FUNCTION referral.hand_over_by_rule(bigint, bigint, bigint, text) IS
-'What hand_over() does, because a rule sends a claimed item to another queue: nobody is asked for a summary, and what is not done of the checklist is only noted. Who had it answers for it until it is accepted. Returns the handoff_id; null when it is there already, or nobody had it, so that it was only moved. Writes with the caller''s rights.';
+COMMENT ON FUNCTION referral.hand_over_by_rule(record, bigint, text, text, bigint) IS
+'Sends a work item, which is locked, to another queue because a rule says so. What nobody has is moved. What somebody has is handed over, as by hand_over(): nobody is asked for a summary, and what is not done of the checklist is only noted; who had it answers for it until it is accepted. What was handed over and not accepted yet is handed over anew by who had it, with his summary; sent to where it came from, it goes back to him. verb, routing_decision_id: what is being done, for the record. Returns the handoff_id; null when it is there already, was moved, or went back. Writes with the caller''s rights.';
 
 CREATE FUNCTION referral.lock_handoff(org_id bigint, handoff_id bigint, wanted text[]) RETURNS record
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -243,7 +250,7 @@ BEGIN
     PERFORM referral.put_back(h, 'return');
 END $$;
 COMMENT ON FUNCTION referral.return_handoff(bigint, bigint, text) IS
-'Returns what was handed over, with the reason, to who had it before, or to his queue while he is not there or has no room. Before it is accepted for those who work on the queue it was handed to; after that for who has the item; for who leads the queue always. RF001 when it was returned or withdrawn already, or the item was closed, handed over again or put elsewhere; RF003 for others; RF005 without a reason; RF019 when there is no such handoff.';
+'Returns what was handed over, with the reason, to who had it before, or to his queue while he is not there or has no room. Before it is accepted for those who work on the queue it was handed to; after that for who has the item; for who leads the queue always. RF001 when it was returned or withdrawn already, or the item was closed, handed over again or put elsewhere; RF003 for others; RF005 without a reason; RF019 when there is no such handoff, also for null.';
 
 CREATE FUNCTION referral.withdraw_handoff(org_id bigint, handoff_id bigint, reason text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.reason = '' AS $$
@@ -261,18 +268,9 @@ BEGIN
     PERFORM referral.put_back(h, 'withdraw');
 END $$;
 COMMENT ON FUNCTION referral.withdraw_handoff(bigint, bigint, text) IS
-'Takes back what was handed over and nobody has accepted yet; the item goes back to who had it, or to his queue while he is not there or has no room. For who handed it over, who had it, and who leads the queue it came from. RF001 when it was accepted, returned or withdrawn already, or the item is closed; RF003 for others; RF005 without a reason; RF019 when there is no such handoff.';
+'Takes back what was handed over and nobody has accepted yet; the item goes back to who had it, or to his queue while he is not there or has no room. For who handed it over, who had it, and who leads the queue it came from. RF001 when it was accepted, returned or withdrawn already, or the item is closed; RF003 for others; RF005 without a reason; RF019 when there is no such handoff, also for null.';
 
 -- ---------- What follows from the item ----------
-
-CREATE FUNCTION referral.handoff_taken() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    NEW.handed_over_by := NULL;
-    RETURN NEW;
-END $$;
-COMMENT ON FUNCTION referral.handoff_taken() IS
-'BEFORE UPDATE row trigger of referral.work_item, where it is no longer waiting to be accepted: who handed it over answers for it no more.';
 
 CREATE FUNCTION referral.handoff_settled() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -291,7 +289,6 @@ COMMENT ON FUNCTION referral.handoff_settled() IS
 
 REVOKE ALL ON FUNCTION referral.handoff_rules(record, text, text), referral.handoff_checklist_of(record, text, text, jsonb),
     referral.handoff_steps(bigint, bigint, text), referral.open_handoff(record, bigint, text, text, jsonb, boolean),
-    referral.hand_over(bigint, bigint, text, text, text, jsonb), referral.hand_over_by_rule(bigint, bigint, bigint, text),
+    referral.hand_over(bigint, bigint, text, text, text, jsonb), referral.hand_over_by_rule(record, bigint, text, text, bigint),
     referral.lock_handoff(bigint, bigint, text[]), referral.put_back(record, text), referral.accept_handoff(bigint, bigint),
-    referral.return_handoff(bigint, bigint, text), referral.withdraw_handoff(bigint, bigint, text), referral.handoff_taken(),
-    referral.handoff_settled() FROM PUBLIC;
+    referral.return_handoff(bigint, bigint, text), referral.withdraw_handoff(bigint, bigint, text), referral.handoff_settled() FROM PUBLIC;

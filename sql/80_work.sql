@@ -87,7 +87,7 @@ COMMENT ON FUNCTION referral.open_missing_work() IS
 CREATE FUNCTION referral.chores() RETURNS text[]
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT coalesce(array_agg(c.name ORDER BY c.sort), '{}')
-    FROM unnest(ARRAY['reclaim_expired', 'reclaim_held', 'move_stranded', 'refresh_all_ranks', 'expire_approvals']) WITH ORDINALITY c (name, sort)
+    FROM unnest(ARRAY['reclaim_expired', 'reclaim_held', 'move_stranded', 'refresh_all_ranks', 'expire_approvals', 'renew_approvals']) WITH ORDINALITY c (name, sort)
     WHERE to_regprocedure(format('referral.%I(timestamptz, integer)', c.name)) IS NOT NULL
 $$;
 COMMENT ON FUNCTION referral.chores() IS
@@ -114,15 +114,7 @@ DECLARE
     i referral.work_item := referral.lock_item(org_id, work_item_id);
     target bigint := referral.queue_for(org_id, queue);
 BEGIN
-    IF i.queue_id = target THEN
-        RETURN;
-    END IF;
-    IF i.owner IS NULL OR to_regprocedure('referral.hand_over_by_rule(bigint, bigint, bigint, text)') IS NULL THEN
-        PERFORM referral.move_item(org_id, work_item_id, target, 'escalate');
-    ELSE
-        -- who has it answers for it until somebody takes it over
-        PERFORM referral.hand_over_by_rule(org_id, work_item_id, target, reason);
-    END IF;
+    PERFORM referral.hand_over_by_rule(i, target, reason, 'escalate');
 END $$;
 COMMENT ON FUNCTION referral.escalate_to_queue(bigint, bigint, text, text) IS
 'Sends an open item to another queue because its time runs out: moved when nobody has it, handed over otherwise.';

@@ -137,6 +137,14 @@ forget_old_answers(RuleCache *cache)
 	answers = hash_create("referral queues", 64, &ctl, HASH_ELEM | HASH_BLOBS);
 }
 
+/* Another number after each change that what is known about queues and members depends on. */
+uint64
+work_queue_generation(RuleCache *cache)
+{
+	forget_old_answers(cache);
+	return changes + rule_generation;
+}
+
 /* ---------- Finding out, as the owner of the model ---------- */
 
 static WorkStatement find_queue =
@@ -153,7 +161,8 @@ static WorkStatement look_at_queue =
 				   " WHERE m.org_id = q.org_id AND m.queue_id = q.queue_id AND m.during @> $3"
 				   "  AND (a.member IS NULL OR (a.substitute IS NOT NULL AND NOT EXISTS ("
 				   "   SELECT FROM referral.absence b"
-				   "   WHERE b.org_id = m.org_id AND b.member = a.substitute AND b.during @> $3)))))"
+				   "   WHERE b.org_id = m.org_id AND b.member = a.substitute AND b.during @> $3)))"
+				   "  AND NOT referral.is_model(m.org_id, coalesce(a.substitute, m.member))))"
 				   " FROM referral.queue q WHERE q.org_id = $1 AND q.queue_id = $2",
 				   3, INT8OID, INT8OID, TIMESTAMPTZOID);
 
@@ -239,7 +248,6 @@ work_queue_for(RuleCache *cache, Maybe org_id, Maybe name)
 	answer = hash_search(answers, &key, HASH_FIND, NULL);
 	if (answer != NULL && answer->from <= at && at < answer->until)
 		return some(Int64GetDatum(answer->queue_id));
-	work_set_planner();
 	queue_id = find_out(org_id, name, at);
 	/* a snapshot that is kept may be older than the tables that others will see */
 	if (!queue_id.isnull && changes == changes_known && rule_generation == rules_known &&

@@ -13,7 +13,7 @@ CREATE TABLE IF NOT EXISTS referral.exception_item (
     detail text,
     root_cause text,
     status text NOT NULL DEFAULT 'open' CHECK (status IN ('open', 'in_progress', 'resolved', 'dismissed')),
-    opened_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    opened_at timestamptz NOT NULL DEFAULT referral.event_time(),
     opened_by text NOT NULL DEFAULT referral.current_actor(),
     due_at timestamptz,
     resolved_at timestamptz,

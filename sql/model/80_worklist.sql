@@ -74,7 +74,7 @@ CREATE TABLE IF NOT EXISTS referral.work_item (
     routing_decision_id bigint,
     version bigint NOT NULL,
     score float8 NOT NULL DEFAULT 0,
-    opened_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    opened_at timestamptz NOT NULL DEFAULT referral.event_time(),
     due_at timestamptz,
     claimed_at timestamptz,
     lease_until timestamptz,
@@ -91,10 +91,8 @@ CREATE TABLE IF NOT EXISTS referral.work_item (
     escalated_to name,
     outcome text,
     arrived xid8 NOT NULL DEFAULT pg_current_xact_id(),
-    PRIMARY KEY (org_id, work_item_id),
-    -- no foreign keys: only the engine writes it, about rows and queues that are there; queues are never deleted
-    CHECK (CASE WHEN status >= 'completed' THEN closed_at IS NOT NULL
-                ELSE closed_at IS NULL AND (status IN ('in-progress', 'on-hold')) = (owner IS NOT NULL) END)
+    -- no foreign keys or checks: only the engine writes it, about rows and queues that are there; queues are never deleted
+    PRIMARY KEY (org_id, work_item_id)
 );
 CREATE UNIQUE INDEX IF NOT EXISTS work_item_open ON referral.work_item (org_id, entity_id, entity, kind, task) WHERE closed_at IS NULL;
 CREATE UNIQUE INDEX IF NOT EXISTS work_item_primary ON referral.work_item (org_id, referral_id) WHERE is_primary AND closed_at IS NULL;
@@ -127,7 +125,7 @@ SELECT referral.lay_trigger('referral.absence', 'absence_guard', 'BEFORE INSERT 
 SELECT referral.lay_trigger('referral.work_item', 'work_item_guard', 'BEFORE UPDATE OF entity, entity_id, referral_id, kind, task, is_primary',
     'ROW', 'referral.work_item_guard()');
 SELECT referral.lay_trigger('referral.work_item', 'work_item_arrives', 'BEFORE UPDATE OF status, score, queue_id',
-    'ROW WHEN (NEW.status IN (''ready'', ''requested''))', 'referral.work_item_arrives()');
+    'ROW', 'referral.work_item_arrives()');
 SELECT referral.lay_trigger(('referral.' || t)::regclass, 'queues_changed', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW', 'referral.queues_changed()', 'A'),
        referral.lay_trigger(('referral.' || t)::regclass, 'queues_changed_truncate', 'AFTER TRUNCATE', 'STATEMENT', 'referral.queues_changed()', 'A')
 FROM unnest(ARRAY['queue', 'queue_member', 'absence']) t;
@@ -153,6 +151,8 @@ GRANT INSERT, UPDATE ON referral.queue, referral.queue_member TO referral_admin;
 GRANT INSERT (org_id, member, during, substitute, reason), UPDATE (during, substitute, reason, version) ON referral.absence
     TO referral_admin, referral_coordinator, referral_clinician, referral_scheduler, referral_authorizer, referral_approver;
 GRANT EXECUTE ON FUNCTION referral.standard_queues(bigint) TO referral_admin;
+GRANT EXECUTE ON FUNCTION referral.is_model(bigint, text)
+    TO referral_admin, referral_coordinator, referral_clinician, referral_scheduler, referral_authorizer, referral_approver;
 GRANT EXECUTE ON FUNCTION referral.claim_next(bigint, text, integer), referral.claim(bigint, bigint), referral.release(bigint, bigint, text),
     referral.complete(bigint, bigint, text), referral.hold(bigint, bigint, text), referral.resume(bigint, bigint)
     TO referral_admin, referral_coordinator, referral_clinician, referral_scheduler, referral_authorizer, referral_approver,

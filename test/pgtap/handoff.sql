@@ -1,5 +1,5 @@
 -- Handoffs: released with a summary and a checklist, accepted or returned, and somebody answers for the item all the while.
-SELECT plan(76);
+SELECT plan(89);
 \ir ../lib/refused.sql
 
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
@@ -176,12 +176,12 @@ SELECT is(public.code('SELECT referral.accept_handoff(1, public.last_handoff(8))
 
 -- 6. By rule
 
-SELECT is(referral.hand_over_by_rule(1, public.item(11), (SELECT queue_id FROM referral.queue WHERE org_id = 1 AND name = 'review'), 'a rule'), NULL, 'what nobody has a rule moves');
+SELECT is(referral.hand_over_by_rule(referral.lock_item(1, public.item(11)), (SELECT queue_id FROM referral.queue WHERE org_id = 1 AND name = 'review'), 'a rule'), NULL, 'what nobody has a rule moves');
 SELECT results_eq('SELECT queue, status FROM public.at WHERE referral_id = 11', $$VALUES ('review', 'ready')$$, 'without a handoff');
-SELECT isnt(referral.hand_over_by_rule(1, public.item(2), (SELECT queue_id FROM referral.queue WHERE org_id = 1 AND name = 'scheduling'), 'a rule'), NULL, 'what somebody has is handed over');
+SELECT isnt(referral.hand_over_by_rule(referral.lock_item(1, public.item(2)), (SELECT queue_id FROM referral.queue WHERE org_id = 1 AND name = 'scheduling'), 'a rule'), NULL, 'what somebody has is handed over');
 SELECT results_eq('SELECT h.by_rule, h.summary, h.is_complete, h.from_owner, a.status, a.accountable FROM referral.handoff h JOIN public.at a USING (referral_id) WHERE referral_id = 2',
     $$VALUES (true, NULL, false, 'handing_ann', 'requested', 'handing_ann')$$, 'whatever the checklist says; who had it answers for it');
-SELECT is(referral.hand_over_by_rule(1, public.item(2), (SELECT queue_id FROM referral.queue WHERE org_id = 1 AND name = 'scheduling'), 'a rule'), NULL, 'once');
+SELECT is(referral.hand_over_by_rule(referral.lock_item(1, public.item(2)), (SELECT queue_id FROM referral.queue WHERE org_id = 1 AND name = 'scheduling'), 'a rule'), NULL, 'once');
 
 -- 7. Event time
 
@@ -267,6 +267,53 @@ SELECT is(public.code($$SELECT referral.hand_over(1, public.item(20), 'review', 
 RESET SESSION AUTHORIZATION;
 SELECT is((SELECT count(*) FROM referral.handoff_rules(i, 'intake', 'review') WHERE item = 'Nobody knows'), 1::bigint, 'a rule that hands over asks the same')
 FROM referral.work_item i WHERE i.org_id = 1 AND i.work_item_id = public.item(20);
+
+-- 11. Sent on before anybody accepts it: who handed it over still answers for it
+
+INSERT INTO referral.referral (org_id, referral_id, patient_id, specialty) SELECT 1, n, 1, 'cardiology' FROM generate_series(21, 24) n;
+CREATE FUNCTION public.queue(name text) RETURNS bigint LANGUAGE sql AS 'SELECT queue_id FROM referral.queue q WHERE q.org_id = 1 AND q.name = $1';
+CREATE FUNCTION public.send(referral bigint, queue text) RETURNS bigint LANGUAGE sql AS
+    $$SELECT referral.hand_over_by_rule(referral.lock_item(1, public.item($1)), public.queue($2), 'a rule')$$;
+CREATE VIEW public.handed AS
+SELECT h.referral_id, string_agg(concat_ws(' ', h.status, 'from', h.from_owner, f.name, 'to', t.name, '- ' || h.summary), ', ' ORDER BY h.handoff_id) AS handoffs
+FROM referral.handoff h JOIN referral.queue f ON f.queue_id = h.from_queue_id JOIN referral.queue t ON t.queue_id = h.to_queue_id GROUP BY 1;
+SELECT referral.move_item(1, public.item(n), public.queue('intake'), 'test') FROM generate_series(21, 24) n \g /dev/null
+SET SESSION AUTHORIZATION handing_ann;
+SELECT referral.claim(1, public.item(n)) FROM generate_series(21, 24) n \g /dev/null
+SELECT referral.hand_over(1, public.item(21), 'scheduling', 'called', 'ready', '[{"item": "Nobody knows", "done": true}]') \g /dev/null
+SET SESSION AUTHORIZATION handoff_lee;
+SELECT referral.hand_over(1, public.item(22), 'scheduling', 'she is ill', 'ready', '[{"item": "Nobody knows", "done": true}]') \g /dev/null
+RESET SESSION AUTHORIZATION;
+SELECT public.send(23, 'scheduling') \g /dev/null
+SELECT isnt(public.send(n, 'clinical_triage'), NULL, 'what waits to be accepted is handed over anew') FROM generate_series(21, 23) n;
+SELECT results_eq('SELECT queue, status, accountable, waiting_for, handoffs FROM public.at JOIN public.handed USING (referral_id) WHERE referral_id BETWEEN 21 AND 23 ORDER BY referral_id',
+    $$VALUES ('clinical_triage', 'requested', 'handing_ann', 'queue:clinical_triage',
+              'withdrawn from handing_ann intake to scheduling - called, released from handing_ann intake to clinical_triage - called'),
+             ('clinical_triage', 'requested', 'handoff_lee', 'queue:clinical_triage',
+              'withdrawn from handing_ann intake to scheduling - she is ill, released from handing_ann intake to clinical_triage - she is ill'),
+             ('clinical_triage', 'requested', 'handing_ann', 'queue:clinical_triage',
+              'withdrawn from handing_ann intake to scheduling, released from handing_ann intake to clinical_triage')$$,
+    'by who had it, with his summary; who answered for it does so still');
+SELECT is(public.send(21, 'clinical_triage'), NULL, 'once');
+SELECT is(public.send(21, 'intake'), NULL, 'where it came from it is not handed over to');
+SELECT results_eq('SELECT queue, status, owner, accountable FROM public.at WHERE referral_id = 21', $$VALUES ('intake', 'in-progress', 'handing_ann', 'handing_ann')$$, 'who had it has it again');
+SELECT referral.escalate_to_queue(1, public.item(23), 'scheduling', 'late') \g /dev/null
+SELECT results_eq('SELECT queue, status, accountable FROM public.at WHERE referral_id = 23', $$VALUES ('scheduling', 'requested', 'handing_ann')$$, 'an escalation keeps it so, too');
+SELECT referral.override_route(1, 23, 'scheduling', 'x') \g /dev/null
+SELECT results_eq('SELECT queue, status, accountable FROM public.at WHERE referral_id = 23', $$VALUES ('scheduling', 'requested', 'handing_ann')$$, 'and who sends it where it is');
+SET SESSION AUTHORIZATION handing_bob;
+SELECT referral.accept_handoff(1, public.last_handoff(23)) \g /dev/null
+RESET SESSION AUTHORIZATION;
+SELECT results_eq('SELECT owner, accountable FROM public.at WHERE referral_id = 23', $$VALUES ('handing_bob', 'handing_bob')$$, 'until somebody accepts it');
+SELECT public.send(24, 'closing_the_loop') \g /dev/null
+INSERT INTO referral.queue_member (org_id, queue_id, member) VALUES (1, public.queue('manual_triage'), 'handing_cy');
+SELECT referral.move_stranded() \g /dev/null
+SELECT results_eq('SELECT queue, accountable FROM public.at WHERE referral_id = 24', $$VALUES ('manual_triage', 'handing_ann')$$, 'what waits where nobody is goes where somebody is');
+SET SESSION AUTHORIZATION handing_cy;
+SELECT referral.return_handoff(1, public.last_handoff(24), 'not ours') \g /dev/null
+RESET SESSION AUTHORIZATION;
+SELECT results_eq('SELECT queue, owner, accountable FROM public.at WHERE referral_id = 24', $$VALUES ('intake', 'handing_ann', 'handing_ann')$$, 'who can return it');
+SELECT is_empty('SELECT FROM referral.handoff_waiting w JOIN referral.work_item i USING (org_id, work_item_id) WHERE i.status <> ''requested''', 'only what waits to be accepted has an open handoff');
 RESET client_min_messages;
 
 SELECT * FROM finish();

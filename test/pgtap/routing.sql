@@ -1,10 +1,11 @@
 -- Routing: which queue a row's work goes to and who gets it, by which rule and why; people override; nothing is ever nowhere.
-SELECT plan(116);
+SELECT plan(130);
 \ir ../lib/refused.sql
 
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
 CREATE ROLE routing_ann LOGIN IN ROLE referral_coordinator;
 CREATE ROLE routing_bob LOGIN IN ROLE referral_coordinator;
+CREATE ROLE routing_cy LOGIN IN ROLE referral_coordinator;
 CREATE ROLE routing_bot LOGIN IN ROLE referral_coordinator;
 CREATE ROLE routing_feed LOGIN IN ROLE referral_integration;
 CREATE ROLE routing_author LOGIN IN ROLE referral_rule_author;
@@ -12,7 +13,7 @@ CREATE ROLE routing_analyst LOGIN IN ROLE referral_analyst;
 CREATE ROLE routing_other LOGIN IN ROLE referral_coordinator;
 INSERT INTO referral.organization (org_id, name) VALUES (2, 'Two');
 INSERT INTO referral.organization_member (org_id, login, actor_kind) VALUES
-    (1, 'routing_ann', 'user'), (1, 'routing_bob', 'user'), (1, 'routing_bot', 'ai'), (1, 'routing_feed', 'system'), (1, 'routing_author', 'user'),
+    (1, 'routing_ann', 'user'), (1, 'routing_bob', 'user'), (1, 'routing_cy', 'user'), (1, 'routing_bot', 'ai'), (1, 'routing_feed', 'system'), (1, 'routing_author', 'user'),
     (1, 'routing_analyst', 'user'), (2, 'routing_other', 'user');
 INSERT INTO referral.patient (org_id, patient_id, family, language, postal_code) VALUES
     (1, 1, 'One', 'en-US', '10001'), (1, 2, 'Two', 'es_MX', '20002'), (2, 1, 'Other', NULL, NULL);
@@ -164,6 +165,10 @@ UPDATE referral.queue SET active = false WHERE org_id = 1 AND name = 'intake';
 SELECT is(public.taker('intake'), 'manual_triage', 'not while it is switched off');
 ROLLBACK;
 SELECT is(public.taker('intake'), 'intake', 'but when that was rolled back');
+UPDATE referral.organization_member SET actor_kind = 'ai' WHERE org_id = 1 AND login = 'routing_ann';
+SELECT is(public.taker('intake'), 'manual_triage', 'not when its people turn out to be models');
+UPDATE referral.organization_member SET actor_kind = 'user' WHERE org_id = 1 AND login = 'routing_ann';
+SELECT is(public.taker('intake'), 'intake', 'but when they are people again');
 SELECT is(public.taker(repeat('x', 70)), 'manual_triage', 'manual_triage takes what is meant for no queue');
 SELECT is(public.code($$DELETE FROM referral.queue WHERE org_id = 1 AND name = 'intake'$$), 'RF017', 'a queue is not deleted');
 
@@ -204,7 +209,7 @@ INSERT INTO referral.referral (org_id, referral_id, patient_id) VALUES (1, 50, 1
 SELECT is(public.queue_of(50), 'intake', 'the rules send it to intake');
 SET SESSION AUTHORIZATION routing_bob;
 SELECT is(public.code($$SELECT referral.override_route(1, 50, 'authorization', 'by the way')$$), 'RF003', 'who does not work on the queue may not send it elsewhere');
-SELECT is((SELECT queue FROM referral.route(1, 50)), 'intake', 'but have it routed by the rules');
+SELECT is(public.code('SELECT referral.route(1, 50)'), 'RF003', 'nor have it routed anew');
 SET SESSION AUTHORIZATION routing_bot;
 SELECT is(public.code($$SELECT referral.override_route(1, 50, 'authorization', 'I think so')$$), 'RF003', 'a model may not');
 SET SESSION AUTHORIZATION routing_feed;
@@ -217,6 +222,19 @@ SELECT is(public.code($$SELECT referral.override_route(2, 12, 'intake', 'x')$$),
 SELECT referral.override_route(1, 50, 'authorization', 'the payer called') AS overriding \gset
 RESET SESSION AUTHORIZATION;
 SELECT is(public.queue_of(50), 'authorization', 'who works on the queue may');
+SET SESSION AUTHORIZATION routing_bot;
+SELECT is(public.code('SELECT referral.route(1, 50)'), 'RF003', 'a model does not have it routed anew');
+SET SESSION AUTHORIZATION routing_ann;
+SELECT is(public.code('SELECT referral.route(1, 50)'), 'RF003', 'nor does a member who leads neither queue');
+SET referral.actor_kind = 'system';
+SELECT is(public.code('SELECT referral.route(1, 50)'), 'RF003', 'nor one who calls himself a system');
+RESET referral.actor_kind;
+SET SESSION AUTHORIZATION routing_feed;
+SELECT results_eq('SELECT queue, reason, routing_decision_id FROM referral.route(1, 50)', format('VALUES (''authorization'', ''person'', %s::bigint)', :overriding),
+    'a system may, and gets what the person has decided');
+RESET SESSION AUTHORIZATION;
+SELECT is((public.last(50)).routing_decision_id, :overriding::bigint, 'nothing else is decided');
+SELECT is(public.queue_of(50), 'authorization', 'and the item stays');
 SELECT results_eq(format('SELECT reason, rule, decided_by, explanation, target_queue, queue FROM public.decision WHERE org_id = 1 AND routing_decision_id = %s', :overriding),
     $$VALUES ('person', 'rest', 'routing_ann', 'the payer called', 'authorization', 'authorization')$$, 'which is on record, with the rule that was put aside');
 SELECT is((SELECT reason FROM referral.journal WHERE entity = 'work_item' AND entity_id = (SELECT work_item_id FROM public.place WHERE entity_id = 50 AND entity = 'referral') ORDER BY journal_id DESC LIMIT 1),
@@ -226,7 +244,22 @@ UPDATE referral.referral SET urgency = 'routine' WHERE referral_id = 50;
 SELECT is(public.queue_of(50), 'authorization', 'the overridden rule does not take it back');
 UPDATE referral.referral SET specialty = 'cardiology' WHERE referral_id = 50;
 SELECT is(public.queue_of(50), 'clinical_triage', 'another rule does');
-SELECT results_eq($$SELECT decisions, overridden, override_rate, fell_back FROM referral.routing_quality WHERE org_id = 1 AND rule = 'rest'$$, $$VALUES (4::bigint, 1::bigint, 0.250, 0::bigint)$$, 'it is counted');
+SELECT results_eq($$SELECT decisions, overridden, override_rate, fell_back FROM referral.routing_quality WHERE org_id = 1 AND rule = 'rest'$$, $$VALUES (3::bigint, 1::bigint, 0.333, 0::bigint)$$, 'it is counted');
+SET SESSION AUTHORIZATION routing_ann;
+SELECT referral.override_route(1, 50, 'authorization', 'the payer called again') \g /dev/null
+RESET SESSION AUTHORIZATION;
+INSERT INTO referral.queue_member (org_id, queue_id, member, is_lead)
+SELECT 1, queue_id, 'routing_cy', true FROM referral.queue WHERE org_id = 1 AND name = 'clinical_triage';
+SET SESSION AUTHORIZATION routing_cy;
+SELECT results_eq('SELECT queue, reason FROM referral.route(1, 50)', $$VALUES ('clinical_triage', 'rule')$$, 'who leads the queue that it goes to has it routed by the rules again');
+RESET SESSION AUTHORIZATION;
+SELECT is(public.queue_of(50), 'clinical_triage', 'and there it is');
+INSERT INTO referral.referral (org_id, referral_id, patient_id, urgency) VALUES (1, 53, 1, 'stat');
+SELECT is(public.queue_of(53), 'manual_triage', 'one that no rule fits');
+SELECT referral.override_route(1, 53, 'clinical_triage', 'I know better') AS overriding \gset
+SET SESSION AUTHORIZATION routing_feed;
+SELECT is((SELECT routing_decision_id FROM referral.route(1, 53)), :overriding::bigint, 'stays where a person has sent it, too');
+RESET SESSION AUTHORIZATION;
 SELECT referral.claim(1, work_item_id) FROM public.place WHERE false \g /dev/null
 SET SESSION AUTHORIZATION routing_ann;
 SELECT referral.claim(1, work_item_id) FROM public.place WHERE entity = 'referral' AND entity_id = 51 \g /dev/null
@@ -238,6 +271,7 @@ SELECT is(public.code('SELECT referral.route(1, 999)'), 'RF019', 'a referral tha
 UPDATE referral.referral SET state = 'cancelled', status_reason = 'patient_request' WHERE referral_id = 52;
 SELECT is(public.code('SELECT referral.route(1, 52)'), 'RF001', 'nor one at its end');
 SELECT is(public.code($$SELECT referral.override_route(1, 52, 'intake', 'x')$$), 'RF001', 'by a person either');
+SELECT is(public.code('SELECT referral.decide_route(''referral'', 99, 1, NULL, NULL, false)'), 'RF019', 'nothing is decided for an organisation that is not there');
 SELECT is(public.code('UPDATE referral.routing_decision SET rule = NULL'), 'RF007', 'what was decided stays');
 SELECT is(public.code('DELETE FROM referral.routing_decision'), 'RF007', 'for good');
 
@@ -326,6 +360,7 @@ SELECT is((SELECT why FROM referral.candidate_services(1, 60, 1)),
 SELECT is((SELECT why FROM referral.candidate_services(1, 60, 10) WHERE service = 'Unknown'), 'in the network of the payer; capacity not known; distance not known', 'what is not known is said');
 SELECT is((SELECT why FROM referral.candidate_services(1, 60, 10) WHERE service = 'Near, full'), 'in the network of the payer; nothing free within 90 days; 11.1 km away; in the same region', 'and what is full');
 SELECT is((SELECT count(*) FROM referral.candidate_services(1, 60, 2)), 2::bigint, 'not more than asked for');
+SELECT is(public.code('SELECT * FROM referral.candidate_services(1, 60, -5)'), 'RF020', 'not fewer than none');
 SELECT is(public.code('SELECT * FROM referral.candidate_services(1, 999)'), 'RF019', 'of a referral that is there');
 RESET SESSION AUTHORIZATION;
 SELECT public.activate('[{"name": "skin", "queue": "intake", "healthcare_service": "Unknown"}]') \g /dev/null

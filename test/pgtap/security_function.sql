@@ -6,7 +6,7 @@ CREATE TABLE public.expected_function (function text, roles text);
 INSERT INTO public.expected_function VALUES
     ('merkle_leaf_hash', 'PUBLIC'), ('merkle_node_hash', 'PUBLIC'), ('merkle_tree_root', 'PUBLIC'),
     ('merkle_inclusion_proof', 'PUBLIC'), ('merkle_consistency_proof', 'PUBLIC'), ('verify_inclusion', 'PUBLIC'),
-    ('verify_consistency', 'PUBLIC'), ('journal_leaf', 'PUBLIC'), ('export_checkpoint', 'PUBLIC'), ('rule_matches', 'PUBLIC'), ('rule_fits', 'PUBLIC'), ('is_within_a_century', 'PUBLIC'),
+    ('verify_consistency', 'PUBLIC'), ('journal_leaf', 'PUBLIC'), ('export_checkpoint', 'PUBLIC'), ('rule_matches', 'PUBLIC'), ('rule_fits', 'PUBLIC'), ('is_within_a_century', 'PUBLIC'), ('is_target', 'PUBLIC'),
     ('journal_tells', 'PUBLIC'), ('journal_replay', 'PUBLIC'), ('case_as_of', 'PUBLIC'), ('describe_change', 'PUBLIC'),
     ('event_id', 'PUBLIC'), ('event_org', 'PUBLIC'), ('event_journal_id', 'PUBLIC'), ('event_of', 'PUBLIC'),
     ('event_json', 'referral_admin referral_integration'), ('create_consumer', 'referral_admin referral_integration'),
@@ -114,7 +114,7 @@ UNION ALL
 SELECT f, 'referral_admin referral_approver referral_auditor referral_authorizer referral_clinician referral_coordinator referral_scheduler'
 FROM unnest(ARRAY['explain_rank', 'rank_growth', 'rank_points', 'rank_of_time', 'rank_score']) f
 UNION ALL
-VALUES ('standard_queues', 'referral_admin'), ('check_worklist_version', 'PUBLIC'), ('check_ranking', 'PUBLIC');
+VALUES ('standard_queues', 'referral_admin'), ('check_worklist_version', 'PUBLIC'), ('check_ranking', 'PUBLIC'), ('require_number', 'PUBLIC');
 INSERT INTO public.expected_function
 SELECT f, 'referral_admin referral_authorizer referral_clinician referral_coordinator'
 FROM unnest(ARRAY['review_classification', 'review_extraction']) f;
@@ -194,7 +194,7 @@ SELECT f, 'referral_admin referral_approver referral_auditor referral_authorizer
 FROM unnest(ARRAY['explain', 'explain_flow', 'explain_gates', 'explain_work', 'rank_of_days']) f
 UNION ALL
 SELECT f, 'referral_admin referral_approver referral_authorizer referral_clinician referral_coordinator referral_scheduler'
-FROM unnest(ARRAY['rank_reasons', 'queue_membership']) f
+FROM unnest(ARRAY['rank_reasons', 'queue_membership', 'is_model']) f
 UNION ALL
 VALUES ('queue_presence', 'referral_admin referral_analyst referral_approver referral_auditor referral_authorizer referral_clinician referral_coordinator referral_integration referral_scheduler');
 CREATE VIEW public.executable AS

@@ -1,5 +1,5 @@
 -- Worklists: queues, who may do what with their items, ranks, and the items that rows have by the rules.
-SELECT plan(107);
+SELECT plan(153);
 -- no routing rules: work goes where work_source says; see routing. No approvals either: see approval
 UPDATE referral.rule_version v SET status = 'retired' FROM referral.rule_set s WHERE s.rule_set_id = v.rule_set_id AND s.name IN ('routing/standard', 'approval/standard');
 
@@ -272,6 +272,88 @@ CALL referral.tick();
 SELECT results_eq('SELECT queue_id, status::text, handed_over_by FROM referral.work_item WHERE task = ''left 4''', $$VALUES (public.queue('manual_triage'), 'requested', 'worklist_ann')$$,
     'what was handed over to a queue that is switched off waits where it falls back to');
 
+-- models, and people who are absent
+
+INSERT INTO referral.queue (name) VALUES ('robots');
+INSERT INTO referral.queue_member (queue_id, member, is_lead) VALUES (public.queue('robots'), 'worklist_model', false), (public.queue('robots'), 'worklist_lead', true);
+INSERT INTO referral.work_item (queue_id, entity, entity_id, kind, task) SELECT public.queue('robots'), 'patient', 1, 'task', 'robot ' || g FROM generate_series(1, 5) g;
+SELECT array_agg(work_item_id ORDER BY task) AS robot FROM referral.work_item WHERE task LIKE 'robot _' \gset
+SELECT is(referral.is_model(1, 'worklist_model'), true, 'a model is known by its login');
+SELECT is(referral.is_model(1, 'worklist_lead'), false, 'a person is none');
+SELECT results_eq('SELECT member FROM referral.present_members(1, public.queue(''robots''))', $$VALUES ('worklist_lead')$$, 'a model does not count as somebody who is there');
+SET SESSION AUTHORIZATION worklist_lead;
+SELECT is(public.outcome(format('SELECT referral.assign(1, %s, ''worklist_model'', ''you'')', (:'robot'::bigint[])[1])), 'RF003', 'nobody gives it work');
+SELECT is((SELECT count(*)::int FROM referral.claim_next(1, 'robots', 2)), 2, 'people claim');
+SELECT referral.hold(1, (:'robot'::bigint[])[1], 'waits') \g /dev/null
+RESET SESSION AUTHORIZATION;
+SET referral.org_id = 1;
+INSERT INTO referral.absence (member, during) VALUES ('worklist_lead', tstzrange(now(), NULL));
+SELECT is(referral.effective_queue(1, public.queue('robots')), public.queue('manual_triage'), 'a queue where only a model is takes no work');
+SELECT is(referral.queue_for(1, 'robots'), public.queue('manual_triage'), 'by its name either');
+SELECT is(referral.pick_member(1, public.queue('robots'), NULL), NULL, 'nobody is there who could get it');
+SET SESSION AUTHORIZATION worklist_lead;
+SELECT is(public.outcome('SELECT referral.claim_next(1, ''robots'')'), 'RF003', 'who is absent claims nothing');
+SELECT is(public.outcome(format('SELECT referral.claim(1, %s)', (:'robot'::bigint[])[3])), 'RF003', 'nothing that he names');
+SELECT is(public.outcome(format('SELECT referral.claim(1, %s)', (:'robot'::bigint[])[2])), 'RF003', 'and does not renew what he has');
+SELECT is(public.outcome(format('SELECT referral.resume(1, %s)', (:'robot'::bigint[])[1])), 'RF003', 'nor does it go on');
+SELECT is(public.outcome(format('SELECT referral.assign(1, %s, ''worklist_lead'', ''me'')', (:'robot'::bigint[])[3])), 'RF003', 'nobody gives him anything');
+SELECT is(public.outcome(format('SELECT referral.release(1, %s, ''I am away'')', (:'robot'::bigint[])[2])), 'ok', 'but he gives back what he has');
+RESET SESSION AUTHORIZATION;
+SET referral.org_id = 1;
+SELECT referral.reclaim_held() \g /dev/null
+SELECT is((SELECT owner FROM public.item((:'robot'::bigint[])[1])), 'worklist_lead', 'what he has set aside is still his');
+SET SESSION AUTHORIZATION worklist_admin;
+SELECT results_eq('SELECT from_member, to_member FROM referral.rebalance(1, ''robots'')', $$VALUES ('worklist_lead', NULL::text)$$, 'rebalance() gives nothing to a model');
+RESET SESSION AUTHORIZATION;
+SET referral.org_id = 1;
+UPDATE referral.absence SET substitute = 'worklist_model' WHERE member = 'worklist_lead';
+INSERT INTO referral.absence (member, during, substitute) VALUES ('worklist_stranger', tstzrange(now(), NULL), 'worklist_bob');
+SELECT is_empty('SELECT FROM referral.present_members(1, public.queue(''robots''))', 'a model stands in for nobody');
+SELECT is(referral.queue_membership(1, public.queue('robots'), m), NULL, 'neither for others nor for itself: ' || m) FROM unnest(ARRAY['worklist_model']) m;
+SELECT is((SELECT count(*)::int FROM referral.present_members(1, public.queue('intake')) WHERE member IN ('worklist_stranger', 'worklist_model')), 0, 'nor does who is absent himself');
+UPDATE referral.work_item SET status = 'on-hold', owner = 'worklist_model', queue_id = public.queue('robots') WHERE task = 'robot 4';
+SELECT is(referral.reclaim_held(), 1::bigint, 'what a model has all the same is taken back');
+UPDATE referral.work_item SET status = 'in-progress', owner = 'worklist_model', queue_id = public.queue('robots') WHERE task = 'robot 4';
+SET SESSION AUTHORIZATION worklist_admin;
+SELECT results_eq('SELECT from_member, to_member FROM referral.rebalance(1, ''robots'')', $$VALUES ('worklist_model', NULL::text)$$, 'or given to others');
+RESET SESSION AUTHORIZATION;
+SET referral.org_id = 1;
+DELETE FROM referral.absence WHERE member IN ('worklist_lead', 'worklist_stranger');
+SELECT is(public.outcome('UPDATE referral.queue SET manager = ''worklist_model'' WHERE org_id = 1 AND name = ''robots'''), 'RF003', 'a model does not answer for a queue');
+UPDATE referral.work_item SET escalated_to = 'referral_coordinator' WHERE task = 'robot 5';
+INSERT INTO referral.absence (member, during) VALUES ('worklist_stranger', tstzrange(now(), NULL));
+SET SESSION AUTHORIZATION worklist_stranger;
+SELECT is(public.outcome(format('SELECT referral.claim(1, %s)', (:'robot'::bigint[])[5])), 'RF003', 'who is absent claims nothing for his role either');
+RESET SESSION AUTHORIZATION;
+SET referral.org_id = 1;
+-- an application that names a model
+CREATE ROLE worklist_application LOGIN IN ROLE referral_application, referral_coordinator;
+INSERT INTO referral.organization_member (org_id, login) VALUES (1, 'worklist_application');
+SET SESSION AUTHORIZATION worklist_application;
+SET referral.org_id = 1;
+SET referral.actor = 'worklist_model';
+SELECT is(public.outcome('SELECT referral.claim_next(1, ''robots'')'), 'RF003', 'no application claims for a model');
+SELECT is(public.outcome(format('SELECT referral.claim(1, %s)', (:'robot'::bigint[])[5])), 'RF003', 'whatever its role');
+SET referral.actor = 'worklist_lead';
+SELECT is((SELECT count(*)::int FROM referral.claim_next(1, 'robots')), 1, 'for a person it does');
+RESET referral.actor;
+RESET SESSION AUTHORIZATION;
+SET referral.org_id = 1;
+
+-- bounds
+
+SELECT is(public.outcome(format('UPDATE referral.queue SET lease = %L WHERE name = ''robots''', l)), 'RF020', 'no lease of ' || l)
+FROM unnest(ARRAY['59 seconds', '-1 hour', '91 days', '300000 years', '100000 years -36000000 days', '1 month', '2 days -1 hour']) l;
+SELECT is(public.outcome(format('UPDATE referral.queue SET lease = %L WHERE name = ''robots''', l)), 'ok', 'but one of ' || l) FROM unnest(ARRAY['1 minute', '90 days']) l;
+SET SESSION AUTHORIZATION worklist_lead;
+SELECT is(public.outcome(format('SELECT referral.claim_next(1, ''robots'', %s)', n)), 'RF020', 'nobody claims ' || n) FROM unnest(ARRAY[-1, 1001, 2147483647]) n;
+SELECT is(public.outcome(format('SELECT referral.claim_next(1, ''robots'', %s)', n)), 'ok', 'but ' || n) FROM unnest(ARRAY[0, 1000]) n;
+RESET SESSION AUTHORIZATION;
+SET referral.org_id = 1;
+SELECT is(public.outcome(format('SELECT referral.%I(now(), -1)', f)), 'RF020', f || '() takes no number below 0')
+FROM unnest(ARRAY['reclaim_expired', 'reclaim_held', 'move_stranded', 'expire_approvals']) f;
+SELECT is(public.outcome('SELECT referral.standard_queues(99)'), 'RF019', 'no queues for an organisation that is not there');
+
 -- 7. Ranks
 
 INSERT INTO referral.referral (patient_id, specialty, urgency) VALUES (1, 'cardiology', 'stat') RETURNING referral_id AS stat \gset
@@ -325,4 +407,9 @@ SELECT public.escalate('reassign_queue', 'intake', :other);
 SELECT is((SELECT count(*)::int FROM referral.work_item WHERE entity_id = :other AND kind = 'task' AND closed_at IS NULL), 1, 'and what has no item gets a task');
 SELECT is((SELECT array_agg(outcome ORDER BY outcome) FROM (SELECT DISTINCT outcome FROM referral.escalation WHERE outcome = 'failed') o), NULL, 'none has failed');
 
+-- no constraint says so, because each claim would pay for it
+SELECT is((SELECT count(*)::int FROM referral.work_item
+           WHERE CASE WHEN status >= 'completed' THEN closed_at IS NULL
+                      ELSE closed_at IS NOT NULL OR (status IN ('in-progress', 'on-hold')) <> (owner IS NOT NULL) END), 0,
+          'who has it, and when it was closed, is in keeping with the status of each item');
 SELECT * FROM finish();

@@ -1,5 +1,5 @@
 -- Rules of worklists that are bad: those that can be told are refused when they are written; none stops a referral.
-SELECT plan(33);
+SELECT plan(35);
 SET referral.org_id = 1;
 SET client_min_messages = error;
 UPDATE referral.rule_version v SET status = 'retired' FROM referral.rule_set s WHERE s.rule_set_id = v.rule_set_id AND s.name IN ('routing/standard', 'approval/standard');
@@ -66,6 +66,7 @@ SELECT is(public.rule_outcome('ranking_factor', 'name, kind, points, date_field,
 SELECT is(public.rule_outcome('ranking_factor', 'name, kind, points, date_field, horizon', '''far'', ''per_day'', 1, ''due_at'', ''5000000 years -1825000000 days'''), 'RF011', 'in its parts');
 SELECT is(public.rule_outcome('ranking_factor', 'name, kind, points, date_field, horizon', '''far'', ''per_day'', 10000, ''due_at'', ''100 years'''), 'ok', 'one of a century is fine');
 SELECT is(public.rule_outcome('task_template', 'name, on_state, title, queue, due', '''far'', ''received'', ''t'', ''intake'', ''2900000 years'''), 'RF011', 'a task that is never due');
+SELECT is(public.rule_outcome('task_template', 'name, on_state, title, queue, due', format('''far'', ''received'', ''t'', ''intake'', %L', d)), 'RF011', 'nor one due in ' || d) FROM unnest(ARRAY['1 month', '2 days -1 hour']) d;
 INSERT INTO referral.referral (patient_id, specialty, priority) VALUES (1, 'cardiology', 0) RETURNING referral_id AS id \gset
 SELECT work_item_id AS item FROM referral.work_item WHERE referral_id = :id AND is_primary \gset
 SELECT is((SELECT sum(points) FROM referral.explain_rank(1, :item, '2027-03-01Z')), referral.rank_score(1, :item, '2027-03-01Z'), 'at the bounds, what is explained sums up to the score');
