@@ -10,6 +10,11 @@ LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'current_actor';
 COMMENT ON FUNCTION referral.current_actor() IS
 'Who is acting: referral.actor for logins that are members of referral_application, the login itself for all others. Never null.';
 
+CREATE FUNCTION referral.event_time() RETURNS timestamptz
+LANGUAGE C STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'event_time';
+COMMENT ON FUNCTION referral.event_time() IS
+'When what is being written happened: referral.occurred_at when an interface has set it, else the start of the transaction. Never null. RF003 when somebody else has set it, RF018 for a time to come.';
+
 CREATE FUNCTION referral.current_actor_kind(org_id bigint) RETURNS text
 LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'current_actor_kind';
 COMMENT ON FUNCTION referral.current_actor_kind(bigint) IS

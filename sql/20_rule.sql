@@ -15,7 +15,7 @@ COMMENT ON FUNCTION referral.rule_matches(text, record) IS
 CREATE FUNCTION referral.rule_fits(expression text, candidate record, rule text) RETURNS boolean
 LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'rule_fits';
 COMMENT ON FUNCTION referral.rule_fits(text, record, text) IS
-'The same as rule_matches(), for rules that are asked while a row is written: one that raises an error, or does not compile any more, does not hold, and a warning without the row''s content says so; rule names it there. Null for null.';
+'The same as rule_matches(), for rules that must not break what they are asked for: null for one that raises an error, or does not compile any more, with a warning that names it (rule), without the row''s content. What is not the rule''s fault (a conflict, a lack of resources, a cancelled statement) is raised. Null for null.';
 
 CREATE FUNCTION referral.matching_rules(rule_table text, entity text, org_id bigint, "row" record, only_first boolean DEFAULT false)
 RETURNS bigint[]

@@ -30,6 +30,20 @@ END $$;
 COMMENT ON FUNCTION referral.rule_checksum(bigint) IS
 'SHA-256 over all rule rows of a version, in every rule table (those with trigger rule_row). Taken at submission, compared at approval and activation. Null for null.';
 
+CREATE FUNCTION referral.rules_key(rule_table text) RETURNS bigint
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    key bigint;
+BEGIN
+    EXECUTE format('SELECT hashtextextended(coalesce(string_agg(v.rule_version_id || '' '' || hash_multirange_extended(v.valid_during, 0),'
+                   ' '','' ORDER BY v.rule_version_id), ''''), 0)'
+                   ' FROM referral.rule_version v WHERE NOT isempty(v.valid_during)'
+                   ' AND EXISTS (SELECT FROM referral.%I r WHERE r.rule_version_id = v.rule_version_id)', rule_table) INTO key;
+    RETURN key;
+END $$;
+COMMENT ON FUNCTION referral.rules_key(text) IS
+'Tells when rules of a rule table have come into force or gone: another number after each time, also when the same rules are in force again. Null for null; 42P01 when there is no such table.';
+
 CREATE FUNCTION referral.check_rule_version(rule_version_id bigint) RETURNS void
 LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -435,7 +449,7 @@ END $$;
 COMMENT ON FUNCTION referral.watch_table(regclass) IS
 'Lets every backend forget its compiled rules when the table changes. Idempotent; for the table''s owner.';
 
-REVOKE ALL ON FUNCTION referral.rollback_rule_set(text), referral.copy_rule_version(bigint, text), referral.copy_rules(bigint, bigint),
+REVOKE ALL ON FUNCTION referral.rules_key(text), referral.rollback_rule_set(text), referral.copy_rule_version(bigint, text), referral.copy_rules(bigint, bigint),
     referral.copy_workflow_rules(bigint, bigint), referral.rule_version_guard(), referral.rule_row_guard(), referral.rule_function_guard(),
     referral.govern_table(regclass, name), referral.watch_table(regclass),
     referral.lay_trigger(regclass, name, text, text, text, "char") FROM PUBLIC;

@@ -1,10 +1,7 @@
 -- sla_person: what people do to clocks, and what they do when rules have changed
 
 CREATE FUNCTION referral.may_change_org(org_id bigint) RETURNS boolean
-LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
-    SELECT may_change_org.org_id = ANY (referral.visible_orgs())
-        OR pg_has_role(referral.acting_login(), (SELECT c.relowner FROM pg_class c WHERE c.oid = 'referral.sla_clock'::regclass), 'MEMBER')
-$$;
+LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'may_change_org';
 COMMENT ON FUNCTION referral.may_change_org(bigint) IS
 'Does the session work for the organisation, or own the model? For functions that run with the owner''s rights. Null for null.';
 
@@ -36,7 +33,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF coalesce(btrim(reason), '') = '' THEN
         RAISE EXCEPTION 'a reason is required'
-            USING ERRCODE = 'RF005', DETAIL = 'What people do to a clock is on record with its reason.', HINT = 'Give a reason.';
+            USING ERRCODE = 'RF005', DETAIL = 'What people decide is on record with its reason.', HINT = 'Give a reason.';
     END IF;
     PERFORM set_config('referral.reason', reason, true);
 END $$;

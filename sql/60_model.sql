@@ -10,11 +10,7 @@ COMMENT ON FUNCTION referral.has_document(bigint, bigint, text) IS
 'Is a current document of the type linked to this very referral? Reads referral.document with the caller''s rights. Null for null. CMS50: a report that is not linked to the referral does not close its loop.';
 
 CREATE FUNCTION referral.has_final_report(org_id bigint, referral_id bigint) RETURNS boolean
-LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
-    SELECT EXISTS (SELECT FROM referral.consult_report r
-                   WHERE r.org_id = has_final_report.org_id AND r.referral_id = has_final_report.referral_id
-                     AND r.status IN ('final', 'amended'))
-$$;
+LANGUAGE C STABLE STRICT SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'has_final_report';
 COMMENT ON FUNCTION referral.has_final_report(bigint, bigint) IS
 'Is a final or amended report linked to this very referral? Reads referral.consult_report with the caller''s rights. Null for null. CMS50: a report that is not linked to the referral does not close its loop.';
 

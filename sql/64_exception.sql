@@ -97,7 +97,7 @@ BEGIN
         NEW.resolution := NULL;
         IF was_closed THEN
             NEW.reopen_count := OLD.reopen_count + 1;
-            NEW.opened_at := clock_timestamp();
+            NEW.opened_at := referral.event_time();
         END IF;
     ELSIF closes THEN
         IF coalesce(NEW.resolution !~ '[^[:space:]]', true) THEN
@@ -106,7 +106,7 @@ BEGIN
                       HINT = 'Set resolution, or call close_exception() with it.';
         END IF;
         PERFORM referral.check_closing(NEW.org_id, NEW.exception_id, NEW.opened_by, is_decision, is_ours);
-        NEW.resolved_at := clock_timestamp();
+        NEW.resolved_at := greatest(NEW.opened_at, referral.event_time());
         NEW.resolved_by := referral.current_actor();
     ELSE
         NEW.resolved_at := OLD.resolved_at;
@@ -186,5 +186,5 @@ BEGIN
     END IF;
 END $$;
 COMMENT ON FUNCTION referral.close_exception(bigint, bigint, text, boolean) IS
-'Closes an exception: resolved, or dismissed when it never was one. Nothing happens when it is closed already. RF003 when the session may not (check_closing()), RF005 without a resolution, RF019 when there is no such exception.';
+'Closes an exception: resolved, or dismissed when it never was one. Nothing happens when it is closed already. RF003 when the session may not (check_closing()), RF005 without a resolution, RF019 when there is no such exception, also for null.';
 REVOKE ALL ON FUNCTION referral.close_exception(bigint, bigint, text, boolean) FROM PUBLIC;

@@ -92,10 +92,7 @@ COMMENT ON FUNCTION referral.validate(bigint, bigint) IS
 'What a referral lacks by the active rules of referral.required_field_rule and referral.document_requirement, as the row stands now: severity missing, invalid or warning; kind field or document; code: the rule''s name; what is wrong and how to mend it; no rows when it lacks nothing. Reads with the caller''s rights and writes nothing; check_referral() records it. RF019 when the referral does not exist or is not visible. Null for null: no rows.';
 
 CREATE FUNCTION referral.is_complete(org_id bigint, referral_id bigint) RETURNS boolean
-LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    RETURN NOT EXISTS (SELECT FROM referral.validate(is_complete.org_id, is_complete.referral_id) v WHERE v.severity <> 'warning');
-END $$;
+LANGUAGE C STABLE STRICT SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'is_complete';
 COMMENT ON FUNCTION referral.is_complete(bigint, bigint) IS
 'Does validate() find nothing missing or invalid? Warnings do not count. For guards: it looks at the rows as they are stored, so what the very UPDATE that it guards fills in does not count yet. RF019 when the referral does not exist or is not visible. Null for null.';
 

@@ -356,13 +356,9 @@ COMMENT ON FUNCTION referral.work_item_guard() IS
 'BEFORE UPDATE row trigger of referral.work_item, where what it is about would change: RF017.';
 
 CREATE FUNCTION referral.work_item_arrives() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    NEW.arrived := pg_current_xact_id();
-    RETURN NEW;
-END $$;
+LANGUAGE C AS 'MODULE_PATHNAME', 'work_item_arrives';
 COMMENT ON FUNCTION referral.work_item_arrives() IS
-'BEFORE row trigger of referral.work_item, where it can be claimed, or claimed at another place: notes the transaction, for claim_next().';
+'BEFORE UPDATE row trigger of referral.work_item. Where the item can be claimed, or claimed at another place, it notes the transaction, for claim_next(). Where it is no longer waiting to be accepted, who handed it over answers for it no more.';
 
 CREATE FUNCTION referral.open_work(entity text, org_id bigint, id bigint, kind text, referral_id bigint, queue_id bigint, title text,
     due_at timestamptz DEFAULT NULL, is_primary boolean DEFAULT false, task text DEFAULT '', task_template_id bigint DEFAULT NULL,
@@ -375,7 +371,7 @@ BEGIN
     i.entity := entity;
     i.entity_id := id;
     i.referral_id := referral_id;
-    i.opened_at := clock_timestamp();
+    i.opened_at := referral.event_time();
     i.due_at := due_at;
     INSERT INTO referral.work_item AS w (org_id, queue_id, entity, entity_id, referral_id, kind, is_primary, task, title, opened_at, due_at,
                                          score, task_template_id, routing_decision_id)

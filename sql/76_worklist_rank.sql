@@ -3,7 +3,18 @@
 CREATE FUNCTION referral.rank_of_days(points float8, at timestamptz) RETURNS numeric
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'rank_of_days';
 COMMENT ON FUNCTION referral.rank_of_days(float8, timestamptz) IS
-'Points for each day from 1970-01-01 to a time, to six decimals, so that sums are exact. Null for null.';
+'Points for each day from 1970-01-01 to a time, to six decimals, so that sums are exact. Times before 1900 and after 2199 count as the first and the last of these years. 22003 when it is beyond all bounds. Null for null.';
+
+CREATE FUNCTION referral.rank_points(score float8) RETURNS numeric
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'rank_points';
+COMMENT ON FUNCTION referral.rank_points(float8) IS
+'A score as points, with its six decimals. 22003 when it is beyond all bounds. Null for null.';
+
+CREATE FUNCTION referral.rank_of_time(points numeric, horizon interval, at timestamptz) RETURNS numeric
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN referral.rank_of_days(points::float8, at) + round(points * extract(epoch FROM horizon) / 86400, 6);
+COMMENT ON FUNCTION referral.rank_of_time(numeric, interval, timestamptz) IS
+'What a rule of kind per_day adds to every item at a time: its points for each day from 1970-01-01 until then, and for the horizon. Null for null.';
 
 CREATE FUNCTION referral.rank_parts(item record)
 RETURNS TABLE (ranking_factor_id bigint, per_day float8, dated timestamptz, assumed boolean, points numeric)
@@ -17,21 +28,32 @@ COMMENT ON FUNCTION referral.rank_now(record) IS 'The score of a work item as th
 
 CREATE FUNCTION referral.rank_growth(org_id bigint, at timestamptz) RETURNS numeric
 LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
-    SELECT coalesce(sum(referral.rank_of_days(f.points::float8, rank_growth.at)), 0)
+    SELECT coalesce(sum(referral.rank_of_time(f.points, f.horizon, rank_growth.at)), 0)
     FROM referral.ranking_factor f JOIN referral.rule_version v USING (rule_version_id)
     WHERE v.status = 'active' AND f.kind = 'per_day' AND (f.scope_org_id IS NULL OR f.scope_org_id = rank_growth.org_id)
 $$;
 COMMENT ON FUNCTION referral.rank_growth(bigint, timestamptz) IS
-'How many points the days from 1970-01-01 to a time add to an item of an organisation: the same for all, so that time alone never changes their order. Null for null.';
+'How many points the time adds to the score of every item of an organisation, so that a date as far off as the horizon of its rule counts nothing: the same for all items, so that time alone never changes their order. Null for null.';
 
 CREATE FUNCTION referral.rank_score(org_id bigint, work_item_id bigint, at timestamptz DEFAULT now()) RETURNS numeric
 LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
-    SELECT round(i.score::numeric, 6) + referral.rank_growth(i.org_id, rank_score.at)
+    SELECT referral.rank_points(i.score) + referral.rank_growth(i.org_id, rank_score.at)
     FROM referral.work_item i
     WHERE i.org_id = rank_score.org_id AND i.work_item_id = rank_score.work_item_id
 $$;
 COMMENT ON FUNCTION referral.rank_score(bigint, bigint, timestamptz) IS
-'The points that a work item has at a time: its score, and what the days since 1970-01-01 add. Null for null and for an item that is not visible.';
+'The points that a work item has at a time: its score, and what the time adds to all items (rank_growth()). Null for null and for an item that is not visible.';
+
+CREATE FUNCTION referral.date_seen_from(date timestamptz, at timestamptz) RETURNS text
+LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE WHEN NOT isfinite(date) THEN date::text
+                ELSE to_char(date AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI')
+                     || CASE WHEN NOT isfinite(at) THEN '' ELSE format(CASE WHEN date > at THEN ', in %s days' ELSE ', %s days ago' END,
+                                                                       round(abs(extract(epoch FROM date) - extract(epoch FROM at)) / 86400, 1)) END
+           END
+$$;
+COMMENT ON FUNCTION referral.date_seen_from(timestamptz, timestamptz) IS
+'A time in UTC, and how many days it lies before or after another one. Null for null.';
 
 CREATE FUNCTION referral.explain_rank(org_id bigint, work_item_id bigint, at timestamptz DEFAULT now())
 RETURNS TABLE (factor text, value text, points numeric, rule bigint, rule_version bigint, explanation text)
@@ -45,17 +67,17 @@ BEGIN
         RETURN;
     END IF;
     RETURN QUERY
-        SELECT f.name,
-               CASE WHEN p.dated IS NOT NULL
-                    THEN f.date_field || ' ' || to_char(p.dated AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') || CASE WHEN p.assumed THEN ' (assumed)' ELSE '' END
-                    ELSE f.applies_when END,
-               p.points + coalesce(referral.rank_of_days(p.per_day, explain_rank.at), 0), f.ranking_factor_id, f.rule_version_id, f.explanation
+        SELECT f.name, CASE f.kind WHEN 'per_day' THEN f.date_field || ' ' || referral.date_seen_from(p.dated, explain_rank.at)
+                                                       || CASE WHEN p.assumed THEN ' (assumed)' ELSE '' END
+                                   ELSE f.applies_when END,
+               p.points + CASE f.kind WHEN 'per_day' THEN referral.rank_of_time(f.points, f.horizon, explain_rank.at) ELSE 0 END,
+               f.ranking_factor_id, f.rule_version_id, f.explanation
         FROM referral.rank_parts(i) p
         JOIN referral.ranking_factor f USING (ranking_factor_id)
         ORDER BY 3 DESC, f.ranking_factor_id;
 END $$;
 COMMENT ON FUNCTION referral.explain_rank(bigint, bigint, timestamptz) IS
-'Why a work item stands where it stands: each rule that counts, what it goes by (dates in UTC), and its points at a time, which sum up to rank_score(). A date in the future counts negative, one that has passed positive. No rows for an item that is not visible, and for null.';
+'Why a work item stands where it stands: each rule that counts, what it goes by (its condition; of rules by the day their date, UTC, and how far off it is; assumed, when it is not known), and its points at a time, which sum up to rank_score(). A date as far off as the horizon of its rule counts 0, a nearer or past one more, one further off less; one that is not known counts as if it had been as far off when the item was opened. No rows for an item that is not visible, and for null.';
 
 -- ---------- Keeping it up to date ----------
 
@@ -93,31 +115,59 @@ COMMENT ON FUNCTION referral.refresh_rank(bigint, bigint) IS
 
 CREATE FUNCTION referral.ranking_key() RETURNS bigint
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT hashtextextended(coalesce(string_agg(v.rule_version_id::text, ',' ORDER BY v.rule_version_id), ''), 0)
+    -- when versions were in force, and not which ones are: what was active for a moment has ranked items too
+    SELECT hashtextextended(coalesce(string_agg(v.rule_version_id || ' ' || hash_multirange_extended(v.valid_during, 0), ',' ORDER BY v.rule_version_id), ''), 0)
     FROM referral.rule_version v
-    WHERE v.status = 'active' AND EXISTS (SELECT FROM referral.ranking_factor f WHERE f.rule_version_id = v.rule_version_id)
+    WHERE NOT isempty(v.valid_during) AND EXISTS (SELECT FROM referral.ranking_factor f WHERE f.rule_version_id = v.rule_version_id)
 $$;
-COMMENT ON FUNCTION referral.ranking_key() IS 'Tells the active rules of ranking apart from those of another time.';
+COMMENT ON FUNCTION referral.ranking_key() IS
+'Another one each time that a version with rules of ranking is activated or retired, and never again what it was.';
+
+CREATE FUNCTION referral.next_xact() RETURNS xid8
+LANGUAGE C AS 'MODULE_PATHNAME', 'next_xact';
+COMMENT ON FUNCTION referral.next_xact() IS 'The number that the next transaction that writes will have, higher than any so far.';
+
+CREATE FUNCTION referral.are_over(before xid8) RETURNS boolean
+LANGUAGE sql STRICT SET search_path = pg_catalog, pg_temp AS $$
+    -- a number that is still to come is of the cluster that the database was restored from
+    SELECT before <= pg_snapshot_xmin(pg_current_snapshot()) OR before > referral.next_xact()
+$$;
+COMMENT ON FUNCTION referral.are_over(xid8) IS 'Are all transactions before this one over? Null for null.';
+
+CREATE FUNCTION referral.begin_ranking(org_id bigint) RETURNS bigint
+LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    p referral.rank_progress;
+BEGIN
+    INSERT INTO referral.rank_progress AS x (org_id, ranking_key, after_id, again_after)
+    VALUES (begin_ranking.org_id, referral.ranking_key(), 0, referral.next_xact())
+    ON CONFLICT ON CONSTRAINT rank_progress_pkey DO UPDATE
+    SET ranking_key = excluded.ranking_key, after_id = 0, again_after = excluded.again_after
+    WHERE x.ranking_key <> excluded.ranking_key;
+    SELECT * INTO p FROM referral.rank_progress x WHERE x.org_id = begin_ranking.org_id FOR UPDATE SKIP LOCKED;
+    IF p.after_id IS NULL AND referral.are_over(p.again_after) THEN
+        UPDATE referral.rank_progress x SET after_id = 0, again_after = NULL WHERE x.org_id = begin_ranking.org_id
+        RETURNING x.after_id INTO p.after_id;
+    END IF;
+    RETURN p.after_id;
+END $$;
+COMMENT ON FUNCTION referral.begin_ranking(bigint) IS
+'Locks how far an organisation is ranked, and returns it; from the beginning when rules of ranking have become active or were retired since, and once more when the transactions of that moment are over: what they had ranked by the former rules could not be seen. Null when nothing is left, another session is at it, and for null.';
 
 CREATE FUNCTION referral.refresh_ranks(org_id bigint, max integer) RETURNS integer
 LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
 DECLARE
-    key bigint := referral.ranking_key();
-    at record;
+    after_id bigint := referral.begin_ranking(org_id);
     i referral.work_item;
     last bigint;
     n integer := 0;
 BEGIN
-    INSERT INTO referral.rank_progress AS p (org_id, ranking_key, after_id) VALUES (refresh_ranks.org_id, key, 0)
-    ON CONFLICT ON CONSTRAINT rank_progress_pkey DO UPDATE SET ranking_key = excluded.ranking_key, after_id = 0
-    WHERE p.ranking_key <> excluded.ranking_key;
-    SELECT * INTO at FROM referral.rank_progress p WHERE p.org_id = refresh_ranks.org_id FOR UPDATE SKIP LOCKED;
-    IF NOT FOUND OR at.after_id IS NULL THEN
+    IF after_id IS NULL THEN
         RETURN 0;
     END IF;
     FOR i IN SELECT * FROM referral.work_item w
-             WHERE w.org_id = refresh_ranks.org_id AND w.work_item_id > at.after_id AND w.closed_at IS NULL
+             WHERE w.org_id = refresh_ranks.org_id AND w.work_item_id > after_id AND w.closed_at IS NULL
              ORDER BY w.work_item_id LIMIT refresh_ranks.max
     LOOP
         PERFORM referral.refresh_item(i);
@@ -129,18 +179,19 @@ BEGIN
     RETURN n;
 END $$;
 COMMENT ON FUNCTION referral.refresh_ranks(bigint, integer) IS
-'After other rules of ranking have become active: ranks the next max open items of an organisation anew, in the order of their numbers, and returns how many it looked at; 0 when all are done. Called by tick(). Null for null.';
+'After other rules of ranking have become active: ranks the next max open items of an organisation anew, in the order of their numbers, and returns how many it looked at; 0 when all are done. All are looked at twice: see begin_ranking(). Called by tick(). Null for null.';
 
 CREATE FUNCTION referral.refresh_all_ranks(as_of timestamptz, max integer) RETURNS bigint
 LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.actor_kind = 'system'
 SET referral.reason = 'the rules of ranking have changed' AS $$
 DECLARE
+    key bigint := referral.ranking_key();
     org bigint;
     n bigint := 0;
 BEGIN
     FOR org IN SELECT o.org_id FROM referral.organization o
                LEFT JOIN referral.rank_progress p ON p.org_id = o.org_id
-               WHERE p.org_id IS NULL OR p.after_id IS NOT NULL OR p.ranking_key <> referral.ranking_key()
+               WHERE p.org_id IS NULL OR p.after_id IS NOT NULL OR p.ranking_key <> key OR referral.are_over(p.again_after)
                ORDER BY o.org_id
     LOOP
         n := n + referral.refresh_ranks(org, (max - n)::integer);
@@ -161,6 +212,40 @@ END $$;
 COMMENT ON FUNCTION referral.clock_changes_rank() IS
 'AFTER UPDATE row trigger of referral.sla_clock, when its due time has changed or it was nullified: ranks the items of its row anew.';
 
+CREATE FUNCTION referral.check_ranking(versions bigint[]) RETURNS void
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    most record;
+BEGIN
+    WITH sums AS (
+        SELECT f.scope_org_id, coalesce(sum(abs(f.points)) FILTER (WHERE f.kind = 'points'), 0) AS points,
+               coalesce(sum(abs(f.points)) FILTER (WHERE f.kind = 'per_day'), 0) AS per_day
+        FROM referral.ranking_factor f WHERE f.rule_version_id = ANY (versions) GROUP BY f.scope_org_id)
+    -- what counts for all, and of the organisations' own the most that there is
+    SELECT sum(x.points) AS points, sum(x.per_day) AS per_day INTO most
+    FROM (SELECT max(s.points) AS points, max(s.per_day) AS per_day FROM sums s GROUP BY s.scope_org_id IS NULL) x;
+    IF most.points > 100000000 OR most.per_day > 20000 THEN
+        RAISE EXCEPTION 'the rules of ranking together go beyond what can be ranked'
+            USING ERRCODE = 'RF011', DETAIL = format('Their points, without signs, are %s of at most 100000000, by the day %s of at most 20000: so far, scores are exact.', most.points, most.per_day),
+                  HINT = 'Only the order of the items counts: divide the points of all rules by the same number.';
+    END IF;
+END $$;
+COMMENT ON FUNCTION referral.check_ranking(bigint[]) IS
+'Refuses (RF011) versions of rules of ranking by which an item could get a score that cannot be told exactly: the points of all that count for an organisation are at most 100000000, by the day 20000. Null for null.';
+
+CREATE FUNCTION referral.ranking_version_check() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM referral.ranking_factor f WHERE f.rule_version_id = NEW.rule_version_id) THEN
+        -- two that become active at once would each pass without the other
+        PERFORM pg_advisory_xact_lock('referral.ranking_factor'::regclass::oid::int, 0);
+        PERFORM referral.check_ranking(ARRAY(SELECT v.rule_version_id FROM referral.rule_version v WHERE v.status = 'active'));
+    END IF;
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION referral.ranking_version_check() IS
+'AFTER UPDATE row trigger of referral.rule_version, when it becomes active: check_ranking() of all that are active then.';
+
 CREATE FUNCTION referral.ranking_factor_check() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -180,6 +265,9 @@ END $$;
 COMMENT ON FUNCTION referral.ranking_factor_check() IS
 'BEFORE row trigger of referral.ranking_factor: a rule of kind per_day has a date and no condition; points and horizon are such that every score can be told exactly (RF011).';
 
-REVOKE ALL ON FUNCTION referral.rank_score(bigint, bigint, timestamptz), referral.explain_rank(bigint, bigint, timestamptz), referral.rank_parts(record), referral.rank_now(record), referral.rank_of_days(float8, timestamptz), referral.rank_growth(bigint, timestamptz),
-    referral.refresh_item(record), referral.refresh_rank(bigint, bigint), referral.ranking_key(), referral.refresh_ranks(bigint, integer),
+REVOKE ALL ON FUNCTION referral.rank_score(bigint, bigint, timestamptz), referral.explain_rank(bigint, bigint, timestamptz), referral.rank_parts(record), referral.rank_now(record), referral.rank_of_days(float8, timestamptz), referral.rank_points(float8),
+    referral.rank_of_time(numeric, interval, timestamptz), referral.rank_growth(bigint, timestamptz), referral.date_seen_from(timestamptz, timestamptz),
+    referral.ranking_version_check(),
+    referral.refresh_item(record), referral.refresh_rank(bigint, bigint), referral.ranking_key(), referral.next_xact(), referral.are_over(xid8),
+    referral.begin_ranking(bigint), referral.refresh_ranks(bigint, integer),
     referral.refresh_all_ranks(timestamptz, integer), referral.clock_changes_rank(), referral.ranking_factor_check() FROM PUBLIC;

@@ -126,6 +126,7 @@ BEGIN
     IF to_regclass('referral.work_source') IS NULL THEN
         RETURN;
     END IF;
+    PERFORM referral.check_ranking(ARRAY[rule_version_id]);
     SELECT string_agg(DISTINCT t.calendar, ', ') INTO bad FROM referral.task_template t
     WHERE t.rule_version_id = check_worklist_version.rule_version_id
       AND NOT EXISTS (SELECT FROM referral.business_calendar b JOIN referral.rule_version v USING (rule_version_id)
@@ -136,7 +137,7 @@ BEGIN
     END IF;
 END $$;
 COMMENT ON FUNCTION referral.check_worklist_version(bigint) IS
-'The part of check_rule_version() about worklists: calendars of tasks are there (RF011). Null for null.';
+'The part of check_rule_version() about worklists: calendars of tasks are there, scores can be told exactly (RF011). Null for null.';
 
 REVOKE ALL ON FUNCTION referral.work_due(text, bigint, bigint, timestamptz), referral.spawn_tasks(text, bigint, bigint, bigint[]),
     referral.settle_tasks(text, bigint, bigint, boolean), referral.worklist_rule_check() FROM PUBLIC;

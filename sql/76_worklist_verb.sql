@@ -63,7 +63,7 @@ BEGIN
     PERFORM referral.move_item(i.org_id, i.work_item_id, referral.effective_queue(i.org_id, i.queue_id), 'release');
 END $$;
 COMMENT ON FUNCTION referral.release(bigint, bigint, text) IS
-'Gives an item back to its queue, or to the one that it falls back to now, where others find it. For who has it, and who leads the queue. RF001 when nobody has it, or it is closed; RF003 for others; RF005 without a reason; RF019 when there is no such item.';
+'Gives an item back to its queue, or to the one that it falls back to now, where others find it. For who has it, and who leads the queue. RF001 when nobody has it, or it is closed; RF003 for others; RF005 without a reason; RF019 when there is no such item, also for null.';
 
 CREATE FUNCTION referral.assign(org_id bigint, work_item_id bigint, member text, reason text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.reason = '' AS $$
@@ -80,7 +80,7 @@ BEGIN
     PERFORM referral.give_item(i.org_id, i.work_item_id, assign.member, 'assign');
 END $$;
 COMMENT ON FUNCTION referral.assign(bigint, bigint, text, text) IS
-'Gives an item to a member of its queue, whoever had it before. For who leads the queue. RF001 when it is closed; RF003 for others, and for who does not work on the queue, is absent, or is a model; RF005 without a reason; RF019 when there is no such item; RF026 when he has as many as he may.';
+'Gives an item to a member of its queue, whoever had it before. For who leads the queue. RF001 when it is closed; RF003 for others, and for who does not work on the queue, is absent, or is a model; RF005 without a reason; RF019 when there is no such item, also for null; RF026 when he has as many as he may.';
 
 CREATE FUNCTION referral.give_item(org_id bigint, work_item_id bigint, member text, verb text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -107,7 +107,7 @@ BEGIN
     RETURN target;
 END $$;
 COMMENT ON FUNCTION referral.reassign(bigint, bigint, text, text) IS
-'Puts an item into another queue, where nobody has it, and returns its queue_id: that queue, or the one it falls back to now. For who leads the queue it comes from. RF001 when it is closed; RF003 for others; RF005 without a reason; RF019 when there is no such item or queue.';
+'Puts an item into another queue, where nobody has it, and returns its queue_id: that queue, or the one it falls back to now. For who leads the queue it comes from. RF001 when it is closed; RF003 for others; RF005 without a reason; RF019 when there is no such item or queue, also for null.';
 
 CREATE FUNCTION referral.hold(org_id bigint, work_item_id bigint, reason text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.reason = '' AS $$
@@ -121,7 +121,7 @@ BEGIN
     WHERE w.org_id = i.org_id AND w.work_item_id = i.work_item_id AND w.status <> 'on-hold';
 END $$;
 COMMENT ON FUNCTION referral.hold(bigint, bigint, text) IS
-'Sets an item aside: its owner keeps it, without a lease, and has room for another one. For who has it, and who leads the queue. RF001 when nobody has it, or it is closed; RF003 for others; RF005 without a reason; RF019 when there is no such item.';
+'Sets an item aside: its owner keeps it, without a lease, and has room for another one. For who has it, and who leads the queue. RF001 when nobody has it, or it is closed; RF003 for others; RF005 without a reason; RF019 when there is no such item, also for null.';
 
 CREATE FUNCTION referral.resume(org_id bigint, work_item_id bigint) RETURNS void
 LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -149,7 +149,7 @@ BEGIN
     RETURN referral.work_again(i.entity, i.org_id, i.entity_id);
 END $$;
 COMMENT ON FUNCTION referral.complete(bigint, bigint, text) IS
-'Closes an item as done, with what came of it. When its row is still work by the rules, as a referral is that has not come to its end, the next item is opened at once, unclaimed, where the rules send it now; its work_item_id is returned, else null. For who has it, and who leads the queue. RF001 when nobody has it, or it is closed; RF003 for others; RF019 when there is no such item.';
+'Closes an item as done, with what came of it. When its row is still work by the rules, as a referral is that has not come to its end, the next item is opened at once, unclaimed, where the rules send it now; its work_item_id is returned, else null. For who has it, and who leads the queue. RF001 when nobody has it, or it is closed; RF003 for others; RF019 when there is no such item, also for null.';
 
 -- ---------- Absence, load, leases ----------
 
@@ -205,7 +205,7 @@ BEGIN
     END LOOP;
 END $$;
 COMMENT ON FUNCTION referral.rebalance(bigint, text) IS
-'Gives claimed items of members who are absent, or who have more than their capacity (the lowest ranking ones), to others of the queue who have room: the substitute first, then who has the fewest; where nobody has, items of absent members go back to the queue (to_member null) or to the one it falls back to. Returns what moved. What nobody has claimed stays. For who leads the queue. RF003 for others, RF019 when there is no such queue.';
+'Gives claimed items of members who are absent, or who have more than their capacity (the lowest ranking ones), to others of the queue who have room: the substitute first, then who has the fewest; where nobody has, items of absent members go back to the queue (to_member null) or to the one it falls back to. Returns what moved. What nobody has claimed stays. For who leads the queue. RF003 for others, RF019 when there is no such queue, also for null.';
 
 CREATE FUNCTION referral.reclaim_expired(as_of timestamptz DEFAULT now(), max integer DEFAULT 1000) RETURNS bigint
 LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.actor_kind = 'system'

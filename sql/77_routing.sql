@@ -262,7 +262,7 @@ BEGIN
     RETURN d.routing_decision_id;
 END $$;
 COMMENT ON FUNCTION referral.override_route(bigint, bigint, text, text) IS
-'Sends the work on a referral to another queue than the rules did, or to the one that it falls back to now, and returns the routing_decision_id. The decision stands until a change of the referral lets another rule than the overridden one fit, a person calls route() or override_route(), or the item is completed; routing_quality counts it. An item that nobody has is moved; one that somebody has is handed over. For people: who has the item, members of its queue while nobody has it, and who leads the queue. RF001 when the referral has no open work item; RF003 for others; RF005 without a reason; RF019 when there is no such referral or queue.';
+'Sends the work on a referral to another queue than the rules did, or to the one that it falls back to now, and returns the routing_decision_id. The decision stands until a change of the referral lets another rule than the overridden one fit, a person calls route() or override_route(), or the item is completed; routing_quality counts it. An item that nobody has is moved; one that somebody has is handed over. For people: who has the item, members of its queue while nobody has it, and who leads the queue. RF001 when the referral has no open work item; RF003 for others; RF005 without a reason; RF019 when there is no such referral or queue, also for null.';
 
 CREATE FUNCTION referral.require_router(item record) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$

@@ -1,26 +1,6 @@
 -- handoff: an item goes from one team to another, and somebody answers for it all the while
 
-CREATE FUNCTION referral.event_time() RETURNS timestamptz
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT coalesce(nullif(current_setting('referral.occurred_at', true), '')::timestamptz, now())
-$$;
-COMMENT ON FUNCTION referral.event_time() IS
-'When what is being written happened: the setting referral.occurred_at, else the start of the transaction. Whether the session may set it the journal decides.';
-
 -- ---------- Checklist ----------
-
-CREATE FUNCTION referral.rule_says(expression text, candidate record) RETURNS boolean
-LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    RETURN coalesce(referral.rule_matches(expression, candidate), false);
-EXCEPTION
-    WHEN transaction_rollback OR insufficient_resources OR operator_intervention THEN
-        RAISE;
-    WHEN OTHERS THEN
-        RETURN NULL;
-END $$;
-COMMENT ON FUNCTION referral.rule_says(text, record) IS
-'rule_matches() for what must not fail by a rule: null when the expression raises an error over the row, or is none. What is not the rule''s fault (a conflict, a lack of resources) is raised. Null for null.';
 
 CREATE FUNCTION referral.handoff_rules(work record, from_queue text, to_queue text)
 RETURNS TABLE (handoff_checklist_id bigint, item text, required boolean, holds boolean)
@@ -38,7 +18,7 @@ BEGIN
     END IF;
     RETURN QUERY
         SELECT f.handoff_checklist_id, f.item, f.required,
-               CASE WHEN r.referral_id IS NOT NULL THEN referral.rule_says(f.done_when, r) END
+               CASE WHEN r.referral_id IS NOT NULL THEN referral.rule_fits(f.done_when, r, 'done_when of handoff checklist ' || f.name) END
         FROM referral.handoff_checklist f JOIN referral.rule_version v USING (rule_version_id)
         WHERE v.status = 'active' AND coalesce(f.scope_org_id = work.org_id, true)
           AND coalesce(f.from_queue = handoff_rules.from_queue, true) AND coalesce(f.to_queue = handoff_rules.to_queue, true)
@@ -46,7 +26,7 @@ BEGIN
         ORDER BY f.required DESC, f.handoff_checklist_id;
 END $$;
 COMMENT ON FUNCTION referral.handoff_rules(record, text, text) IS
-'What the active rules of handoff_checklist ask for when a work item goes from one queue to another, the required ones first. holds: what the referral''s row says of it; null where a person has to say it, and where the rule raises an error. Rules over the referral do not apply to an item that serves none, nor one whose applies_when raises an error (a warning says so).';
+'What the active rules of handoff_checklist ask for when a work item goes from one queue to another, the required ones first. holds: what the referral''s row says of it; null where a person has to say it, and where the rule raises an error (a warning says so). Rules over the referral do not apply to an item that serves none, nor one whose applies_when raises an error (a warning says so).';
 
 CREATE FUNCTION referral.handoff_checklist_of(work record, from_queue text, to_queue text, stated jsonb) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -153,7 +133,7 @@ BEGIN
     RETURN referral.open_handoff(i, target, summary, reason, list, false);
 END $$;
 COMMENT ON FUNCTION referral.hand_over(bigint, bigint, text, text, text, jsonb) IS
-'Hands a work item over to another queue, or the one that it falls back to now, and returns the handoff_id: somebody there accepts it (accept_handoff(), or a claim) or returns it; until then who hands it over answers for it. summary: what the next one has to know; reason: why it goes; checklist: what was done of handoff_steps(), such as [{"item": "Patient told", "done": true}]. For who has the item, and who leads its queue. RF001 when nobody has it, or it is closed; RF002 when a required item of the checklist is not done; RF003 for others; RF005 without summary or reason; RF019 when there is no such item or queue; RF020 when it is there already, or checklist is no list of items.';
+'Hands a work item over to another queue, or the one that it falls back to now, and returns the handoff_id: somebody there accepts it (accept_handoff(), or a claim) or returns it; until then who hands it over answers for it. summary: what the next one has to know; reason: why it goes; checklist: what was done of handoff_steps(), such as [{"item": "Patient told", "done": true}]. For who has the item, and who leads its queue. RF001 when nobody has it, or it is closed; RF002 when a required item of the checklist is not done; RF003 for others; RF005 without summary or reason; RF019 when there is no such item or queue, also for null; RF020 when it is there already, or checklist is no list of items.';
 
 CREATE FUNCTION referral.hand_over_by_rule(item record, to_queue_id bigint, reason text, verb text DEFAULT 'route',
     routing_decision_id bigint DEFAULT NULL) RETURNS bigint
@@ -270,7 +250,7 @@ BEGIN
     PERFORM referral.put_back(h, 'return');
 END $$;
 COMMENT ON FUNCTION referral.return_handoff(bigint, bigint, text) IS
-'Returns what was handed over, with the reason, to who had it before, or to his queue while he is not there or has no room. Before it is accepted for those who work on the queue it was handed to; after that for who has the item; for who leads the queue always. RF001 when it was returned or withdrawn already, or the item was closed, handed over again or put elsewhere; RF003 for others; RF005 without a reason; RF019 when there is no such handoff.';
+'Returns what was handed over, with the reason, to who had it before, or to his queue while he is not there or has no room. Before it is accepted for those who work on the queue it was handed to; after that for who has the item; for who leads the queue always. RF001 when it was returned or withdrawn already, or the item was closed, handed over again or put elsewhere; RF003 for others; RF005 without a reason; RF019 when there is no such handoff, also for null.';
 
 CREATE FUNCTION referral.withdraw_handoff(org_id bigint, handoff_id bigint, reason text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.reason = '' AS $$
@@ -288,18 +268,9 @@ BEGIN
     PERFORM referral.put_back(h, 'withdraw');
 END $$;
 COMMENT ON FUNCTION referral.withdraw_handoff(bigint, bigint, text) IS
-'Takes back what was handed over and nobody has accepted yet; the item goes back to who had it, or to his queue while he is not there or has no room. For who handed it over, who had it, and who leads the queue it came from. RF001 when it was accepted, returned or withdrawn already, or the item is closed; RF003 for others; RF005 without a reason; RF019 when there is no such handoff.';
+'Takes back what was handed over and nobody has accepted yet; the item goes back to who had it, or to his queue while he is not there or has no room. For who handed it over, who had it, and who leads the queue it came from. RF001 when it was accepted, returned or withdrawn already, or the item is closed; RF003 for others; RF005 without a reason; RF019 when there is no such handoff, also for null.';
 
 -- ---------- What follows from the item ----------
-
-CREATE FUNCTION referral.handoff_taken() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    NEW.handed_over_by := NULL;
-    RETURN NEW;
-END $$;
-COMMENT ON FUNCTION referral.handoff_taken() IS
-'BEFORE UPDATE row trigger of referral.work_item, where it is no longer waiting to be accepted: who handed it over answers for it no more.';
 
 CREATE FUNCTION referral.handoff_settled() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -316,9 +287,8 @@ END $$;
 COMMENT ON FUNCTION referral.handoff_settled() IS
 'AFTER UPDATE row trigger of referral.work_item, where it is no longer waiting to be accepted: the open handoff is accepted by who has the item now; when it was closed or put elsewhere, it is withdrawn.';
 
-REVOKE ALL ON FUNCTION referral.rule_says(text, record), referral.handoff_rules(record, text, text), referral.handoff_checklist_of(record, text, text, jsonb),
+REVOKE ALL ON FUNCTION referral.handoff_rules(record, text, text), referral.handoff_checklist_of(record, text, text, jsonb),
     referral.handoff_steps(bigint, bigint, text), referral.open_handoff(record, bigint, text, text, jsonb, boolean),
     referral.hand_over(bigint, bigint, text, text, text, jsonb), referral.hand_over_by_rule(record, bigint, text, text, bigint),
     referral.lock_handoff(bigint, bigint, text[]), referral.put_back(record, text), referral.accept_handoff(bigint, bigint),
-    referral.return_handoff(bigint, bigint, text), referral.withdraw_handoff(bigint, bigint, text), referral.handoff_taken(),
-    referral.handoff_settled() FROM PUBLIC;
+    referral.return_handoff(bigint, bigint, text), referral.withdraw_handoff(bigint, bigint, text), referral.handoff_settled() FROM PUBLIC;

@@ -69,24 +69,26 @@ BEGIN
                 USING ERRCODE = 'RF001', DETAIL = 'Decisions are rows of referral.approval_decision.', HINT = 'Leave status out.';
         END IF;
         NEW.requested_by := coalesce(NEW.requested_by, referral.current_actor());
-        NEW.requested_at := clock_timestamp();
+        NEW.requested_at := referral.event_time();
         NEW.decided_at := NULL;
         NEW.expires_at := NULL;
         NEW.withdrawn_by := NULL;
+        NEW.agreed := 0;
         RETURN NEW;
     END IF;
-    IF to_jsonb(NEW) - ARRAY['status', 'due_at', 'approval_policy_id', 'rule_version', 'queue', 'decided_at', 'expires_at', 'withdrawn_by', 'version']
-       <> to_jsonb(OLD) - ARRAY['status', 'due_at', 'approval_policy_id', 'rule_version', 'queue', 'decided_at', 'expires_at', 'withdrawn_by', 'version'] THEN
+    IF to_jsonb(NEW) - ARRAY['status', 'agreed', 'due_at', 'approval_policy_id', 'rule_version', 'queue', 'decided_at', 'expires_at', 'withdrawn_by', 'version']
+       <> to_jsonb(OLD) - ARRAY['status', 'agreed', 'due_at', 'approval_policy_id', 'rule_version', 'queue', 'decided_at', 'expires_at', 'withdrawn_by', 'version'] THEN
         RAISE EXCEPTION 'approval request % stays about what it is about', OLD.approval_request_id
             USING ERRCODE = 'RF017', DETAIL = 'What was asked for, by whom, when, and who may agree to it does not change.',
                   HINT = 'Withdraw it, and ask anew.';
     END IF;
-    IF NEW.status = OLD.status THEN
+    IF (NEW.status, NEW.agreed) = (OLD.status, OLD.agreed) THEN
         RETURN NEW;
     END IF;
     SELECT count(*) FILTER (WHERE d.decision = 'approve'), count(*) FILTER (WHERE d.decision = 'reject') INTO agreed, refused
     FROM referral.approval_decision d WHERE d.org_id = OLD.org_id AND d.approval_request_id = OLD.approval_request_id;
-    IF (CASE NEW.status
+    NEW.agreed := agreed;
+    IF NEW.status <> OLD.status AND (CASE NEW.status
            WHEN 'approved' THEN OLD.status <> 'pending' OR refused > 0 OR agreed < OLD.quorum
            WHEN 'rejected' THEN OLD.status <> 'pending' OR refused = 0
            WHEN 'withdrawn' THEN OLD.status = 'expired'
@@ -97,10 +99,10 @@ BEGIN
                   DETAIL = format('%s of %s have agreed, %s refused.', agreed, OLD.quorum, refused),
                   HINT = 'Have it decided with referral.approve() or referral.reject().';
     END IF;
-    IF NEW.status IN ('approved', 'rejected') THEN
-        NEW.decided_at := clock_timestamp();
+    IF NEW.status IN ('approved', 'rejected') AND NEW.status <> OLD.status THEN
+        NEW.decided_at := greatest(OLD.requested_at, referral.event_time());
     END IF;
-    IF NEW.status = 'approved' THEN
+    IF NEW.status = 'approved' AND NEW.status <> OLD.status THEN
         NEW.expires_at := NEW.decided_at + OLD.valid_for;
     END IF;
     RETURN NEW;
@@ -108,28 +110,46 @@ END $$;
 COMMENT ON FUNCTION referral.approval_request_guard() IS
 'BEFORE row trigger of referral.approval_request: it is approved only by as many decisions as its quorum, rejected only by one (RF001), and stays about what it is about (RF017), whoever writes it. Fills in when it was asked for and decided, and until when the approval holds.';
 
-CREATE FUNCTION referral.open_approval_request(entity text, org_id bigint, id bigint, approval_policy_id bigint, subject jsonb, requested_by text,
-    involved text[], reason text DEFAULT NULL) RETURNS bigint
+CREATE FUNCTION referral.insert_approval_request(entity text, org_id bigint, id bigint, p record, subject jsonb, requested_by text,
+    involved text[], reason text) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
+    request bigint;
+BEGIN
+    INSERT INTO referral.approval_request (org_id, entity, entity_id, referral_id, policy, level, kind, quorum, approver_role, queue, transitions,
+                                           subject, requested_by, involved, reason, due_at, valid_for, approval_policy_id, rule_version)
+    VALUES (org_id, entity, id, referral.referral_of_row(entity, org_id, id), p.name, p.level, p.kind, p.quorum, p.approver_role, p.queue,
+            p.transitions, subject, requested_by, involved, reason, referral.due_by(p.calendar, org_id, referral.event_time(), p.due), p.valid_for,
+            p.approval_policy_id, p.rule_version_id)
+    ON CONFLICT (org_id, entity_id, entity, policy, level) WHERE status = 'pending' DO NOTHING
+    RETURNING approval_request_id INTO request;
+    RETURN request;
+END $$;
+COMMENT ON FUNCTION referral.insert_approval_request(text, bigint, bigint, record, jsonb, text, text[], text) IS
+'The row of open_approval_request(), by the policy p; null when there is a pending one already.';
+
+CREATE FUNCTION referral.open_approval_request(entity text, org_id bigint, id bigint, approval_policy_id bigint, subject jsonb, requested_by text,
+    involved text[], reason text DEFAULT NULL) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
     p record;
+    need record;
     request bigint;
     item bigint;
 BEGIN
     SELECT * INTO STRICT p FROM referral.approval_policy x WHERE x.approval_policy_id = open_approval_request.approval_policy_id;
-    INSERT INTO referral.approval_request (org_id, entity, entity_id, referral_id, policy, level, kind, quorum, approver_role, queue, transitions,
-                                           subject, requested_by, involved, reason, due_at, valid_for, approval_policy_id, rule_version)
-    VALUES (org_id, entity, id, referral.referral_of_row(entity, org_id, id), p.name, p.level, p.kind, p.quorum, p.approver_role, p.queue,
-            p.transitions, subject, requested_by, involved, reason, referral.due_by(p.calendar, org_id, now(), p.due), p.valid_for,
-            p.approval_policy_id, p.rule_version_id)
-    ON CONFLICT (org_id, entity_id, entity, policy, level) WHERE status = 'pending' DO NOTHING
-    RETURNING approval_request_id INTO request;
-    IF request IS NULL THEN     -- somebody else has asked at the same time
-        RETURN (SELECT x.approval_request_id FROM referral.approval_request x
-                WHERE x.org_id = open_approval_request.org_id AND x.entity_id = open_approval_request.id AND x.entity = open_approval_request.entity
-                  AND x.policy = p.name AND x.level = p.level AND x.status = 'pending');
-    END IF;
+    LOOP
+        request := referral.insert_approval_request(entity, org_id, id, p, subject, requested_by, involved, reason);
+        EXIT WHEN request IS NOT NULL;
+        -- somebody else has asked at the same time, perhaps about other values
+        SELECT * INTO need FROM referral.approval_needs(entity, org_id, id) n WHERE n.policy = p.name AND n.level = p.level;
+        IF need.status IS NULL OR need.status = 'pending' THEN
+            RETURN need.approval_request_id;
+        END IF;
+        PERFORM referral.settle_approval_request(org_id, need);
+        subject := need.subject;
+    END LOOP;
     -- the trigger work has opened the item where all approvals go
     item := (SELECT w.work_item_id FROM referral.work_item w
              WHERE w.org_id = open_approval_request.org_id AND w.entity = 'approval_request' AND w.entity_id = request AND w.closed_at IS NULL);
@@ -139,7 +159,7 @@ BEGIN
     RETURN request;
 END $$;
 COMMENT ON FUNCTION referral.open_approval_request(text, bigint, bigint, bigint, jsonb, text, text[], text) IS
-'Asks for the approval of a policy about a row; requested_by: who counts as asking, null for whoever acts; involved: who else cannot approve it. Its work item goes to the queue of the policy. Writes with the caller''s rights; returns approval_request_id.';
+'Asks for the approval of a policy about a row; requested_by: who counts as asking, null for whoever acts; involved: who else cannot approve it. Its work item goes to the queue of the policy. What somebody else asks for meanwhile is taken when it is about the same values, else taken back. Writes with the caller''s rights; returns approval_request_id.';
 
 CREATE FUNCTION referral.requester_of(org_id bigint, lower_request bigint, former_request bigint) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -168,15 +188,21 @@ BEGIN
           AND (r.approval_request_id = lower_request
                OR (r.approval_request_id = need.approval_request_id AND r.subject IS NOT DISTINCT FROM need.subject))
         UNION
-        -- who wrote what it is about
-        SELECT (SELECT j.actor FROM referral.journal j
-                WHERE j.org_id = approval_involves.org_id AND j.entity_id = approval_involves.id AND j.entity = approval_involves.entity
-                  AND j.changes ? w.name ORDER BY j.journal_id DESC LIMIT 1)
-        FROM jsonb_object_keys(need.subject) w (name)
+        -- who wrote what it is about, and when no person acts who brought the row to where it is;
+        -- what models and systems wrote does not hide the person before them
+        SELECT c.actor FROM (
+            SELECT j.actor, count(*) FILTER (WHERE j.actor_kind = 'user')
+                       OVER (PARTITION BY w.name ORDER BY j.journal_id DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS people_since
+            FROM (SELECT jsonb_object_keys(need.subject)
+                  UNION ALL SELECT NULL WHERE referral.current_actor_kind(approval_involves.org_id) <> 'user') w (name)
+            JOIN referral.journal j ON j.org_id = approval_involves.org_id AND j.entity_id = approval_involves.id
+                                   AND j.entity = approval_involves.entity
+                                   AND CASE WHEN w.name IS NULL THEN j.to_step IS NOT NULL ELSE j.changes ? w.name END) c
+        WHERE c.people_since = 0
         EXCEPT SELECT NULL);
 END $$;
 COMMENT ON FUNCTION referral.approval_involves(text, bigint, bigint, record, bigint) IS
-'Who has a part in asking for an approval, and so cannot give it, whoever counts as asking: who acts, who asked on the level below (lower_request) or for the same values before, and who wrote the values that it is about, by the journal.';
+'Who has a part in asking for an approval, and so cannot give it, whoever counts as asking: who acts, who asked on the level below (lower_request) or for the same values before, who wrote the values that it is about, and when no person acts who brought the row to where it is; of these, by the journal, all back to the last person.';
 
 CREATE FUNCTION referral.settle_approval_request(org_id bigint, need record) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -192,7 +218,7 @@ BEGIN
     END IF;
     IF r.status = 'approved' THEN
         UPDATE referral.approval_request x SET status = 'expired'
-        WHERE x.org_id = r.org_id AND x.approval_request_id = r.approval_request_id AND r.expires_at <= clock_timestamp();
+        WHERE x.org_id = r.org_id AND x.approval_request_id = r.approval_request_id AND need.status = 'expired';
         RETURN;
     END IF;
     -- what a person has asked for stays until the case comes to its end
@@ -308,6 +334,54 @@ END $$;
 COMMENT ON FUNCTION referral.request_approvals(text, bigint, bigint, bigint[]) IS
 'Asks for the approvals that a row needs where it stands, level by level, and takes back what it does not need any more; returns how many were asked for. A row that has gone on without an approval that it needs as it is now gets an exception (policy, approval_missed). Called by the trigger work whenever a policy fits the row before or after a change; call it for rows of tables that do not have that trigger. rules is not looked at.';
 
+CREATE FUNCTION referral.rows_to_ask(entity text, org_id bigint, after_id bigint, max integer, OUT ids bigint[], OUT n integer, OUT last bigint)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
+DECLARE
+    e record;
+    steps text[];
+BEGIN
+    SELECT x.relation, x.id_column INTO STRICT e FROM referral.entity x WHERE x.entity = rows_to_ask.entity;
+    steps := ARRAY(SELECT DISTINCT t.from_step FROM referral.workflow w JOIN referral.workflow_transition t USING (workflow_id)
+                   WHERE w.entity = rows_to_ask.entity
+                     AND t.transition IN (SELECT unnest(p.transitions) FROM referral.approval_policy p JOIN referral.rule_version v USING (rule_version_id)
+                                          WHERE v.status = 'active' AND p.entity = rows_to_ask.entity));
+    EXECUTE format('SELECT array_agg(x.id ORDER BY x.id) FILTER (WHERE (x.r).step = ANY ($4)'
+                   ' AND cardinality(referral.matching_rules(''approval_policy'', $5, $1, x.r)) > 0), count(*), max(x.id)'
+                   ' FROM (SELECT r.%1$I AS id, r FROM %2$s r WHERE r.org_id = $1 AND r.%1$I > $2 ORDER BY r.%1$I LIMIT $3) x',
+                   e.id_column, e.relation)
+       INTO ids, n, last USING org_id, after_id, max, steps, entity;
+END $$;
+COMMENT ON FUNCTION referral.rows_to_ask(text, bigint, bigint, integer) IS
+'Of the next max rows of an entity with numbers beyond after_id: ids, those at a step where an active policy that fits them makes a transition wait; n, how many rows there were; last, the highest number. Reads with the caller''s rights.';
+
+CREATE FUNCTION referral.renew_approvals_of(org_id bigint, entity text, max integer) RETURNS integer
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    key bigint := referral.rules_key('approval_policy');
+    at record;
+    batch record;
+    id bigint;
+BEGIN
+    INSERT INTO referral.approval_progress AS p (org_id, entity, rules_key, after_id)
+    VALUES (renew_approvals_of.org_id, renew_approvals_of.entity, key, -9223372036854775807)
+    ON CONFLICT ON CONSTRAINT approval_progress_pkey DO UPDATE SET rules_key = excluded.rules_key, after_id = excluded.after_id
+    WHERE p.rules_key <> excluded.rules_key;
+    SELECT * INTO at FROM referral.approval_progress p
+    WHERE p.org_id = renew_approvals_of.org_id AND p.entity = renew_approvals_of.entity FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND OR at.after_id IS NULL THEN
+        RETURN 0;
+    END IF;
+    batch := referral.rows_to_ask(entity, org_id, at.after_id, max);
+    FOREACH id IN ARRAY coalesce(batch.ids, '{}') LOOP
+        PERFORM referral.request_approvals(entity, org_id, id);
+    END LOOP;
+    UPDATE referral.approval_progress p SET after_id = CASE WHEN batch.n < renew_approvals_of.max THEN NULL ELSE batch.last END
+    WHERE p.org_id = renew_approvals_of.org_id AND p.entity = renew_approvals_of.entity;
+    RETURN batch.n;
+END $$;
+COMMENT ON FUNCTION referral.renew_approvals_of(bigint, text, integer) IS
+'After other policies have come into force: looks at the next max rows of an entity in an organisation, in the order of their numbers, asks for the approvals that they wait for now, and returns how many it looked at; 0 when all are done, or somebody else is at it.';
+
 CREATE FUNCTION referral.expire_approvals(as_of timestamptz DEFAULT now(), max integer DEFAULT 1000) RETURNS bigint
 LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.actor_kind = 'system' AS $$
 DECLARE
@@ -338,6 +412,30 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION referral.expire_approvals(timestamptz, integer) IS
 'Marks up to max approvals that had lapsed at as_of, and asks anew where a row still waits for them; goes through requests by rules that are not in force any more; returns how many that were. Called by tick(). The guard does not count a lapsed approval, whether it is marked or not. RF020 when max is below 0. Null for null.';
+
+CREATE FUNCTION referral.renew_approvals(as_of timestamptz, max integer) RETURNS bigint
+LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.actor_kind = 'system' AS $$
+DECLARE
+    key bigint := referral.rules_key('approval_policy');
+    todo record;
+    n bigint := 0;
+BEGIN
+    FOR todo IN SELECT o.org_id, e.entity
+                FROM referral.organization o
+                CROSS JOIN (SELECT DISTINCT p.entity FROM referral.approval_policy p JOIN referral.rule_version v USING (rule_version_id)
+                            JOIN referral.entity x USING (entity)
+                            WHERE v.status = 'active' AND has_table_privilege(x.relation, 'SELECT')) e
+                LEFT JOIN referral.approval_progress p ON p.org_id = o.org_id AND p.entity = e.entity
+                WHERE p.org_id IS NULL OR p.after_id IS NOT NULL OR p.rules_key <> key
+                ORDER BY o.org_id, e.entity
+    LOOP
+        EXIT WHEN n >= max;
+        n := n + referral.renew_approvals_of(todo.org_id, todo.entity, (max - n)::integer);
+    END LOOP;
+    RETURN n;
+END $$;
+COMMENT ON FUNCTION referral.renew_approvals(timestamptz, integer) IS
+'After other policies have come into force: has approvals asked for where rows wait for them now, as renew_approvals_of() does, for all organisations and all entities whose table the owner of the model reads, max rows in all; returns how many it looked at, 0 when all are done. Called by tick(). as_of is not looked at. Null for null.';
 
 -- ---------- What people do ----------
 
@@ -390,7 +488,7 @@ BEGIN
         referral.approval_involves(entity, org_id, id, need), reason);
 END $$;
 COMMENT ON FUNCTION referral.request_approval(text, bigint, bigint, text, text) IS
-'Asks for the approval of a policy, given by its name or its kind, about a row of an entity, at the lowest level that is not given, and returns approval_request_id; that of the request that is open already, if there is one. Also after it was refused or withdrawn. RF001 when it is given already, RF005 without a reason, RF019 when there is no such row or policy.';
+'Asks for the approval of a policy, given by its name or its kind, about a row of an entity, at the lowest level that is not given, and returns approval_request_id; that of the request that is open already, if there is one. Also after it was refused or withdrawn. RF001 when it is given already, RF005 without a reason, RF019 when there is no such row or policy, also for null.';
 
 CREATE FUNCTION referral.request_approval(org_id bigint, referral_id bigint, policy text, reason text) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -408,7 +506,7 @@ BEGIN
             WHERE r.org_id = approve.org_id AND r.approval_request_id = approve.approval_request_id);
 END $$;
 COMMENT ON FUNCTION referral.approve(bigint, bigint, text) IS
-'Agrees to what was asked for, as whoever acts, or on behalf of who has delegated it to him; returns the status of the request now: approved, or pending while more have to agree. RF001 when it is decided already; RF003 for who may not, and for systems and models; RF006 when the row has changed since; RF013 for who asked for it, has decided about it, or has agreed on another level; RF019 when there is no such request.';
+'Agrees to what was asked for, as whoever acts, or on behalf of who has delegated it to him; returns the status of the request now: approved, or pending while more have to agree. RF001 when it is decided already; RF003 for who may not, and for systems and models; RF006 when the row has changed since; RF013 for who asked for it, has decided about it, or has agreed on another level; RF019 when there is no such request, also for null.';
 
 CREATE FUNCTION referral.reject(org_id bigint, approval_request_id bigint, reason text) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -441,7 +539,7 @@ BEGIN
     WHERE x.org_id = r.org_id AND x.approval_request_id = r.approval_request_id AND x.status <> 'withdrawn';
 END $$;
 COMMENT ON FUNCTION referral.withdraw_approval(bigint, bigint, text) IS
-'Takes a request back: who asked while it is pending, who decided when it is decided, a member of referral_admin always. An approval does not count any more then; it has to be asked for again. RF003 for others, RF005 without a reason, RF019 when there is no such request.';
+'Takes a request back: who asked while it is pending, who decided when it is decided, a member of referral_admin always. An approval does not count any more then; it has to be asked for again. RF003 for others, RF005 without a reason, RF019 when there is no such request, also for null.';
 
 -- ---------- Decisions ----------
 
@@ -480,7 +578,9 @@ BEGIN
     SELECT x.* INTO d FROM referral.approval_delegation x
     WHERE x.org_id = r.org_id AND x.to_member = referral.current_actor()
       AND (x.kinds IS NULL OR r.kind = ANY (x.kinds)) AND x.from_member = coalesce(wanted, x.from_member)
-      -- a person whom only applications know has the role by way of them
+      -- who has left delegates no more; a person whom only applications know has the role by way of them
+      AND (NOT EXISTS (SELECT FROM pg_roles l WHERE l.rolname = x.from_member)
+           OR EXISTS (SELECT FROM referral.organization_member m WHERE m.org_id = x.org_id AND m.login = x.from_member))
       AND referral.has_approver_role(CASE WHEN EXISTS (SELECT FROM pg_roles l WHERE l.rolname = x.from_member) THEN x.from_member
                                           ELSE referral.acting_login()::text END, r.approver_role)
       AND CASE WHEN x.during IS NOT NULL THEN x.during @> clock_timestamp()
@@ -511,7 +611,7 @@ BEGIN
                   HINT = 'If it is still needed, ask for it again with referral.request_approval().';
     END IF;
     NEW.decided_by := referral.current_actor();
-    NEW.decided_at := clock_timestamp();
+    NEW.decided_at := greatest(r.requested_at, referral.event_time());
     why := referral.took_part(r.org_id, r.approval_request_id, NEW.decided_by);
     IF why IS NULL AND (NEW.on_behalf_of IS NOT NULL OR NOT referral.has_approver_role(referral.acting_login()::text, r.approver_role)) THEN
         NEW.on_behalf_of := referral.delegator_for(r, NEW.on_behalf_of);
@@ -548,11 +648,11 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     r record;
 BEGIN
-    UPDATE referral.approval_request x SET status = CASE NEW.decision WHEN 'reject' THEN 'rejected' ELSE 'approved' END
+    -- written at each decision, so that of two who do not see each other's the second is refused
+    UPDATE referral.approval_request x
+    SET agreed = x.agreed + (NEW.decision = 'approve')::integer,
+        status = CASE WHEN NEW.decision = 'reject' THEN 'rejected' WHEN x.agreed + 1 >= x.quorum THEN 'approved' ELSE x.status END
     WHERE x.org_id = NEW.org_id AND x.approval_request_id = NEW.approval_request_id
-      AND (NEW.decision = 'reject'
-           OR x.quorum <= (SELECT count(*) FROM referral.approval_decision d
-                           WHERE d.org_id = NEW.org_id AND d.approval_request_id = NEW.approval_request_id))
     RETURNING x.entity, x.entity_id, x.status INTO r;
     IF r.status = 'approved' THEN
         PERFORM referral.request_approvals(r.entity, NEW.org_id, r.entity_id);
@@ -607,14 +707,14 @@ BEGIN
            CASE WHEN NOT n.needed AND n.status = 'not_requested' THEN 'not_needed' ELSE n.status END,
            r.approval_request_id, r.due_at,
            CASE WHEN n.needed AND n.status <> 'approved'
-                THEN format('a member of %s', p.approver_role) || coalesce(format(' other than %s', (
+                THEN format('a member of %s', p.approver_role) || coalesce(' other than ' || (
                          SELECT string_agg(DISTINCT m, ', ') FROM (
                              SELECT r.requested_by AS m
                              UNION ALL SELECT unnest(r.involved)
                              UNION ALL SELECT unnest(ARRAY[d.decided_by, d.on_behalf_of])
                              FROM referral.approval_request o JOIN referral.approval_decision d USING (org_id, approval_request_id)
                              WHERE o.org_id = r.org_id AND o.entity_id = r.entity_id AND o.entity = r.entity AND o.policy = r.policy
-                               AND o.status IN ('pending', 'approved')) x)), '')
+                               AND o.status IN ('pending', 'approved')) x), '')
                      || CASE WHEN p.quorum > 1 THEN format(', %s of them', p.quorum) ELSE '' END END,
            p.rule_version_id
     FROM referral.approval_needs('referral', approval_path.org_id, approval_path.referral_id) n
@@ -624,11 +724,13 @@ BEGIN
     ORDER BY n.needed DESC, t.transition, n.policy, n.level;
 END $$;
 COMMENT ON FUNCTION referral.approval_path(bigint, bigint) IS
-'Which approvals a referral needs, and which not: for each transition of its workflow and each level of a policy that it may have to wait for, whether it does, why, how far the approval is, until when it is due, and who may give it. rule_version: where the policy comes from. RF019 when there is no such referral that the session may see.';
+'Which approvals a referral needs, and which not: for each transition of its workflow and each level of a policy that it may have to wait for, whether it does, why, how far the approval is, until when it is due, and who may give it. rule_version: where the policy comes from. RF019 when there is no such referral that the session may see, also for null.';
 
 REVOKE ALL ON FUNCTION referral.approval_needs(text, bigint, bigint), referral.approval_policy_check(),
     referral.approval_request_guard(), referral.open_approval_request(text, bigint, bigint, bigint, jsonb, text, text[], text),
     referral.requester_of(bigint, bigint, bigint), referral.approval_involves(text, bigint, bigint, record, bigint), referral.settle_approval_request(bigint, record),
+    referral.insert_approval_request(text, bigint, bigint, record, jsonb, text, text[], text),
+    referral.rows_to_ask(text, bigint, bigint, integer), referral.renew_approvals_of(bigint, text, integer), referral.renew_approvals(timestamptz, integer),
     referral.approval_missed(text, bigint, bigint, record), referral.settle_missed(text, bigint, bigint, text, bigint),
     referral.request_approvals(text, bigint, bigint, bigint[]), referral.expire_approvals(timestamptz, integer),
     referral.lock_approval_request(bigint, bigint), referral.request_approval(text, bigint, bigint, text, text),

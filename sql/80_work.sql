@@ -105,7 +105,7 @@ COMMENT ON FUNCTION referral.open_missing_work() IS
 CREATE FUNCTION referral.chores() RETURNS text[]
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT coalesce(array_agg(c.name ORDER BY c.sort), '{}')
-    FROM unnest(ARRAY['reclaim_expired', 'reclaim_held', 'move_stranded', 'refresh_all_ranks', 'expire_approvals']) WITH ORDINALITY c (name, sort)
+    FROM unnest(ARRAY['reclaim_expired', 'reclaim_held', 'move_stranded', 'refresh_all_ranks', 'expire_approvals', 'renew_approvals']) WITH ORDINALITY c (name, sort)
     WHERE to_regprocedure(format('referral.%I(timestamptz, integer)', c.name)) IS NOT NULL
 $$;
 COMMENT ON FUNCTION referral.chores() IS

@@ -1,54 +1,29 @@
 -- worklist_view: what a coordinator opens in the morning, and why everything is as it is
 
 -- ---------- What recommendations go by ----------
--- PL/pgSQL, because it keeps its plans between calls: rules ask for many rows, each in a subtransaction
 
 CREATE FUNCTION referral.has_blocking_exception(org_id bigint, referral_id bigint) RETURNS boolean
-LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    RETURN EXISTS (SELECT FROM referral.exception_item e
-                   WHERE e.org_id = has_blocking_exception.org_id AND e.referral_id = has_blocking_exception.referral_id
-                     AND e.blocking AND e.status IN ('open', 'in_progress'));
-END $$;
+LANGUAGE C STABLE STRICT SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'has_blocking_exception';
 COMMENT ON FUNCTION referral.has_blocking_exception(bigint, bigint) IS
 'Is an exception open that keeps the referral from going on? Null for null.';
 
 CREATE FUNCTION referral.has_pending_approval(org_id bigint, referral_id bigint) RETURNS boolean
-LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    RETURN EXISTS (SELECT FROM referral.work_item i
-                   WHERE i.org_id = has_pending_approval.org_id AND i.referral_id = has_pending_approval.referral_id
-                     AND i.kind = 'approval' AND i.closed_at IS NULL);
-END $$;
+LANGUAGE C STABLE STRICT SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'has_pending_approval';
 COMMENT ON FUNCTION referral.has_pending_approval(bigint, bigint) IS
 'Does somebody still have to decide about an approval for the referral? Null for null.';
 
 CREATE FUNCTION referral.is_handed_over(org_id bigint, referral_id bigint) RETURNS boolean
-LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    RETURN EXISTS (SELECT FROM referral.work_item i
-                   WHERE i.org_id = is_handed_over.org_id AND i.referral_id = is_handed_over.referral_id
-                     AND i.is_primary AND i.status = 'requested');
-END $$;
+LANGUAGE C STABLE STRICT SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'is_handed_over';
 COMMENT ON FUNCTION referral.is_handed_over(bigint, bigint) IS
 'Was the referral handed over to a team that has not accepted it yet? Null for null.';
 
 CREATE FUNCTION referral.is_overdue(org_id bigint, referral_id bigint) RETURNS boolean
-LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    RETURN EXISTS (SELECT FROM referral.work_item i
-                   WHERE i.org_id = is_overdue.org_id AND i.referral_id = is_overdue.referral_id
-                     AND i.is_primary AND i.closed_at IS NULL AND i.due_at < referral.as_of());
-END $$;
+LANGUAGE C STABLE STRICT SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'is_overdue';
 COMMENT ON FUNCTION referral.is_overdue(bigint, bigint) IS
 'Has the first of the referral''s open clocks run out, at as_of()? Null for null.';
 
 CREATE FUNCTION referral.contact_attempts(org_id bigint, referral_id bigint) RETURNS integer
-LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    RETURN (SELECT count(*) FROM referral.contact_attempt a
-            WHERE a.org_id = contact_attempts.org_id AND a.referral_id = contact_attempts.referral_id AND a.outcome <> 'reached');
-END $$;
+LANGUAGE C STABLE STRICT SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'contact_attempts';
 COMMENT ON FUNCTION referral.contact_attempts(bigint, bigint) IS
 'How often somebody has tried in vain to reach the patient of a referral. Null for null.';
 

@@ -272,6 +272,19 @@ is_by_rule(ApprovalRequest *request, ApprovalPolicy *policy)
 		strcmp(request->approver_role, policy->approver_role) == 0;
 }
 
+/* Approvals lapse by the clock; of imported history, by when it happened. */
+static bool
+has_lapsed(ApprovalRequest *request)
+{
+	TimestampTz at;
+
+	if (!request->expires)
+		return false;
+	if (!security_occurred_at(&at))
+		at = GetCurrentTimestamp();
+	return request->expires_at <= at;
+}
+
 static ApprovalStatus
 status_of(ApprovalRequest *request, ApprovalPolicy *policy, Jsonb *subject)
 {
@@ -288,8 +301,7 @@ status_of(ApprovalRequest *request, ApprovalPolicy *policy, Jsonb *subject)
 		return APPROVAL_WITHDRAWN;
 	if (strcmp(request->status, "rejected") == 0)
 		return APPROVAL_REJECTED;
-	if (strcmp(request->status, "expired") == 0 ||
-		(request->expires && request->expires_at <= GetCurrentTimestamp()))
+	if (strcmp(request->status, "expired") == 0 || has_lapsed(request))
 		return APPROVAL_EXPIRED;
 	if (!is_by_rule(request, policy))
 		return APPROVAL_OTHER_RULE;
@@ -308,19 +320,6 @@ approval_look(ApprovalRow *row, ApprovalAnswer *answer)
 }
 
 /* ---------- For SQL ---------- */
-
-/* Does a transition that waits for the approval leave from where the row is? */
-static bool
-is_waiting(Move *move, ApprovalPolicy *policy)
-{
-	if (move->workflow == NULL)
-		return false;
-	for (WorkflowTransition *t = move->workflow->by_from[move->from->number];
-		 t != NULL; t = t->next_same_from)
-		if (approval_names(policy, t->transition))
-			return true;
-	return false;
-}
 
 static void
 put_answer(ReturnSetInfo *rsinfo, ApprovalAnswer *answer, bool waiting)
@@ -364,7 +363,8 @@ answer_all(ApprovalRow *row, ReturnSetInfo *rsinfo)
 		if (answer.policy == NULL)
 			continue;
 		approval_look(row, &answer);
-		put_answer(rsinfo, &answer, is_waiting(&move, answer.policy));
+		put_answer(rsinfo, &answer, move.workflow != NULL &&
+				   approval_waits_at(answer.policy, move.workflow, move.from));
 	}
 }
 

@@ -91,6 +91,10 @@ typedef struct ApprovalAnswer
 extern ApprovalGate *approval_gates(RuleCache *cache);
 extern List *approval_gates_of(RuleCache *cache, const char *entity,
 							   WorkflowTransition *transition);
+extern Bitmapset *approval_watched(RuleCache *cache, TrackedRel *rel);
+extern bool approval_waits(RuleCache *cache, TrackedRel *rel, TupleTableSlot *slot,
+						   int64 *ids, int n);
+extern bool approval_waits_at(ApprovalPolicy *policy, Workflow *workflow, WorkflowStep *step);
 extern bool approval_names(ApprovalPolicy *policy, const char *transition);
 extern bool approval_needed(ApprovalRow *row, ApprovalGate *gate, bool explain,
 							ApprovalAnswer *answer);

@@ -20,10 +20,21 @@
 #include "approval.h"
 #include "compat.h"
 #include "security.h"
+#include "workflow_move.h"
+
+/* What the policies of an entity watch, as columns of a table of it. */
+typedef struct WatchedColumns
+{
+	Oid			relid;
+	const char *entity;
+	Bitmapset  *columns;
+	struct WatchedColumns *next;
+} WatchedColumns;
 
 struct ApprovalRules
 {
 	ApprovalGate *gates;
+	WatchedColumns *watched;
 };
 
 /* Texts of an array, in the current memory context. */
@@ -130,6 +141,53 @@ approval_gates(RuleCache *cache)
 	return rules->gates;
 }
 
+static Bitmapset *
+find_watched(RuleCache *cache, TrackedRel *rel)
+{
+	Bitmapset  *columns = NULL;
+
+	for (ApprovalGate *gate = approval_gates(cache); gate != NULL; gate = gate->next)
+	{
+		if (strcmp(gate->entity, rel->entity) != 0)
+			continue;
+		for (ApprovalPolicy *policy = gate->variants; policy != NULL; policy = policy->next)
+		{
+			ListCell   *lc;
+
+			foreach(lc, policy->watched)
+			{
+				int			attno = SPI_fnumber(rel->desc, lfirst(lc));
+
+				if (attno > 0)
+					columns = bms_add_member(columns, attno);
+			}
+		}
+	}
+	return columns;
+}
+
+/* All columns that policies of the row's entity watch; found out once. */
+Bitmapset *
+approval_watched(RuleCache *cache, TrackedRel *rel)
+{
+	WatchedColumns *watched;
+	MemoryContext caller;
+
+	(void) approval_gates(cache);
+	for (watched = cache->approvals->watched; watched != NULL; watched = watched->next)
+		if (watched->relid == rel->relid && strcmp(watched->entity, rel->entity) == 0)
+			return watched->columns;
+	caller = MemoryContextSwitchTo(cache->context);
+	watched = palloc(sizeof(WatchedColumns));
+	watched->relid = rel->relid;
+	watched->entity = rel->entity;
+	watched->columns = find_watched(cache, rel);
+	watched->next = cache->approvals->watched;
+	cache->approvals->watched = watched;
+	MemoryContextSwitchTo(caller);
+	return watched->columns;
+}
+
 bool
 approval_names(ApprovalPolicy *policy, const char *transition)
 {
@@ -138,6 +196,47 @@ approval_names(ApprovalPolicy *policy, const char *transition)
 	foreach(lc, policy->transitions)
 		if (strcmp(lfirst(lc), transition) == 0)
 			return true;
+	return false;
+}
+
+/* Does a transition that waits for the policy leave from the step? */
+bool
+approval_waits_at(ApprovalPolicy *policy, Workflow *workflow, WorkflowStep *step)
+{
+	for (WorkflowTransition *t = workflow->by_from[step->number]; t != NULL; t = t->next_same_from)
+		if (approval_names(policy, t->transition))
+			return true;
+	return false;
+}
+
+static ApprovalPolicy *
+find_policy(RuleCache *cache, int64 approval_policy_id)
+{
+	for (ApprovalGate *gate = approval_gates(cache); gate != NULL; gate = gate->next)
+		for (ApprovalPolicy *policy = gate->variants; policy != NULL; policy = policy->next)
+			if (policy->approval_policy_id == approval_policy_id)
+				return policy;
+	return NULL;
+}
+
+/* Does one of these policies hold up a transition from where the row in the slot is? */
+bool
+approval_waits(RuleCache *cache, TrackedRel *rel, TupleTableSlot *slot, int64 *ids, int n)
+{
+	Workflow   *workflow;
+	WorkflowStep *step;
+
+	if (n == 0 || row_isnull(slot, rel->workflow_id) || row_isnull(slot, rel->step))
+		return false;
+	workflow = workflow_get(cache, row_int64(slot, rel->workflow_id));
+	step = workflow_step(workflow, DatumGetTextPP(row_value(slot, rel->step)));
+	for (int i = 0; i < n && step != NULL; i++)
+	{
+		ApprovalPolicy *policy = find_policy(cache, ids[i]);
+
+		if (policy != NULL && approval_waits_at(policy, workflow, step))
+			return true;
+	}
 	return false;
 }
 

@@ -82,6 +82,15 @@ compat_may_use_schema(Oid schema, Oid roleid)
 #define pg_noreturn __attribute__((noreturn))
 #endif
 
+/* 18 counts what a scan does for EXPLAIN. */
+#if PG_VERSION_NUM >= 180000
+#define compat_index_beginscan(rel, index, snapshot, nkeys) \
+	index_beginscan(rel, index, snapshot, NULL, nkeys, 0)
+#else
+#define compat_index_beginscan(rel, index, snapshot, nkeys) \
+	index_beginscan(rel, index, snapshot, nkeys, 0)
+#endif
+
 /* 18 gave the module magic a name and a version. */
 #ifndef PG_MODULE_MAGIC_EXT
 #define PG_MODULE_MAGIC_EXT(...) PG_MODULE_MAGIC

@@ -152,10 +152,6 @@ check_version_counted(TrackedRel *rel, TupleTableSlot *oldslot, TupleTableSlot *
 void
 journal_put_circumstances(JournalRow *row, int64 org_id)
 {
-	TimestampTz occurred_at;
-
-	if (!security_occurred_at(&occurred_at))
-		occurred_at = GetCurrentTransactionStartTimestamp();
 	put_text(row, J_ACTOR, security_actor());
 	put_text(row, J_ACTOR_KIND, security_actor_kind_name(security_actor_kind(org_id)));
 	put_text(row, J_DB_USER, security_login_name());
@@ -164,7 +160,7 @@ journal_put_circumstances(JournalRow *row, int64 org_id)
 	put_text(row, J_REASON, security_reason());
 	put_text(row, J_ORIGIN, security_origin());
 	put_text(row, J_CORRELATION_ID, security_correlation_id());
-	journal_put(row, J_OCCURRED_AT, TimestampTzGetDatum(occurred_at));
+	journal_put(row, J_OCCURRED_AT, TimestampTzGetDatum(security_event_time()));
 }
 
 /*

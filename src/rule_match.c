@@ -195,6 +195,7 @@ typedef struct Question
 	RuleRow		row;
 	RulePredicate *predicate;
 	bool		holds;
+	bool		is_answered;
 } Question;
 
 static void
@@ -203,15 +204,19 @@ ask(void *arg)
 	Question   *question = arg;
 
 	question->holds = rule_row_matches(&question->row, question->predicate);
+	question->is_answered = true;
 }
 
-/* "label" names the rule, which does not hold when it raises an error; NULL: errors are raised. */
+/*
+ * Is there an answer?  There is none from a rule that raises an error; "label"
+ * names it in the warning, or is NULL where errors are to be raised.
+ */
 static bool
-ask_predicate(FunctionCallInfo fcinfo, const char *label)
+ask_predicate(FunctionCallInfo fcinfo, const char *label, bool *holds)
 {
 	char	   *source = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	RuleCache  *cache = rule_cache(fcinfo->flinfo->fn_extra == NULL);
-	Question	question = {.holds = false};
+	Question	question = {.is_answered = false};
 	int			sqlstate;
 
 	fcinfo->flinfo->fn_extra = cache;	/* not used: news are accepted once per query */
@@ -231,7 +236,8 @@ ask_predicate(FunctionCallInfo fcinfo, const char *label)
 	}
 	PG_END_TRY();
 	rule_row_close(&question.row);
-	return question.holds;
+	*holds = question.holds;
+	return question.is_answered;
 }
 
 PG_FUNCTION_INFO_V1(rule_matches);
@@ -241,14 +247,21 @@ PG_FUNCTION_INFO_V1(rule_fits);
 Datum
 rule_matches(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(ask_predicate(fcinfo, NULL));
+	bool		holds;
+
+	(void) ask_predicate(fcinfo, NULL, &holds);
+	PG_RETURN_BOOL(holds);
 }
 
 /* rule_fits(expression text, candidate record, rule text) returns boolean */
 Datum
 rule_fits(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(ask_predicate(fcinfo, text_to_cstring(PG_GETARG_TEXT_PP(2))));
+	bool		holds;
+
+	if (!ask_predicate(fcinfo, text_to_cstring(PG_GETARG_TEXT_PP(2)), &holds))
+		PG_RETURN_NULL();
+	PG_RETURN_BOOL(holds);
 }
 
 /* ---------- The rules of a table ---------- */

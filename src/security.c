@@ -433,6 +433,15 @@ security_occurred_at(TimestampTz *occurred_at)
 	return true;
 }
 
+/* When what is being written happened. */
+TimestampTz
+security_event_time(void)
+{
+	TimestampTz at;
+
+	return security_occurred_at(&at) ? at : GetCurrentTransactionStartTimestamp();
+}
+
 /* The message that new rows come from; 0 when none was named. */
 int64
 security_inbox_message(void)
@@ -486,6 +495,8 @@ PG_FUNCTION_INFO_V1(current_actor);
 PG_FUNCTION_INFO_V1(current_actor_kind);
 PG_FUNCTION_INFO_V1(acting_login);
 PG_FUNCTION_INFO_V1(visible_orgs);
+PG_FUNCTION_INFO_V1(may_change_org);
+PG_FUNCTION_INFO_V1(event_time);
 
 /* current_org() returns bigint: default of every org_id column. */
 Datum
@@ -511,18 +522,28 @@ current_actor(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(cstring_to_text(security_actor()));
 }
 
-/*
- * acting_login() returns name: the login whose rights count, whoever the
- * current user of a function is.
- */
+/* The login whose rights count, whoever the current user of a function is. */
+static Oid
+acting_login_id(void)
+{
+	return security_in_foreign_code() ? code_owner : GetSessionUserId();
+}
+
+/* acting_login() returns name */
 Datum
 acting_login(PG_FUNCTION_ARGS)
 {
 	Name		name = palloc0(NAMEDATALEN);
 
-	namestrcpy(name, GetUserNameFromId(security_in_foreign_code() ? code_owner : GetSessionUserId(),
-									   false));
+	namestrcpy(name, GetUserNameFromId(acting_login_id(), false));
 	PG_RETURN_NAME(name);
+}
+
+/* event_time() returns timestamptz */
+Datum
+event_time(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TIMESTAMPTZ(security_event_time());
 }
 
 /* current_actor_kind(org_id bigint) returns text */
@@ -547,4 +568,12 @@ visible_orgs(PG_FUNCTION_ARGS)
 	norgs = list_visible_orgs(orgs);
 	PG_RETURN_ARRAYTYPE_P(construct_array(orgs, norgs, INT8OID, sizeof(int64),
 										  FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+/* may_change_org(org_id bigint) returns boolean */
+Datum
+may_change_org(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(security_sees_org(PG_GETARG_INT64(0)) ||
+				   is_member_of_role(acting_login_id(), rule_cache(false)->owner));
 }

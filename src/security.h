@@ -47,6 +47,7 @@ extern bool security_has_role(const char *rolename, bool *exists);
 extern bool security_in_foreign_code(void);
 extern bool security_sees_org(int64 org_id);
 extern bool security_occurred_at(TimestampTz *occurred_at);
+extern TimestampTz security_event_time(void);
 extern int64 security_inbox_message(void);
 extern int	security_neutral_settings(void);
 

@@ -345,29 +345,27 @@ sees_org(RuleCache *cache, int64 org_id)
 }
 
 PG_FUNCTION_INFO_V1(validate);
+PG_FUNCTION_INFO_V1(is_complete);
 
-/* validate(org_id bigint, referral_id bigint) returns setof finding */
-Datum
-validate(PG_FUNCTION_ARGS)
+/* With the caller's rights; the findings go to "result", where there is one. */
+static void
+judge_referral(FunctionCallInfo fcinfo, ReturnSetInfo *result, Verdict *verdict)
 {
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	RuleCache  *cache = rule_cache(true);
 	Judged		judged = {.org_id = PG_GETARG_INT64(0),.referral_id = PG_GETARG_INT64(1)};
 	HeapTupleHeader rows[ROW_NKINDS];
-	Verdict		verdict;
 	ListCell   *lc;
 
-	InitMaterializedSRF(fcinfo, 0);
 	cache->pins++;
 	PG_TRY();
 	{
 		read_once(cache, &judged, rows);
-		judge(cache, &judged, rows, &verdict);
-		foreach(lc, verdict.lacking)
+		judge(cache, &judged, rows, verdict);
+		foreach(lc, result != NULL ? verdict->lacking : NIL)
 		{
 			ValidationRule *rule = lfirst(lc);
 
-			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, rule->columns, rule->nulls);
+			tuplestore_putvalues(result->setResult, result->setDesc, rule->columns, rule->nulls);
 		}
 	}
 	PG_FINALLY();
@@ -375,7 +373,27 @@ validate(PG_FUNCTION_ARGS)
 		cache->pins--;
 	}
 	PG_END_TRY();
+}
+
+/* validate(org_id bigint, referral_id bigint) returns setof finding */
+Datum
+validate(PG_FUNCTION_ARGS)
+{
+	Verdict		verdict;
+
+	InitMaterializedSRF(fcinfo, 0);
+	judge_referral(fcinfo, (ReturnSetInfo *) fcinfo->resultinfo, &verdict);
 	return (Datum) 0;
+}
+
+/* is_complete(org_id bigint, referral_id bigint) returns boolean */
+Datum
+is_complete(PG_FUNCTION_ARGS)
+{
+	Verdict		verdict;
+
+	judge_referral(fcinfo, NULL, &verdict);
+	PG_RETURN_BOOL(verdict.counts[SEVERITY_MISSING] + verdict.counts[SEVERITY_INVALID] == 0);
 }
 
 PG_FUNCTION_INFO_V1(check_referral);

@@ -30,6 +30,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
+#include "approval.h"
 #include "compat.h"
 #include "entity.h"
 #include "security.h"
@@ -351,13 +352,28 @@ follow_exceptions(WorkRow *row)
 		run_with_rules(row, &open_exceptions, now);
 }
 
-/* A policy may watch any column, and wait for any transition. */
+/*
+ * Approvals are asked for where a policy fits and a transition that waits for it
+ * leaves from the row's step.  Other changes of values matter where a policy reads
+ * or watches them, other moves only at the end.
+ */
 static void
-follow_approvals(WorkRow *row)
+follow_approvals(WorkRow *row, bool is_over)
 {
-	RuleSet		now = rules_of(row, "approval_policy", row->newslot, false);
+	bool		by_values = row->oldslot != NULL &&
+		(could_matter(row, "approval_policy") || any_changed(row, approval_watched(row->cache, row->rel)));
+	RuleSet		now;
+	RuleSet		before;
 
-	if (now.n > 0 || rules_of(row, "approval_policy", row->oldslot, true).n > 0)
+	if (!by_values && !has_moved(row))
+		return;
+	now = rules_of(row, "approval_policy", row->newslot, false);
+	before = rules_of(row, "approval_policy", row->oldslot, false);
+	if (now.n + before.n == 0)
+		return;
+	if (by_values || is_over ||
+		approval_waits(row->cache, row->rel, row->newslot, now.ids, now.n) ||
+		approval_waits(row->cache, row->rel, row->oldslot, before.ids, before.n))
 		run_with_rules(row, &request_approvals, now);
 }
 
@@ -395,7 +411,7 @@ follow(WorkRow *row)
 	goes_on = follow_sources(row, &is_over);
 	follow_tasks(row, is_over);
 	follow_exceptions(row);
-	follow_approvals(row);
+	follow_approvals(row, is_over);
 	if (goes_on && row->oldslot != NULL)
 	{
 		follow_routing(row);

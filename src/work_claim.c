@@ -21,23 +21,24 @@
  */
 #include "postgres.h"
 
+#include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "utils/builtins.h"
-#include "utils/datum.h"
 #include "utils/float.h"
-#include "utils/guc.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
-#include "utils/xid8.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
 #include "compat.h"
 #include "rule.h"
 #include "security.h"
-#include "statement.h"
 #include "work.h"
+#include "work_claimer.h"
+#include "work_find.h"
 #include "work_sql.h"
 
 /* So many claims are made before the mark moves on. */
@@ -53,10 +54,11 @@ typedef struct Mark
 {
 	MarkKey		key;
 	bool		is_set;
-	double		score;
-	int64		work_item_id;
-	Datum		snapshot;		/* pg_snapshot: what it saw is known */
-	uint64		own;			/* our transaction then, which may bring more; 0: none */
+	ItemPlace	place;
+	uint64		xmax;			/* what came by transactions from here on is not known, */
+	uint64		own;			/* nor by our own then; 0: none */
+	uint64	   *open;			/* nor by these */
+	int			nopen;
 	int			claims;			/* since it was set */
 } Mark;
 
@@ -67,108 +69,24 @@ static MemoryContext marks_context = NULL;	/* theirs */
 typedef struct Claim
 {
 	RuleCache  *cache;
-	Datum		org_id;
-	Datum		queue_id;
-	Datum		actor;
-	Datum		lease;
-	int64		n;
+	int64		org_id;
+	Claimer		claimer;
 	Mark	   *mark;
 } Claim;
 
-typedef enum ClaimStatement
-{
-	MAY_CHANGE_ORG, REQUIRE_CLAIMER, REQUIRE_NUMBER, REFUSE_QUEUE, FIND_QUEUE, ROOM_OF, FIND_ARRIVAL, TAKE, FIND_MARK,
-	NSTATEMENTS
-} ClaimStatement;
+/* They are locked, so they are still there. */
+static WorkStatement take =
+	WORK_STATEMENT("UPDATE referral.work_item w SET status = 'in-progress', verb = 'claim', owner = $2,"
+				   " claimed_at = pg_catalog.now(), lease_until = pg_catalog.now() + $3"
+				   " WHERE w.ctid = ANY ($1)"
+				   " RETURNING w.work_item_id, w.entity, w.entity_id, w.referral_id, w.kind, w.title,"
+				   "  w.score, w.due_at, w.lease_until",
+				   3, TIDARRAYOID, TEXTOID, INTERVALOID);
 
-#define MAX_ARGS 7
-#define MAX_CLAIMS 1000			/* at once */
-#define C_SCORE 7				/* of what is returned */
-
-#define CAN_BE_CLAIMED \
-	"org_id = $1 AND queue_id = $2 AND status IN ('ready', 'requested')"
-
-static const struct
-{
-	const char *sql;
-	int			nargs;
-	Oid			argtypes[MAX_ARGS];
-}			statements[NSTATEMENTS] = {
-	[MAY_CHANGE_ORG] = {
-		"SELECT referral.may_change_org($1)",
-	1, {INT8OID}},
-	[REQUIRE_CLAIMER] = {
-		"SELECT referral.require_claimer($1)",
-	1, {INT8OID}},
-	[REQUIRE_NUMBER] = {
-		"SELECT referral.require_number($1, $2)",
-	2, {INT4OID, INT4OID}},
-	[REFUSE_QUEUE] = {
-		"SELECT referral.refuse_queue($1, $2)",
-	2, {INT8OID, TEXTOID}},
-	[FIND_QUEUE] = {
-		/* room_of() refuses who may not; that a login is a model we know before */
-		"SELECT q.queue_id, q.lease, m.queue_member_id IS NULL OR m.capacity IS NOT NULL"
-		"  OR EXISTS (SELECT FROM referral.absence a"
-		"   WHERE a.org_id = $1 AND a.member = $3 AND a.during @> pg_catalog.now())"
-		"  OR ($3 <> SESSION_USER AND referral.is_model($1, $3))"
-		" FROM referral.queue q LEFT JOIN referral.queue_member m ON m.org_id = q.org_id"
-		"  AND m.queue_id = q.queue_id AND m.member = $3 AND m.during @> pg_catalog.now()"
-		" WHERE q.org_id = $1 AND q.name = $2",
-	3, {INT8OID, TEXTOID, TEXTOID}},
-	[ROOM_OF] = {
-		"SELECT referral.room_of($1, $2, $3)",
-	3, {INT8OID, INT8OID, TEXTOID}},
-	[FIND_ARRIVAL] = {
-		/*
-		 * By spans of transactions.  What a restored dump has from another cluster
-		 * is in none.  In the words and the order of the index of arrivals, so that
-		 * no other one is taken.
-		 */
-		"SELECT pg_catalog.pg_current_snapshot(), i.score, i.work_item_id"
-		" FROM (VALUES (1)) one LEFT JOIN LATERAL (SELECT w.score, w.work_item_id"
-		"  FROM (VALUES (pg_catalog.pg_snapshot_xmax($3),"
-		"    pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())), ($6, $6),"
-		"    (pg_catalog.pg_current_xact_id_if_assigned(), pg_catalog.pg_current_xact_id_if_assigned())"
-		"   UNION ALL SELECT x, x FROM pg_catalog.pg_snapshot_xip($3) x) span (first, last)"
-		"  CROSS JOIN LATERAL (SELECT score, work_item_id FROM referral.work_item"
-		"   WHERE org_id = $1 AND queue_id = $2 AND arrived >= span.first AND arrived <= span.last"
-		"    AND owner IS NULL AND closed_at IS NULL"
-		"    AND (score > $4 OR (score = $4 AND work_item_id < $5))"
-		"   ORDER BY arrived OFFSET 0) w"
-		"  ORDER BY w.score DESC, w.work_item_id LIMIT 1) i ON true",
-	6, {INT8OID, INT8OID, PG_SNAPSHOTOID, FLOAT8OID, INT8OID, XID8OID}},
-	[TAKE] = {
-		/* an array: chosen once, and looked up by their keys */
-		"UPDATE referral.work_item w SET status = 'in-progress', verb = 'claim', owner = $6,"
-		" claimed_at = pg_catalog.now(), lease_until = pg_catalog.now() + $7"
-		" WHERE w.org_id = $1 AND w.work_item_id = ANY (ARRAY("
-		"  SELECT work_item_id FROM referral.work_item WHERE " CAN_BE_CLAIMED
-		"  AND score <= $3 AND (score < $3 OR work_item_id >= $4)"
-		"  ORDER BY score DESC, work_item_id LIMIT $5 FOR UPDATE SKIP LOCKED))"
-		" RETURNING w.work_item_id, w.entity, w.entity_id, w.referral_id, w.kind, w.title, w.score,"
-		"  w.due_at, w.lease_until",
-	7, {INT8OID, INT8OID, FLOAT8OID, INT8OID, INT8OID, TEXTOID, INTERVALOID}},
-	/* whatever others have locked, and what they are claiming, counts as being there */
-	[FIND_MARK] = {
-		"SELECT pg_catalog.pg_current_snapshot(), i.score, i.work_item_id"
-		" FROM (VALUES (1)) one LEFT JOIN LATERAL (SELECT score, work_item_id FROM referral.work_item"
-		"  WHERE " CAN_BE_CLAIMED " AND score <= $3 AND (score < $3 OR work_item_id >= $4)"
-		"  ORDER BY score DESC, work_item_id LIMIT 1) i ON true",
-	4, {INT8OID, INT8OID, FLOAT8OID, INT8OID}},
-};
-
-static SPIPlanPtr plans[NSTATEMENTS];
-
-static uint64
-run(ClaimStatement which, Datum *args)
-{
-	statement_keep(&plans[which], statements[which].sql, statements[which].nargs,
-				   statements[which].argtypes, 0);
-	if (SPI_execute_plan(plans[which], args, NULL, false, 0) < 0)
-		elog(ERROR, "could not run: %s", statements[which].sql);
-	return SPI_processed;
-}
+/* of what it returns */
+#define C_WORK_ITEM_ID 1
+#define C_SCORE 7
+#define C_NCOLUMNS 9
 
 /* ---------- Marks ---------- */
 
@@ -205,7 +123,7 @@ work_claim_init(void)
 static Mark *
 find_mark(Claim *claim)
 {
-	MarkKey		key = {DatumGetInt64(claim->org_id), DatumGetInt64(claim->queue_id)};
+	MarkKey		key = {claim->org_id, claim->claimer.queue_id};
 	Mark	   *mark;
 	bool		found;
 
@@ -221,115 +139,118 @@ find_mark(Claim *claim)
 	if (!found)
 	{
 		mark->is_set = false;
-		mark->snapshot = (Datum) 0;
+		mark->open = NULL;
 	}
 	if (!mark->is_set)
 	{
 		/* from the top */
-		mark->score = get_float8_infinity();
-		mark->work_item_id = 0;
+		mark->place = (ItemPlace) {get_float8_infinity(), PG_INT64_MIN};
 		mark->claims = CLAIMS_PER_MARK;
 	}
 	return mark;
 }
 
-/* The snapshot, and the place, that a statement has found; is there a place? */
-static bool
-take_place(Mark *mark)
+/* A transaction id of a snapshot taken before "next" was; they do not lie far apart. */
+static uint64
+widen(TransactionId xid, FullTransactionId next)
 {
-	MemoryContext caller;
-	bool		isnull;
-	Datum		score;
-	Datum		snapshot = rule_read_datum(0, 1, &isnull);
-
-	if (mark->snapshot != (Datum) 0)
-		pfree(DatumGetPointer(mark->snapshot));
-	caller = MemoryContextSwitchTo(marks_context);
-	mark->snapshot = datumCopy(snapshot, false, -1);
-	MemoryContextSwitchTo(caller);
-	mark->own = U64FromFullTransactionId(GetTopFullTransactionIdIfAny());
-	score = rule_read_datum(0, 2, &isnull);
-	if (isnull)
-		return false;
-	mark->score = DatumGetFloat8(score);
-	mark->work_item_id = rule_read_int64(0, 3);
-	return true;
+	return U64FromFullTransactionId(next) - (uint32) (XidFromFullTransactionId(next) - xid);
 }
 
-/* What has arrived above the mark since it was set is looked at first. */
+/* What the snapshot sees is known. */
 static void
-look_at_arrivals(Claim *claim)
+note_snapshot(Mark *mark, Snapshot snapshot)
 {
-	Mark	   *mark = claim->mark;
+	FullTransactionId next = ReadNextFullTransactionId();
+
+	if (mark->open != NULL)
+		pfree(mark->open);
+	mark->open = MemoryContextAlloc(marks_context, sizeof(uint64) * Max(snapshot->xcnt, 1));
+	mark->nopen = snapshot->xcnt;
+	for (int i = 0; i < mark->nopen; i++)
+		mark->open[i] = widen(snapshot->xip[i], next);
+	mark->xmax = widen(snapshot->xmax, next);
+	mark->own = U64FromFullTransactionId(GetTopFullTransactionIdIfAny());
+}
+
+/*
+ * What has arrived above the mark since it was set is looked at first: by spans of
+ * transactions.  What a restored dump has from another cluster is in none.
+ */
+static void
+look_at_arrivals(Mark *mark, ItemTable *items)
+{
+	uint64		own = U64FromFullTransactionId(GetTopFullTransactionIdIfAny());
+	uint64		xmax = widen(GetActiveSnapshot()->xmax, ReadNextFullTransactionId());
 
 	if (!mark->is_set)
 		return;
-	(void) run(FIND_ARRIVAL, (Datum[]) {claim->org_id, claim->queue_id, mark->snapshot,
-										Float8GetDatum(mark->score), Int64GetDatum(mark->work_item_id),
-										UInt64GetDatum(mark->own)});
-	(void) take_place(mark);
+	work_find_arrival(items, mark->xmax, xmax, &mark->place);
+	for (int i = 0; i < mark->nopen; i++)
+		work_find_arrival(items, mark->open[i], mark->open[i], &mark->place);
+	if (mark->own != 0 && (mark->own < mark->xmax || mark->own > xmax))
+		work_find_arrival(items, mark->own, mark->own, &mark->place);
+	if (own > xmax && own != mark->own)
+		work_find_arrival(items, own, own, &mark->place);
+	note_snapshot(mark, GetActiveSnapshot());
 }
 
-/* Nothing that can be claimed: only what arrives is worth a look. */
 static void
-set_below_all(Mark *mark)
+begin_look(Claim *claim, ItemTable *items)
 {
-	mark->score = -get_float8_infinity();
-	mark->work_item_id = PG_INT64_MAX;
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	work_find_open(claim->cache, claim->org_id, claim->claimer.queue_id, items);
 }
 
+static void
+end_look(ItemTable *items)
+{
+	work_find_close(items);
+	PopActiveSnapshot();
+}
+
+/* Whatever others have locked, and what they are claiming, counts as being there. */
 static void
 move_mark(Claim *claim, int64 taken)
 {
 	Mark	   *mark = claim->mark;
+	ItemTable	items;
 
 	mark->claims += Max(taken, 1);
 	if (mark->claims < CLAIMS_PER_MARK)
 		return;
-	(void) run(FIND_MARK, (Datum[]) {claim->org_id, claim->queue_id, Float8GetDatum(mark->score),
-									 Int64GetDatum(mark->work_item_id)});
-	if (!take_place(mark))
-		set_below_all(mark);
+	begin_look(claim, &items);
+	/* nothing that can be claimed: only what arrives is worth a look */
+	if (!work_find_first(&items, mark->place, &mark->place))
+		mark->place = (ItemPlace) {-get_float8_infinity(), PG_INT64_MAX};
+	note_snapshot(mark, GetActiveSnapshot());
+	end_look(&items);
 	mark->claims = 0;
 	mark->is_set = true;
 }
 
 /* ---------- Claiming ---------- */
 
-/* Who may not claim here is refused by the functions that say so elsewhere, too. */
-static void
-check_claimer(Claim *claim, Datum queue)
+/* Locks the n that rank first; NULL when there are none. */
+static ArrayType *
+lock_items(Claim *claim)
 {
-	int64		org_id = DatumGetInt64(claim->org_id);
-	bool		isnull;
+	ArrayType  *tids;
+	ItemTable	items;
+	bool		is_stale;
 
-	if (!security_sees_org(org_id))
+	do
 	{
-		(void) run(MAY_CHANGE_ORG, (Datum[]) {claim->org_id});
-		if (!rule_read_bool(0, 1))
-			(void) run(REFUSE_QUEUE, (Datum[]) {claim->org_id, queue});
-	}
-	if (claim->n < 0 || claim->n > MAX_CLAIMS)
-		(void) run(REQUIRE_NUMBER, (Datum[]) {Int32GetDatum((int32) claim->n),
-											  Int32GetDatum(MAX_CLAIMS)});
-	if (security_actor_kind(org_id) == ACTOR_AI)
-		(void) run(REQUIRE_CLAIMER, (Datum[]) {claim->org_id});
-	if (run(FIND_QUEUE, (Datum[]) {claim->org_id, queue, claim->actor}) == 0)
-		(void) run(REFUSE_QUEUE, (Datum[]) {claim->org_id, queue});
-	claim->queue_id = rule_read_datum(0, 1, &isnull);
-	claim->lease = rule_read_datum(0, 2, &isnull);
-	if (rule_read_bool(0, 3))
-	{
-		Datum		room;
-
-		(void) run(ROOM_OF, (Datum[]) {claim->org_id, claim->queue_id, claim->actor});
-		room = rule_read_datum(0, 1, &isnull);
-		if (!isnull)
-			claim->n = Min(claim->n, DatumGetInt32(room));
-	}
+		begin_look(claim, &items);
+		look_at_arrivals(claim->mark, &items);
+		tids = work_find_and_lock(&items, claim->mark->place, claim->claimer.n, &is_stale);
+		end_look(&items);
+	} while (is_stale);
+	return tids;
 }
 
-/* By rank: they come in the order of their numbers. */
+/* By rank: they come as they lie. */
 static int
 compare_items(const void *a, const void *b)
 {
@@ -339,7 +260,9 @@ compare_items(const void *a, const void *b)
 	double		x = DatumGetFloat8(rule_read_datum(i, C_SCORE, &isnull));
 	double		y = DatumGetFloat8(rule_read_datum(j, C_SCORE, &isnull));
 
-	return x != y ? (x > y ? -1 : 1) : (i > j) - (i < j);
+	if (x != y)
+		return x > y ? -1 : 1;
+	return rule_read_int64(i, C_WORK_ITEM_ID) < rule_read_int64(j, C_WORK_ITEM_ID) ? -1 : 1;
 }
 
 /* The items into the result. */
@@ -353,38 +276,29 @@ put_items(ReturnSetInfo *rsinfo, uint64 n)
 	qsort(order, n, sizeof(uint64), compare_items);
 	for (uint64 i = 0; i < n; i++)
 	{
-		Datum		values[9];
-		bool		nulls[9];
+		Datum		values[C_NCOLUMNS];
+		bool		nulls[C_NCOLUMNS];
 
-		for (int c = 0; c < lengthof(values); c++)
+		for (int c = 0; c < C_NCOLUMNS; c++)
 			values[c] = rule_read_datum(order[i], c + 1, &nulls[c]);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
 }
 
 static void
-set_planner(void)
+claim_items(Claim *claim, Datum queue, int64 n, ReturnSetInfo *rsinfo)
 {
-	static const char *const off[] = {"enable_bitmapscan", "enable_sort", "enable_hashjoin", "enable_mergejoin"};
+	ArrayType  *tids;
+	uint64		taken = 0;
 
-	work_set_planner();
-	for (int i = 0; i < lengthof(off); i++)
-		(void) set_config_option(off[i], "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-}
-
-static void
-claim_items(Claim *claim, Datum queue, ReturnSetInfo *rsinfo)
-{
-	uint64		taken;
-
-	check_claimer(claim, queue);
-	if (claim->n <= 0)
+	claim->claimer = work_claimer(claim->cache, claim->org_id, queue, n);
+	if (claim->claimer.n <= 0)
 		return;
 	claim->mark = find_mark(claim);
-	look_at_arrivals(claim);
-	taken = run(TAKE, (Datum[]) {claim->org_id, claim->queue_id, Float8GetDatum(claim->mark->score),
-								 Int64GetDatum(claim->mark->work_item_id), Int64GetDatum(claim->n),
-								 claim->actor, claim->lease});
+	tids = lock_items(claim);
+	if (tids != NULL)
+		taken = work_run(&take, (Maybe[]) {some(PointerGetDatum(tids)), some_text(security_actor()),
+										   some(IntervalPGetDatum(&claim->claimer.lease))});
 	put_items(rsinfo, taken);
 	/* a trigger may have made us forget it */
 	claim->mark = find_mark(claim);
@@ -403,12 +317,10 @@ claim_next(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
 		return (Datum) 0;
-	claim.org_id = PG_GETARG_DATUM(0);
-	claim.n = PG_GETARG_INT32(2);
-	claim.actor = CStringGetTextDatum(security_actor());
+	claim.org_id = PG_GETARG_INT64(0);
 	security_begin_read(&scope, claim.cache->owner);
-	set_planner();
-	claim_items(&claim, PG_GETARG_DATUM(1), (ReturnSetInfo *) fcinfo->resultinfo);
+	work_set_planner();
+	claim_items(&claim, PG_GETARG_DATUM(1), PG_GETARG_INT32(2), (ReturnSetInfo *) fcinfo->resultinfo);
 	security_end_read(&scope);
 	return (Datum) 0;
 }

@@ -147,7 +147,10 @@ open_item(WorkRow *row, WorkSource *source, RuleSet routing)
 							some(BoolGetDatum(source->is_primary)), some_text(source->title),
 							due, score, decision.routing_decision_id}) > 0 &&
 		!decision.owner.isnull)
+	{
+		work_set_planner();
 		(void) work_run(&give_item, (Maybe[]) {org_id, work_column(1), decision.owner});
+	}
 }
 
 /*
@@ -160,7 +163,6 @@ work_item_open(WorkRow *row, WorkSource *source, RuleSet routing)
 	OwnerScope	scope;
 
 	security_begin_read(&scope, row->cache->owner);
-	work_set_planner();
 	open_item(row, source, routing);
 	security_end_read(&scope);
 }

@@ -137,6 +137,14 @@ forget_old_answers(RuleCache *cache)
 	answers = hash_create("referral queues", 64, &ctl, HASH_ELEM | HASH_BLOBS);
 }
 
+/* Another number after each change that what is known about queues and members depends on. */
+uint64
+work_queue_generation(RuleCache *cache)
+{
+	forget_old_answers(cache);
+	return changes + rule_generation;
+}
+
 /* ---------- Finding out, as the owner of the model ---------- */
 
 static WorkStatement find_queue =
@@ -240,7 +248,6 @@ work_queue_for(RuleCache *cache, Maybe org_id, Maybe name)
 	answer = hash_search(answers, &key, HASH_FIND, NULL);
 	if (answer != NULL && answer->from <= at && at < answer->until)
 		return some(Int64GetDatum(answer->queue_id));
-	work_set_planner();
 	queue_id = find_out(org_id, name, at);
 	/* a snapshot that is kept may be older than the tables that others will see */
 	if (!queue_id.isnull && changes == changes_known && rule_generation == rules_known &&

@@ -15,6 +15,7 @@
 #include "work_sql.h"
 
 extern void work_queue_init(void);
+extern uint64 work_queue_generation(RuleCache *cache);
 extern Maybe work_queue_effective(Maybe org_id, Maybe queue_id, TimestampTz at);
 extern Maybe work_queue_for(RuleCache *cache, Maybe org_id, Maybe name);
 

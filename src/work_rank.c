@@ -6,8 +6,10 @@
  * The score is stored without time: rules of kind per_day count the days from
  * 1970-01-01 to their date, as if it were that day.  Each of them counts for
  * every item, so that each day adds the same to all of them and the order never
- * changes by time alone.  Points are kept in millionths, so that what is
- * explained sums up to the score exactly.
+ * changes by time alone; nor by the horizon of a rule, which is added only when
+ * the score is told.  Points are kept in millionths, and check_ranking() bounds
+ * what all rules together can add up to, so that a double holds it exactly and
+ * what is explained sums up to the score.
  *
  * IDENTIFICATION
  *		src/work_rank.c
@@ -20,6 +22,7 @@
 
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "access/transam.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "executor/spi.h"
@@ -31,6 +34,7 @@
 #include "utils/numeric.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
+#include "utils/xid8.h"
 
 #include "compat.h"
 #include "entity.h"
@@ -40,6 +44,10 @@
 
 #define MILLION		INT64CONST(1000000)
 #define UNIX_EPOCH	((TimestampTz) (UNIX_EPOCH_JDATE - POSTGRES_EPOCH_JDATE) * USECS_PER_DAY)
+
+/* Dates beyond count as these: 1900-01-01 and 2200-01-01. */
+#define FIRST_DATE	(UNIX_EPOCH - INT64CONST(25567) * USECS_PER_DAY)
+#define LAST_DATE	(UNIX_EPOCH + INT64CONST(84006) * USECS_PER_DAY)
 
 /* What one rule adds. */
 typedef struct RankPart
@@ -98,16 +106,26 @@ rank_factors(RuleCache *cache)
 	return cache->factors;
 }
 
-/* Points for each day from 1970-01-01 on, in millionths. */
+static int64
+micropoints_of(double points)
+{
+	double		value = rint(points * MILLION);
+
+	if (!FLOAT8_FITS_IN_INT64(value))
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("so many points cannot be ranked by"),
+				 errhint("See the bounds of referral.ranking_factor.")));
+	return (int64) value;
+}
+
+/* Points for each day from 1970-01-01 to a time. */
 static int64
 micropoints_of_days(double points, TimestampTz at)
 {
-	double		value = points * ((double) (at - UNIX_EPOCH) / USECS_PER_DAY) * MILLION;
+	TimestampTz date = Max(FIRST_DATE, Min(LAST_DATE, at));
 
-	/* an infinite date, or one far off, is the end of any queue */
-	if (isnan(value) || fabs(value) > 1e15)
-		value = value < 0 ? -1e15 : 1e15;
-	return (int64) rint(value);
+	return micropoints_of(points * ((double) (date - UNIX_EPOCH) / USECS_PER_DAY));
 }
 
 /* ---------- The rows that the rules ask for ---------- */
@@ -229,7 +247,7 @@ add_points(RuleCache *cache, List *parts, RankItem *item, TrackedRel *rel, Relat
 			RankPart   *part = palloc0(sizeof(RankPart));
 
 			part->factor = factor;
-			part->micropoints = (int64) rint(factor->points * MILLION);
+			part->micropoints = micropoints_of(factor->points);
 			parts = lappend(parts, part);
 		}
 	}
@@ -398,6 +416,8 @@ rank_record(HeapTupleHeader header)
 PG_FUNCTION_INFO_V1(rank_now);
 PG_FUNCTION_INFO_V1(rank_parts);
 PG_FUNCTION_INFO_V1(rank_of_days);
+PG_FUNCTION_INFO_V1(rank_points);
+PG_FUNCTION_INFO_V1(next_xact);
 
 /* rank_now(item record) returns float8 */
 Datum
@@ -434,4 +454,18 @@ rank_of_days(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_DATUM(numeric_of_micropoints(micropoints_of_days(PG_GETARG_FLOAT8(0),
 															   PG_GETARG_TIMESTAMPTZ(1))));
+}
+
+/* rank_points(score float8) returns numeric */
+Datum
+rank_points(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_DATUM(numeric_of_micropoints(micropoints_of(PG_GETARG_FLOAT8(0))));
+}
+
+/* next_xact() returns xid8 */
+Datum
+next_xact(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_FULLTRANSACTIONID(ReadNextFullTransactionId());
 }

@@ -81,6 +81,7 @@ work_route_decide(RuleCache *cache, const RouteRequest *request)
 	decision.queue_id = work_queue_for(cache, request->org_id, some_text(queue));
 	if (route != NULL && route->assigns && request->with_owner)
 	{
+		work_set_planner();
 		(void) work_run(&pick_member,
 						(Maybe[]) {request->org_id, decision.queue_id, request->referral_id});
 		decision.owner = work_column(1);

@@ -36,7 +36,8 @@ some_text(const char *value)
 /*
  * Plans are made once and kept, without looking at the values: statistics may be
  * missing, and the rows are found by their keys.  Holds until the end of the
- * scope that was begun.
+ * scope that was begun.  To be called before functions that have statements of
+ * their own; our statements ask for it when they are planned.
  */
 void
 work_set_planner(void)
@@ -62,7 +63,10 @@ work_run(WorkStatement *statement, const Maybe *given)
 		args[i] = given[i].value;
 		nulls[i] = given[i].isnull ? 'n' : ' ';
 	}
-	statement_keep(&statement->plan, statement->sql, statement->nargs, statement->argtypes, 0);
+	statement_keep(&statement->plan, statement->sql, statement->nargs, statement->argtypes,
+				   CURSOR_OPT_GENERIC_PLAN);
+	if (!SPI_plan_is_valid(statement->plan))
+		work_set_planner();
 	if (SPI_execute_plan(statement->plan, args, nulls, false, 0) < 0)
 		elog(ERROR, "could not run: %s", statement->sql);
 	return SPI_processed;

@@ -13,7 +13,7 @@ CREATE TABLE IF NOT EXISTS referral.exception_item (
     detail text,
     root_cause text,
     status text NOT NULL DEFAULT 'open' CHECK (status IN ('open', 'in_progress', 'resolved', 'dismissed')),
-    opened_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    opened_at timestamptz NOT NULL DEFAULT referral.event_time(),
     opened_by text NOT NULL DEFAULT referral.current_actor(),
     due_at timestamptz,
     resolved_at timestamptz,
@@ -160,6 +160,10 @@ GRANT INSERT, UPDATE, DELETE ON referral.exception_policy, referral.exception_ru
 GRANT EXECUTE ON FUNCTION referral.check_exceptions(text, bigint, bigint) TO referral_admin;
 GRANT SELECT ON referral.exception_item, referral.exception_queue, referral.exception_pattern, referral.exception_summary TO referral_admin, referral_coordinator, referral_clinician,
     referral_scheduler, referral_authorizer, referral_approver, referral_auditor, referral_integration;
+-- analysts see where exceptions come from, not what was found or written about a case
+GRANT SELECT ON referral.exception_pattern TO referral_analyst;
+GRANT SELECT (org_id, exception_id, category, code, severity, blocking, referral_id, root_cause, status, opened_at, due_at, resolved_at,
+    reopen_count, exception_policy_id, exception_rule_id, version) ON referral.exception_item TO referral_analyst;
 GRANT INSERT, UPDATE ON referral.exception_item TO referral_admin, referral_coordinator, referral_clinician, referral_scheduler,
     referral_authorizer, referral_integration;
 GRANT EXECUTE ON FUNCTION

@@ -36,16 +36,16 @@ CREATE TABLE IF NOT EXISTS referral.routing_decision (
     rule_version bigint,
     overrides_id bigint,
     version bigint NOT NULL,
-    decided_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    decided_at timestamptz NOT NULL DEFAULT referral.event_time(),
     entity text NOT NULL,
-    reason text NOT NULL CHECK (reason IN ('rule', 'fallback', 'person')),
+    reason text NOT NULL,
     rule text,
     target_queue text NOT NULL,
     owner text,
     healthcare_service text,
     decided_by text NOT NULL DEFAULT referral.current_actor(),
     explanation text,
-    -- no foreign keys: a log, of what the functions that write it have just looked up; nothing in it changes
+    -- no foreign keys or checks: a log, of what the functions that write it have just looked up; nothing in it changes
     PRIMARY KEY (org_id, routing_decision_id)
 );
 CREATE INDEX IF NOT EXISTS routing_decision_row ON referral.routing_decision (org_id, entity_id, entity, routing_decision_id);

@@ -49,9 +49,6 @@ COMMENT ON COLUMN referral.handoff.by_rule IS 'A rule sent the item to another q
 COMMENT ON COLUMN referral.handoff.accept_by IS 'Until when somebody should have accepted it: the lease of the receiving queue from its release on, counted on its calendar when it has one.';
 COMMENT ON COLUMN referral.handoff.withdrawn_by IS 'Who took it back, or closed the item or put it elsewhere before anybody had accepted it.';
 
--- the name sorts before the guard's
-SELECT referral.lay_trigger('referral.work_item', 'handoff_taken', 'BEFORE UPDATE OF status',
-    'ROW WHEN (OLD.status = ''requested'' AND NEW.status <> ''requested'')', 'referral.handoff_taken()');
 SELECT referral.lay_trigger('referral.work_item', 'handoff_settled', 'AFTER UPDATE OF status',
     'ROW WHEN (OLD.status = ''requested'' AND NEW.status <> ''requested'')', 'referral.handoff_settled()');
 SELECT referral.track_table('referral.handoff', 'handoff', 'handoff_id');
@@ -67,7 +64,7 @@ GRANT EXECUTE ON FUNCTION referral.hand_over(bigint, bigint, text, text, text, j
     referral.return_handoff(bigint, bigint, text), referral.withdraw_handoff(bigint, bigint, text)
     TO referral_admin, referral_coordinator, referral_clinician, referral_scheduler, referral_authorizer, referral_approver,
     referral_integration;
-GRANT EXECUTE ON FUNCTION referral.rule_says(text, record), referral.handoff_rules(record, text, text), referral.handoff_steps(bigint, bigint, text)
+GRANT EXECUTE ON FUNCTION referral.handoff_rules(record, text, text), referral.handoff_steps(bigint, bigint, text)
     TO referral_admin, referral_coordinator, referral_clinician, referral_scheduler, referral_authorizer, referral_approver,
     referral_integration, referral_auditor;
 

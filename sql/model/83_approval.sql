@@ -53,6 +53,7 @@ CREATE TABLE IF NOT EXISTS referral.approval_request (
     valid_for interval,
     level integer NOT NULL,
     quorum integer NOT NULL CHECK (quorum > 0),
+    agreed integer NOT NULL DEFAULT 0,
     entity text NOT NULL,
     policy text NOT NULL,
     kind text NOT NULL,
@@ -80,6 +81,7 @@ COMMENT ON COLUMN referral.approval_request.entity IS 'Which table it is about, 
 COMMENT ON COLUMN referral.approval_request.subject IS 'What it is about: a digest of the row''s value in each watched column; null when the policy watches none.';
 COMMENT ON COLUMN referral.approval_request.requested_by IS 'Who counts as asking, and so cannot approve: whoever made the change that called for it, or asked with request_approval().';
 COMMENT ON COLUMN referral.approval_request.involved IS 'Who cannot approve either: who acted when it was asked for, asked for the same before, or wrote the watched values.';
+COMMENT ON COLUMN referral.approval_request.agreed IS 'How many have agreed so far, by its decisions.';
 COMMENT ON COLUMN referral.approval_request.reason IS 'Why somebody asked; null when a rule did.';
 COMMENT ON COLUMN referral.approval_request.withdrawn_by IS 'Who took it back; null when the database did, because it was not needed any more.';
 COMMENT ON COLUMN referral.approval_request.expires_at IS 'Until when the approval counts; null: for good, or not approved.';
@@ -120,6 +122,16 @@ COMMENT ON TABLE referral.approval_delegation IS
 COMMENT ON COLUMN referral.approval_delegation.kinds IS 'Kinds of approval; null: all.';
 COMMENT ON COLUMN referral.approval_delegation.during IS 'When it holds; null: whenever referral.absence says that from_member is absent.';
 
+CREATE TABLE IF NOT EXISTS referral.approval_progress (
+    org_id bigint NOT NULL,
+    rules_key bigint NOT NULL,
+    after_id bigint,
+    entity text NOT NULL,
+    PRIMARY KEY (org_id, entity)
+);
+COMMENT ON TABLE referral.approval_progress IS
+'How far tick() has asked anew after policies have changed: through the rows of an organisation and an entity up to the number after_id, null when through all, by the policies of rules_key. Not journaled.';
+
 SELECT referral.lay_trigger('referral.approval_policy', 'approval_policy_check', 'BEFORE INSERT OR UPDATE', 'ROW', 'referral.approval_policy_check()');
 SELECT referral.lay_trigger('referral.approval_policy', 'rule_check', 'BEFORE INSERT OR UPDATE', 'ROW', 'referral.workflow_check(''applies_when'')');
 SELECT referral.govern_table('referral.approval_policy', 'approval_policy_id');
@@ -131,13 +143,12 @@ SELECT referral.lay_trigger('referral.approval_decision', 'settle', 'AFTER INSER
 SELECT referral.lay_trigger('referral.approval_delegation', 'delegation_guard', 'BEFORE INSERT OR UPDATE', 'ROW', 'referral.approval_delegation_guard()');
 SELECT referral.track_table(('referral.' || t)::regclass, t, (t || '_id')::name)
 FROM unnest(ARRAY['approval_request', 'approval_decision', 'approval_delegation']) t;
-SELECT referral.secure_table(('referral.' || t)::regclass) FROM unnest(ARRAY['approval_request', 'approval_decision', 'approval_delegation']) t;
+SELECT referral.secure_table(('referral.' || t)::regclass)
+FROM unnest(ARRAY['approval_request', 'approval_decision', 'approval_delegation', 'approval_progress']) t;
 
 CREATE OR REPLACE VIEW referral.open_approval WITH (security_invoker = true) AS
 SELECT r.org_id, r.approval_request_id, r.entity, r.entity_id, r.referral_id, r.policy, r.level, r.kind, r.transitions, p.explanation AS why,
-       r.approver_role, r.quorum,
-       (SELECT count(*) FROM referral.approval_decision d
-        WHERE d.org_id = r.org_id AND d.approval_request_id = r.approval_request_id) AS agreed,
+       r.approver_role, r.quorum, r.agreed,
        r.requested_by, r.requested_at, r.reason, r.due_at, coalesce(r.due_at < now(), false) AS overdue, now() - r.requested_at AS waiting
 FROM referral.approval_request r
 LEFT JOIN referral.approval_policy p ON p.approval_policy_id = r.approval_policy_id
@@ -161,6 +172,7 @@ GRANT INSERT, UPDATE, DELETE ON referral.approval_policy TO referral_rule_author
 GRANT SELECT ON referral.approval_request, referral.approval_decision, referral.approval_delegation, referral.open_approval, referral.approval_log
     TO referral_admin, referral_coordinator, referral_clinician, referral_scheduler, referral_authorizer, referral_approver,
     referral_auditor, referral_integration;
+GRANT SELECT ON referral.approval_progress TO referral_admin, referral_auditor;
 GRANT INSERT (org_id, approval_request_id, decision, on_behalf_of, reason) ON referral.approval_decision
     TO referral_admin, referral_coordinator, referral_clinician, referral_scheduler, referral_authorizer, referral_approver;
 GRANT INSERT (org_id, from_member, to_member, kinds, during, reason), UPDATE (kinds, during, reason, version) ON referral.approval_delegation

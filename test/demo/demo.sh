@@ -18,7 +18,8 @@ trap 'cluster_stop demo' EXIT
 sql -c 'CREATE DATABASE demo'
 export PGDATABASE=demo
 sql -c 'CREATE EXTENSION referral' -c 'CREATE EXTENSION pg_cron'
-sql -f test/demo/demo.sql
+# without the name of the script before each refusal; and what is refused stays where it happened
+sql -f test/demo/demo.sql 2>&1 | sed -u 's/^psql:[^:]*:[0-9]*: //'
 trap - EXIT
 
 cat <<-HOW

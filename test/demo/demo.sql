@@ -2,6 +2,8 @@
 \set QUIET on
 \set ON_ERROR_STOP on
 \pset footer off
+\pset pager off
+\set SHOW_CONTEXT never
 \pset null ''
 SET client_min_messages = warning;
 
@@ -101,7 +103,11 @@ ROLLBACK;
 SET SESSION AUTHORIZATION demo_intake;
 SELECT referral.create_consumer('scheduling', 'to_state IS NOT NULL', '-infinity') \g /dev/null
 SELECT type, subject, attempt, position FROM referral.events('scheduling', 3);
-SELECT data FROM referral.event WHERE type = 'org.referral.appointment.booked' LIMIT 1;
+\pset format unaligned
+\pset tuples_only on
+SELECT jsonb_pretty(jsonb_strip_nulls(data)) FROM referral.event WHERE type = 'org.referral.appointment.booked' LIMIT 1;
+\pset format aligned
+\pset tuples_only off
 RESET SESSION AUTHORIZATION;
 
 \echo

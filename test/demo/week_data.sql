@@ -6,6 +6,12 @@
 CREATE SCHEMA week;
 GRANT USAGE ON SCHEMA week TO PUBLIC;
 
+-- Times and spans as people write them.
+CREATE FUNCTION week.short(at timestamptz) RETURNS text LANGUAGE sql STABLE RETURN to_char(at, 'Dy DD Mon HH24:MI');
+CREATE FUNCTION week.short(span interval) RETURNS text LANGUAGE sql IMMUTABLE RETURN
+    CASE WHEN span >= '1 day' THEN (extract(epoch FROM span)::bigint / 86400) || ' d ' || (extract(epoch FROM span)::bigint % 86400 / 3600) || ' h'
+         ELSE (extract(epoch FROM span)::bigint / 3600) || ' h ' || (extract(epoch FROM span)::bigint % 3600 / 60) || ' min' END;
+
 -- ---------- Who there is ----------
 
 CREATE ROLE demo_app LOGIN;
@@ -92,7 +98,11 @@ BEGIN
     IF n % 3 = 0 THEN CALL week.add(m, 20, n, 'eligibility'); END IF;
     IF n % 97 = 0 THEN CALL week.add(m, 15, n, 'override'); END IF;
     IF fate = 12 THEN CALL week.add(m, 60, n, 'hold'); RETURN; END IF;
-    IF fate = 13 THEN CALL week.add(m, 30, n, 'duplicate'); RETURN; END IF;
+    IF fate = 13 THEN
+        CALL week.add(m, 30, n, 'duplicate');
+        IF week.pick(n, 'compared', 2) = 0 THEN CALL week.add(m, 300, n, 'compared'); END IF;
+        RETURN;
+    END IF;
     IF week.pick(n, 'network', 100) < 8 THEN
         IF week.pick(n, 'manager', 10) < 3 THEN RETURN; END IF;         -- the manager has not got round to it
         CALL week.add(m, 60 + week.pick(n, 'manager hours', 500), n, CASE WHEN week.pick(n, 'manager says', 10) < 2 THEN 'reject' ELSE 'approve' END);
@@ -151,7 +161,11 @@ BEGIN
     IF NOT goes_on THEN RETURN; END IF;
     SELECT p.m, p.goes_on INTO m, goes_on FROM week.plan_authorization(n, m) p;
     IF NOT goes_on THEN RETURN; END IF;
-    IF week.pick(n, 'slots', 100) < 3 THEN CALL week.add(m, 60, n, 'no_slot'); RETURN; END IF;
+    IF week.pick(n, 'slots', 100) < 3 THEN
+        CALL week.add(m, 60, n, 'no_slot');
+        IF week.pick(n, 'slot found', 3) > 0 THEN RETURN; END IF;
+        CALL week.add(m, 500, n, 'slot_found');
+    END IF;
     IF week.pick(n, 'ask', 100) < 9 THEN
         CALL week.add(m, 40, n, 'hand_over');
         IF week.pick(n, 'asked', 10) < 4 THEN RETURN; END IF;
@@ -253,6 +267,11 @@ BEGIN
     WHEN 'duplicate' THEN
         PERFORM week.acts('interface', 'system');
         PERFORM referral.open_exception(1, 'duplicate_record', 'referral', id, id, 'same_request', 'another referral asks for the same', 'medium', true);
+    WHEN 'compared', 'slot_found' THEN
+        PERFORM week.acts(CASE what WHEN 'compared' THEN 'Eva' ELSE 'Priya' END);
+        UPDATE referral.exception_item SET status = 'resolved', root_cause = CASE what WHEN 'compared' THEN 'sender_error' ELSE 'capacity_short' END,
+               resolution = CASE what WHEN 'compared' THEN 'the sender has taken the other one back' ELSE 'an evening clinic was opened' END
+        WHERE org_id = 1 AND referral_id = id AND code = CASE what WHEN 'compared' THEN 'same_request' ELSE 'no_slot' END AND status = 'open';
     WHEN 'no_slot' THEN
         PERFORM week.acts(week.clerk(n, 'scheduling'));
         PERFORM referral.open_exception(1, 'capacity', 'referral', id, id, 'no_slot', 'no slot within the time that is asked for', 'high', true);
@@ -338,10 +357,10 @@ DECLARE
 BEGIN
     SELECT r.referral_id INTO id FROM week.referral r WHERE r.n = e.n AND r.stopped IS NULL;
     IF id IS NULL AND e.what <> 'receive' THEN RETURN; END IF;
-    PERFORM set_config('referral.occurred_at', at::text, true);
+    PERFORM set_config('referral.occurred_at', at::text, true), set_config('referral.reason', '', true);
     IF e.what = 'receive' THEN
         CALL week.receive(e.n, at);
-    ELSIF e.what IN ('check', 'eligibility', 'covered', 'override', 'duplicate', 'no_slot', 'approve', 'reject', 'call', 'hand_over', 'return', 'hand_back', 'deny', 'report') THEN
+    ELSIF e.what IN ('check', 'eligibility', 'covered', 'override', 'duplicate', 'compared', 'no_slot', 'slot_found', 'approve', 'reject', 'call', 'hand_over', 'return', 'hand_back', 'deny', 'report') THEN
         CALL week.around(e.n, id, e.what, at);
     ELSE
         CALL week.move(e.n, id, e.what, at, week.at(e.visit));

@@ -1,5 +1,5 @@
 -- Nothing goes on that others have to agree to, before they have: other people than who asks, for the values that they saw.
-SELECT plan(182);
+SELECT plan(222);
 \ir ../lib/refused.sql
 \ir ../lib/make_workflow.sql
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
@@ -227,7 +227,7 @@ UPDATE referral.referral SET step = 'validated' WHERE referral_id >= 10;
 SELECT is((SELECT array_agg(level) FROM referral.approval_request WHERE referral_id = 10), '{1}', 'the second level waits for the first');
 SET SESSION AUTHORIZATION approval_sue;
 SELECT is(referral.approve(1, public.last(10)), 'pending', 'one of two has agreed');
-SELECT is((SELECT agreed FROM referral.open_approval WHERE referral_id = 10), 1::bigint, 'as open_approval says');
+SELECT is((SELECT agreed FROM referral.open_approval WHERE referral_id = 10), 1, 'as open_approval says');
 SELECT is(public.say(10, 'approve'), 'RF013', 'nobody counts twice');
 SELECT is(public.code('INSERT INTO referral.approval_decision (approval_request_id, decision) VALUES (public.last(10), ''approve'')'), 'RF013', 'not by a plain INSERT either');
 SET SESSION AUTHORIZATION approval_tom;
@@ -502,3 +502,162 @@ UPDATE referral.referral SET step = 'ready_to_schedule', network_status = 'in_ne
 SELECT public.activate('[{"name": "new", "applies_when": "network_status = ''in_network''", "watched": ["network_status"]}]') \g /dev/null
 UPDATE referral.referral SET payer_id = 8 WHERE referral_id = 133;
 SELECT is(public.missed(133), NULL, 'what went through before there was such a policy has missed nothing');
+
+-- 14. Changes that concern no policy cost nothing
+
+CREATE FUNCTION public.asked(statement text) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    before bigint := (SELECT sum(calls) FROM pg_stat_xact_user_functions WHERE funcname = 'request_approvals');
+BEGIN
+    EXECUTE statement;
+    RETURN (SELECT sum(calls) FROM pg_stat_xact_user_functions WHERE funcname = 'request_approvals') - before;
+END $$;
+SELECT public.activate('[{"name": "own", "applies_when": "network_status = ''out_of_network''", "watched": ["payer_id"]}]') \g /dev/null
+INSERT INTO referral.referral (referral_id, patient_id, specialty, network_status, payer_id) SELECT n, 1, 'cardiology', 'out_of_network', 7 FROM generate_series(140, 141) n;
+BEGIN;
+SET LOCAL track_functions = 'all';
+SELECT referral.request_approvals('referral', 1, 140) \g /dev/null
+SELECT is(public.asked('INSERT INTO referral.referral (referral_id, patient_id, specialty, network_status) VALUES (142, 1, ''cardiology'', ''out_of_network'')'), 0::bigint,
+    'a row that comes in where nothing waits asks for nothing');
+SELECT is(public.asked('UPDATE referral.referral SET priority = 2 WHERE referral_id IN (140, 141)'), 0::bigint, 'nor does a change of what no policy reads or watches');
+SELECT is(public.asked('UPDATE referral.referral SET step = ''validated'' WHERE referral_id IN (140, 141)'), 2::bigint, 'a row that comes to where something waits does');
+SELECT is(public.asked('UPDATE referral.referral SET priority = 3 WHERE referral_id IN (140, 141)'), 0::bigint, 'no change of other columns does there');
+SELECT is(public.asked('UPDATE referral.referral SET payer_id = 8 WHERE referral_id = 140'), 1::bigint, 'one of a watched column does');
+SELECT is(public.asked('UPDATE referral.referral SET network_status = ''in_network'' WHERE referral_id = 141'), 1::bigint, 'and one of a column that a condition reads');
+SELECT is(public.asked('UPDATE referral.referral SET step = ''cancelled'', status_reason = ''no_longer_needed'' WHERE referral_id = 140') > 0, true, 'and the end');
+COMMIT;
+
+-- 15. Other policies: asked anew by tick(), in batches
+
+CREATE FUNCTION public.renew(max integer, OUT most bigint, OUT calls integer) LANGUAGE plpgsql AS $$
+DECLARE
+    n bigint;
+BEGIN
+    most := 0; calls := 0;
+    LOOP
+        n := referral.renew_approvals(now(), max);
+        EXIT WHEN n = 0;
+        most := greatest(most, n);
+        calls := calls + 1;
+    END LOOP;
+END $$;
+CREATE FUNCTION public.asks(referral bigint) RETURNS text LANGUAGE sql SECURITY DEFINER AS $$
+    SELECT string_agg(status || ' by ' || requested_by || ', ' || quorum, '; ' ORDER BY approval_request_id)
+    FROM referral.approval_request r WHERE r.org_id = 1 AND r.referral_id = $1 $$;
+SELECT public.activate('[{"name": "own", "applies_when": "network_status = ''out_of_network''", "watched": ["network_status"]}]') AS one \gset
+INSERT INTO referral.referral (referral_id, patient_id, specialty, network_status)
+SELECT n, 1, 'cardiology', (CASE WHEN n < 153 THEN 'out_of_network' ELSE 'in_network' END)::referral.network_status FROM generate_series(150, 156) n;
+SET SESSION AUTHORIZATION approval_jane;
+UPDATE referral.referral SET step = 'validated' WHERE referral_id BETWEEN 150 AND 152;
+SET SESSION AUTHORIZATION approval_bob;
+UPDATE referral.referral SET step = 'validated' WHERE referral_id BETWEEN 153 AND 155;
+SET SESSION AUTHORIZATION approval_sue;
+SELECT referral.approve(1, public.last(n)) FROM generate_series(150, 151) n \g /dev/null
+RESET SESSION AUTHORIZATION;
+SELECT public.renew(1000) \g /dev/null
+SELECT is(referral.renew_approvals(now(), 1000), 0::bigint, 'as long as no rule changes there is nothing to do');
+SELECT public.activate('[{"name": "own", "applies_when": "network_status IS NOT NULL", "quorum": 2}]') AS two \gset
+SELECT is(public.go(150), 'RF004', 'by a stricter policy the approval does not count any more');
+SELECT is(public.asks(150), 'approved by approval_jane, 1', 'before tick() nobody is asked');
+SELECT ok((SELECT most = 5 AND calls > 3 FROM public.renew(5)), 'it goes through the rows in batches, no more at once than it is told');
+SELECT is(public.asks(150), 'approved by approval_jane, 1; pending by approval_jane, 2', 'what was approved under the former policy is asked anew, in the name of who asked');
+SELECT is(public.asks(152), 'withdrawn by approval_jane, 1; pending by approval_jane, 2', 'as is what was asked');
+SELECT results_eq($$SELECT i.queue_id, i.kind FROM referral.work_item i WHERE i.entity = 'approval_request' AND i.entity_id = public.last(150) AND i.closed_at IS NULL$$,
+    $$SELECT referral.queue_for(1, 'approvals'), 'approval'$$, 'it lies where approvals go');
+SELECT is((SELECT status FROM referral.approval_request WHERE approval_request_id = public.last(153)), 'pending', 'and what has to wait only now is asked');
+SELECT is(public.last(156), NULL, 'but not what waits for nothing where it is');
+SET SESSION AUTHORIZATION approval_bob;
+SELECT is(public.say(153, 'approve'), 'RF013', 'who brought the row there does not approve it, though tick() asks');
+SELECT is(public.say(150, 'approve'), 'done', 'who did not may');
+RESET SESSION AUTHORIZATION;
+-- gone, and back before tick() has seen all
+UPDATE referral.rule_version SET status = 'retired' WHERE rule_version_id = :two;
+SELECT is(public.go(154), 'done', 'without a policy nothing waits');
+SELECT referral.expire_approvals() \g /dev/null
+SELECT is(public.asks(154), 'withdrawn by postgres, 2', 'its requests are taken back');
+SELECT is_empty($$SELECT FROM referral.work_item i WHERE i.entity = 'approval_request' AND i.entity_id = public.last(154) AND i.closed_at IS NULL$$, 'and their items closed');
+SELECT public.renew(1000) \g /dev/null
+UPDATE referral.rule_version SET status = 'active' WHERE rule_version_id = :two;
+SELECT is(referral.renew_approvals(now(), 1), 1::bigint, 'when the same policy is back, it begins');
+UPDATE referral.rule_version SET status = 'retired' WHERE rule_version_id = :two;
+UPDATE referral.rule_version SET status = 'active' WHERE rule_version_id = :two;
+SELECT public.renew(1000) \g /dev/null
+SELECT is((SELECT array_agg(public.status(n)) FROM generate_series(150, 155) n), '{pending,pending,pending,pending,pending,pending}', 'and asks for all again, however often it went');
+SELECT is((SELECT array_agg(DISTINCT actor_kind) FROM referral.journal WHERE entity = 'approval_request' AND entity_id = public.last(150)), '{system}', 'the database does, on record');
+SELECT ok('renew_approvals' = ANY (referral.chores()), 'tick() knows of it');
+
+-- 16. Who has a part, whatever came between
+
+SELECT public.activate('[{"name": "own", "applies_when": "network_status = ''out_of_network''", "watched": ["network_status"]}]') \g /dev/null
+INSERT INTO referral.referral (referral_id, patient_id, specialty, network_status) SELECT n, 1, 'cardiology', 'in_network' FROM generate_series(160, 163) n;
+SET SESSION AUTHORIZATION approval_bob;
+UPDATE referral.referral SET network_status = 'out_of_network' WHERE referral_id = 160;
+SET referral.actor_kind = 'system';
+UPDATE referral.referral SET network_status = 'out_of_network' WHERE referral_id = 161;
+RESET referral.actor_kind;
+SET SESSION AUTHORIZATION approval_bot;
+UPDATE referral.referral SET network_status = 'in_network' WHERE referral_id IN (160, 161);
+UPDATE referral.referral SET network_status = 'out_of_network' WHERE referral_id IN (160, 161);
+SET SESSION AUTHORIZATION approval_jane;
+UPDATE referral.referral SET step = 'validated' WHERE referral_id IN (160, 161);
+SET SESSION AUTHORIZATION approval_bob;
+SELECT is(public.say(160, 'approve'), 'RF013', 'who has a model write again what he wrote has written it');
+SELECT is(public.say(161, 'approve'), 'RF013', 'whatever kind he said that he was');
+SET SESSION AUTHORIZATION approval_sue;
+SELECT is(public.say(160, 'approve'), 'done', 'others may');
+-- who is away, and has who asked stand in for him
+SET SESSION AUTHORIZATION approval_doc;
+UPDATE referral.referral SET network_status = 'out_of_network', step = 'validated' WHERE referral_id = 162;
+SET SESSION AUTHORIZATION approval_bob;
+INSERT INTO referral.absence (member, during, substitute) VALUES ('approval_bob', '[2020-01-01,)', 'approval_doc');
+INSERT INTO referral.approval_delegation (from_member, to_member) VALUES ('approval_bob', 'approval_doc');
+SET SESSION AUTHORIZATION approval_doc;
+SELECT is(public.say(162, 'approve'), 'RF013', 'who asked does not approve as the substitute of an absence, nor by its delegation');
+-- who has left
+RESET SESSION AUTHORIZATION;
+CREATE ROLE approval_gone LOGIN IN ROLE referral_approver;
+CREATE ROLE approval_heir LOGIN IN ROLE referral_coordinator;
+INSERT INTO referral.organization_member (org_id, login) VALUES (1, 'approval_gone'), (1, 'approval_heir');
+SET SESSION AUTHORIZATION approval_gone;
+INSERT INTO referral.approval_delegation (from_member, to_member, during) VALUES ('approval_gone', 'approval_heir', '[2020-01-01,)');
+SET SESSION AUTHORIZATION approval_heir;
+SELECT is(public.say(160, 'approve'), 'done', 'in the place of a member');
+RESET SESSION AUTHORIZATION;
+DELETE FROM referral.organization_member WHERE login = 'approval_gone';
+SET SESSION AUTHORIZATION approval_heir;
+SELECT is(public.say(160, 'approve'), 'RF003', 'not of one who has left the organisation, though the login has the role elsewhere');
+RESET SESSION AUTHORIZATION;
+
+-- 17. History that is entered late has the times at which it happened
+
+CREATE ROLE approval_import LOGIN IN ROLE referral_application, referral_coordinator, referral_integration, referral_approver;
+INSERT INTO referral.organization_member (org_id, login) VALUES (1, 'approval_import');
+SELECT public.activate('[{"name": "own", "applies_when": "network_status = ''out_of_network''", "watched": ["payer_id"], "due": "1 day", "valid_for": "10 days"}]') \g /dev/null
+SET SESSION AUTHORIZATION approval_import;
+SET referral.org_id = 1;
+SET referral.occurred_at = '2026-01-05 09:00+00';
+SET referral.actor = 'ann';
+INSERT INTO referral.referral (referral_id, patient_id, specialty, network_status, payer_id) VALUES (170, 1, 'cardiology', 'out_of_network', 7), (171, 1, 'cardiology', 'out_of_network', 7);
+UPDATE referral.referral SET step = 'validated' WHERE referral_id IN (170, 171);
+SELECT referral.open_exception(1, 'clinical_review', 'referral', 170, 170, 'late', 'late', 'low') AS late \gset
+SET referral.occurred_at = '2026-01-06 09:00+00';
+SET referral.actor = 'bea';
+SELECT referral.approve(1, public.last(170)) \g /dev/null
+SELECT referral.close_exception(1, :late, 'settled then') \g /dev/null
+SELECT is(public.go(170), 'done', 'an approval counts for what happened while it was good');
+SELECT is(public.code('SET LOCAL referral.occurred_at = ''2026-01-16 09:00+00''; UPDATE referral.referral SET step = ''ready_to_schedule'' WHERE referral_id = 170'), 'RF004', 'and not for what happened later');
+UPDATE referral.referral SET step = 'ready_to_schedule' WHERE referral_id = 170;
+RESET referral.occurred_at;
+SELECT results_eq('SELECT requested_at, due_at, decided_at, expires_at FROM referral.approval_request WHERE referral_id = 170',
+    $$VALUES ('2026-01-05 09:00+00'::timestamptz, '2026-01-06 09:00+00'::timestamptz, '2026-01-06 09:00+00'::timestamptz, '2026-01-16 09:00+00'::timestamptz)$$, 'a request has the times of its events');
+SELECT results_eq('SELECT decided_at, took FROM referral.approval_log WHERE referral_id = 170', $$VALUES ('2026-01-06 09:00+00'::timestamptz, interval '1 day')$$, 'as has a decision');
+SELECT results_eq('SELECT opened_at, resolved_at FROM referral.exception_item WHERE referral_id = 170 AND code = ''late''', $$VALUES ('2026-01-05 09:00+00'::timestamptz, '2026-01-06 09:00+00'::timestamptz)$$, 'and an exception');
+SELECT results_eq('SELECT min(decided_at) FROM referral.routing_decision WHERE entity = ''referral'' AND entity_id = 170', $$VALUES ('2026-01-05 09:00+00'::timestamptz)$$, 'and where it was sent');
+SELECT is(public.code('SELECT referral.approve(1, public.last(171))'), 'done', 'somebody decides today about what was asked then');
+RESET referral.actor;
+SET SESSION AUTHORIZATION approval_sue;
+SET referral.occurred_at = '2026-01-06 09:00+00';
+SELECT is(public.say(171, 'approve'), 'RF003', 'nobody else says that he decided at another time');
+RESET referral.occurred_at;
+SELECT is(public.code('SELECT referral.event_time()'), 'done', 'without that it is now');
+RESET SESSION AUTHORIZATION;

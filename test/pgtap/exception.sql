@@ -1,5 +1,5 @@
 -- Exceptions: opened once for one trouble, closed with a resolution, opened again when the trouble comes back.
-SELECT plan(77);
+SELECT plan(85);
 \ir ../lib/refused.sql
 
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
@@ -103,6 +103,10 @@ SELECT ok((SELECT count(*) > 0 FROM referral.exception_queue), 'auditors read th
 SELECT is(public.code($$SELECT referral.open_exception(1, 'policy', 'referral', 10, 10, 'x', NULL, 'low')$$), '42501', 'but do not open any');
 SET SESSION AUTHORIZATION exception_analyst;
 SELECT is(public.code('SELECT * FROM referral.exception_queue'), '42501', 'analysts do not');
+SELECT is((SELECT sum(opened) FROM referral.exception_pattern), (SELECT count(exception_id) FROM referral.exception_item)::numeric, 'they see where they come from');
+SELECT cmp_ok((SELECT sum(opened) FROM referral.exception_pattern), '>', 9::numeric, 'all of them');
+SELECT is(public.code('SELECT ' || c || ' FROM referral.exception_item'), '42501', 'but not ' || c) FROM unnest('{detail,resolution,entity_id,opened_by,resolved_by}'::text[]) c;
+SELECT is(public.code('UPDATE referral.exception_item SET severity = ''low'''), '42501', 'nor do they change them');
 RESET SESSION AUTHORIZATION;
 SELECT is(public.code('TRUNCATE referral.exception_item'), 'RF007', 'none gets lost');
 

@@ -1,7 +1,7 @@
 -- Operational scenario: patient access, from referral intake to financial clearance. Requests come by partner feed, portal
 -- and telephone; they are routed by urgency, payer and specialty; eligibility and authorization are checked; what does not
 -- go by itself is somebody's, with a time until when. Models help, and decide nothing. Read it from top to bottom.
-SELECT plan(39);
+SELECT plan(40);
 \ir ../lib/refused.sql
 
 CREATE ROLE scenario_access_intake LOGIN IN ROLE referral_integration;
@@ -101,6 +101,8 @@ SELECT is(public.go(1, 'ready_to_schedule'), 'RF002', 'without the authorization
 UPDATE referral.referral SET state = 'pending_authorization' WHERE referral_id = 1;
 INSERT INTO referral.prior_authorization (referral_id, patient_id, payer_id, requested_at) VALUES (1, 1, 4, now());
 SELECT is(public.work('referral', 1), 'prairie', 'the same team waits for the payer');
+SELECT results_eq('SELECT policy, status, who_may FROM referral.approval_path(1, 1) WHERE needed AND policy = ''financial_clearance''',
+    $$VALUES ('financial_clearance', 'not_requested', 'a member of referral_approver')$$, 'he sees already who will be asked then');
 SELECT is((SELECT target::text FROM referral.sla_status WHERE entity_id = 1 AND policy = 'payer_decision' AND status = 'running'), '168:00:00', 'who has seven days');
 RESET SESSION AUTHORIZATION;
 CALL referral.tick(now() + interval '8 days');

@@ -112,9 +112,9 @@ SELECT f, 'referral_admin referral_approver referral_authorizer referral_clinici
 FROM unnest(ARRAY['assign', 'reassign', 'rebalance']) f
 UNION ALL
 SELECT f, 'referral_admin referral_approver referral_auditor referral_authorizer referral_clinician referral_coordinator referral_scheduler'
-FROM unnest(ARRAY['explain_rank', 'rank_growth', 'rank_score']) f
+FROM unnest(ARRAY['explain_rank', 'rank_growth', 'rank_points', 'rank_of_time', 'rank_score']) f
 UNION ALL
-VALUES ('standard_queues', 'referral_admin'), ('check_worklist_version', 'PUBLIC'), ('require_number', 'PUBLIC');
+VALUES ('standard_queues', 'referral_admin'), ('check_worklist_version', 'PUBLIC'), ('check_ranking', 'PUBLIC'), ('require_number', 'PUBLIC');
 INSERT INTO public.expected_function
 SELECT f, 'referral_admin referral_authorizer referral_clinician referral_coordinator'
 FROM unnest(ARRAY['review_classification', 'review_extraction']) f;
@@ -188,7 +188,7 @@ SELECT f, 'referral_admin referral_approver referral_authorizer referral_clinici
 FROM unnest(ARRAY['hand_over', 'accept_handoff', 'return_handoff', 'withdraw_handoff']) f
 UNION ALL
 SELECT f, 'referral_admin referral_approver referral_auditor referral_authorizer referral_clinician referral_coordinator referral_integration referral_scheduler'
-FROM unnest(ARRAY['handoff_rules', 'rule_says', 'handoff_steps']) f
+FROM unnest(ARRAY['handoff_rules', 'handoff_steps']) f
 UNION ALL
 SELECT f, 'referral_admin referral_approver referral_auditor referral_authorizer referral_clinician referral_coordinator referral_scheduler'
 FROM unnest(ARRAY['explain', 'explain_flow', 'explain_gates', 'explain_work', 'rank_of_days']) f

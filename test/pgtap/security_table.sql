@@ -113,7 +113,7 @@ SELECT 'work_item.' || c, 'SELECT', 'analyst'
 FROM unnest(ARRAY['org_id', 'work_item_id', 'queue_id', 'entity', 'entity_id', 'referral_id', 'kind', 'is_primary', 'task', 'title', 'status', 'verb', 'owner', 'score',
                   'due_at', 'opened_at', 'claimed_at', 'lease_until', 'closed_at', 'task_template_id', 'routing_decision_id', 'version']) c
 UNION ALL
-SELECT 'rank_progress', 'SELECT', 'admin auditor';
+SELECT t, 'SELECT', 'admin auditor' FROM unnest(ARRAY['rank_progress', 'approval_progress']) t;
 INSERT INTO public.expected
 SELECT v, 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor analyst integration'
 FROM unnest(ARRAY['sla_status', 'sla_adherence', 'breach', 'open_escalation', 'referral_age', 'aging']) v
@@ -134,10 +134,10 @@ FROM unnest(ARRAY['match_fit', 'match_fit_round']) t, unnest(ARRAY['SELECT', 'IN
 -- what comes in, what stands in its way, what models read of it
 INSERT INTO public.expected
 SELECT t, 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor integration'
-FROM unnest(ARRAY['data_quality_finding', 'document_classification', 'eligibility_check', 'eligibility_to_check', 'exception_item', 'exception_pattern', 'exception_queue', 'exception_summary', 'extraction',
+FROM unnest(ARRAY['data_quality_finding', 'document_classification', 'eligibility_check', 'eligibility_to_check', 'exception_item', 'exception_queue', 'exception_summary', 'extraction',
     'extraction_review_queue', 'inbox_message', 'inbox_outcome', 'missing_document', 'outreach_to_send', 'referral_case', 'source_system']) t
 UNION ALL
-SELECT t, 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor analyst integration' FROM unnest(ARRAY['first_pass', 'validation_result', 'value_set']) t
+SELECT t, 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor analyst integration' FROM unnest(ARRAY['exception_pattern', 'first_pass', 'validation_result', 'value_set']) t
 UNION ALL
 SELECT t || '.' || c, p, r
 FROM (VALUES ('inbox_message', 'INSERT', 'coordinator clinician integration', '{channel,content_type,dedup_key,org_id,payload,payload_hash,source}'::text[]),
@@ -145,6 +145,7 @@ FROM (VALUES ('inbox_message', 'INSERT', 'coordinator clinician integration', '{
              ('document_classification', 'INSERT', 'coordinator integration', '{confidence,document_id,document_type,model,model_version,org_id,produced_at}'),
              ('document_classification', 'SELECT', 'analyst', '{confidence,document_classification_id,document_id,document_type,model,model_version,org_id,produced_at,reason,reviewed_at,reviewed_type,rule_version,status,threshold}'),
              ('document_classification', 'UPDATE', 'admin authorizer clinician coordinator', '{reviewed_type,status,version}'),
+             ('exception_item', 'SELECT', 'analyst', '{blocking,category,code,due_at,exception_id,exception_policy_id,exception_rule_id,opened_at,org_id,referral_id,reopen_count,resolved_at,root_cause,severity,status,version}'),
              ('extraction', 'INSERT', 'coordinator integration', '{confidence,document_id,field,model,model_version,org_id,produced_at,value}'),
              ('extraction', 'SELECT', 'analyst', '{confidence,document_id,extraction_id,field,model,model_version,org_id,produced_at,reason,reviewed_at,rule_version,status,threshold}'),
              ('extraction', 'UPDATE', 'admin authorizer clinician coordinator', '{reviewed_value,status,version}'),

@@ -1,5 +1,5 @@
 -- Worklists: queues, who may do what with their items, ranks, and the items that rows have by the rules.
-SELECT plan(152);
+SELECT plan(153);
 -- no routing rules: work goes where work_source says; see routing. No approvals either: see approval
 UPDATE referral.rule_version v SET status = 'retired' FROM referral.rule_set s WHERE s.rule_set_id = v.rule_set_id AND s.name IN ('routing/standard', 'approval/standard');
 
@@ -407,4 +407,9 @@ SELECT public.escalate('reassign_queue', 'intake', :other);
 SELECT is((SELECT count(*)::int FROM referral.work_item WHERE entity_id = :other AND kind = 'task' AND closed_at IS NULL), 1, 'and what has no item gets a task');
 SELECT is((SELECT array_agg(outcome ORDER BY outcome) FROM (SELECT DISTINCT outcome FROM referral.escalation WHERE outcome = 'failed') o), NULL, 'none has failed');
 
+-- no constraint says so, because each claim would pay for it
+SELECT is((SELECT count(*)::int FROM referral.work_item
+           WHERE CASE WHEN status >= 'completed' THEN closed_at IS NULL
+                      ELSE closed_at IS NOT NULL OR (status IN ('in-progress', 'on-hold')) <> (owner IS NOT NULL) END), 0,
+          'who has it, and when it was closed, is in keeping with the status of each item');
 SELECT * FROM finish();
