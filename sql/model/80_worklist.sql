@@ -261,6 +261,9 @@ GRANT SELECT ON referral.rank_progress TO referral_admin, referral_auditor;
 GRANT EXECUTE ON FUNCTION referral.rank_of_days(float8, timestamptz), referral.rank_points(float8), referral.rank_of_time(numeric, interval, timestamptz), referral.rank_score(bigint, bigint, timestamptz),
     referral.rank_growth(bigint, timestamptz), referral.explain_rank(bigint, bigint, timestamptz)
     TO referral_admin, referral_coordinator, referral_clinician, referral_scheduler, referral_authorizer, referral_approver, referral_auditor;
+-- the lists of both sides have scores
+GRANT EXECUTE ON FUNCTION referral.rank_of_days(float8, timestamptz), referral.rank_points(float8), referral.rank_of_time(numeric, interval, timestamptz),
+    referral.rank_growth(bigint, timestamptz) TO referral_integration;
 
 CREATE OR REPLACE VIEW referral.work_owner WITH (security_invoker = true) AS
 SELECT i.org_id, i.referral_id, i.work_item_id, q.name AS queue, i.status, i.owner,
