@@ -358,7 +358,7 @@ COMMENT ON FUNCTION referral.work_item_guard() IS
 CREATE FUNCTION referral.arrival() RETURNS xid8
 LANGUAGE C AS 'MODULE_PATHNAME', 'arrival';
 COMMENT ON FUNCTION referral.arrival() IS
-'The first of the 128 transaction numbers that that of this transaction is among: default of arrived in referral.work_item.';
+'The first of the 256 transaction numbers that the one of this transaction is among: default of arrived in referral.work_item.';
 
 CREATE FUNCTION referral.work_item_arrives() RETURNS trigger
 LANGUAGE C AS 'MODULE_PATHNAME', 'work_item_arrives';

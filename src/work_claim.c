@@ -45,7 +45,7 @@
 #define CLAIMS_PER_MARK	32
 
 /* So many spans of arrivals are looked at rather than all from the top. */
-#define MAX_SPANS		1000
+#define MAX_SPANS		500
 
 typedef struct MarkKey
 {

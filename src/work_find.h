@@ -22,7 +22,7 @@
  * Arrivals are found by spans of transactions, as the column arrived tells them:
  * in the index, those of a span lie in the order of their ranks.
  */
-#define ARRIVAL_SPAN	128
+#define ARRIVAL_SPAN	256
 
 static inline uint64
 arrival_span(uint64 xid)
