@@ -84,20 +84,9 @@ COMMENT ON FUNCTION referral.explain_rank(bigint, bigint, timestamptz) IS
 -- ---------- Keeping it up to date ----------
 
 CREATE FUNCTION referral.refresh_item(item record) RETURNS boolean
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    -- a task has its own time
-    due timestamptz := CASE item.kind WHEN 'task' THEN item.due_at ELSE referral.work_due(item.entity, item.org_id, item.entity_id, item.due_at) END;
-    i referral.work_item := item;
-BEGIN
-    i.due_at := due;
-    UPDATE referral.work_item w SET due_at = due, score = n.score
-    FROM (SELECT referral.rank_now(i) AS score) n
-    WHERE w.org_id = i.org_id AND w.work_item_id = i.work_item_id AND (w.due_at, w.score) IS DISTINCT FROM (due, n.score);
-    RETURN FOUND;
-END $$;
+LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'refresh_item';
 COMMENT ON FUNCTION referral.refresh_item(record) IS
-'Ranks a work item anew, and brings its due time up to date; writes only when one of them is another. Was it?';
+'Ranks an open work item anew, and brings its due time up to date: the first of the open clocks of its row, else what the row says in the due_column of its work_source; a task keeps its own. Writes with the rights of the owner of the model, and only when one of them is another. Was it? Errors as rank_parts(). Null for null.';
 
 CREATE FUNCTION referral.refresh_rank(org_id bigint, referral_id bigint) RETURNS integer
 LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
