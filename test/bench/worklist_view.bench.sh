@@ -35,12 +35,13 @@ list() { # VIEW
 
 printf "\n%'d referrals\n" "$rows"
 if wanted 1; then
+	came_in=$(sql -At -c "SELECT min(n) FROM bench.stand WHERE state = 'received' AND n % 8 > 0 AND n % 50 > 0")
 	printf "\n1. What somebody opens who works on two queues\n"
 	open_as bench_ann 50 "my_worklist, without why and next_action" \
 		"SELECT place, queue, patient, title, state, urgency, due_at, overdue, score FROM referral.my_worklist ORDER BY place"
 	open_as bench_ann 100 "my_worklist, the first 50 with why and next_action" "SELECT * FROM referral.my_worklist ORDER BY place LIMIT 50"
 	open_as bench_ann 5 "next_best_action of a referral that came in" \
-		"SELECT * FROM referral.next_best_action WHERE org_id = 1 AND referral_id = (SELECT min(n) FROM bench.stand WHERE state = 'received' AND n % 8 > 0 AND n % 50 > 0)"
+		"SELECT * FROM referral.next_best_action WHERE org_id = 1 AND referral_id = $came_in"
 	open_as bench_ann 10 "explain() of a referral" "SELECT * FROM referral.explain('referral', 1, 8)"
 fi
 if wanted 2; then
