@@ -1,5 +1,5 @@
 -- What is opened in the morning: my own list, queues and staff, what is to be done next, the lists of both sides, and why.
-SELECT plan(64);
+SELECT plan(69);
 \ir ../lib/refused.sql
 
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
@@ -45,6 +45,7 @@ SELECT results_eq('SELECT patient, specialty, urgency, overdue FROM referral.my_
 SELECT ok((SELECT abs(score - sum(points)) < 0.01 FROM referral.my_worklist w, referral.explain_rank(1, w.work_item_id) WHERE w.referral_id = 3 GROUP BY score), 'the score is what explain_rank() sums up to');
 SELECT alike((SELECT why FROM referral.my_worklist WHERE referral_id = 3), 'stat +1000; %', 'why: the rules that count most');
 SELECT unalike((SELECT why FROM referral.my_worklist WHERE referral_id = 3), '%appointment%', 'what is assumed of all alike is not told');
+SELECT matches((SELECT why FROM referral.my_worklist WHERE referral_id = 1), '^[a-z ]+ (in )?[0-9.]+ days( ago)? [+-]?[0-9]+; ', 'of dates it tells how far off they are');
 SELECT is((SELECT next_action FROM referral.my_worklist WHERE referral_id = 5), 'Identify the patient: Nobody knows whom it is about.', 'and what is best done next');
 SELECT results_eq($$SELECT overdue FROM (SELECT set_config('referral.as_of', (now() + interval '30 days')::text, false)) s, referral.my_worklist WHERE referral_id = 1$$, 'VALUES (true)', 'overdue at another time');
 RESET referral.as_of;
@@ -134,6 +135,8 @@ SELECT is((SELECT array_agg(referral_id ORDER BY referral_id) FROM referral.refe
 UPDATE referral.referral SET decision = 'accepted' WHERE referral_id = 3;
 SELECT is((SELECT count(*) FROM referral.referrals_for_review WHERE referral_id = 3), 0::bigint, 'once somebody has, it is out');
 SELECT is_empty('SELECT * FROM referral.appointment_slot_issues', 'no trouble with slots yet');
+SELECT ok((SELECT bool_and(l.score = referral.rank_score(1, public.item(l.referral_id)) AND l.overdue = (l.due_at < now())) AND count(*) > 60 FROM referral.listed_referral l),
+    'the lists have the score of the work, and whether it is overdue');
 SELECT referral.open_exception(1, 'capacity', 'referral', 4, 4, 'no_slot', 'x', 'medium') \g /dev/null
 INSERT INTO referral.appointment (org_id, referral_id, step) VALUES (1, 6, 'waitlist');
 SELECT results_eq('SELECT referral_id, issue FROM referral.appointment_slot_issues ORDER BY 1', $$VALUES (4::bigint, 'no capacity'), (6, 'on the waiting list')$$, 'appointment_slot_issues: no slot, or a waiting list');
@@ -172,6 +175,7 @@ SELECT is((SELECT sum(split_part(what, ' ', 1)::numeric) FROM referral.explain('
 SELECT results_eq($$SELECT rule, rule_version = (SELECT d.rule_version FROM referral.routing_decision d WHERE d.referral_id = 4 ORDER BY 1 LIMIT 1) FROM referral.explain('referral', 1, 4) WHERE kind = 'routing' ORDER BY decided_at LIMIT 1$$,
     $$SELECT d.rule, true FROM referral.routing_decision d WHERE d.referral_id = 4 ORDER BY d.routing_decision_id LIMIT 1$$, 'where it was sent');
 SELECT bag_eq($$SELECT what, rule FROM referral.explain('referral', 1, 4) WHERE kind = 'exception'$$, $$VALUES ('policy: resolved', 'blocked'), ('capacity: open', 'no_slot')$$, 'what stood in its way');
+SELECT is((SELECT array_agg(detail LIKE '%returned by %: unreadable' ORDER BY decided_at) FROM referral.explain('referral', 1, 1) WHERE kind = 'handoff'), '{t,f}', 'who returned one is told where somebody did');
 SELECT results_eq($$SELECT what FROM referral.explain('referral', 1, 1) WHERE kind = 'handoff'$$, $$VALUES ('intake to scheduling: returned'), ('intake to scheduling: released')$$, 'handoffs');
 SELECT ok((SELECT bool_and(rule_version IS NOT NULL) AND count(*) > 0 FROM referral.explain('referral', 1, 6) WHERE kind = 'validation'), 'checks for completeness, with the versions they were made by');
 SELECT is((SELECT count(*) FROM referral.explain('exception_item', 1, (SELECT exception_id FROM referral.exception_item WHERE code = 'no_slot')) WHERE kind = 'ranking') > 0, true, 'a row of another entity has its reasons too');
@@ -180,6 +184,12 @@ SET SESSION AUTHORIZATION worklist_view_auditor;
 SELECT ok((SELECT count(*) FROM referral.explain('referral', 1, 4)) > 5, 'auditors may ask');
 SET SESSION AUTHORIZATION worklist_view_other;
 SELECT is_empty($$SELECT * FROM referral.explain('referral', 1, 4)$$, 'another organisation learns nothing');
+SELECT is((SELECT sum(n) FROM (SELECT count(*) AS n FROM referral.listed_referral UNION ALL SELECT count(*) FROM referral.letters_outstanding UNION ALL SELECT count(*) FROM referral.missing_document_check
+    UNION ALL SELECT count(*) FROM referral.rejected_triage_response UNION ALL SELECT count(*) FROM referral.returned_cancelled_dna UNION ALL SELECT count(*) FROM referral.awaiting_booking
+    UNION ALL SELECT count(*) FROM referral.referrals_for_review UNION ALL SELECT count(*) FROM referral.appointment_slot_issues UNION ALL SELECT count(*) FROM referral.next_best_action
+    UNION ALL SELECT count(*) FROM referral.staff_workload UNION ALL SELECT count(*) FROM referral.work_owner) x), 0::numeric, 'and finds nothing in any list');
+SELECT results_eq($$SELECT referral.may_change_org(1), referral.may_change_org(2), referral.may_change_org(NULL), referral.has_final_report(1, 4), referral.contact_attempts(1, 4), referral.is_handed_over(1, 1), referral.is_overdue(1, NULL)$$,
+    'VALUES (false, true, NULL::boolean, false, 0, false, NULL::boolean)', 'nor by asking what rules ask');
 RESET SESSION AUTHORIZATION;
 
 SELECT * FROM finish();
