@@ -100,9 +100,11 @@ COMMENT ON FUNCTION referral.harmless_error(text, text) IS
 -- ---------- What happens to one clock ----------
 
 CREATE FUNCTION referral.calendar_of(business_calendar_id bigint) RETURNS referral.calendar
-LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
-    SELECT b.calendar FROM referral.business_calendar b WHERE b.business_calendar_id = calendar_of.business_calendar_id
-$$;
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- PL/pgSQL keeps the plan
+    RETURN (SELECT b.calendar FROM referral.business_calendar b WHERE b.business_calendar_id = calendar_of.business_calendar_id);
+END $$;
 COMMENT ON FUNCTION referral.calendar_of(bigint) IS 'The calendar of a row of referral.business_calendar. Null for null.';
 
 CREATE FUNCTION referral.due_by(calendar text, org_id bigint, start timestamptz, target interval) RETURNS timestamptz
@@ -121,7 +123,9 @@ COMMENT ON FUNCTION referral.known_elapsed(bigint, timestamptz, timestamptz) IS
 'Open time between two instants, zero when reversed; null where the calendar does not reach so far, and for null.';
 
 CREATE FUNCTION referral.refresh_clock(org_id bigint, clock_id bigint) RETURNS void
-LANGUAGE sql STRICT SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- PL/pgSQL keeps the plan
     UPDATE referral.sla_clock c
     SET due_at = t.due_at, calendar_fingerprint = referral.fingerprint(referral.calendar_of(c.business_calendar_id), t.due_at),
         next_fire_at = t.next_fire_at
@@ -136,8 +140,8 @@ LANGUAGE sql STRICT SET search_path = pg_catalog, pg_temp AS $$
           LEFT JOIN referral.escalation e ON e.org_id = o.org_id AND e.clock_id = o.clock_id AND e.cycle = o.cycle AND e.level = l.level
           WHERE o.org_id = refresh_clock.org_id AND o.clock_id = refresh_clock.clock_id
           GROUP BY o.org_id, o.clock_id) t
-    WHERE c.org_id = t.org_id AND c.clock_id = t.clock_id AND c.stopped_at IS NULL AND c.nullified_at IS NULL
-$$;
+    WHERE c.org_id = t.org_id AND c.clock_id = t.clock_id AND c.stopped_at IS NULL AND c.nullified_at IS NULL;
+END $$;
 COMMENT ON FUNCTION referral.refresh_clock(bigint, bigint) IS
 'Works out due_at, next_fire_at and calendar_fingerprint of an open clock from what it has consumed and since when it runs. Null: nothing happens.';
 

@@ -1,14 +1,5 @@
 -- worklist: tasks that rules ask for, and what follows from the row of an item
 
-CREATE FUNCTION referral.work_due(entity text, org_id bigint, id bigint, stated timestamptz) RETURNS timestamptz
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT coalesce((SELECT min(c.due_at) FROM referral.sla_clock c
-                     WHERE c.org_id = work_due.org_id AND c.entity_id = work_due.id AND c.entity = work_due.entity
-                       AND c.stopped_at IS NULL AND c.nullified_at IS NULL), CASE WHEN work_due.entity <> 'referral' THEN work_due.stated END)
-$$;
-COMMENT ON FUNCTION referral.work_due(text, bigint, bigint, timestamptz) IS
-'When work on a row is due: the first of its open clocks; without any, of rows other than referrals, what is stated. Null when neither is known.';
-
 CREATE FUNCTION referral.spawn_tasks(entity text, org_id bigint, id bigint, rules bigint[]) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -139,5 +130,5 @@ END $$;
 COMMENT ON FUNCTION referral.check_worklist_version(bigint) IS
 'The part of check_rule_version() about worklists: calendars of tasks are there, scores can be told exactly (RF011). Null for null.';
 
-REVOKE ALL ON FUNCTION referral.work_due(text, bigint, bigint, timestamptz), referral.spawn_tasks(text, bigint, bigint, bigint[]),
+REVOKE ALL ON FUNCTION referral.spawn_tasks(text, bigint, bigint, bigint[]),
     referral.settle_tasks(text, bigint, bigint, boolean), referral.worklist_rule_check() FROM PUBLIC;

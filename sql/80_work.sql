@@ -56,24 +56,6 @@ END $$;
 COMMENT ON FUNCTION referral.forget_work(text, bigint, bigint) IS
 'Cancels the open items of a row that is deleted. Called by the trigger work.';
 
-CREATE FUNCTION referral.refresh_row(entity text, org_id bigint, id bigint) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    i referral.work_item;
-BEGIN
-    IF entity = 'referral' THEN
-        PERFORM referral.refresh_rank(org_id, id);
-        RETURN;
-    END IF;
-    FOR i IN SELECT * FROM referral.work_item w
-             WHERE w.org_id = refresh_row.org_id AND w.entity_id = refresh_row.id AND w.entity = refresh_row.entity AND w.closed_at IS NULL
-    LOOP
-        PERFORM referral.refresh_item(i);
-    END LOOP;
-END $$;
-COMMENT ON FUNCTION referral.refresh_row(text, bigint, bigint) IS
-'Ranks the open items of a row anew; of a referral all that serve it. Called by the trigger work when something that the ranking goes by has changed.';
-
 CREATE FUNCTION referral.work_again(entity text, org_id bigint, id bigint) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -171,6 +153,6 @@ COMMENT ON FUNCTION referral.escalate_work(record) IS
 
 REVOKE ALL ON FUNCTION referral.work(), referral.work_row(text, bigint, bigint), referral.start_items(text, bigint, bigint),
     referral.queue_for(bigint, text),
-    referral.stop_work(text, bigint, bigint, text), referral.forget_work(text, bigint, bigint), referral.refresh_row(text, bigint, bigint), referral.work_again(text, bigint, bigint),
+    referral.stop_work(text, bigint, bigint, text), referral.forget_work(text, bigint, bigint), referral.work_again(text, bigint, bigint),
     referral.open_missing_work(), referral.chores(), referral.do_chore(text, timestamptz, integer),
     referral.escalate_to_queue(bigint, bigint, text, text), referral.escalate_work(record) FROM PUBLIC;

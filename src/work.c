@@ -57,9 +57,6 @@ static WorkStatement spawn_tasks =
 static WorkStatement settle_tasks =
 	WORK_STATEMENT("SELECT referral.settle_tasks($1, $2, $3, $4)",
 				   4, TEXTOID, INT8OID, INT8OID, BOOLOID);
-static WorkStatement refresh_row =
-	WORK_STATEMENT("SELECT referral.refresh_row($1, $2, $3)",
-				   3, TEXTOID, INT8OID, INT8OID);
 static WorkStatement open_exceptions =
 	WORK_STATEMENT("SELECT referral.open_rule_exceptions($1, $2, $3, $4)",
 				   4, TEXTOID, INT8OID, INT8OID, INT8ARRAYOID);
@@ -416,7 +413,7 @@ follow(WorkRow *row)
 	{
 		follow_routing(row);
 		if (rank_could_change(row))
-			run(row, &refresh_row, (Datum) 0);
+			work_refresh_row(row);
 	}
 }
 

@@ -99,5 +99,6 @@ extern bool work_task_end_reads_row_alone(RuleCache *cache, TaskEnd *end, Relati
 
 extern void work_claim_init(void);
 extern void work_item_open(WorkRow *row, WorkSource *source, RuleSet routing);
+extern void work_refresh_row(WorkRow *row);
 
 #endif							/* REFERRAL_WORK_H */

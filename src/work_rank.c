@@ -167,24 +167,38 @@ read_referral(RuleCache *cache, RankItem *item)
 	return row;
 }
 
-static void
-read_payer_deadline(RuleCache *cache, RankItem *item)
+/* What the open clocks of a row say. */
+RankClocks
+rank_read_clocks(RuleCache *cache, int64 org_id, const char *entity, int64 id)
 {
 	static SPIPlanPtr plan = NULL;
-	Oid			argtypes[] = {INT8OID, INT8OID};
-	Datum		args[] = {Int64GetDatum(item->org_id), Int64GetDatum(item->referral_id)};
+	Oid			argtypes[] = {INT8OID, INT8OID, TEXTOID};
+	Datum		args[] = {Int64GetDatum(org_id), Int64GetDatum(id), CStringGetTextDatum(entity)};
+	RankClocks	clocks = {0};
+	bool		isnull;
 	OwnerScope	scope;
 
 	security_begin_read(&scope, cache->owner);
-	if (read_first(cache, &plan, "SELECT due_at FROM referral.sla_clock"
-				   " WHERE org_id = $1 AND entity_id = $2 AND entity = 'referral' AND policy = 'payer_decision'"
-				   " AND stopped_at IS NULL AND nullified_at IS NULL AND due_at IS NOT NULL ORDER BY cycle DESC",
+	if (read_first(cache, &plan, "SELECT pg_catalog.min(due_at), pg_catalog.min(due_at) FILTER (WHERE policy = 'payer_decision')"
+				   " FROM referral.sla_clock WHERE org_id = $1 AND entity_id = $2 AND entity = $3"
+				   " AND stopped_at IS NULL AND nullified_at IS NULL",
 				   lengthof(args), argtypes, args))
 	{
-		item->dates[RANK_PAYER_DEADLINE] = DatumGetTimestampTz(rule_read_datum(0, 1, &(bool) {false}));
-		item->known[RANK_PAYER_DEADLINE] = true;
+		clocks.due_at = DatumGetTimestampTz(rule_read_datum(0, 1, &isnull));
+		clocks.has_due = !isnull;
+		clocks.payer_deadline = DatumGetTimestampTz(rule_read_datum(0, 2, &isnull));
+		clocks.has_payer_deadline = !isnull;
 	}
 	security_end_read(&scope);
+	return clocks;
+}
+
+void
+rank_take_payer_deadline(RankItem *item, RankClocks clocks)
+{
+	item->asked_payer_deadline = true;
+	item->known[RANK_PAYER_DEADLINE] = clocks.has_payer_deadline;
+	item->dates[RANK_PAYER_DEADLINE] = clocks.payer_deadline;
 }
 
 static void
@@ -299,7 +313,8 @@ add_referral(RuleCache *cache, List *parts, RankItem *item)
 {
 	if (item->referral_id == 0)
 		return parts;
-	read_payer_deadline(cache, item);
+	if (!item->asked_payer_deadline)
+		rank_take_payer_deadline(item, rank_read_clocks(cache, item->org_id, "referral", item->referral_id));
 	return add_points_of_record(cache, parts, item, "referral", read_referral(cache, item));
 }
 
@@ -343,9 +358,16 @@ rank_row(RuleCache *cache, RankItem *item, TrackedRel *rel, Relation relation, T
 
 /* ---------- SQL ---------- */
 
+/* The score of an item as the rows stand now.  The caller has pinned the cache. */
+double
+rank_item(RuleCache *cache, RankItem *item)
+{
+	return score_of(rank(cache, item));
+}
+
 /* A value that every item has. */
-static Datum
-item_value(HeapTupleHeader header, const char *column)
+Datum
+rank_item_value(HeapTupleHeader header, const char *column)
 {
 	bool		isnull;
 	Datum		value = GetAttributeByName(header, column, &isnull);
@@ -359,8 +381,9 @@ item_value(HeapTupleHeader header, const char *column)
 	return value;
 }
 
-static void
-take_item(RuleCache *cache, HeapTupleHeader header, RankItem *item)
+/* What the ranking has to know of a row of work_item. */
+void
+rank_take_item(RuleCache *cache, HeapTupleHeader header, RankItem *item)
 {
 	bool		isnull;
 	Datum		value;
@@ -372,12 +395,12 @@ take_item(RuleCache *cache, HeapTupleHeader header, RankItem *item)
 				 errdetail("The value is no row of referral.work_item."),
 				 errhint("Give the whole row: FROM referral.work_item i … rank_now(i).")));
 	memset(item, 0, sizeof(RankItem));
-	item->org_id = DatumGetInt64(item_value(header, "org_id"));
-	item->entity = TextDatumGetCString(item_value(header, "entity"));
-	item->entity_id = DatumGetInt64(item_value(header, "entity_id"));
+	item->org_id = DatumGetInt64(rank_item_value(header, "org_id"));
+	item->entity = TextDatumGetCString(rank_item_value(header, "entity"));
+	item->entity_id = DatumGetInt64(rank_item_value(header, "entity_id"));
 	value = GetAttributeByName(header, "referral_id", &isnull);
 	item->referral_id = isnull ? 0 : DatumGetInt64(value);
-	item->dates[RANK_OPENED_AT] = DatumGetTimestampTz(item_value(header, "opened_at"));
+	item->dates[RANK_OPENED_AT] = DatumGetTimestampTz(rank_item_value(header, "opened_at"));
 	item->known[RANK_OPENED_AT] = true;
 	value = GetAttributeByName(header, "due_at", &isnull);
 	item->known[RANK_DUE_AT] = !isnull;
@@ -399,7 +422,7 @@ rank_record(HeapTupleHeader header)
 	List	   *volatile parts = NIL;
 	RankItem	item;
 
-	take_item(cache, header, &item);
+	rank_take_item(cache, header, &item);
 	cache->pins++;
 	PG_TRY();
 	{

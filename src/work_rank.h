@@ -44,8 +44,23 @@ typedef struct RankItem
 	int64		referral_id;	/* 0: none */
 	TimestampTz dates[RANK_NDATES];
 	bool		known[RANK_NDATES];
+	bool		asked_payer_deadline;	/* of the clocks */
 } RankItem;
 
+/* What open clocks of a row say. */
+typedef struct RankClocks
+{
+	bool		has_due;
+	TimestampTz due_at;			/* of the first of them */
+	bool		has_payer_deadline;
+	TimestampTz payer_deadline; /* when the clock payer_decision is due */
+} RankClocks;
+
+extern RankClocks rank_read_clocks(RuleCache *cache, int64 org_id, const char *entity, int64 id);
+extern void rank_take_payer_deadline(RankItem *item, RankClocks clocks);
+extern Datum rank_item_value(HeapTupleHeader header, const char *column);
+extern void rank_take_item(RuleCache *cache, HeapTupleHeader header, RankItem *item);
+extern double rank_item(RuleCache *cache, RankItem *item);
 extern double rank_row(RuleCache *cache, RankItem *item, TrackedRel *rel, Relation relation,
 					   TupleTableSlot *slot);
 

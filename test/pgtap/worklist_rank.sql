@@ -1,5 +1,5 @@
 -- Ranks: scores are those of the rules in force, whoever was quick; told exactly, and so that a coordinator can read them.
-SELECT plan(31);
+SELECT plan(38);
 SET referral.org_id = 1;
 SET client_min_messages = error;
 UPDATE referral.rule_version v SET status = 'retired' FROM referral.rule_set s WHERE s.rule_set_id = v.rule_set_id AND s.name IN ('routing/standard', 'approval/standard', 'exception/standard');
@@ -146,5 +146,27 @@ BEGIN
 END $$;
 SELECT is(public.outcome('SELECT public.many(100)'), 'ok', 'the rules of a version');
 SELECT is(public.outcome('SELECT public.many(101)'), 'RF011', 'are added up when it is submitted');
+
+-- 5. What is ranked anew when something changes
+
+UPDATE referral.rule_version SET status = 'retired' WHERE status = 'active' AND rule_set_id IN (SELECT rule_set_id FROM referral.rule_set WHERE name LIKE 'rank/%');
+UPDATE referral.rule_version v SET status = 'active' FROM referral.rule_set s WHERE s.rule_set_id = v.rule_set_id AND s.name = 'ranking/standard';
+CALL referral.tick();
+INSERT INTO referral.referral (patient_id, specialty) SELECT 1, 'cardiology' FROM generate_series(1, 50);
+SELECT referral.open_exception(1, 'policy', 'referral', referral_id, referral_id, 'x', NULL, 'low') FROM referral.referral \g /dev/null
+UPDATE referral.referral SET urgency = 'stat';
+SELECT is(public.stale(), 0::bigint, 'a change of many rows, with all items that serve them');
+SELECT is((SELECT count(*) FROM referral.work_item i WHERE closed_at IS NULL AND referral_id IS NOT NULL AND EXISTS (SELECT FROM referral.explain_rank(1, i.work_item_id) WHERE factor = 'stat')),
+    (SELECT 2 * count(*) FROM referral.referral), 'each');
+SELECT is((SELECT count(*) FROM referral.work_item i WHERE entity = 'referral' AND closed_at IS NULL AND due_at IS DISTINCT FROM
+    (SELECT min(due_at) FROM referral.sla_clock c WHERE c.entity_id = i.entity_id AND c.entity = 'referral' AND stopped_at IS NULL AND nullified_at IS NULL)), 0::bigint, 'due by the first of the clocks');
+SELECT max(exception_id) AS exception FROM referral.exception_item \gset
+UPDATE referral.exception_item SET due_at = '2027-05-05Z' WHERE exception_id = :exception;
+SELECT is((SELECT due_at FROM referral.work_item WHERE entity = 'exception_item' AND entity_id = :exception), '2027-05-05Z'::timestamptz, 'an item is due when its row says so');
+UPDATE referral.exception_item SET due_at = NULL WHERE exception_id = :exception;
+SELECT is((SELECT due_at FROM referral.work_item WHERE entity = 'exception_item' AND entity_id = :exception), NULL, 'or no longer');
+SELECT is(public.stale(), 0::bigint, 'and ranked by it');
+UPDATE referral.work_item SET score = 0 WHERE work_item_id = (SELECT min(work_item_id) FROM referral.work_item WHERE closed_at IS NULL);
+SELECT results_eq('SELECT referral.refresh_item(i) FROM referral.work_item i WHERE closed_at IS NULL ORDER BY work_item_id LIMIT 3', '{true,false,false}'::boolean[], 'only what is another is written');
 
 SELECT * FROM finish();
