@@ -178,15 +178,20 @@ COMMENT ON FUNCTION referral.effective_queue(bigint, bigint, timestamptz) IS
 'Where work for a queue goes at a time: the queue itself, or, when it is not active or none of its members is there (models do not count), the next one that it falls back to; manual_triage in the end, whoever works on it. Null for null and for a queue that is not there.';
 
 CREATE FUNCTION referral.leads_queue(org_id bigint, queue_id bigint) RETURNS boolean
-LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
-    SELECT referral.current_actor_kind(leads_queue.org_id) = 'user'
-       AND (pg_has_role(referral.acting_login(), 'referral_admin', 'MEMBER')
-            OR EXISTS (SELECT FROM referral.queue q
-                       WHERE q.org_id = leads_queue.org_id AND q.queue_id = leads_queue.queue_id AND q.manager = referral.current_actor())
-            OR EXISTS (SELECT FROM referral.queue_member m
-                       WHERE m.org_id = leads_queue.org_id AND m.queue_id = leads_queue.queue_id AND m.is_lead
-                         AND m.member = referral.current_actor() AND m.during @> now()))
-$$;
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    actor text := referral.current_actor();
+BEGIN
+    IF referral.current_actor_kind(org_id) <> 'user' THEN
+        RETURN false;
+    END IF;
+    RETURN pg_has_role(referral.acting_login(), 'referral_admin', 'MEMBER')
+        OR EXISTS (SELECT FROM referral.queue q
+                   WHERE q.org_id = leads_queue.org_id AND q.queue_id = leads_queue.queue_id AND q.manager = actor)
+        OR EXISTS (SELECT FROM referral.queue_member m
+                   WHERE m.org_id = leads_queue.org_id AND m.queue_id = leads_queue.queue_id AND m.is_lead
+                     AND m.member = actor AND m.during @> now());
+END $$;
 COMMENT ON FUNCTION referral.leads_queue(bigint, bigint) IS
 'May the person who acts say who does what in a queue? Its manager, its leads, and members of referral_admin may; no system or model. Null for null.';
 
@@ -349,6 +354,11 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION referral.work_item_guard() IS
 'BEFORE UPDATE row trigger of referral.work_item, where what it is about would change: RF017.';
+
+CREATE FUNCTION referral.arrival() RETURNS xid8
+LANGUAGE C AS 'MODULE_PATHNAME', 'arrival';
+COMMENT ON FUNCTION referral.arrival() IS
+'The first of the 128 transaction numbers that that of this transaction is among: default of arrived in referral.work_item.';
 
 CREATE FUNCTION referral.work_item_arrives() RETURNS trigger
 LANGUAGE C AS 'MODULE_PATHNAME', 'work_item_arrives';

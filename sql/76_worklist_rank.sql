@@ -27,20 +27,22 @@ LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'rank_now';
 COMMENT ON FUNCTION referral.rank_now(record) IS 'The score of a work item as the rows and rules stand now, the sum of rank_parts(), with its errors; what work_item.score holds. Null for null.';
 
 CREATE FUNCTION referral.rank_growth(org_id bigint, at timestamptz) RETURNS numeric
-LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
-    SELECT coalesce(sum(referral.rank_of_time(f.points, f.horizon, rank_growth.at)), 0)
-    FROM referral.ranking_factor f JOIN referral.rule_version v USING (rule_version_id)
-    WHERE v.status = 'active' AND f.kind = 'per_day' AND (f.scope_org_id IS NULL OR f.scope_org_id = rank_growth.org_id)
-$$;
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN (SELECT coalesce(sum(referral.rank_of_time(f.points, f.horizon, rank_growth.at)), 0)
+            FROM referral.ranking_factor f JOIN referral.rule_version v USING (rule_version_id)
+            WHERE v.status = 'active' AND f.kind = 'per_day' AND (f.scope_org_id IS NULL OR f.scope_org_id = rank_growth.org_id));
+END $$;
 COMMENT ON FUNCTION referral.rank_growth(bigint, timestamptz) IS
 'How many points the time adds to the score of every item of an organisation, so that a date as far off as the horizon of its rule counts nothing: the same for all items, so that time alone never changes their order. Null for null.';
 
 CREATE FUNCTION referral.rank_score(org_id bigint, work_item_id bigint, at timestamptz DEFAULT now()) RETURNS numeric
-LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
-    SELECT referral.rank_points(i.score) + referral.rank_growth(i.org_id, rank_score.at)
-    FROM referral.work_item i
-    WHERE i.org_id = rank_score.org_id AND i.work_item_id = rank_score.work_item_id
-$$;
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN (SELECT referral.rank_points(i.score) + referral.rank_growth(i.org_id, rank_score.at)
+            FROM referral.work_item i
+            WHERE i.org_id = rank_score.org_id AND i.work_item_id = rank_score.work_item_id);
+END $$;
 COMMENT ON FUNCTION referral.rank_score(bigint, bigint, timestamptz) IS
 'The points that a work item has at a time: its score, and what the time adds to all items (rank_growth()). Null for null and for an item that is not visible.';
 

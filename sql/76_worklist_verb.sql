@@ -283,7 +283,7 @@ REVOKE ALL ON FUNCTION referral.standard_queues(bigint), referral.organization_q
     referral.present_members(bigint, bigint, timestamptz), referral.effective_queue(bigint, bigint, timestamptz),
     referral.leads_queue(bigint, bigint), referral.require_lead(bigint, bigint), referral.absence_guard(),
     referral.lock_item(bigint, bigint), referral.require_present(bigint, text), referral.room_of(bigint, bigint, text), referral.require_room(bigint, bigint, text),
-    referral.require_claimer(bigint), referral.require_owner(record, boolean), referral.work_item_guard(), referral.work_item_arrives(),
+    referral.require_claimer(bigint), referral.require_owner(record, boolean), referral.work_item_guard(), referral.arrival(), referral.work_item_arrives(),
     referral.open_work(text, bigint, bigint, text, bigint, bigint, text, timestamptz, boolean, text, bigint, bigint),
     referral.close_work(bigint, bigint, referral.task_status, text), referral.move_item(bigint, bigint, bigint, text, bigint),
     referral.give_item(bigint, bigint, text, text), referral.claim_next(bigint, text, integer), referral.claim(bigint, bigint),

@@ -249,7 +249,7 @@ DECLARE
     p record;
     passed bigint;
 BEGIN
-    IF need.waiting OR NOT need.needed OR need.status IN ('approved', 'expired', 'other_rule') THEN
+    IF need.status IN ('approved', 'expired', 'other_rule') THEN
         RETURN NULL;
     END IF;
     SELECT a.transitions, a.watched, lower(v.valid_during) AS since INTO STRICT p
@@ -263,7 +263,7 @@ BEGIN
               AND j.journal_id > passed AND CASE WHEN p.watched IS NULL THEN j.changes IS NOT NULL ELSE j.changes ?| p.watched END);
 END $$;
 COMMENT ON FUNCTION referral.approval_missed(text, bigint, bigint, record) IS
-'Has a row gone through a transition without an approval that it would have had to wait for, had it had the values that it has now? The number in the journal of the last change after it went through; null when not. What lapsed afterwards, and what new rules ask for, does not count.';
+'For an approval that a row needs, and does not wait for where it is: has it gone through a transition without an approval that it would have had to wait for, had it had the values that it has now? The number in the journal of the last change after it went through; null when not. What lapsed afterwards, and what new rules ask for, does not count.';
 
 CREATE FUNCTION referral.settle_missed(entity text, org_id bigint, id bigint, policies text, changed bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -311,8 +311,10 @@ BEGIN
             lower_status := 'approved';
             lower_request := NULL;
         END IF;
-        PERFORM referral.settle_approval_request(org_id, need);
-        changed := referral.approval_missed(entity, org_id, id, need);
+        IF need.approval_request_id IS NOT NULL THEN
+            PERFORM referral.settle_approval_request(org_id, need);
+        END IF;
+        changed := CASE WHEN need.needed AND NOT need.waiting THEN referral.approval_missed(entity, org_id, id, need) END;
         IF changed IS NOT NULL THEN
             missed := concat_ws(', ', missed, need.policy || CASE WHEN need.level > 1 THEN format(' (level %s)', need.level) ELSE '' END);
             last_change := greatest(last_change, changed);

@@ -38,16 +38,20 @@ COMMENT ON FUNCTION referral.queue_presence(bigint, bigint) IS
 'How many people work on a queue at as_of(), absences and substitutes counted; not who. 0 for a queue that is not visible; null for null.';
 
 CREATE FUNCTION referral.rank_reasons(org_id bigint, work_item_id bigint) RETURNS text
-LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
-    SELECT string_agg(format('%s %s%s', f.factor, CASE WHEN f.points > 0 THEN '+' END, round(f.points)), '; ' ORDER BY f.place)
-    FROM (SELECT x.factor, x.points, row_number() OVER (ORDER BY abs(x.points) DESC, x.factor) AS place
-          FROM referral.explain_rank(rank_reasons.org_id, rank_reasons.work_item_id, referral.as_of()) x
-          -- what is assumed of all alike says nothing about this one
-          WHERE x.value IS NULL OR x.value NOT LIKE '%(assumed)') f
-    WHERE f.place <= 3
-$$;
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN (SELECT string_agg(format('%s %s%s', replace(f.why, '_', ' '), CASE WHEN f.points > 0 THEN '+' END, round(f.points)), '; ' ORDER BY f.place)
+            FROM (SELECT x.points,
+                         -- of a date what it is and how far off: due in 2.1 days
+                         CASE WHEN x.value ~ '^[a-z_]+ [0-9]{4}-.* days( ago)?$' THEN regexp_replace(x.value, '^([a-z_]+?)(_at|_on|_for)? .*, ', '\1 ') ELSE x.factor END AS why,
+                         row_number() OVER (ORDER BY abs(x.points) DESC, x.factor) AS place
+                  FROM referral.explain_rank(rank_reasons.org_id, rank_reasons.work_item_id, referral.as_of()) x
+                  -- what is assumed of all alike says nothing about this one
+                  WHERE x.value IS NULL OR x.value NOT LIKE '%(assumed)') f
+            WHERE f.place <= 3);
+END $$;
 COMMENT ON FUNCTION referral.rank_reasons(bigint, bigint) IS
-'Why a work item stands where it stands, in a line: the three rules that count most at as_of(), with their points; see explain_rank() for all. Null for an item that is not visible, and for null.';
+'Why a work item stands where it stands, in a line: the three rules that count most at as_of(), of those that go by a date how far off it is, with their points, as in: stat +1000; received 3.0 days ago +15; due in 2.1 days -43. See explain_rank() for all. Null for an item that is not visible, and for null.';
 
 CREATE FUNCTION referral.is_for_me(role name) RETURNS boolean
 LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
@@ -74,7 +78,10 @@ COMMENT ON FUNCTION referral.recommended_actions(bigint, bigint) IS
 
 CREATE FUNCTION referral.explain_flow(entity text, org_id bigint, id bigint)
 RETURNS TABLE (kind text, decided_at timestamptz, what text, rule text, rule_version bigint, detail text)
-LANGUAGE sql STABLE STRICT ROWS 20 SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE STRICT ROWS 20 SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
     SELECT 'transition', j.occurred_at, referral.describe_change(j.action, j.transition, j.from_step, j.to_step, NULL), j.transition, j.rule_version,
            concat_ws(', ', 'by ' || j.actor, j.reason)
     FROM referral.journal j
@@ -99,14 +106,24 @@ LANGUAGE sql STABLE STRICT ROWS 20 SET search_path = pg_catalog, pg_temp AS $$
     CROSS JOIN LATERAL unnest(v.rule_versions) n (id)
     JOIN referral.rule_version r ON r.rule_version_id = n.id
     JOIN referral.rule_set s USING (rule_set_id)
-    WHERE explain_flow.entity = 'referral' AND v.org_id = explain_flow.org_id AND v.referral_id = explain_flow.id
-$$;
+    WHERE explain_flow.entity = 'referral' AND v.org_id = explain_flow.org_id AND v.referral_id = explain_flow.id;
+END $$;
 COMMENT ON FUNCTION referral.explain_flow(text, bigint, bigint) IS
 'The part of explain() about the steps of a row, its clocks and their escalations, and, for a referral, its checks for completeness. Null for null: no rows.';
 
 CREATE FUNCTION referral.explain_work(entity text, org_id bigint, id bigint)
 RETURNS TABLE (kind text, decided_at timestamptz, what text, rule text, rule_version bigint, detail text)
-LANGUAGE sql STABLE STRICT ROWS 20 SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE STRICT ROWS 20 SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    WITH item AS MATERIALIZED (
+        -- open and closed ones have each an index
+        SELECT * FROM referral.work_item i
+        WHERE i.org_id = explain_work.org_id AND i.entity = explain_work.entity AND i.entity_id = explain_work.id AND i.closed_at IS NULL
+        UNION ALL
+        SELECT * FROM referral.work_item i
+        WHERE i.org_id = explain_work.org_id AND i.entity = explain_work.entity AND i.entity_id = explain_work.id AND i.closed_at IS NOT NULL)
     SELECT 'routing', d.decided_at, format('to %s', q.name), coalesce(d.rule, d.reason), d.rule_version,
            concat_ws('; ', d.explanation, CASE WHEN q.name <> d.target_queue THEN format('meant for %s', d.target_queue) END,
                      'with ' || d.owner, CASE d.reason WHEN 'person' THEN 'by ' || d.decided_by END)
@@ -115,30 +132,31 @@ LANGUAGE sql STABLE STRICT ROWS 20 SET search_path = pg_catalog, pg_temp AS $$
     UNION ALL
     SELECT 'handoff', h.released_at, format('%s to %s: %s', f.name, t.name, h.status), CASE WHEN h.by_rule THEN 'rule' ELSE 'person' END, NULL,
            concat_ws('; ', format('by %s: %s', h.released_by, h.reason), 'accepted by ' || h.accepted_by,
-                     format('returned by %s: %s', h.returned_by, nullif(h.return_reason, '')))
-    FROM referral.handoff h
-    JOIN referral.work_item i ON i.org_id = h.org_id AND i.work_item_id = h.work_item_id
+                     CASE WHEN h.returned_by IS NOT NULL THEN format('returned by %s: %s', h.returned_by, h.return_reason) END)
+    FROM item i
+    JOIN referral.handoff h ON h.org_id = i.org_id AND h.work_item_id = i.work_item_id
     JOIN referral.queue f ON f.org_id = h.org_id AND f.queue_id = h.from_queue_id
     JOIN referral.queue t ON t.org_id = h.org_id AND t.queue_id = h.to_queue_id
-    WHERE i.org_id = explain_work.org_id AND i.entity = explain_work.entity AND i.entity_id = explain_work.id
     UNION ALL
     SELECT 'task', i.opened_at, concat_ws(': ', i.title, i.status::text, i.outcome), i.task, t.rule_version_id, 'with ' || i.owner
-    FROM referral.work_item i
+    FROM item i
     LEFT JOIN referral.task_template t ON t.task_template_id = i.task_template_id
-    WHERE i.org_id = explain_work.org_id AND i.entity = explain_work.entity AND i.entity_id = explain_work.id AND i.kind = 'task'
+    WHERE i.kind = 'task'
     UNION ALL
     SELECT 'ranking', referral.as_of(), format('%s points', round(x.points, 1)), x.factor, x.rule_version, concat_ws('; ', x.explanation, x.value)
-    FROM referral.work_item i
+    FROM item i
     CROSS JOIN LATERAL referral.explain_rank(i.org_id, i.work_item_id, referral.as_of()) x
-    WHERE i.org_id = explain_work.org_id AND i.entity = explain_work.entity AND i.entity_id = explain_work.id
-      AND i.kind <> 'task' AND i.closed_at IS NULL
-$$;
+    WHERE i.kind <> 'task' AND i.closed_at IS NULL;
+END $$;
 COMMENT ON FUNCTION referral.explain_work(text, bigint, bigint) IS
 'The part of explain() about the work on a row: where it was sent, handed over and why, the tasks that came up, and what its rank consists of. Null for null: no rows.';
 
 CREATE FUNCTION referral.explain_gates(entity text, org_id bigint, id bigint)
 RETURNS TABLE (kind text, decided_at timestamptz, what text, rule text, rule_version bigint, detail text)
-LANGUAGE sql STABLE STRICT ROWS 20 SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE STRICT ROWS 20 SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
     SELECT 'exception', e.opened_at, format('%s: %s', e.category, e.status), coalesce(r.name, e.code), coalesce(r.rule_version_id, p.rule_version_id),
            concat_ws('; ', e.detail, CASE WHEN e.blocking THEN 'blocks ' || coalesce(array_to_string(e.blocks, ', '), 'nothing') END,
                      e.resolution, 'root cause ' || e.root_cause)
@@ -159,8 +177,8 @@ LANGUAGE sql STABLE STRICT ROWS 20 SET search_path = pg_catalog, pg_temp AS $$
     FROM referral.approval_request a
     JOIN referral.approval_decision d ON d.org_id = a.org_id AND d.approval_request_id = a.approval_request_id
     WHERE a.org_id = explain_gates.org_id
-      AND ((a.entity = explain_gates.entity AND a.entity_id = explain_gates.id) OR (explain_gates.entity = 'referral' AND a.referral_id = explain_gates.id))
-$$;
+      AND ((a.entity = explain_gates.entity AND a.entity_id = explain_gates.id) OR (explain_gates.entity = 'referral' AND a.referral_id = explain_gates.id));
+END $$;
 COMMENT ON FUNCTION referral.explain_gates(text, bigint, bigint) IS
 'The part of explain() about what stands in the way of a row, and what was asked and answered about it: exceptions and approvals, of a referral also those about other rows that hold it up. Null for null: no rows.';
 

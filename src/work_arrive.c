@@ -20,8 +20,24 @@
 #include "utils/syscache.h"
 
 #include "compat.h"
+#include "work_find.h"
 
+PG_FUNCTION_INFO_V1(arrival);
 PG_FUNCTION_INFO_V1(work_item_arrives);
+
+/* The span of transactions that ours is in. */
+static Datum
+current_arrival(void)
+{
+	return UInt64GetDatum(arrival_span(U64FromFullTransactionId(GetTopFullTransactionId())));
+}
+
+/* arrival() returns xid8 */
+Datum
+arrival(PG_FUNCTION_ARGS)
+{
+	return current_arrival();
+}
 
 /* Is an item of that status free to be claimed?  And was it handed over? */
 static bool
@@ -72,8 +88,7 @@ work_item_arrives(PG_FUNCTION_ARGS)
 	tuple = trigdata->tg_newtuple;
 	(void) is_waiting(trigdata->tg_trigtuple, rel, &was_handed_over);
 	if (is_waiting(tuple, rel, &is_handed_over))
-		tuple = with_column(tuple, rel, "arrived",
-							UInt64GetDatum(U64FromFullTransactionId(GetTopFullTransactionId())), false);
+		tuple = with_column(tuple, rel, "arrived", current_arrival(), false);
 	if (was_handed_over && !is_handed_over)
 		tuple = with_column(tuple, rel, "handed_over_by", (Datum) 0, true);
 	return PointerGetDatum(tuple);

@@ -44,6 +44,9 @@
 /* So many claims are made before the mark moves on. */
 #define CLAIMS_PER_MARK	32
 
+/* So many spans of arrivals are looked at rather than all from the top. */
+#define MAX_SPANS		1000
+
 typedef struct MarkKey
 {
 	int64		org_id;
@@ -120,6 +123,14 @@ work_claim_init(void)
 	RegisterSubXactCallback(claim_end_of_subxact, NULL);
 }
 
+static void
+start_from_top(Mark *mark)
+{
+	mark->is_set = false;
+	mark->place = (ItemPlace) {get_float8_infinity(), PG_INT64_MIN};
+	mark->claims = CLAIMS_PER_MARK;
+}
+
 static Mark *
 find_mark(Claim *claim)
 {
@@ -142,11 +153,7 @@ find_mark(Claim *claim)
 		mark->open = NULL;
 	}
 	if (!mark->is_set)
-	{
-		/* from the top */
-		mark->place = (ItemPlace) {get_float8_infinity(), PG_INT64_MIN};
-		mark->claims = CLAIMS_PER_MARK;
-	}
+		start_from_top(mark);
 	return mark;
 }
 
@@ -180,19 +187,34 @@ note_snapshot(Mark *mark, Snapshot snapshot)
 static void
 look_at_arrivals(Mark *mark, ItemTable *items)
 {
-	uint64		own = U64FromFullTransactionId(GetTopFullTransactionIdIfAny());
+	uint64		first = arrival_span(mark->xmax);
+	uint64		last = arrival_span(widen(GetActiveSnapshot()->xmax, ReadNextFullTransactionId()));
+	uint64		own = arrival_span(U64FromFullTransactionId(GetTopFullTransactionIdIfAny()));
+	uint64		former = arrival_span(mark->own);
+
+	for (uint64 span = first; span <= last; span += ARRIVAL_SPAN)
+		work_find_arrival(items, span, &mark->place);
+	/* our own is in no snapshot of ours, and may be the newest */
+	if (own > last)
+		work_find_arrival(items, own, &mark->place);
+	if (mark->own != 0 && former < first)
+		work_find_arrival(items, former, &mark->place);
+	for (int i = 0; i < mark->nopen; i++)
+		if (arrival_span(mark->open[i]) < first)
+			work_find_arrival(items, arrival_span(mark->open[i]), &mark->place);
+	note_snapshot(mark, GetActiveSnapshot());
+}
+
+/* Above the mark nothing is left but what has arrived; after very long, we start from the top. */
+static void
+catch_up(Mark *mark, ItemTable *items)
+{
 	uint64		xmax = widen(GetActiveSnapshot()->xmax, ReadNextFullTransactionId());
 
-	if (!mark->is_set)
-		return;
-	work_find_arrival(items, mark->xmax, xmax, &mark->place);
-	for (int i = 0; i < mark->nopen; i++)
-		work_find_arrival(items, mark->open[i], mark->open[i], &mark->place);
-	if (mark->own != 0 && (mark->own < mark->xmax || mark->own > xmax))
-		work_find_arrival(items, mark->own, mark->own, &mark->place);
-	if (own > xmax && own != mark->own)
-		work_find_arrival(items, own, own, &mark->place);
-	note_snapshot(mark, GetActiveSnapshot());
+	if (mark->is_set && xmax - mark->xmax > MAX_SPANS * ARRIVAL_SPAN)
+		start_from_top(mark);
+	if (mark->is_set)
+		look_at_arrivals(mark, items);
 }
 
 static void
@@ -243,7 +265,7 @@ lock_items(Claim *claim)
 	do
 	{
 		begin_look(claim, &items);
-		look_at_arrivals(claim->mark, &items);
+		catch_up(claim->mark, &items);
 		tids = work_find_and_lock(&items, claim->mark->place, claim->claimer.n, &is_stale);
 		end_look(&items);
 	} while (is_stale);

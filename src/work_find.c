@@ -35,6 +35,8 @@
 #define BY_SCORE		3
 #define BY_WORK_ITEM_ID	4
 #define BY_ARRIVED		3
+#define BY_ARRIVAL_SCORE 4
+#define BY_ARRIVAL_ID	5
 #define NKEYS			4
 
 /* ---------- The table and its indexes ---------- */
@@ -64,7 +66,8 @@ work_find_open(RuleCache *cache, int64 org_id, int64 queue_id, ItemTable *items)
 	items->queue_id = Int64GetDatum(queue_id);
 	items->rel = table_open(relid, RowExclusiveLock);
 	items->by_rank = open_index(cache, items->rel, "work_item_claim", BY_WORK_ITEM_ID);
-	items->by_arrival = open_index(cache, items->rel, "work_item_arrived", BY_ARRIVED);
+	items->by_arrival = open_index(cache, items->rel, "work_item_arrived", BY_ARRIVAL_ID);
+	items->arrivals = compat_index_beginscan(items->rel, items->by_arrival, GetActiveSnapshot(), NKEYS);
 	items->slot = table_slot_create(items->rel, NULL);
 }
 
@@ -73,6 +76,7 @@ void
 work_find_close(ItemTable *items)
 {
 	ExecDropSingleTupleTableSlot(items->slot);
+	index_endscan(items->arrivals);
 	index_close(items->by_arrival, NoLock);
 	index_close(items->by_rank, NoLock);
 	table_close(items->rel, NoLock);
@@ -165,26 +169,23 @@ work_find_first(ItemTable *items, ItemPlace from, ItemPlace *found)
 
 /* ---------- As they come ---------- */
 
-/* The place of the first of those that came by transactions of a span, if it is before "place". */
+/* The place of the first of those that came in a span, if it is before "place". */
 void
-work_find_arrival(ItemTable *items, uint64 first_xid, uint64 last_xid, ItemPlace *place)
+work_find_arrival(ItemTable *items, uint64 span, ItemPlace *place)
 {
 	ScanKeyData keys[NKEYS];
-	IndexScanDesc scan;
+	ItemPlace	arrival;
 
 	begin_keys(items, keys);
-	ScanKeyInit(&keys[2], BY_ARRIVED, BTGreaterEqualStrategyNumber, F_XID8GE, UInt64GetDatum(first_xid));
-	ScanKeyInit(&keys[3], BY_ARRIVED, BTLessEqualStrategyNumber, F_XID8LE, UInt64GetDatum(last_xid));
-	scan = compat_index_beginscan(items->rel, items->by_arrival, GetActiveSnapshot(), NKEYS);
-	index_rescan(scan, keys, NKEYS, NULL, 0);
-	while (index_getnext_slot(scan, ForwardScanDirection, items->slot))
-	{
-		ItemPlace	arrival = place_of(items);
-
-		if (is_before(arrival, *place))
-			*place = arrival;
-	}
-	index_endscan(scan);
+	ScanKeyInit(&keys[2], BY_ARRIVED, BTEqualStrategyNumber, F_XID8EQ, UInt64GetDatum(span));
+	ScanKeyInit(&keys[3], BY_ARRIVAL_SCORE, BTGreaterEqualStrategyNumber, F_FLOAT8GE,
+				Float8GetDatum(place->score));
+	index_rescan(items->arrivals, keys, NKEYS, NULL, 0);
+	if (!index_getnext_slot(items->arrivals, ForwardScanDirection, items->slot))
+		return;
+	arrival = place_of(items);
+	if (is_before(arrival, *place))
+		*place = arrival;
 }
 
 /* ---------- Locking ---------- */

@@ -35,9 +35,9 @@ static WorkStatement find_item =
 /* somebody else may be opening it right now */
 static WorkStatement insert_item =
 	WORK_STATEMENT("INSERT INTO referral.work_item (org_id, queue_id, entity, entity_id,"
-				   " referral_id, kind, is_primary, title, opened_at, due_at, score,"
+				   " referral_id, kind, is_primary, title, due_at, score,"
 				   " routing_decision_id)"
-				   " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, pg_catalog.now(), $9, $10, $11)"
+				   " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
 				   " ON CONFLICT DO NOTHING RETURNING work_item_id",
 				   11, INT8OID, INT8OID, TEXTOID, INT8OID, INT8OID, TEXTOID, BOOLOID, TEXTOID,
 				   TIMESTAMPTZOID, FLOAT8OID, INT8OID);
@@ -106,7 +106,8 @@ take_dates(WorkRow *row, WorkSource *source, RankItem *item)
 {
 	Maybe		stated = named_value(row, source->due_column);
 
-	item->dates[RANK_OPENED_AT] = GetCurrentTransactionStartTimestamp();
+	/* the default of its opened_at */
+	item->dates[RANK_OPENED_AT] = security_event_time();
 	item->known[RANK_OPENED_AT] = true;
 	take_clocks(row, item);
 	if (!item->known[RANK_DUE_AT] && !stated.isnull)

@@ -108,15 +108,26 @@ GRANT SELECT ON referral.validation_result TO referral_admin, referral_coordinat
 GRANT EXECUTE ON FUNCTION referral.check_referral(bigint, bigint), referral.check_patient(bigint, bigint)
     TO referral_coordinator, referral_clinician, referral_scheduler, referral_authorizer, referral_integration;
 
+-- checks that found a document missing, few among many
+CREATE INDEX IF NOT EXISTS validation_result_document ON referral.validation_result (org_id, referral_id, validation_result_id)
+    WHERE findings @> '[{"kind": "document"}]';
+
+CREATE OR REPLACE VIEW referral.missing_document_check WITH (security_invoker = true) AS
+SELECT v.org_id, v.referral_id, v.findings, v.checked_at
+FROM referral.validation_result v
+WHERE v.findings @> '[{"kind": "document"}]'
+  AND NOT EXISTS (SELECT FROM referral.validation_result n
+                  WHERE n.org_id = v.org_id AND n.referral_id = v.referral_id AND n.validation_result_id > v.validation_result_id);
+COMMENT ON VIEW referral.missing_document_check IS
+'Referrals whose last check found documents missing, one row for each: what it found, and when; also those that have come to their end. missing_document has a row for each document of those that are open.';
+
 CREATE OR REPLACE VIEW referral.missing_document WITH (security_invoker = true) AS
 SELECT r.org_id, r.referral_id, r.patient_id, r.state, r.step, r.urgency, r.specialty, r.source, f.field_or_document AS document_type,
        f.severity, f.code, f.message, f.how_to_fix, l.checked_at,
        (SELECT max(c.sent_at) FROM referral.communication c
         WHERE c.org_id = r.org_id AND c.referral_id = r.referral_id AND c.template = f.template) AS asked_at
-FROM referral.referral r
-CROSS JOIN LATERAL (SELECT v.findings, v.checked_at FROM referral.validation_result v
-                    WHERE v.org_id = r.org_id AND v.referral_id = r.referral_id
-                    ORDER BY v.validation_result_id DESC LIMIT 1) l
+FROM referral.missing_document_check l
+JOIN referral.referral r ON r.org_id = l.org_id AND r.referral_id = l.referral_id
 CROSS JOIN LATERAL jsonb_to_recordset(l.findings)
     f (severity text, kind text, code text, field_or_document text, message text, how_to_fix text, template text)
 WHERE f.kind = 'document' AND r.state NOT IN ('closed_loop', 'declined', 'cancelled', 'expired', 'entered_in_error');
@@ -158,7 +169,7 @@ GROUP BY 1, 2, 3, 4;
 COMMENT ON VIEW referral.first_pass IS
 'First-pass accuracy: of the referrals that were checked for the first time in a month (UTC), how many lacked nothing, by specialty and source.';
 
-GRANT SELECT ON referral.missing_document, referral.outreach_to_send TO referral_admin, referral_coordinator, referral_clinician,
+GRANT SELECT ON referral.missing_document_check, referral.missing_document, referral.outreach_to_send TO referral_admin, referral_coordinator, referral_clinician,
     referral_scheduler, referral_authorizer, referral_approver, referral_auditor, referral_integration;
 GRANT SELECT ON referral.first_pass TO referral_admin, referral_coordinator, referral_clinician, referral_scheduler, referral_authorizer,
     referral_approver, referral_auditor, referral_integration, referral_analyst;

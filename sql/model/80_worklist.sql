@@ -90,7 +90,7 @@ CREATE TABLE IF NOT EXISTS referral.work_item (
     handed_over_by text,
     escalated_to name,
     outcome text,
-    arrived xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    arrived xid8 NOT NULL DEFAULT referral.arrival(),
     -- no foreign keys or checks: only the engine writes it, about rows and queues that are there; queues are never deleted
     PRIMARY KEY (org_id, work_item_id)
 );
@@ -101,7 +101,7 @@ CREATE INDEX IF NOT EXISTS work_item_referral ON referral.work_item (org_id, ref
 CREATE INDEX IF NOT EXISTS work_item_claim ON referral.work_item (org_id, queue_id, score DESC, work_item_id)
     WHERE status IN ('ready', 'requested');
 -- and looks here for what has come above the place where it is
-CREATE INDEX IF NOT EXISTS work_item_arrived ON referral.work_item (org_id, queue_id, arrived) WHERE owner IS NULL AND closed_at IS NULL;
+CREATE INDEX IF NOT EXISTS work_item_arrived ON referral.work_item (org_id, queue_id, arrived, score DESC, work_item_id) WHERE owner IS NULL AND closed_at IS NULL;
 -- what people have: seldom more than some thousands, so that reclaim_expired() reads all of it
 CREATE INDEX IF NOT EXISTS work_item_owner ON referral.work_item (org_id, owner, queue_id) WHERE status IN ('in-progress', 'on-hold');
 COMMENT ON TABLE referral.work_item IS
@@ -117,7 +117,7 @@ COMMENT ON COLUMN referral.work_item.owner IS 'Who has claimed it, as referral.c
 COMMENT ON COLUMN referral.work_item.handed_over_by IS 'Who has handed it over, and answers for it until somebody accepts it; null otherwise.';
 COMMENT ON COLUMN referral.work_item.escalated_to IS 'A role that an escalation has called: its members may claim the item without being members of its queue.';
 COMMENT ON COLUMN referral.work_item.score IS 'Where it stands in its queue, the higher the earlier: rank_score() without what the time adds to all items, so that it does not change as time passes. See explain_rank().';
-COMMENT ON COLUMN referral.work_item.arrived IS 'The transaction by which it came to where it waits to be claimed. Kept by the database; not journaled.';
+COMMENT ON COLUMN referral.work_item.arrived IS 'When it came to where it waits to be claimed, as arrival() counts. Kept by the database; not journaled.';
 COMMENT ON COLUMN referral.work_item.outcome IS 'What came of it.';
 
 SELECT referral.lay_trigger('referral.queue', 'queue_guard', 'BEFORE INSERT OR UPDATE OR DELETE', 'ROW', 'referral.queue_guard()');
@@ -261,6 +261,9 @@ GRANT SELECT ON referral.rank_progress TO referral_admin, referral_auditor;
 GRANT EXECUTE ON FUNCTION referral.rank_of_days(float8, timestamptz), referral.rank_points(float8), referral.rank_of_time(numeric, interval, timestamptz), referral.rank_score(bigint, bigint, timestamptz),
     referral.rank_growth(bigint, timestamptz), referral.explain_rank(bigint, bigint, timestamptz)
     TO referral_admin, referral_coordinator, referral_clinician, referral_scheduler, referral_authorizer, referral_approver, referral_auditor;
+-- the lists of both sides have scores
+GRANT EXECUTE ON FUNCTION referral.rank_of_days(float8, timestamptz), referral.rank_points(float8), referral.rank_of_time(numeric, interval, timestamptz),
+    referral.rank_growth(bigint, timestamptz) TO referral_integration;
 
 CREATE OR REPLACE VIEW referral.work_owner WITH (security_invoker = true) AS
 SELECT i.org_id, i.referral_id, i.work_item_id, q.name AS queue, i.status, i.owner,

@@ -105,6 +105,8 @@ COMMENT ON VIEW referral.next_best_action IS
 CREATE INDEX IF NOT EXISTS work_item_escalated ON referral.work_item (org_id, escalated_to) WHERE escalated_to IS NOT NULL AND closed_at IS NULL;
 -- what was done lately
 CREATE INDEX IF NOT EXISTS work_item_closed ON referral.work_item (org_id, closed_at) WHERE closed_at IS NOT NULL;
+-- what was done about a row; for what is open there is work_item_open
+CREATE INDEX IF NOT EXISTS work_item_done ON referral.work_item (org_id, entity_id, entity) WHERE closed_at IS NOT NULL;
 
 CREATE OR REPLACE VIEW referral.my_worklist WITH (security_invoker = true) AS
 SELECT l.org_id, l.place, l.mine, l.queue, l.work_item_id, l.kind, l.title, l.status, l.entity, l.entity_id, l.referral_id,
@@ -137,7 +139,9 @@ FROM (
         FROM referral.work_item w JOIN referral.queue q ON q.org_id = w.org_id AND q.queue_id = w.queue_id
         WHERE w.escalated_to IS NOT NULL AND w.closed_at IS NULL AND w.status IN ('ready', 'requested') AND referral.is_for_me(w.escalated_to)
           AND referral.queue_membership(q.org_id, q.queue_id, referral.current_actor()) IS NULL) i) l
-LEFT JOIN referral.referral r ON r.org_id = l.org_id AND r.referral_id = l.referral_id;
+-- one by one: the rows are few, however many referrals there are
+LEFT JOIN LATERAL (SELECT x.org_id, x.patient_id, x.state, x.urgency, x.specialty FROM referral.referral x
+                   WHERE x.org_id = l.org_id AND x.referral_id = l.referral_id LIMIT 1) r ON true;
 COMMENT ON VIEW referral.my_worklist IS
 'What whoever asks (referral.current_actor()) has to do, in order of place: first what he has (mine), then what he can claim: of each queue that he works on, also as a substitute, the first 50 items, and what was escalated to a role of his. score: the points at as_of(); why: the rules that count most; next_action: the first of next_best_action. Ask for few columns and the others cost nothing.';
 
@@ -147,13 +151,13 @@ CREATE OR REPLACE VIEW referral.queue_health WITH (security_invoker = true) AS
 SELECT q.org_id, q.queue_id, q.name AS queue, q.kind, q.title, q.manager, q.active, referral.queue_presence(q.org_id, q.queue_id) AS present,
        coalesce(w.open, 0) AS open, coalesce(w.ready, 0) AS ready, coalesce(w.handed_over, 0) AS handed_over,
        coalesce(w.claimed, 0) AS claimed, coalesce(w.on_hold, 0) AS on_hold, coalesce(w.overdue, 0) AS overdue,
-       coalesce(w.due_today, 0) AS due_today, w.oldest_ready, referral.as_of() - w.oldest_ready AS oldest_waits,
+       coalesce(w.due_in_24h, 0) AS due_in_24h, w.oldest_ready, referral.as_of() - w.oldest_ready AS oldest_waits,
        coalesce(c.completed, 0) AS completed_in_24h
 FROM referral.queue q
 LEFT JOIN (SELECT i.org_id, i.queue_id, count(*) AS open, count(*) FILTER (WHERE i.status = 'ready') AS ready,
                   count(*) FILTER (WHERE i.status = 'requested') AS handed_over, count(*) FILTER (WHERE i.status = 'in-progress') AS claimed,
                   count(*) FILTER (WHERE i.status = 'on-hold') AS on_hold, count(*) FILTER (WHERE i.due_at < referral.as_of()) AS overdue,
-                  count(*) FILTER (WHERE i.due_at >= referral.as_of() AND i.due_at < referral.as_of() + interval '1 day') AS due_today,
+                  count(*) FILTER (WHERE i.due_at >= referral.as_of() AND i.due_at < referral.as_of() + interval '1 day') AS due_in_24h,
                   min(i.opened_at) FILTER (WHERE i.status IN ('ready', 'requested')) AS oldest_ready
            FROM referral.work_item i WHERE i.closed_at IS NULL
            GROUP BY i.org_id, i.queue_id) w ON w.org_id = q.org_id AND w.queue_id = q.queue_id
@@ -162,7 +166,7 @@ LEFT JOIN (SELECT i.org_id, i.queue_id, count(*) AS completed
            WHERE i.closed_at > referral.as_of() - interval '1 day' AND i.closed_at <= referral.as_of() AND i.status = 'completed'
            GROUP BY i.org_id, i.queue_id) c ON c.org_id = q.org_id AND c.queue_id = q.queue_id;
 COMMENT ON VIEW referral.queue_health IS
-'How each queue stands: how many people are there (present), what is open, ready (nobody has it), handed_over (to be accepted), claimed, on_hold; overdue, and due_today within 24 hours; since when the oldest one that nobody has waits; what was completed within 24 hours.';
+'How each queue stands: how many people are there (present), what is open, ready (nobody has it), handed_over (to be accepted), claimed, on_hold; overdue, and due within 24 hours (due_in_24h); since when the oldest one that nobody has waits; what was completed within 24 hours.';
 
 CREATE OR REPLACE VIEW referral.staff_workload WITH (security_invoker = true) AS
 SELECT coalesce(m.org_id, w.org_id) AS org_id, coalesce(m.member, w.owner) AS member, coalesce(m.queues, '{}') AS queues, m.capacity,
@@ -205,18 +209,25 @@ SELECT r.org_id, r.referral_id, r.state, r.step, r.urgency, r.specialty,
                 (SELECT o.name FROM referral.provider_organization o
                  WHERE o.org_id = r.org_id AND o.provider_organization_id = r.performing_organization_id)) AS performer,
        i.owner, r.status_reason, r.decision, r.decision_at, r.received_at, r.entered_at, referral.as_of() - r.entered_at AS waiting,
-       r.scheduled_for, r.expires_on, i.due_at
+       r.scheduled_for, r.expires_on, i.due_at, coalesce(i.due_at < referral.as_of(), false) AS overdue,
+       referral.rank_points(i.score) + g.growth AS score
 FROM referral.referral r
-LEFT JOIN referral.work_item i ON i.org_id = r.org_id AND i.referral_id = r.referral_id AND i.is_primary AND i.closed_at IS NULL;
+-- one by one: a list has few of the referrals there are
+LEFT JOIN LATERAL (SELECT w.owner, w.due_at, w.score FROM referral.work_item w
+                   WHERE w.org_id = r.org_id AND w.referral_id = r.referral_id AND w.is_primary AND w.closed_at IS NULL LIMIT 1) i ON true
+-- once for each organisation
+LEFT JOIN (SELECT o.org_id, referral.rank_growth(o.org_id, referral.as_of()) AS growth FROM referral.organization o OFFSET 0) g ON g.org_id = r.org_id;
 COMMENT ON VIEW referral.listed_referral IS
-'What the lists of both sides show of a referral, the same in each. waiting: since it entered its step, at as_of(); due_at: of its work item.';
+'What the lists of both sides show of a referral, the same in each. waiting: since it entered its step; due_at: of its work item, overdue: has that passed; score: the points of its work item, as in my_worklist, the highest is worked on first; all at as_of(). owner, due_at and score are null once it has come to its end.';
 
 CREATE OR REPLACE VIEW referral.letters_outstanding WITH (security_invoker = true) AS
-SELECT l.*, least(l.scheduled_for, l.due_at) AS letter_due, d.documents, d.asked_at
+SELECT l.*, least(l.scheduled_for, l.due_at) AS letter_due,
+       ARRAY(SELECT m.document_type FROM referral.missing_document m
+             WHERE m.org_id = l.org_id AND m.referral_id = l.referral_id ORDER BY m.document_type) AS documents,
+       (SELECT max(m.asked_at) FROM referral.missing_document m WHERE m.org_id = l.org_id AND m.referral_id = l.referral_id) AS asked_at
 FROM referral.listed_referral l
-JOIN (SELECT m.org_id, m.referral_id, array_agg(m.document_type ORDER BY m.document_type) AS documents, max(m.asked_at) AS asked_at
-      FROM referral.missing_document m
-      GROUP BY m.org_id, m.referral_id) d ON d.org_id = l.org_id AND d.referral_id = l.referral_id;
+JOIN referral.missing_document_check m ON m.org_id = l.org_id AND m.referral_id = l.referral_id
+WHERE l.state NOT IN ('closed_loop', 'declined', 'cancelled', 'expired', 'entered_in_error');
 COMMENT ON VIEW referral.letters_outstanding IS
 'For the referrer: open referrals whose letters or other documents are not there yet. documents: which; letter_due: before the appointment, or when the work is due, whichever comes first; asked_at: when they were last asked for.';
 
@@ -235,27 +246,30 @@ COMMENT ON VIEW referral.rejected_triage_response IS
 CREATE OR REPLACE VIEW referral.returned_cancelled_dna WITH (security_invoker = true) AS
 SELECT l.*, x.what, x.since, x.why
 FROM referral.listed_referral l
-JOIN (SELECT r.org_id, r.referral_id,
-             CASE r.state WHEN 'no_show' THEN 'did not attend' WHEN 'appointment_cancelled' THEN 'appointment cancelled' ELSE 'cancellation asked for' END AS what,
-             r.entered_at AS since, r.status_reason AS why
-      FROM referral.referral r WHERE r.state IN ('no_show', 'appointment_cancelled', 'cancellation_requested')
-      UNION ALL
-      SELECT h.org_id, h.referral_id, 'returned' AS what, h.returned_at AS since, h.return_reason AS why
-      FROM referral.handoff h
-      JOIN referral.work_item i ON i.org_id = h.org_id AND i.work_item_id = h.work_item_id AND i.closed_at IS NULL AND i.queue_id = h.from_queue_id
-      WHERE h.status = 'returned' AND i.is_primary
-        AND NOT EXISTS (SELECT FROM referral.handoff n
-                        WHERE n.org_id = h.org_id AND n.work_item_id = h.work_item_id AND n.handoff_id > h.handoff_id)) x
-  ON x.org_id = l.org_id AND x.referral_id = l.referral_id;
+LEFT JOIN (SELECT h.org_id, h.referral_id, h.returned_at, h.return_reason
+           FROM referral.handoff h
+           CROSS JOIN LATERAL (SELECT FROM referral.work_item i
+                               WHERE i.org_id = h.org_id AND i.work_item_id = h.work_item_id AND i.closed_at IS NULL
+                                 AND i.queue_id = h.from_queue_id AND i.is_primary LIMIT 1) w
+           WHERE h.status = 'returned'
+             AND NOT EXISTS (SELECT FROM referral.handoff n
+                             WHERE n.org_id = h.org_id AND n.work_item_id = h.work_item_id AND n.handoff_id > h.handoff_id)) b
+  ON b.org_id = l.org_id AND b.referral_id = l.referral_id
+CROSS JOIN LATERAL (VALUES
+    (CASE l.state WHEN 'no_show' THEN 'did not attend' WHEN 'appointment_cancelled' THEN 'appointment cancelled'
+                  WHEN 'cancellation_requested' THEN 'cancellation asked for' END, l.entered_at, l.status_reason),
+    (CASE WHEN b.returned_at IS NOT NULL THEN 'returned' END, b.returned_at, b.return_reason)) x (what, since, why)
+WHERE (l.state IN ('no_show', 'appointment_cancelled', 'cancellation_requested') OR b.returned_at IS NOT NULL) AND x.what IS NOT NULL;
 COMMENT ON VIEW referral.returned_cancelled_dna IS
 'For the referrer: open referrals whose patient did not attend, whose appointment was cancelled, whose cancellation is asked for, or that were handed over and returned and have not gone on since. since and why: of that.';
 
 CREATE OR REPLACE VIEW referral.awaiting_booking WITH (security_invoker = true) AS
-SELECT l.*, a.attempts, a.last_attempt_at, a.last_outcome
+SELECT l.*,
+       (SELECT count(*)::integer FROM referral.contact_attempt c WHERE c.org_id = l.org_id AND c.referral_id = l.referral_id) AS attempts,
+       (SELECT max(c.attempted_at) FROM referral.contact_attempt c WHERE c.org_id = l.org_id AND c.referral_id = l.referral_id) AS last_attempt_at,
+       (SELECT c.outcome FROM referral.contact_attempt c WHERE c.org_id = l.org_id AND c.referral_id = l.referral_id
+        ORDER BY c.attempted_at DESC, c.contact_attempt_id DESC LIMIT 1) AS last_outcome
 FROM referral.listed_referral l
-CROSS JOIN LATERAL (SELECT count(*)::integer AS attempts, max(c.attempted_at) AS last_attempt_at,
-                           (array_agg(c.outcome ORDER BY c.attempted_at DESC, c.contact_attempt_id DESC))[1] AS last_outcome
-                    FROM referral.contact_attempt c WHERE c.org_id = l.org_id AND c.referral_id = l.referral_id) a
 WHERE l.state = 'ready_to_schedule'
   AND NOT EXISTS (SELECT FROM referral.appointment b
                   WHERE b.org_id = l.org_id AND b.referral_id = l.referral_id AND b.step IN ('booked', 'arrived', 'checked-in'));
@@ -263,11 +277,12 @@ COMMENT ON VIEW referral.awaiting_booking IS
 'Referrals that can be booked and are not, with the tries to reach the patient.';
 
 CREATE OR REPLACE VIEW referral.referrals_for_review WITH (security_invoker = true) AS
-SELECT l.*, v.missing, v.passed AS complete
+SELECT l.*,
+       (SELECT x.missing FROM referral.validation_result x WHERE x.org_id = l.org_id AND x.referral_id = l.referral_id
+        ORDER BY x.validation_result_id DESC LIMIT 1) AS missing,
+       (SELECT x.passed FROM referral.validation_result x WHERE x.org_id = l.org_id AND x.referral_id = l.referral_id
+        ORDER BY x.validation_result_id DESC LIMIT 1) AS complete
 FROM referral.listed_referral l
-LEFT JOIN LATERAL (SELECT x.missing, x.passed FROM referral.validation_result x
-                   WHERE x.org_id = l.org_id AND x.referral_id = l.referral_id
-                   ORDER BY x.validation_result_id DESC LIMIT 1) v ON true
 WHERE (l.state IN ('received', 'validated') AND l.decision IS NULL) OR l.step = 'clinical_triage';
 COMMENT ON VIEW referral.referrals_for_review IS
 'For the provider: referrals about which nobody has decided yet, and those at clinical triage. complete, missing: what the last check for completeness found.';

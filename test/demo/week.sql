@@ -41,7 +41,7 @@ SELECT count(*) AS referrals_that_nobody_answers_for FROM referral.unowned_refer
 \echo '== 28. How the queues stand this morning'
 SET TimeZone = 'America/Chicago';
 SET SESSION AUTHORIZATION demo_jane;
-SELECT queue, manager, present AS people, open, ready, handed_over, claimed, overdue, due_today, week.short(oldest_waits) AS oldest_waits
+SELECT queue, manager, present AS people, open, ready, handed_over, claimed, overdue, due_in_24h, week.short(oldest_waits) AS oldest_waits
 FROM referral.queue_health WHERE open > 0 ORDER BY open DESC;
 
 \echo '== 29. Jane opens her worklist: what was escalated to coordinators, and her own queues'

@@ -1,5 +1,5 @@
 -- Nothing goes on that others have to agree to, before they have: other people than who asks, for the values that they saw.
-SELECT plan(222);
+SELECT plan(226);
 \ir ../lib/refused.sql
 \ir ../lib/make_workflow.sql
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
@@ -661,3 +661,17 @@ SELECT is(public.say(171, 'approve'), 'RF003', 'nobody else says that he decided
 RESET referral.occurred_at;
 SELECT is(public.code('SELECT referral.event_time()'), 'done', 'without that it is now');
 RESET SESSION AUTHORIZATION;
+
+-- 18. A table of one's own whose rows are followed as referrals are
+
+SELECT public.activate('[{"name": "refund", "entity": "refund", "transitions": ["go"], "applies_when": "amount > 500", "watched": ["amount"]}]') \g /dev/null
+CREATE TRIGGER work AFTER INSERT OR UPDATE OR DELETE ON public.refund FOR EACH ROW EXECUTE FUNCTION referral.work('refund', 'refund_id');
+INSERT INTO public.refund (refund_id, amount) VALUES (10, 1000), (11, 1000);
+SELECT is((SELECT count(*) FROM referral.approval_request WHERE entity = 'refund' AND entity_id IN (10, 11) AND status = 'pending'), 2::bigint, 'asks by itself');
+SELECT is(public.code('UPDATE public.refund SET step = ''b'' WHERE refund_id = 10'), 'RF004', 'waits');
+UPDATE public.refund SET amount = 400, step = 'b' WHERE refund_id = 10;
+UPDATE public.refund SET amount = 1000 WHERE refund_id = 10;
+SELECT is((SELECT status FROM referral.exception_item WHERE entity = 'refund' AND entity_id = 10 AND code = 'approval_missed'), 'open', 'and is found out when it went through with other values');
+SELECT public.activate('[{"name": "refund", "entity": "refund", "transitions": ["go"], "applies_when": "amount > 500", "quorum": 2}]') \g /dev/null
+SELECT public.renew(1000) \g /dev/null
+SELECT is((SELECT quorum FROM referral.approval_request WHERE entity = 'refund' AND entity_id = 11 AND status = 'pending'), 2, 'tick() asks anew about its rows, too');

@@ -112,7 +112,10 @@ SELECT f, 'referral_admin referral_approver referral_authorizer referral_clinici
 FROM unnest(ARRAY['assign', 'reassign', 'rebalance']) f
 UNION ALL
 SELECT f, 'referral_admin referral_approver referral_auditor referral_authorizer referral_clinician referral_coordinator referral_scheduler'
-FROM unnest(ARRAY['explain_rank', 'rank_growth', 'rank_points', 'rank_of_time', 'rank_score']) f
+FROM unnest(ARRAY['explain_rank', 'rank_score']) f
+UNION ALL
+SELECT f, 'referral_admin referral_approver referral_auditor referral_authorizer referral_clinician referral_coordinator referral_integration referral_scheduler'
+FROM unnest(ARRAY['rank_growth', 'rank_of_days', 'rank_points', 'rank_of_time']) f
 UNION ALL
 VALUES ('standard_queues', 'referral_admin'), ('check_worklist_version', 'PUBLIC'), ('check_ranking', 'PUBLIC'), ('require_number', 'PUBLIC');
 INSERT INTO public.expected_function
@@ -191,7 +194,7 @@ SELECT f, 'referral_admin referral_approver referral_auditor referral_authorizer
 FROM unnest(ARRAY['handoff_rules', 'handoff_steps']) f
 UNION ALL
 SELECT f, 'referral_admin referral_approver referral_auditor referral_authorizer referral_clinician referral_coordinator referral_scheduler'
-FROM unnest(ARRAY['explain', 'explain_flow', 'explain_gates', 'explain_work', 'rank_of_days']) f
+FROM unnest(ARRAY['explain', 'explain_flow', 'explain_gates', 'explain_work']) f
 UNION ALL
 SELECT f, 'referral_admin referral_approver referral_authorizer referral_clinician referral_coordinator referral_scheduler'
 FROM unnest(ARRAY['rank_reasons', 'queue_membership', 'is_model']) f

@@ -135,7 +135,7 @@ FROM unnest(ARRAY['match_fit', 'match_fit_round']) t, unnest(ARRAY['SELECT', 'IN
 INSERT INTO public.expected
 SELECT t, 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor integration'
 FROM unnest(ARRAY['data_quality_finding', 'document_classification', 'eligibility_check', 'eligibility_to_check', 'exception_item', 'exception_queue', 'exception_summary', 'extraction',
-    'extraction_review_queue', 'inbox_message', 'inbox_outcome', 'missing_document', 'outreach_to_send', 'referral_case', 'source_system']) t
+    'extraction_review_queue', 'inbox_message', 'inbox_outcome', 'missing_document', 'missing_document_check', 'outreach_to_send', 'referral_case', 'source_system']) t
 UNION ALL
 SELECT t, 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor analyst integration' FROM unnest(ARRAY['exception_pattern', 'first_pass', 'validation_result', 'value_set']) t
 UNION ALL

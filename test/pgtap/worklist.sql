@@ -1,5 +1,5 @@
 -- Worklists: queues, who may do what with their items, ranks, and the items that rows have by the rules.
-SELECT plan(153);
+SELECT plan(155);
 -- no routing rules: work goes where work_source says; see routing. No approvals either: see approval
 UPDATE referral.rule_version v SET status = 'retired' FROM referral.rule_set s WHERE s.rule_set_id = v.rule_set_id AND s.name IN ('routing/standard', 'approval/standard');
 
@@ -406,6 +406,15 @@ SELECT is((SELECT count(*)::int FROM referral.exception_item WHERE entity_id = :
 SELECT public.escalate('reassign_queue', 'intake', :other);
 SELECT is((SELECT count(*)::int FROM referral.work_item WHERE entity_id = :other AND kind = 'task' AND closed_at IS NULL), 1, 'and what has no item gets a task');
 SELECT is((SELECT array_agg(outcome ORDER BY outcome) FROM (SELECT DISTINCT outcome FROM referral.escalation WHERE outcome = 'failed') o), NULL, 'none has failed');
+
+-- what happened earlier is told with its time
+SET referral.occurred_at = '2026-01-05 09:00+00';
+INSERT INTO referral.referral (org_id, patient_id, urgency) VALUES (1, 1, 'stat') RETURNING referral_id AS past \gset
+RESET referral.occurred_at;
+SELECT results_eq(format($$SELECT i.opened_at, d.decided_at FROM referral.work_item i JOIN referral.routing_decision d USING (org_id, routing_decision_id)
+                           WHERE i.referral_id = %s AND i.is_primary$$, :past),
+    $$VALUES ('2026-01-05 09:00+00'::timestamptz, '2026-01-05 09:00+00'::timestamptz)$$, 'a row of the past is work since then');
+SELECT is((SELECT sum(points) FROM referral.explain_rank(1, work_item_id)), referral.rank_score(1, work_item_id), 'ranked as of then') FROM referral.work_item WHERE referral_id = :past AND is_primary;
 
 -- no constraint says so, because each claim would pay for it
 SELECT is((SELECT count(*)::int FROM referral.work_item
