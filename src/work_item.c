@@ -32,20 +32,18 @@ static WorkStatement find_item =
 				   " AND entity = $3 AND kind = $4 AND task = '' AND closed_at IS NULL",
 				   4, INT8OID, INT8OID, TEXTOID, TEXTOID);
 
-#define INSERT_ITEM(conflict) \
-	WORK_STATEMENT("INSERT INTO referral.work_item (org_id, queue_id, entity, entity_id," \
-				   " referral_id, kind, is_primary, title, due_at, score," \
-				   " routing_decision_id)" \
-				   " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)" \
-				   conflict \
-				   " RETURNING work_item_id", \
-				   11, INT8OID, INT8OID, TEXTOID, INT8OID, INT8OID, TEXTOID, BOOLOID, TEXTOID, \
-				   TIMESTAMPTZOID, FLOAT8OID, INT8OID)
-
-static WorkStatement insert_item = INSERT_ITEM("");
-
 /* somebody else may be opening it right now */
-static WorkStatement insert_if_new = INSERT_ITEM(" ON CONFLICT DO NOTHING");
+static WorkStatement insert_item =
+	WORK_STATEMENT("INSERT INTO referral.work_item (org_id, queue_id, entity, entity_id,"
+				   " referral_id, kind, is_primary, title, due_at, score,"
+				   " routing_decision_id)"
+				   " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+				   " ON CONFLICT DO NOTHING RETURNING work_item_id",
+				   11, INT8OID, INT8OID, TEXTOID, INT8OID, INT8OID, TEXTOID, BOOLOID, TEXTOID,
+				   TIMESTAMPTZOID, FLOAT8OID, INT8OID);
+
+static WorkStatement forget_work =
+	WORK_STATEMENT("SELECT referral.forget_work($1, $2, $3)", 3, TEXTOID, INT8OID, INT8OID);
 
 static WorkStatement give_item =
 	WORK_STATEMENT("SELECT referral.give_item($1, $2, $3, 'assign')",
@@ -119,6 +117,25 @@ take_dates(WorkRow *row, WorkSource *source, RankItem *item)
 	}
 }
 
+/*
+ * Was it?  An open item of a new row is about a former row of the same number,
+ * which was deleted without triggers: it is closed as they would have done.
+ */
+static bool
+insert(WorkRow *row, const Maybe *values)
+{
+	if (work_run(&insert_item, values) > 0)
+		return true;
+	if (!row->is_new)
+		return false;
+	(void) work_run(&forget_work, (Maybe[]) {some_text(row->rel->entity),
+											 some(Int64GetDatum(row->org_id)), some(Int64GetDatum(row->id))});
+	if (work_run(&insert_item, values) == 0)
+		return false;
+	work_refresh_row(row);		/* the items of other rows that serve it */
+	return true;
+}
+
 static void
 open_item(WorkRow *row, WorkSource *source, RuleSet routing)
 {
@@ -143,10 +160,9 @@ open_item(WorkRow *row, WorkSource *source, RuleSet routing)
 	if (item.known[RANK_DUE_AT])
 		due = some(TimestampTzGetDatum(item.dates[RANK_DUE_AT]));
 	score = some(Float8GetDatum(rank_row(row->cache, &item, row->rel, row->relation, row->newslot)));
-	if (work_run(row->is_new ? &insert_item : &insert_if_new,
-				 (Maybe[]) {org_id, decision.queue_id, entity, id, referral_id, kind,
-							some(BoolGetDatum(source->is_primary)), some_text(source->title),
-							due, score, decision.routing_decision_id}) > 0 &&
+	if (insert(row, (Maybe[]) {org_id, decision.queue_id, entity, id, referral_id, kind,
+							   some(BoolGetDatum(source->is_primary)), some_text(source->title),
+							   due, score, decision.routing_decision_id}) &&
 		!decision.owner.isnull)
 	{
 		work_set_planner();

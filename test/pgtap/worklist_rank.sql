@@ -1,5 +1,5 @@
 -- Ranks: scores are those of the rules in force, whoever was quick; told exactly, and so that a coordinator can read them.
-SELECT plan(38);
+SELECT plan(44);
 SET referral.org_id = 1;
 SET client_min_messages = error;
 UPDATE referral.rule_version v SET status = 'retired' FROM referral.rule_set s WHERE s.rule_set_id = v.rule_set_id AND s.name IN ('routing/standard', 'approval/standard', 'exception/standard');
@@ -168,5 +168,20 @@ SELECT is((SELECT due_at FROM referral.work_item WHERE entity = 'exception_item'
 SELECT is(public.stale(), 0::bigint, 'and ranked by it');
 UPDATE referral.work_item SET score = 0 WHERE work_item_id = (SELECT min(work_item_id) FROM referral.work_item WHERE closed_at IS NULL);
 SELECT results_eq('SELECT referral.refresh_item(i) FROM referral.work_item i WHERE closed_at IS NULL ORDER BY work_item_id LIMIT 3', '{true,false,false}'::boolean[], 'only what is another is written');
+
+-- 6. A row with the number of one that was deleted without triggers
+
+INSERT INTO referral.queue_member (org_id, queue_id, member) SELECT org_id, queue_id, current_user FROM referral.queue;
+SELECT work_item_id AS item, referral_id AS id FROM referral.work_item WHERE is_primary AND closed_at IS NULL ORDER BY 1 DESC LIMIT 1 \gset
+SELECT referral.claim(1, :item) \g /dev/null
+SET session_replication_role = replica;
+DELETE FROM referral.referral WHERE referral_id = :id;
+RESET session_replication_role;
+SELECT is(public.outcome(format('INSERT INTO referral.referral (referral_id, patient_id, specialty, urgency) VALUES (%s, 1, ''oncology'', ''urgent'')', :id)), 'ok', 'comes in');
+SELECT results_eq(format('SELECT status::text, outcome FROM referral.work_item WHERE work_item_id = %s', :item), $$VALUES ('cancelled', 'the row was deleted')$$, 'the item of the former one is closed');
+SELECT is((SELECT count(*) FROM referral.work_item WHERE referral_id = :id AND is_primary AND closed_at IS NULL AND owner IS NULL), 1::bigint, 'and the row has its own, which nobody has yet');
+SELECT is((SELECT count(*) FROM referral.unowned_referral), 0::bigint, 'nothing is without one');
+SELECT is(public.stale(), 0::bigint, 'ranked');
+SELECT is((SELECT count(*) FROM referral.work_item WHERE referral_id = :id AND entity = 'exception_item' AND closed_at IS NULL), 1::bigint, 'what is about other rows stays');
 
 SELECT * FROM finish();
