@@ -47,7 +47,7 @@ CREATE ROLE restore_jane LOGIN IN ROLE referral_coordinator;
 CREATE ROLE restore_anna LOGIN IN ROLE referral_coordinator;
 CREATE ROLE restore_app LOGIN IN ROLE referral_application, referral_coordinator;
 CREATE ROLE restore_author LOGIN IN ROLE referral_rule_author;
-CREATE ROLE restore_approver LOGIN IN ROLE referral_rule_approver;
+CREATE ROLE restore_approver LOGIN IN ROLE referral_rule_approver, referral_approver;
 CREATE ROLE restore_reader NOLOGIN;
 INSERT INTO referral.organization (org_id, name) VALUES (2, 'Second');
 INSERT INTO referral.organization_member (org_id, login) VALUES
@@ -196,7 +196,7 @@ INSERT INTO referral.prior_authorization (replaces_id) SELECT prior_authorizatio
 UPDATE referral.appointment SET step = 'arrived', status_reason = 'x';
 INSERT INTO referral.extraction (document_id, field, value, confidence, model, model_version) SELECT max(document_id), 'patient.family', 'read', 0.1, 'm', '1' FROM referral.document;
 INSERT INTO referral.document_classification (document_id, document_type, confidence, model, model_version) SELECT max(document_id), 'letter', 0.1, 'm', '1' FROM referral.document;
-INSERT INTO referral.approval_delegation (from_member, to_member, during) VALUES (session_user, 'restore_jane', '[2020-01-01,)');
+INSERT INTO referral.approval_delegation (from_member, to_member, during) VALUES ('restore_approver', 'restore_jane', '[2020-01-01,)');
 INSERT INTO referral.approval_request (entity, entity_id, referral_id, level, quorum, policy, kind, approver_role, transitions, requested_by)
 VALUES ('referral', 1, 1, 1, 1, 'restore', 'x', 'referral_approver', '{release}', 'somebody');
 SELECT referral.withdraw_approval(1, max(approval_request_id), 'x') FROM referral.approval_request;
