@@ -220,6 +220,10 @@ REVOKE ALL ON FUNCTION referral.speaks_for_login() FROM PUBLIC;
 CREATE FUNCTION referral.absence_guard() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    IF NEW.substitute = NEW.member THEN
+        RAISE EXCEPTION 'nobody stands in for himself'
+            USING ERRCODE = 'RF020', DETAIL = 'The substitute is somebody else, who is there meanwhile.', HINT = 'Name another person, or none.';
+    END IF;
     IF NEW.member <> referral.current_actor() AND referral.current_actor_kind(NEW.org_id) = 'user' AND NOT referral.speaks_for_login()
        AND (TG_OP = 'INSERT' OR OLD.member = NEW.member)
        AND EXISTS (SELECT FROM referral.queue_member m
@@ -235,7 +239,7 @@ BEGIN
     RETURN NEW;
 END $$;
 COMMENT ON FUNCTION referral.absence_guard() IS
-'BEFORE row trigger of referral.absence (RF003): an absence is noted by the person himself, by who leads a queue of his, or by a member of referral_admin; not by an application for who has a login (speaks_for_login()).';
+'BEFORE row trigger of referral.absence (RF003): an absence is noted by the person himself, by who leads a queue of his, or by a member of referral_admin; not by an application for who has a login (speaks_for_login()). RF020 when he were his own substitute.';
 
 -- ---------- Items ----------
 

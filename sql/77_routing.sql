@@ -291,7 +291,7 @@ DECLARE
 BEGIN
     SELECT string_agg(format('%s AS %I', pg_get_expr(d.adbin, d.adrelid), a.attname), ', ') INTO defaults
     FROM referral.entity e
-    JOIN pg_attribute a ON a.attrelid = e.relation AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+    JOIN pg_attribute a ON a.attrelid = e.relation AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' AND a.attname <> 'org_id'
     JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
     WHERE e.entity = routing_defaults.entity
       AND NOT EXISTS (SELECT FROM pg_depend n WHERE n.classid = 'pg_attrdef'::regclass AND n.objid = d.oid AND n.refclassid = 'pg_class'::regclass
@@ -307,7 +307,7 @@ BEGIN
         LIMIT 1), '{}');
 END $$;
 COMMENT ON FUNCTION referral.routing_defaults(text) IS
-'What a new row of an entity has when nothing is said: the defaults of its columns, and the step where its most general active workflow begins.';
+'What a new row of an entity has when nothing is said: the defaults of its columns but org_id, and the step where its most general active workflow begins.';
 
 CREATE FUNCTION referral.routing_candidate(entity text, org_id bigint, candidate jsonb) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -352,8 +352,14 @@ BEGIN
             USING ERRCODE = 'RF020', DETAIL = 'The first argument is a JSON object; the second is an organisation that the session works for, the third an entity.',
                   HINT = 'For example test_routing(''{"specialty": "cardiology"}'', 1); see referral.entity.';
     END IF;
-    EXECUTE format('SELECT referral.matching_rules(''routing_rule'', $2, $3, jsonb_populate_record(NULL::%s, $1))', target)
-    INTO rules USING referral.routing_candidate(test_routing.entity, test_routing.org_id, candidate), test_routing.entity, test_routing.org_id;
+    BEGIN
+        EXECUTE format('SELECT referral.matching_rules(''routing_rule'', $2, $3, jsonb_populate_record(NULL::%s, $1))', target)
+        INTO rules USING referral.routing_candidate(test_routing.entity, test_routing.org_id, candidate), test_routing.entity, test_routing.org_id;
+    EXCEPTION WHEN data_exception THEN
+        RAISE EXCEPTION 'a value does not fit its column'
+            USING ERRCODE = 'RF020', DETAIL = format('The object is read as a row of %s.', target),
+                  HINT = 'Write values as the columns have them: see the types of the table.';
+    END;
     RETURN QUERY
         SELECT t.n = 1, r.name, r.priority, t.queue,
                (SELECT q.name FROM referral.queue q

@@ -184,15 +184,21 @@ COMMENT ON FUNCTION referral.explain_gates(text, bigint, bigint) IS
 
 CREATE FUNCTION referral.explain(entity text, org_id bigint, id bigint)
 RETURNS TABLE (kind text, decided_at timestamptz, what text, rule text, rule_version bigint, detail text)
-LANGUAGE sql STABLE STRICT ROWS 50 SET search_path = pg_catalog, pg_temp AS $$
-    SELECT x.*
-    FROM (SELECT * FROM referral.explain_flow(explain.entity, explain.org_id, explain.id)
-          UNION ALL SELECT * FROM referral.explain_work(explain.entity, explain.org_id, explain.id)
-          UNION ALL SELECT * FROM referral.explain_gates(explain.entity, explain.org_id, explain.id)) x
-    ORDER BY x.decided_at, x.kind, x.rule
-$$;
+LANGUAGE plpgsql STABLE STRICT ROWS 50 SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM referral.entity e WHERE e.entity = explain.entity) THEN
+        RAISE EXCEPTION 'there is no entity "%"', entity
+            USING ERRCODE = 'RF019', DETAIL = 'Only tracked tables have decisions to explain.', HINT = 'SELECT entity FROM referral.entity.';
+    END IF;
+    RETURN QUERY
+        SELECT x.*
+        FROM (SELECT * FROM referral.explain_flow(explain.entity, explain.org_id, explain.id)
+              UNION ALL SELECT * FROM referral.explain_work(explain.entity, explain.org_id, explain.id)
+              UNION ALL SELECT * FROM referral.explain_gates(explain.entity, explain.org_id, explain.id)) x
+        ORDER BY x.decided_at, x.kind, x.rule;
+END $$;
 COMMENT ON FUNCTION referral.explain(text, bigint, bigint) IS
-'Why a row is where it is: every decision about it in order of time, with the rule and the version (referral.rule_version) that decided: its steps (transition), where it was sent (routing, handoff), its tasks, what stands in its way (exception, approval), its clocks and escalations, checks for completeness (validation), and what its present rank consists of (ranking). detail: who, and why. entity as in referral.entity, such as referral; with the caller''s rights. No rows for a row that is not visible, and for null.';
+'Why a row is where it is: every decision about it in order of time, with the rule and the version (referral.rule_version) that decided: its steps (transition), where it was sent (routing, handoff), its tasks, what stands in its way (exception, approval), its clocks and escalations, checks for completeness (validation), and what its present rank consists of (ranking). detail: who, and why. entity as in referral.entity, such as referral; with the caller''s rights. RF019 when there is no such entity. No rows for a row that is not visible, and for null.';
 
 REVOKE ALL ON FUNCTION referral.queue_presence(bigint, bigint), referral.rank_reasons(bigint, bigint), referral.explain_flow(text, bigint, bigint),
     referral.explain_work(text, bigint, bigint), referral.explain_gates(text, bigint, bigint), referral.explain(text, bigint, bigint) FROM PUBLIC;

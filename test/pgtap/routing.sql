@@ -1,5 +1,5 @@
 -- Routing: which queue a row's work goes to and who gets it, by which rule and why; people override; nothing is ever nowhere.
-SELECT plan(130);
+SELECT plan(132);
 \ir ../lib/refused.sql
 
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
@@ -370,4 +370,7 @@ UPDATE referral.referral SET healthcare_service_id = 8 WHERE referral_id = 60;
 SELECT results_eq('SELECT service, why FROM referral.candidate_services(1, 60, 1)', $$VALUES ('Skin', 'the referral asks for it; in the network of the payer; capacity not known; 11.1 km away; in the same region')$$,
     'and before that the one that the referral asks for');
 
+SELECT is(public.code($$SELECT * FROM referral.test_routing('{"urgency": "sofort"}', 1)$$), 'RF020', 'a value that is none of its column''s is refused');
+SELECT is(public.code($$INSERT INTO referral.absence (org_id, member, during, substitute) VALUES (1, 'routing_eve', tstzrange(now(), NULL), 'routing_eve')$$), 'RF020',
+          'nobody stands in for himself');
 SELECT * FROM finish();

@@ -1,5 +1,5 @@
 -- What is opened in the morning: my own list, queues and staff, what is to be done next, the lists of both sides, and why.
-SELECT plan(69);
+SELECT plan(70);
 \ir ../lib/refused.sql
 
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
@@ -192,4 +192,5 @@ SELECT results_eq($$SELECT referral.may_change_org(1), referral.may_change_org(2
     'VALUES (false, true, NULL::boolean, false, 0, false, NULL::boolean)', 'nor by asking what rules ask');
 RESET SESSION AUTHORIZATION;
 
+SELECT throws_ok($$SELECT * FROM referral.explain('nothing', 1, 1)$$, 'RF019', NULL, 'what is no entity has nothing to explain');
 SELECT * FROM finish();
