@@ -37,27 +37,6 @@ struct ApprovalRules
 	WatchedColumns *watched;
 };
 
-/* Texts of an array, in the current memory context. */
-static List *
-read_texts(uint64 row, int column)
-{
-	bool		isnull;
-	Datum		array = rule_read_datum(row, column, &isnull);
-	List	   *list = NIL;
-	Datum	   *values;
-	bool	   *nulls;
-	int			n;
-
-	if (isnull)
-		return NIL;
-	deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false, TYPALIGN_INT,
-					  &values, &nulls, &n);
-	for (int i = 0; i < n; i++)
-		if (!nulls[i])
-			list = lappend(list, TextDatumGetCString(values[i]));
-	return list;
-}
-
 static ApprovalPolicy *
 read_policy(RuleCache *cache, uint64 row)
 {
@@ -70,8 +49,8 @@ read_policy(RuleCache *cache, uint64 row)
 	policy->has_org = !isnull;
 	policy->approver_role = rule_read_string(cache, row, 6);
 	policy->quorum = DatumGetInt32(rule_read_datum(row, 7, &isnull));
-	policy->transitions = read_texts(row, 8);
-	policy->watched = read_texts(row, 9);
+	policy->transitions = rule_read_texts(row, 8);
+	policy->watched = rule_read_texts(row, 9);
 	MemoryContextSwitchTo(caller);
 	policy->applies_when = rule_read_predicate(cache, row, 10, rule_read_string(cache, row, 11));
 	return policy;

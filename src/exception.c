@@ -201,22 +201,6 @@ is_blocking(ExceptionScan *scan, HeapTuple tuple)
 		(strcmp(status, "open") == 0 || strcmp(status, "in_progress") == 0);
 }
 
-static List *
-list_of_texts(Datum array)
-{
-	List	   *list = NIL;
-	Datum	   *values;
-	bool	   *nulls;
-	int			n;
-
-	deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false, TYPALIGN_INT,
-					  &values, &nulls, &n);
-	for (int i = 0; i < n; i++)
-		if (!nulls[i])
-			list = lappend(list, TextDatumGetCString(values[i]));
-	return list;
-}
-
 static Exception *
 exception_of_tuple(ExceptionScan *scan, HeapTuple tuple)
 {
@@ -226,7 +210,7 @@ exception_of_tuple(ExceptionScan *scan, HeapTuple tuple)
 	Datum		blocks = column(scan, tuple, E_BLOCKS, &isnull);
 
 	if (!isnull)
-		exception->blocks = list_of_texts(blocks);
+		exception->blocks = rule_list_of_texts(blocks);
 	exception->exception_id = DatumGetInt64(column(scan, tuple, E_EXCEPTION_ID, &isnull));
 	category = column(scan, tuple, E_CATEGORY, &isnull);
 	exception->category = DatumGetCString(DirectFunctionCall1(enum_out, category));

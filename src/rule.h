@@ -16,6 +16,7 @@
 
 #include "executor/tuptable.h"
 #include "nodes/bitmapset.h"
+#include "nodes/pg_list.h"
 #include "utils/array.h"
 #include "utils/hsearch.h"
 #include "utils/relcache.h"
@@ -79,6 +80,8 @@ extern char *rule_read_string(RuleCache *cache, uint64 row, int column);
 extern Datum rule_read_datum(uint64 row, int column, bool *isnull);
 extern int64 rule_read_int64(uint64 row, int column);
 extern bool rule_read_bool(uint64 row, int column);
+extern List *rule_list_of_texts(Datum array);
+extern List *rule_read_texts(uint64 row, int column);
 extern RulePredicate *rule_read_predicate(RuleCache *cache, uint64 row, int column,
 										  const char *label);
 

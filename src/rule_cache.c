@@ -19,8 +19,11 @@
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -243,6 +246,33 @@ rule_read_bool(uint64 row, int column)
 	Datum		value = rule_read_datum(row, column, &isnull);
 
 	return !isnull && DatumGetBool(value);
+}
+
+/* The texts of an array that are not null, in the current memory context. */
+List *
+rule_list_of_texts(Datum array)
+{
+	List	   *list = NIL;
+	Datum	   *values;
+	bool	   *nulls;
+	int			n;
+
+	deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false, TYPALIGN_INT,
+					  &values, &nulls, &n);
+	for (int i = 0; i < n; i++)
+		if (!nulls[i])
+			list = lappend(list, TextDatumGetCString(values[i]));
+	return list;
+}
+
+/* None for NULL. */
+List *
+rule_read_texts(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		array = rule_read_datum(row, column, &isnull);
+
+	return isnull ? NIL : rule_list_of_texts(array);
 }
 
 /*
