@@ -75,6 +75,7 @@ CREATE FUNCTION referral.queue_guard() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     next bigint;
+    seen bigint[] := ARRAY[NEW.queue_id];
 BEGIN
     IF TG_OP <> 'INSERT' AND OLD.name = 'manual_triage'
        AND (TG_OP = 'DELETE' OR NOT NEW.active OR NEW.name <> OLD.name OR NEW.fallback_queue_id IS NOT NULL) THEN
@@ -100,13 +101,19 @@ BEGIN
     IF NEW.name <> 'manual_triage' AND NEW.fallback_queue_id IS NULL THEN
         NEW.fallback_queue_id := (SELECT q.queue_id FROM referral.queue q WHERE q.org_id = NEW.org_id AND q.name = 'manual_triage');
     END IF;
+    IF TG_OP = 'UPDATE' AND NEW.fallback_queue_id IS NOT DISTINCT FROM OLD.fallback_queue_id THEN
+        RETURN NEW;
+    END IF;
+    -- one at a time, so that two cannot lead to each other
+    PERFORM FROM referral.queue q WHERE q.org_id = NEW.org_id AND q.name = 'manual_triage' FOR NO KEY UPDATE;
     next := NEW.fallback_queue_id;
     WHILE next IS NOT NULL LOOP
-        IF next = NEW.queue_id THEN
+        IF next = ANY (seen) THEN
             RAISE EXCEPTION 'queue "%" would fall back to itself', NEW.name
-                USING ERRCODE = 'RF020', DETAIL = 'The queues that it falls back to lead back to it.',
+                USING ERRCODE = 'RF020', DETAIL = 'The queues that it falls back to lead back to it, or to each other.',
                       HINT = 'Choose another fallback_queue_id, or null for manual_triage.';
         END IF;
+        seen := seen || next;
         next := (SELECT q.fallback_queue_id FROM referral.queue q WHERE q.org_id = NEW.org_id AND q.queue_id = next);
     END LOOP;
     RETURN NEW;

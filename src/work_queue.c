@@ -42,6 +42,8 @@
  */
 static const char *const read_tables[] = {"queue", "queue_member", "absence"};
 
+#define MAX_CHAIN 100			/* of queues that fall back to each other */
+
 typedef struct AnswerKey
 {
 	int64		org_id;
@@ -179,18 +181,29 @@ static WorkStatement make_queues =
 	WORK_STATEMENT("SELECT referral.standard_queues($1)",
 				   1, INT8OID);
 
-/* Null when there is no such queue.  A chain of queues has an end: queue_guard() sees to it. */
+/* The one that all others fall back to. */
+static WorkStatement find_last_queue =
+	WORK_STATEMENT("SELECT q.queue_id FROM referral.queue q"
+				   " WHERE q.org_id = $1 AND q.name = 'manual_triage'",
+				   1, INT8OID);
+
+/*
+ * Null when there is no such queue.  queue_guard() sees to it that chains of
+ * queues have an end, but snapshots may hide one change of a chain from another.
+ */
 Maybe
 work_queue_effective(Maybe org_id, Maybe queue_id, TimestampTz at)
 {
-	while (work_run(&look_at_queue,
-					(Maybe[]) {org_id, queue_id, some(TimestampTzGetDatum(at))}) > 0)
+	for (int n = 0; n < MAX_CHAIN; n++)
 	{
+		if (work_run(&look_at_queue,
+					 (Maybe[]) {org_id, queue_id, some(TimestampTzGetDatum(at))}) == 0)
+			return no_value;
 		if (DatumGetBool(work_column(2).value))
 			return queue_id;
 		queue_id = work_column(1);
 	}
-	return no_value;
+	return work_run(&find_last_queue, &org_id) > 0 ? work_column(1) : no_value;
 }
 
 /* manual_triage for null, and when there is no such queue. */
