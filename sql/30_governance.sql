@@ -44,6 +44,48 @@ END $$;
 COMMENT ON FUNCTION referral.rules_key(text) IS
 'Tells when rules of a rule table have come into force or gone: another number after each time, also when the same rules are in force again. Null for null; 42P01 when there is no such table.';
 
+CREATE FUNCTION referral.rules_to_follow(rule_table text, again_after interval) RETURNS TABLE (org_id bigint, entity text)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN QUERY EXECUTE format(
+        'SELECT o.org_id, e.entity FROM referral.organization o'
+        ' CROSS JOIN (SELECT DISTINCT r.entity FROM referral.%I r JOIN referral.rule_version v USING (rule_version_id)'
+        '             JOIN referral.entity x USING (entity)'
+        '             WHERE v.status IN (''active'', ''retired'') AND has_table_privilege(x.relation, ''SELECT'')) e'
+        ' LEFT JOIN referral.rule_progress p ON p.rule_table = $1 AND p.org_id = o.org_id AND p.entity = e.entity'
+        ' WHERE p.org_id IS NULL OR p.after_id IS NOT NULL OR p.rules_key <> $2 OR p.finished_at < now() - $3'
+        ' ORDER BY o.org_id, e.entity', rule_table)
+        USING rule_table, referral.rules_key(rule_table), again_after;
+END $$;
+COMMENT ON FUNCTION referral.rules_to_follow(text, interval) IS
+'Organisations and entities whose rows have to be gone through because other rules of a rule table have come into force, or gone, since that was done last, or because it was longer ago than again_after (null: that does not matter).';
+
+CREATE FUNCTION referral.follow_rules(rule_table text, org_id bigint, entity text, again_after interval) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    at bigint;
+BEGIN
+    INSERT INTO referral.rule_progress AS p (org_id, rule_table, entity, rules_key, after_id)
+    VALUES (follow_rules.org_id, follow_rules.rule_table, follow_rules.entity, referral.rules_key(follow_rules.rule_table), -9223372036854775807)
+    ON CONFLICT ON CONSTRAINT rule_progress_pkey DO UPDATE SET rules_key = excluded.rules_key, after_id = excluded.after_id
+    WHERE p.rules_key <> excluded.rules_key OR p.finished_at < now() - follow_rules.again_after;
+    SELECT p.after_id INTO at FROM referral.rule_progress p
+    WHERE p.org_id = follow_rules.org_id AND p.rule_table = follow_rules.rule_table AND p.entity = follow_rules.entity FOR UPDATE SKIP LOCKED;
+    RETURN at;
+END $$;
+COMMENT ON FUNCTION referral.follow_rules(text, bigint, text, interval) IS
+'Begins a batch of going through the rows of an entity in an organisation: the number after which to go on, held until the end of the transaction. Null when all rows are done, or somebody else is at it. again_after as for rules_to_follow().';
+
+CREATE FUNCTION referral.rules_followed(rule_table text, org_id bigint, entity text, after_id bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    UPDATE referral.rule_progress p
+    SET after_id = rules_followed.after_id, finished_at = CASE WHEN rules_followed.after_id IS NULL THEN now() END
+    WHERE p.org_id = rules_followed.org_id AND p.rule_table = rules_followed.rule_table AND p.entity = rules_followed.entity;
+END $$;
+COMMENT ON FUNCTION referral.rules_followed(text, bigint, text, bigint) IS
+'Ends the batch that follow_rules() has begun: the rows up to after_id are done; null: all are.';
+
 CREATE FUNCTION referral.check_rule_version(rule_version_id bigint) RETURNS void
 LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -449,7 +491,8 @@ END $$;
 COMMENT ON FUNCTION referral.watch_table(regclass) IS
 'Lets every backend forget its compiled rules when the table changes. Idempotent; for the table''s owner.';
 
-REVOKE ALL ON FUNCTION referral.rules_key(text), referral.rollback_rule_set(text), referral.copy_rule_version(bigint, text), referral.copy_rules(bigint, bigint),
+REVOKE ALL ON FUNCTION referral.rules_key(text), referral.rules_to_follow(text, interval), referral.follow_rules(text, bigint, text, interval),
+    referral.rules_followed(text, bigint, text, bigint), referral.rollback_rule_set(text), referral.copy_rule_version(bigint, text), referral.copy_rules(bigint, bigint),
     referral.copy_workflow_rules(bigint, bigint), referral.rule_version_guard(), referral.rule_row_guard(), referral.rule_function_guard(),
     referral.govern_table(regclass, name), referral.watch_table(regclass),
     referral.lay_trigger(regclass, name, text, text, text, "char") FROM PUBLIC;

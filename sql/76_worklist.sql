@@ -172,12 +172,13 @@ LANGUAGE sql STABLE STRICT ROWS 10 SET search_path = pg_catalog, pg_temp AS $$
     FROM referral.queue_member m
     LEFT JOIN referral.absence a ON a.org_id = m.org_id AND a.member = m.member AND a.during @> present_members.at
     WHERE m.org_id = present_members.org_id AND m.queue_id = present_members.queue_id AND m.during @> present_members.at
+      AND m.capacity IS DISTINCT FROM 0
       AND (a.member IS NULL OR (a.substitute IS NOT NULL AND NOT referral.is_absent(m.org_id, a.substitute, present_members.at)))
       AND NOT referral.is_model(m.org_id, coalesce(a.substitute, m.member))
     ORDER BY coalesce(a.substitute, m.member), a.member IS NOT NULL, m.queue_member_id
 $$;
 COMMENT ON FUNCTION referral.present_members(bigint, bigint, timestamptz) IS
-'Who works on a queue at a time: its members who are not absent, and the substitutes of those who are, but no models; with the capacity (null: no limit) and languages of the membership. Null for null: no rows.';
+'Who works on a queue at a time: its members who may have items (whose capacity is not 0) and are not absent, and the substitutes of those who are, but no models; with the capacity (null: no limit) and languages of the membership. Null for null: no rows.';
 
 CREATE FUNCTION referral.effective_queue(org_id bigint, queue_id bigint, at timestamptz DEFAULT now()) RETURNS bigint
 LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'effective_queue';

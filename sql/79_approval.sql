@@ -359,26 +359,18 @@ COMMENT ON FUNCTION referral.rows_to_ask(text, bigint, bigint, integer) IS
 CREATE FUNCTION referral.renew_approvals_of(org_id bigint, entity text, max integer) RETURNS integer
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    key bigint := referral.rules_key('approval_policy');
-    at record;
+    after_id bigint := referral.follow_rules('approval_policy', org_id, entity, NULL);
     batch record;
     id bigint;
 BEGIN
-    INSERT INTO referral.approval_progress AS p (org_id, entity, rules_key, after_id)
-    VALUES (renew_approvals_of.org_id, renew_approvals_of.entity, key, -9223372036854775807)
-    ON CONFLICT ON CONSTRAINT approval_progress_pkey DO UPDATE SET rules_key = excluded.rules_key, after_id = excluded.after_id
-    WHERE p.rules_key <> excluded.rules_key;
-    SELECT * INTO at FROM referral.approval_progress p
-    WHERE p.org_id = renew_approvals_of.org_id AND p.entity = renew_approvals_of.entity FOR UPDATE SKIP LOCKED;
-    IF NOT FOUND OR at.after_id IS NULL THEN
+    IF after_id IS NULL THEN
         RETURN 0;
     END IF;
-    batch := referral.rows_to_ask(entity, org_id, at.after_id, max);
+    batch := referral.rows_to_ask(entity, org_id, after_id, max);
     FOREACH id IN ARRAY coalesce(batch.ids, '{}') LOOP
         PERFORM referral.request_approvals(entity, org_id, id);
     END LOOP;
-    UPDATE referral.approval_progress p SET after_id = CASE WHEN batch.n < renew_approvals_of.max THEN NULL ELSE batch.last END
-    WHERE p.org_id = renew_approvals_of.org_id AND p.entity = renew_approvals_of.entity;
+    PERFORM referral.rules_followed('approval_policy', org_id, entity, CASE WHEN batch.n = max THEN batch.last END);
     RETURN batch.n;
 END $$;
 COMMENT ON FUNCTION referral.renew_approvals_of(bigint, text, integer) IS
@@ -418,19 +410,10 @@ COMMENT ON FUNCTION referral.expire_approvals(timestamptz, integer) IS
 CREATE FUNCTION referral.renew_approvals(as_of timestamptz, max integer) RETURNS bigint
 LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.actor_kind = 'system' AS $$
 DECLARE
-    key bigint := referral.rules_key('approval_policy');
     todo record;
     n bigint := 0;
 BEGIN
-    FOR todo IN SELECT o.org_id, e.entity
-                FROM referral.organization o
-                CROSS JOIN (SELECT DISTINCT p.entity FROM referral.approval_policy p JOIN referral.rule_version v USING (rule_version_id)
-                            JOIN referral.entity x USING (entity)
-                            WHERE v.status = 'active' AND has_table_privilege(x.relation, 'SELECT')) e
-                LEFT JOIN referral.approval_progress p ON p.org_id = o.org_id AND p.entity = e.entity
-                WHERE p.org_id IS NULL OR p.after_id IS NOT NULL OR p.rules_key <> key
-                ORDER BY o.org_id, e.entity
-    LOOP
+    FOR todo IN SELECT * FROM referral.rules_to_follow('approval_policy', NULL) LOOP
         EXIT WHEN n >= max;
         n := n + referral.renew_approvals_of(todo.org_id, todo.entity, (max - n)::integer);
     END LOOP;

@@ -10,10 +10,10 @@ LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'work_row';
 COMMENT ON FUNCTION referral.work_row(text, bigint, bigint) IS
 'The row of an entity, as a record of its table, read with the rights of the table''s owner. Null when there is no such row or table, and for null.';
 
-CREATE FUNCTION referral.start_items(entity text, org_id bigint, id bigint) RETURNS void
-LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'start_items';
-COMMENT ON FUNCTION referral.start_items(text, bigint, bigint) IS
-'Opens the items that a row, as it is stored, has to have by the rules of work_source, as far as they are not there; a referral that has not come to its end has a primary one in any case. Nothing happens for null and when there is no such row.';
+CREATE FUNCTION referral.settle_items(entity text, org_id bigint, id bigint) RETURNS void
+LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'settle_items';
+COMMENT ON FUNCTION referral.settle_items(text, bigint, bigint) IS
+'Opens the items that a row, as it is stored, has to have by the rules of work_source, as far as they are not there, and closes those that it has no more; a referral that has not come to its end has a primary one in any case. Nothing happens for null and when there is no such row.';
 
 CREATE FUNCTION referral.queue_for(org_id bigint, queue text) RETURNS bigint
 LANGUAGE C AS 'MODULE_PATHNAME', 'queue_for';
@@ -59,7 +59,7 @@ COMMENT ON FUNCTION referral.forget_work(text, bigint, bigint) IS
 CREATE FUNCTION referral.work_again(entity text, org_id bigint, id bigint) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    PERFORM referral.start_items(entity, org_id, id);
+    PERFORM referral.settle_items(entity, org_id, id);
     RETURN (SELECT max(w.work_item_id) FROM referral.work_item w
             WHERE w.org_id = work_again.org_id AND w.entity_id = work_again.id AND w.entity = work_again.entity
               AND w.task = '' AND w.closed_at IS NULL);
@@ -74,7 +74,7 @@ DECLARE
     n bigint := 0;
 BEGIN
     FOR r IN SELECT u.org_id, u.referral_id FROM referral.unowned_referral u LOOP
-        PERFORM referral.start_items('referral', r.org_id, r.referral_id);
+        PERFORM referral.settle_items('referral', r.org_id, r.referral_id);
         n := n + 1;
     END LOOP;
     RETURN n;
@@ -82,12 +82,54 @@ END $$;
 COMMENT ON FUNCTION referral.open_missing_work() IS
 'Opens work items for referrals that have none, such as those of before there were any; returns for how many. Called by deploy().';
 
+CREATE FUNCTION referral.settle_work_of(org_id bigint, entity text, max integer) RETURNS integer
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
+DECLARE
+    after_id bigint := referral.follow_rules('work_source', org_id, entity, '1 day');
+    ids bigint[];
+    id bigint;
+BEGIN
+    IF after_id IS NULL THEN
+        RETURN 0;
+    END IF;
+    EXECUTE (SELECT format('SELECT ARRAY(SELECT r.%1$I FROM %2$s r WHERE r.org_id = $1 AND r.%1$I > $2 ORDER BY r.%1$I LIMIT $3)', e.id_column, e.relation)
+             FROM referral.entity e WHERE e.entity = settle_work_of.entity)
+    INTO STRICT ids USING org_id, after_id, max;
+    FOREACH id IN ARRAY ids LOOP
+        BEGIN
+            PERFORM referral.settle_items(entity, org_id, id);
+        EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+            NULL;           -- somebody works on it: tomorrow again
+        END;
+    END LOOP;
+    PERFORM referral.rules_followed('work_source', org_id, entity, CASE WHEN cardinality(ids) = max THEN ids[max] END);
+    RETURN cardinality(ids);
+END $$;
+COMMENT ON FUNCTION referral.settle_work_of(bigint, text, integer) IS
+'Looks at the next max rows of an entity in an organisation, in the order of their numbers, opens and closes their items as settle_items() does, and returns how many it looked at; 0 when all are done, or somebody else is at it.';
+
+CREATE FUNCTION referral.settle_work(as_of timestamptz, max integer) RETURNS bigint
+LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.actor_kind = 'system' AS $$
+DECLARE
+    todo record;
+    n bigint := 0;
+BEGIN
+    PERFORM referral.require_number(max);
+    FOR todo IN SELECT * FROM referral.rules_to_follow('work_source', '1 day') LOOP
+        EXIT WHEN n >= max;
+        n := n + referral.settle_work_of(todo.org_id, todo.entity, (max - n)::integer);
+    END LOOP;
+    RETURN n;
+END $$;
+COMMENT ON FUNCTION referral.settle_work(timestamptz, integer) IS
+'Lets all rows have the items that they should have: after other rules of work_source have come into force or gone, and once a day for what came in without triggers. Looks at max rows and returns how many it looked at, 0 when all are done. Called by tick(). as_of is not looked at. RF020 when max is below 0. Null for null.';
+
 -- ---------- tick() ----------
 
 CREATE FUNCTION referral.chores() RETURNS text[]
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT coalesce(array_agg(c.name ORDER BY c.sort), '{}')
-    FROM unnest(ARRAY['reclaim_expired', 'reclaim_held', 'move_stranded', 'refresh_all_ranks', 'expire_approvals', 'renew_approvals']) WITH ORDINALITY c (name, sort)
+    FROM unnest(ARRAY['reclaim_expired', 'reclaim_held', 'settle_work', 'move_stranded', 'refresh_all_ranks', 'expire_approvals', 'renew_approvals']) WITH ORDINALITY c (name, sort)
     WHERE to_regprocedure(format('referral.%I(timestamptz, integer)', c.name)) IS NOT NULL
 $$;
 COMMENT ON FUNCTION referral.chores() IS
@@ -151,8 +193,8 @@ END $$;
 COMMENT ON FUNCTION referral.escalate_work(record) IS
 'Does what an escalation asks for about the work on a row: reassign_queue sends its item to the queue (opens a task there when it has none), assign_role lets the members of the role claim it, open_exception opens one of the category, request_approval asks for the approval.';
 
-REVOKE ALL ON FUNCTION referral.work(), referral.work_row(text, bigint, bigint), referral.start_items(text, bigint, bigint),
+REVOKE ALL ON FUNCTION referral.work(), referral.work_row(text, bigint, bigint), referral.settle_items(text, bigint, bigint),
     referral.queue_for(bigint, text),
     referral.stop_work(text, bigint, bigint, text), referral.forget_work(text, bigint, bigint), referral.work_again(text, bigint, bigint),
-    referral.open_missing_work(), referral.chores(), referral.do_chore(text, timestamptz, integer),
+    referral.open_missing_work(), referral.settle_work_of(bigint, text, integer), referral.settle_work(timestamptz, integer), referral.chores(), referral.do_chore(text, timestamptz, integer),
     referral.escalate_to_queue(bigint, bigint, text, text), referral.escalate_work(record) FROM PUBLIC;

@@ -461,10 +461,45 @@ work(PG_FUNCTION_ARGS)
 
 /* ---------- A row as it is stored ---------- */
 
-static void
-open_items(WorkRow *row)
+static WorkStatement find_kinds =
+	WORK_STATEMENT("SELECT DISTINCT kind FROM referral.work_item WHERE entity = $1 AND org_id = $2"
+				   " AND entity_id = $3 AND kind <> 'task' AND task = '' AND closed_at IS NULL",
+				   3, TEXTOID, INT8OID, INT8OID);
+
+/* The kinds of its open items, in the memory of the caller. */
+static List *
+open_kinds(WorkRow *row)
 {
-	start_items_of(row, sources_of(row, row->newslot), (Sources) {0});
+	MemoryContext caller = CurrentMemoryContext;
+	List	   *kinds = NIL;
+	OwnerScope	scope;
+	uint64		n;
+
+	security_begin_read(&scope, row->cache->owner);
+	n = work_run(&find_kinds, (Maybe[]) {some_text(row->rel->entity), some(Int64GetDatum(row->org_id)),
+										 some(Int64GetDatum(row->id))});
+	for (uint64 i = 0; i < n; i++)
+	{
+		char	   *kind = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+		MemoryContext spi = MemoryContextSwitchTo(caller);
+
+		kinds = lappend(kinds, pstrdup(kind));
+		MemoryContextSwitchTo(spi);
+	}
+	security_end_read(&scope);
+	return kinds;
+}
+
+static void
+settle(WorkRow *row)
+{
+	Sources		now = sources_of(row, row->newslot);
+	ListCell   *lc;
+
+	start_items_of(row, now, (Sources) {0});
+	foreach(lc, open_kinds(row))
+		if (!has_kind(now, lfirst(lc)))
+			run(row, &stop_work, PointerGetDatum(cstring_to_text(lfirst(lc))));
 }
 
 PG_FUNCTION_INFO_V1(work_row);
@@ -481,11 +516,11 @@ work_row(PG_FUNCTION_ARGS)
 	PG_RETURN_HEAPTUPLEHEADER(row);
 }
 
-PG_FUNCTION_INFO_V1(start_items);
+PG_FUNCTION_INFO_V1(settle_items);
 
-/* start_items(entity text, org_id bigint, id bigint) returns void */
+/* settle_items(entity text, org_id bigint, id bigint) returns void */
 Datum
-start_items(PG_FUNCTION_ARGS)
+settle_items(PG_FUNCTION_ARGS)
 {
 	char	   *entity = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	WorkRow		row = {.cache = rule_cache(true),.org_id = PG_GETARG_INT64(1),.id = PG_GETARG_INT64(2)};
@@ -495,7 +530,7 @@ start_items(PG_FUNCTION_ARGS)
 		PG_RETURN_VOID();
 	row.rel = entity_of_record(row.cache, entity, header, &row.newslot);
 	row.relation = table_open(row.rel->relid, AccessShareLock);
-	with_pinned_cache(&row, open_items);
+	with_pinned_cache(&row, settle);
 	table_close(row.relation, AccessShareLock);
 	ExecDropSingleTupleTableSlot(row.newslot);
 	PG_RETURN_VOID();

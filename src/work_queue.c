@@ -153,7 +153,7 @@ static WorkStatement find_queue =
 	WORK_STATEMENT("SELECT q.queue_id FROM referral.queue q WHERE q.org_id = $1 AND q.name = $2",
 				   2, INT8OID, TEXTOID);
 
-/* Somebody of the queue is there, or the substitute of one who is not; see present_members(). */
+/* Somebody who may have items of the queue is there, or the substitute of one who is not; see present_members(). */
 static WorkStatement look_at_queue =
 	WORK_STATEMENT("SELECT q.fallback_queue_id,"
 				   " q.fallback_queue_id IS NULL OR (q.active AND EXISTS ("
@@ -161,6 +161,7 @@ static WorkStatement look_at_queue =
 				   " LEFT JOIN referral.absence a"
 				   "  ON a.org_id = m.org_id AND a.member = m.member AND a.during @> $3"
 				   " WHERE m.org_id = q.org_id AND m.queue_id = q.queue_id AND m.during @> $3"
+				   "  AND m.capacity IS DISTINCT FROM 0"
 				   "  AND (a.member IS NULL OR (a.substitute IS NOT NULL AND NOT EXISTS ("
 				   "   SELECT FROM referral.absence b"
 				   "   WHERE b.org_id = m.org_id AND b.member = a.substitute AND b.during @> $3)))"

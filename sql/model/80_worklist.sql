@@ -229,6 +229,18 @@ COMMENT ON TABLE referral.task_template IS
 COMMENT ON COLUMN referral.task_template.due IS 'Time allowed from then on, on the business calendar when one is named; null: not due at any time.';
 COMMENT ON COLUMN referral.task_template.until_when IS 'Rule expression over the row: the task is completed by itself when it holds. Null: by people only.';
 
+CREATE TABLE IF NOT EXISTS referral.rule_progress (
+    org_id bigint NOT NULL,
+    rules_key bigint NOT NULL,
+    after_id bigint,
+    finished_at timestamptz,
+    rule_table text NOT NULL,
+    entity text NOT NULL,
+    PRIMARY KEY (org_id, rule_table, entity)
+);
+COMMENT ON TABLE referral.rule_progress IS
+'How far tick() has gone through the rows of an organisation and an entity after rules of a rule table have changed: up to the number after_id, null when through all, which was at finished_at; by the rules of rules_key. Not journaled.';
+
 CREATE TABLE IF NOT EXISTS referral.rank_progress (
     org_id bigint NOT NULL PRIMARY KEY,
     ranking_key bigint NOT NULL,
@@ -249,6 +261,7 @@ SELECT referral.lay_trigger(('referral.' || t)::regclass, 'workflow_check', 'BEF
 FROM unnest(ARRAY['work_source', 'ranking_factor', 'task_template']) t;
 SELECT referral.govern_table(('referral.' || t)::regclass, (t || '_id')::name) FROM unnest(ARRAY['work_source', 'ranking_factor', 'task_template']) t;
 SELECT referral.secure_table('referral.rank_progress');
+SELECT referral.secure_table('referral.rule_progress');
 SELECT referral.lay_trigger('referral.sla_clock', 'clock_changes_rank', 'AFTER UPDATE OF due_at, nullified_at',
     -- what a change of the row does to its clocks the trigger work looks at, once
     'ROW WHEN (pg_trigger_depth() = 0 AND (OLD.due_at IS DISTINCT FROM NEW.due_at OR OLD.nullified_at IS DISTINCT FROM NEW.nullified_at))', 'referral.clock_changes_rank()');
@@ -257,7 +270,7 @@ GRANT SELECT ON referral.work_source, referral.ranking_factor, referral.task_tem
     TO referral_admin, referral_coordinator, referral_clinician, referral_scheduler, referral_authorizer, referral_approver,
     referral_rule_author, referral_rule_approver, referral_auditor, referral_analyst, referral_integration, referral_application;
 GRANT INSERT, UPDATE, DELETE ON referral.work_source, referral.ranking_factor, referral.task_template TO referral_rule_author;
-GRANT SELECT ON referral.rank_progress TO referral_admin, referral_auditor;
+GRANT SELECT ON referral.rank_progress, referral.rule_progress TO referral_admin, referral_auditor;
 GRANT EXECUTE ON FUNCTION referral.rank_of_days(float8, timestamptz), referral.rank_points(float8), referral.rank_of_time(numeric, interval, timestamptz), referral.rank_score(bigint, bigint, timestamptz),
     referral.rank_growth(bigint, timestamptz), referral.explain_rank(bigint, bigint, timestamptz)
     TO referral_admin, referral_coordinator, referral_clinician, referral_scheduler, referral_authorizer, referral_approver, referral_auditor;

@@ -93,7 +93,7 @@ SELECT referral.govern_table('referral.routing_rule', 'routing_rule_id');
 SELECT referral.track_table('referral.routing_decision', 'routing_decision', 'routing_decision_id');
 SELECT referral.track_table('referral.service_capacity', 'service_capacity', 'service_capacity_id');
 SELECT referral.secure_table(('referral.' || t)::regclass) FROM unnest(ARRAY['routing_decision', 'service_capacity']) t;
-SELECT referral.lay_trigger('referral.routing_decision', 'append_only', 'BEFORE UPDATE OR DELETE', 'ROW', 'referral.append_only()');
+SELECT referral.lay_trigger('referral.routing_decision', 'append_only', 'BEFORE UPDATE OR DELETE', 'ROW', 'referral.append_only()', 'A');
 
 CREATE OR REPLACE VIEW referral.service_availability WITH (security_invoker = true) AS
 SELECT c.org_id, c.healthcare_service_id, s.name AS service, s.specialty, c.day, c.slots, b.booked, greatest(c.slots - b.booked, 0) AS free

@@ -122,29 +122,19 @@ COMMENT ON TABLE referral.approval_delegation IS
 COMMENT ON COLUMN referral.approval_delegation.kinds IS 'Kinds of approval; null: all.';
 COMMENT ON COLUMN referral.approval_delegation.during IS 'When it holds; null: whenever referral.absence says that from_member is absent.';
 
-CREATE TABLE IF NOT EXISTS referral.approval_progress (
-    org_id bigint NOT NULL,
-    rules_key bigint NOT NULL,
-    after_id bigint,
-    entity text NOT NULL,
-    PRIMARY KEY (org_id, entity)
-);
-COMMENT ON TABLE referral.approval_progress IS
-'How far tick() has asked anew after policies have changed: through the rows of an organisation and an entity up to the number after_id, null when through all, by the policies of rules_key. Not journaled.';
-
 SELECT referral.lay_trigger('referral.approval_policy', 'approval_policy_check', 'BEFORE INSERT OR UPDATE', 'ROW', 'referral.approval_policy_check()');
 SELECT referral.lay_trigger('referral.approval_policy', 'rule_check', 'BEFORE INSERT OR UPDATE', 'ROW', 'referral.workflow_check(''applies_when'')');
 SELECT referral.govern_table('referral.approval_policy', 'approval_policy_id');
 SELECT referral.lay_trigger('referral.approval_request', 'approval_guard', 'BEFORE INSERT OR UPDATE', 'ROW', 'referral.approval_request_guard()');
 SELECT referral.lay_trigger('referral.approval_decision', 'approval_check', 'BEFORE INSERT', 'ROW', 'referral.approval_decision_check()');
-SELECT referral.lay_trigger('referral.approval_decision', 'append_only', 'BEFORE UPDATE OR DELETE', 'ROW', 'referral.append_only()');
+SELECT referral.lay_trigger('referral.approval_decision', 'append_only', 'BEFORE UPDATE OR DELETE', 'ROW', 'referral.append_only()', 'A');
 -- the name sorts after journal's
 SELECT referral.lay_trigger('referral.approval_decision', 'settle', 'AFTER INSERT', 'ROW', 'referral.approval_settle()');
 SELECT referral.lay_trigger('referral.approval_delegation', 'delegation_guard', 'BEFORE INSERT OR UPDATE', 'ROW', 'referral.approval_delegation_guard()');
 SELECT referral.track_table(('referral.' || t)::regclass, t, (t || '_id')::name)
 FROM unnest(ARRAY['approval_request', 'approval_decision', 'approval_delegation']) t;
 SELECT referral.secure_table(('referral.' || t)::regclass)
-FROM unnest(ARRAY['approval_request', 'approval_decision', 'approval_delegation', 'approval_progress']) t;
+FROM unnest(ARRAY['approval_request', 'approval_decision', 'approval_delegation']) t;
 
 CREATE OR REPLACE VIEW referral.open_approval WITH (security_invoker = true) AS
 SELECT r.org_id, r.approval_request_id, r.entity, r.entity_id, r.referral_id, r.policy, r.level, r.kind, r.transitions, p.explanation AS why,
@@ -172,7 +162,6 @@ GRANT INSERT, UPDATE, DELETE ON referral.approval_policy TO referral_rule_author
 GRANT SELECT ON referral.approval_request, referral.approval_decision, referral.approval_delegation, referral.open_approval, referral.approval_log
     TO referral_admin, referral_coordinator, referral_clinician, referral_scheduler, referral_authorizer, referral_approver,
     referral_auditor, referral_integration;
-GRANT SELECT ON referral.approval_progress TO referral_admin, referral_auditor;
 GRANT INSERT (org_id, approval_request_id, decision, on_behalf_of, reason) ON referral.approval_decision
     TO referral_admin, referral_coordinator, referral_clinician, referral_scheduler, referral_authorizer, referral_approver;
 GRANT INSERT (org_id, from_member, to_member, kinds, during, reason), UPDATE (kinds, during, reason, version) ON referral.approval_delegation

@@ -37,9 +37,9 @@ INSERT INTO public.exception VALUES
     ('refuses TRUNCATE', 'seal_tile', 'by trigger append_only_truncate, which is ENABLE ALWAYS');
 
 INSERT INTO public.exception VALUES
-    ('org_id has a default', 'rank_progress', 'written by refresh_ranks() only'), ('org_id has a default', 'approval_progress', 'written by renew_approvals() only'),
+    ('org_id has a default', 'rank_progress', 'written by refresh_ranks() only'), ('org_id has a default', 'rule_progress', 'written by renew_approvals() only'),
     ('has a guard', 'rank_progress', 'how far tick() is'), ('is journaled', 'rank_progress', 'how far tick() is'),
-    ('has a guard', 'approval_progress', 'how far tick() is'), ('is journaled', 'approval_progress', 'how far tick() is'),
+    ('has a guard', 'rule_progress', 'how far tick() is'), ('is journaled', 'rule_progress', 'how far tick() is'),
     ('has a guard', 'match_queue', 'a queue'), ('is journaled', 'match_queue', 'a queue'),
     ('has a guard', 'intake_latest', 'follows the messages'), ('is journaled', 'intake_latest', 'follows from the journal of the messages'),
     ('has a guard', 'match_candidate', 'follows the two patients'),

@@ -200,7 +200,7 @@ BEGIN
     INSERT INTO referral.merge_reattribution (merge_id, kind, column_name, status) VALUES (m, 'column', 'family', 'open');
     INSERT INTO referral.referral (patient_id) VALUES (p);
     INSERT INTO referral.absence (member, during, substitute, reason)
-    VALUES ('SECRETMARKER', tstzrange(now() + coalesce(from_id, 0) * interval '1 day', now() + (coalesce(from_id, 0) + 1) * interval '1 day'), 'SECRETMARKER', 'SECRETMARKER');
+    VALUES ('SECRETMARKER', tstzrange(now() + coalesce(from_id, 0) * interval '1 day', now() + (coalesce(from_id, 0) + 1) * interval '1 day'), 'SECRETMARKER too', 'SECRETMARKER');
     PERFORM public.fill_rest(org, 'SECRETMARKER', from_id);
     PERFORM set_config('referral.org_id', '', true);
 END $$;

@@ -113,7 +113,7 @@ SELECT 'work_item.' || c, 'SELECT', 'analyst'
 FROM unnest(ARRAY['org_id', 'work_item_id', 'queue_id', 'entity', 'entity_id', 'referral_id', 'kind', 'is_primary', 'task', 'title', 'status', 'verb', 'owner', 'score',
                   'due_at', 'opened_at', 'claimed_at', 'lease_until', 'closed_at', 'task_template_id', 'routing_decision_id', 'version']) c
 UNION ALL
-SELECT t, 'SELECT', 'admin auditor' FROM unnest(ARRAY['rank_progress', 'approval_progress']) t;
+SELECT t, 'SELECT', 'admin auditor' FROM unnest(ARRAY['rank_progress', 'rule_progress']) t;
 INSERT INTO public.expected
 SELECT v, 'SELECT', 'admin coordinator clinician scheduler authorizer approver auditor analyst integration'
 FROM unnest(ARRAY['sla_status', 'sla_adherence', 'breach', 'open_escalation', 'referral_age', 'aging']) v

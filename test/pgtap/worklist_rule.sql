@@ -1,5 +1,5 @@
 -- Rules of worklists that are bad: those that can be told are refused when they are written; none stops a referral.
-SELECT plan(35);
+SELECT plan(43);
 SET referral.org_id = 1;
 SET client_min_messages = error;
 UPDATE referral.rule_version v SET status = 'retired' FROM referral.rule_set s WHERE s.rule_set_id = v.rule_set_id AND s.name IN ('routing/standard', 'approval/standard');
@@ -81,4 +81,35 @@ SELECT is((SELECT referral.rank_now(i) FROM referral.work_item i WHERE work_item
 SELECT is(public.outcome('SELECT referral.decide_route(NULL, NULL, NULL, NULL, NULL, NULL)'), 'ok', 'nothing is not routed');
 SELECT is((SELECT count(*)::int FROM referral.routing_decision WHERE entity_id IS NULL), 0, 'nor recorded');
 
+-- What is work is gone through after other rules have come into force
+
+CREATE FUNCTION public.settle_all() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    WHILE referral.settle_work(now(), 7) > 0 LOOP NULL; END LOOP;
+END $$;
+SELECT public.settle_all() \g /dev/null
+SELECT is(referral.settle_work(now(), 7), 0::bigint, 'nothing is left');
+CREATE VIEW public.open_kind AS
+SELECT i.kind, i.entity_id, i.status FROM referral.work_item i WHERE i.entity = 'exception_item' AND i.task = '' AND i.closed_at IS NULL;
+SELECT referral.open_exception(1, 'policy', 'referral', :id, :id, 'before', 'x', 'high') AS before \gset
+SELECT is((SELECT count(*)::int FROM public.open_kind WHERE entity_id = :before), 1, 'an exception is work');
+UPDATE referral.rule_version v SET status = 'retired' FROM referral.rule_set s
+WHERE s.rule_set_id = v.rule_set_id AND s.name = 'worklist/standard' AND v.status = 'active' RETURNING v.rule_version_id AS standard \gset
+SELECT referral.open_exception(1, 'policy', 'referral', :id, :id, 'meanwhile', 'x', 'high') AS meanwhile \gset
+SELECT is((SELECT count(*)::int FROM public.open_kind WHERE entity_id = :meanwhile), 0, 'not while no rule says so');
+SELECT public.settle_all() \g /dev/null
+SELECT is((SELECT count(*)::int FROM public.open_kind WHERE entity_id = :before), 0, 'and what was is no more');
+SELECT is_empty('SELECT * FROM referral.unowned_referral', 'referrals keep theirs');
+SELECT referral.rollback_rule_set('worklist/standard') \g /dev/null
+SELECT referral.close_exception(1, :before, 'settled') \g /dev/null
+SELECT public.settle_all() \g /dev/null
+SELECT is((SELECT array_agg(entity_id) FROM public.open_kind WHERE entity_id IN (:before, :meanwhile)), ARRAY[:meanwhile::bigint], 'when rules are in force again, what came meanwhile is work, too');
+SET session_replication_role = replica;
+INSERT INTO referral.referral (patient_id, workflow_id, version, entered_at, state, step)
+SELECT 1, workflow_id, 1, now(), 'received', 'received' FROM referral.referral LIMIT 1 RETURNING referral_id AS silent \gset
+RESET session_replication_role;
+SELECT isnt((SELECT count(*)::int FROM referral.unowned_referral WHERE referral_id = :silent), 0, 'what came in without triggers has no owner');
+UPDATE referral.rule_progress SET finished_at = finished_at - interval '25 hours';
+SELECT public.settle_all() \g /dev/null
+SELECT is_empty('SELECT * FROM referral.unowned_referral', 'for a day at most');
 SELECT * FROM finish();
