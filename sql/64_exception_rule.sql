@@ -126,10 +126,16 @@ BEGIN
           UNION ALL
           SELECT unnest(r.blocks) FROM referral.exception_rule r WHERE r.rule_version_id = check_exception_version.rule_version_id) b (transition)
     WHERE NOT EXISTS (SELECT FROM referral.workflow_transition t WHERE t.transition = b.transition);
+    IF EXISTS (SELECT FROM referral.exception_rule r
+               WHERE r.rule_version_id = check_exception_version.rule_version_id AND r.entity = 'exception_item') THEN
+        RAISE EXCEPTION 'there are no exceptions about exceptions'
+            USING ERRCODE = 'RF011', DETAIL = 'A rule about exception_item would be asked about what it opens itself.',
+                  HINT = 'Write it about the entity that the exception is about.';
+    END IF;
     IF bad IS NOT NULL THEN
         RAISE WARNING 'no workflow has a transition "%"', bad
             USING DETAIL = 'An exception is to block it, and would block nothing.', HINT = 'Correct blocks, or write the workflow first.';
     END IF;
 END $$;
 COMMENT ON FUNCTION referral.check_exception_version(bigint) IS
-'The part of check_rule_version() about exceptions: warns of transitions to be blocked that no workflow has. Null for null.';
+'The part of check_rule_version() about exceptions: warns of transitions to be blocked that no workflow has; refuses exceptions about exceptions (RF011). Null for null.';

@@ -138,6 +138,16 @@ END $$;
 COMMENT ON FUNCTION referral.is_model(bigint, text) IS
 'Is that the login of a model, by referral.organization_member? It never has work, and does not count as somebody who is there. Null for null.';
 
+CREATE FUNCTION referral.is_called(login text, escalated_to name) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN escalated_to IS NOT NULL
+       AND EXISTS (SELECT FROM pg_roles l JOIN pg_roles r ON pg_has_role(l.oid, r.oid, 'MEMBER')
+                   WHERE l.rolname = is_called.login AND r.rolname = is_called.escalated_to);
+END $$;
+COMMENT ON FUNCTION referral.is_called(text, name) IS
+'Has the login the role that an item was escalated to? False for null and for who is no login.';
+
 CREATE FUNCTION referral.queue_membership(org_id bigint, queue_id bigint, member text, at timestamptz DEFAULT now()) RETURNS bigint
 LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

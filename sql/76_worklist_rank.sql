@@ -68,18 +68,24 @@ BEGIN
     IF NOT FOUND THEN
         RETURN;
     END IF;
-    RETURN QUERY
+    RETURN QUERY WITH part AS (
         SELECT f.name, CASE f.kind WHEN 'per_day' THEN f.date_field || ' ' || referral.date_seen_from(p.dated, explain_rank.at)
                                                        || CASE WHEN p.assumed THEN ' (assumed)' ELSE '' END
                                    ELSE f.applies_when END,
-               p.points + CASE f.kind WHEN 'per_day' THEN referral.rank_of_time(f.points, f.horizon, explain_rank.at) ELSE 0 END,
+               p.points + CASE f.kind WHEN 'per_day' THEN referral.rank_of_time(f.points, f.horizon, explain_rank.at) ELSE 0 END AS points,
                f.ranking_factor_id, f.rule_version_id, f.explanation
         FROM referral.rank_parts(i) p
-        JOIN referral.ranking_factor f USING (ranking_factor_id)
-        ORDER BY 3 DESC, f.ranking_factor_id;
+        JOIN referral.ranking_factor f USING (ranking_factor_id))
+    SELECT * FROM part
+    -- until tick() comes to it
+    UNION ALL
+    SELECT 'not ranked anew yet', NULL, d.points, NULL, NULL, 'Other rules have come into force, or what they go by has changed; tick() ranks it anew.'
+    FROM (SELECT referral.rank_score(explain_rank.org_id, explain_rank.work_item_id, explain_rank.at) - coalesce((SELECT sum(part.points) FROM part), 0) AS points) d
+    WHERE d.points <> 0
+    ORDER BY 3 DESC, 4;
 END $$;
 COMMENT ON FUNCTION referral.explain_rank(bigint, bigint, timestamptz) IS
-'Why a work item stands where it stands: each rule that counts, what it goes by (its condition; of rules by the day their date, UTC, and how far off it is; assumed, when it is not known), and its points at a time, which sum up to rank_score(). A date as far off as the horizon of its rule counts 0, a nearer or past one more, one further off less; one that is not known counts as if it had been as far off when the item was opened. No rows for an item that is not visible, and for null.';
+'Why a work item stands where it stands: each rule that counts, what it goes by (its condition; of rules by the day their date, UTC, and how far off it is; assumed, when it is not known), and its points at a time, which sum up to rank_score(); a row of its own says what is not ranked anew yet. A date as far off as the horizon of its rule counts 0, a nearer or past one more, one further off less; one that is not known counts as if it had been as far off when the item was opened. No rows for an item that is not visible, and for null.';
 
 -- ---------- Keeping it up to date ----------
 

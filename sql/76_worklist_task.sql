@@ -126,9 +126,18 @@ BEGIN
         RAISE EXCEPTION 'business calendar "%" is not active', bad
             USING ERRCODE = 'RF011', DETAIL = 'A task template counts on it.', HINT = 'Activate a version of the calendars that has it first.';
     END IF;
+    SELECT string_agg(DISTINCT x.entity, ', ') INTO bad
+    FROM (SELECT s.entity FROM referral.work_source s WHERE s.rule_version_id = check_worklist_version.rule_version_id
+          UNION SELECT t.entity FROM referral.task_template t WHERE t.rule_version_id = check_worklist_version.rule_version_id) x
+    WHERE NOT EXISTS (SELECT FROM referral.entity e JOIN pg_trigger g ON g.tgrelid = e.relation
+                      WHERE e.entity = x.entity AND g.tgfoid = 'referral.work()'::regprocedure);
+    IF bad IS NOT NULL THEN
+        RAISE WARNING 'rows of entity "%" are no work', bad
+            USING DETAIL = 'Its table has no trigger referral.work().', HINT = 'Lay one on it; see the documentation of worklists.';
+    END IF;
 END $$;
 COMMENT ON FUNCTION referral.check_worklist_version(bigint) IS
-'The part of check_rule_version() about worklists: calendars of tasks are there, scores can be told exactly (RF011). Null for null.';
+'The part of check_rule_version() about worklists: calendars of tasks are there, scores can be told exactly (RF011); warns of entities whose table has no trigger work. Null for null.';
 
 REVOKE ALL ON FUNCTION referral.spawn_tasks(text, bigint, bigint, bigint[]),
     referral.settle_tasks(text, bigint, bigint, boolean), referral.worklist_rule_check() FROM PUBLIC;

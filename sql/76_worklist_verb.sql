@@ -33,7 +33,7 @@ BEGIN
             USING ERRCODE = 'RF001', DETAIL = 'owner in referral.work_item says by whom.',
                   HINT = CASE i.status WHEN 'on-hold' THEN 'See referral.resume().' ELSE 'Take another one: referral.claim_next().' END;
     END IF;
-    IF NOT coalesce(i.escalated_to IN (SELECT r.rolname FROM pg_roles r WHERE pg_has_role(referral.acting_login(), r.oid, 'MEMBER')), false) THEN
+    IF NOT referral.is_called(referral.acting_login(), i.escalated_to) THEN
         -- who has it needs no more room, but still has to work on the queue
         IF i.owner IS NULL THEN
             PERFORM referral.require_room(org_id, i.queue_id, actor);
@@ -131,7 +131,9 @@ BEGIN
     i := referral.lock_item(org_id, work_item_id);
     PERFORM referral.require_owner(i, true);
     IF i.status = 'on-hold' THEN
-        PERFORM referral.require_room(i.org_id, i.queue_id, i.owner);
+        IF NOT referral.is_called(i.owner, i.escalated_to) THEN
+            PERFORM referral.require_room(i.org_id, i.queue_id, i.owner);
+        END IF;
         PERFORM referral.give_item(i.org_id, i.work_item_id, i.owner, 'resume');
     END IF;
 END $$;
@@ -239,7 +241,7 @@ BEGIN
     FOR i IN SELECT w.org_id, w.work_item_id, w.queue_id
              FROM (SELECT DISTINCT h.org_id, h.queue_id, h.owner FROM referral.work_item h WHERE h.status = 'on-hold') o
              JOIN referral.work_item w USING (org_id, queue_id, owner)
-             WHERE w.status = 'on-hold' AND w.escalated_to IS NULL
+             WHERE w.status = 'on-hold' AND NOT referral.is_called(o.owner, w.escalated_to)
                AND referral.queue_membership(o.org_id, o.queue_id, o.owner, reclaim_held.as_of) IS NULL
              LIMIT reclaim_held.max FOR UPDATE OF w SKIP LOCKED
     LOOP
@@ -249,7 +251,7 @@ BEGIN
     RETURN n;
 END $$;
 COMMENT ON FUNCTION referral.reclaim_held(timestamptz, integer) IS
-'Takes back up to max items on hold whose owner does not work on their queue at as_of any more, neither as a member nor for an absent one, or is a model; returns how many. Not those that were escalated to a role. Called by tick(). RF020 when max is below 0. Null for null.';
+'Takes back up to max items on hold whose owner does not work on their queue at as_of any more, neither as a member nor for an absent one, or is a model; returns how many. Not those that were escalated to a role of his. Called by tick(). RF020 when max is below 0. Null for null.';
 
 CREATE FUNCTION referral.move_stranded(as_of timestamptz DEFAULT now(), max integer DEFAULT 1000) RETURNS bigint
 LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.actor_kind = 'system'
@@ -279,7 +281,7 @@ COMMENT ON FUNCTION referral.move_stranded(timestamptz, integer) IS
 
 -- of all that the parts of worklist have
 REVOKE ALL ON FUNCTION referral.standard_queues(bigint), referral.organization_queues(), referral.refuse_queue(bigint, text), referral.queue_named(bigint, text),
-    referral.queue_guard(), referral.is_model(bigint, text), referral.queue_membership(bigint, bigint, text, timestamptz), referral.is_absent(bigint, text, timestamptz),
+    referral.queue_guard(), referral.is_model(bigint, text), referral.is_called(text, name), referral.queue_membership(bigint, bigint, text, timestamptz), referral.is_absent(bigint, text, timestamptz),
     referral.present_members(bigint, bigint, timestamptz), referral.effective_queue(bigint, bigint, timestamptz),
     referral.leads_queue(bigint, bigint), referral.require_lead(bigint, bigint), referral.absence_guard(),
     referral.lock_item(bigint, bigint), referral.require_present(bigint, text), referral.room_of(bigint, bigint, text), referral.require_room(bigint, bigint, text),

@@ -123,7 +123,7 @@ SELECT e.org_id, e.exception_id, e.category, e.code, e.severity, e.blocking, e.s
             WHEN e.category = 'capacity' THEN 'find another slot or another provider'
             WHEN e.category = 'policy' THEN 'decide what is to be done'
             ELSE 'check what the message brought, complete what is missing' END AS what_to_do,
-       e.blocks, a.patient_id
+       a.patient_id, e.blocks
 FROM referral.exception_item e
 LEFT JOIN referral.referral r ON r.org_id = e.org_id AND r.referral_id = e.referral_id
 LEFT JOIN LATERAL referral.exception_about(e.org_id, e.entity, e.entity_id, e.referral_id, e.category, e.code) a ON true

@@ -1,5 +1,5 @@
 -- Worklists: queues, who may do what with their items, ranks, and the items that rows have by the rules.
-SELECT plan(155);
+SELECT plan(161);
 -- no routing rules: work goes where work_source says; see routing. No approvals either: see approval
 UPDATE referral.rule_version v SET status = 'retired' FROM referral.rule_set s WHERE s.rule_set_id = v.rule_set_id AND s.name IN ('routing/standard', 'approval/standard');
 
@@ -406,6 +406,25 @@ SELECT is((SELECT count(*)::int FROM referral.exception_item WHERE entity_id = :
 SELECT public.escalate('reassign_queue', 'intake', :other);
 SELECT is((SELECT count(*)::int FROM referral.work_item WHERE entity_id = :other AND kind = 'task' AND closed_at IS NULL), 1, 'and what has no item gets a task');
 SELECT is((SELECT array_agg(outcome ORDER BY outcome) FROM (SELECT DISTINCT outcome FROM referral.escalation WHERE outcome = 'failed') o), NULL, 'none has failed');
+
+-- who was called by an escalation sets an item aside and goes on with it, though he does not work on the queue
+DELETE FROM referral.absence;
+UPDATE referral.work_item SET escalated_to = 'referral_coordinator', status = 'ready', owner = NULL WHERE work_item_id = (:'robot'::bigint[])[5] AND closed_at IS NULL;
+SET SESSION AUTHORIZATION worklist_stranger;
+SELECT isnt(referral.claim(1, (:'robot'::bigint[])[5]), NULL, 'who was called claims');
+SELECT is(public.outcome(format('SELECT referral.hold(1, %s, ''x'')', (:'robot'::bigint[])[5])), 'ok', 'sets aside');
+RESET SESSION AUTHORIZATION;
+SET referral.org_id = 1;
+SELECT referral.reclaim_held() \g /dev/null
+SELECT is((SELECT owner FROM referral.work_item WHERE work_item_id = (:'robot'::bigint[])[5]), 'worklist_stranger', 'keeps what he has set aside');
+SET SESSION AUTHORIZATION worklist_stranger;
+SELECT is(public.outcome(format('SELECT referral.resume(1, %s)', (:'robot'::bigint[])[5])), 'ok', 'and goes on with it');
+SELECT is(public.outcome(format('SELECT referral.hold(1, %s, ''x'')', (:'robot'::bigint[])[5])), 'ok', 'or not');
+RESET SESSION AUTHORIZATION;
+SET referral.org_id = 1;
+REVOKE referral_coordinator FROM worklist_stranger;
+SELECT referral.reclaim_held() \g /dev/null
+SELECT is((SELECT owner FROM referral.work_item WHERE work_item_id = (:'robot'::bigint[])[5]), NULL, 'until he has the role no more');
 
 -- what happened earlier is told with its time
 SET referral.occurred_at = '2026-01-05 09:00+00';

@@ -1,5 +1,5 @@
 -- Ranks: scores are those of the rules in force, whoever was quick; told exactly, and so that a coordinator can read them.
-SELECT plan(44);
+SELECT plan(46);
 SET referral.org_id = 1;
 SET client_min_messages = error;
 UPDATE referral.rule_version v SET status = 'retired' FROM referral.rule_set s WHERE s.rule_set_id = v.rule_set_id AND s.name IN ('routing/standard', 'approval/standard', 'exception/standard');
@@ -50,6 +50,8 @@ SELECT public.factor('moment', 'points', 777) AS v \gset
 SELECT public.come() AS item \gset
 SELECT public.retire(:v) \g /dev/null
 SELECT is(public.stale(), 1::bigint, 'what came while the rule was active is ranked by it');
+SELECT is((SELECT points FROM referral.explain_rank(1, :item) WHERE factor = 'not ranked anew yet'), 777.000000, 'as is told');
+SELECT is((SELECT sum(points) FROM referral.explain_rank(1, :item)), referral.rank_score(1, :item), 'so that it sums up all the same');
 CALL referral.tick();
 SELECT is(public.stale(), 0::bigint, 'until tick() has ranked all by the rules of now, though they are those of before');
 SELECT is((SELECT sum(points) FROM referral.explain_rank(1, :item)), referral.rank_score(1, :item), 'so that what is explained is the score');

@@ -1,5 +1,5 @@
 -- Rules of worklists that are bad: those that can be told are refused when they are written; none stops a referral.
-SELECT plan(43);
+SELECT plan(44);
 SET referral.org_id = 1;
 SET client_min_messages = error;
 UPDATE referral.rule_version v SET status = 'retired' FROM referral.rule_set s WHERE s.rule_set_id = v.rule_set_id AND s.name IN ('routing/standard', 'approval/standard');
@@ -71,6 +71,8 @@ INSERT INTO referral.referral (patient_id, specialty, priority) VALUES (1, 'card
 SELECT work_item_id AS item FROM referral.work_item WHERE referral_id = :id AND is_primary \gset
 SELECT is((SELECT sum(points) FROM referral.explain_rank(1, :item, '2027-03-01Z')), referral.rank_score(1, :item, '2027-03-01Z'), 'at the bounds, what is explained sums up to the score');
 SELECT is((SELECT sum(points) FROM referral.explain_rank(1, :item, '1970-01-01Z')) - referral.rank_growth(1, '1970-01-01Z'), (SELECT score::numeric(20, 6) FROM referral.work_item WHERE work_item_id = :item), 'exactly');
+
+SELECT is(public.rule_outcome('exception_rule', 'name, entity, category, code, explanation, applies_when', '''own'', ''exception_item'', ''policy'', ''x'', ''e'', ''severity IS NOT NULL'''), 'RF011', 'no exceptions about exceptions');
 
 -- 4. Rows that are none
 
