@@ -312,7 +312,7 @@ BEGIN
     EXECUTE format('GRANT EXECUTE ON FUNCTION referral.queue_membership(bigint, bigint, text, timestamptz), referral.rank_reasons(bigint, bigint) TO %s', staff);
     EXECUTE format('GRANT EXECUTE ON FUNCTION referral.queue_presence(bigint, bigint) TO %s, referral_auditor, referral_integration, referral_analyst', staff);
     EXECUTE format('GRANT EXECUTE ON FUNCTION referral.explain_flow(text, bigint, bigint), referral.explain_work(text, bigint, bigint),'
-                   ' referral.explain_gates(text, bigint, bigint), referral.explain(text, bigint, bigint) TO %s, referral_auditor', staff);
+                   ' referral.explain_gates(text, bigint, bigint), referral.status_history(text, bigint, bigint), referral.explain(text, bigint, bigint) TO %s, referral_auditor', staff);
 END $do$;
 -- analysts see how the queues stand, not whose item is whose
 GRANT SELECT ON referral.queue_health TO referral_analyst;

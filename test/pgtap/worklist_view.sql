@@ -1,5 +1,5 @@
 -- What is opened in the morning: my own list, queues and staff, what is to be done next, the lists of both sides, and why.
-SELECT plan(70);
+SELECT plan(74);
 \ir ../lib/refused.sql
 
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
@@ -174,9 +174,20 @@ SELECT is((SELECT sum(split_part(what, ' ', 1)::numeric) FROM referral.explain('
     (SELECT sum(round(points, 1)) FROM referral.explain_rank(1, public.item(4))), 'the rank, as explain_rank() has it');
 SELECT results_eq($$SELECT rule, rule_version = (SELECT d.rule_version FROM referral.routing_decision d WHERE d.referral_id = 4 ORDER BY 1 LIMIT 1) FROM referral.explain('referral', 1, 4) WHERE kind = 'routing' ORDER BY decided_at LIMIT 1$$,
     $$SELECT d.rule, true FROM referral.routing_decision d WHERE d.referral_id = 4 ORDER BY d.routing_decision_id LIMIT 1$$, 'where it was sent');
-SELECT bag_eq($$SELECT what, rule FROM referral.explain('referral', 1, 4) WHERE kind = 'exception'$$, $$VALUES ('policy: resolved', 'blocked'), ('capacity: open', 'no_slot')$$, 'what stood in its way');
-SELECT is((SELECT array_agg(detail LIKE '%returned by %: unreadable' ORDER BY decided_at) FROM referral.explain('referral', 1, 1) WHERE kind = 'handoff'), '{t,f}', 'who returned one is told where somebody did');
-SELECT results_eq($$SELECT what FROM referral.explain('referral', 1, 1) WHERE kind = 'handoff'$$, $$VALUES ('intake to scheduling: returned'), ('intake to scheduling: released')$$, 'handoffs');
+SELECT bag_eq($$SELECT what, rule FROM referral.explain('referral', 1, 4) WHERE kind = 'exception'$$, $$VALUES ('policy: opened', 'blocked'), ('policy: resolved', 'blocked'), ('capacity: opened', 'no_slot')$$, 'what stood in its way');
+SELECT results_eq($$SELECT what, split_part(detail, '; ', 2) FROM referral.explain('referral', 1, 1) WHERE kind = 'handoff'$$,
+    $$VALUES ('intake to scheduling: released', 'reason'), ('intake to scheduling: returned', 'unreadable'), ('intake to scheduling: released', 'again')$$, 'handoffs: what was done, one after the other, and why');
+SELECT results_eq($$SELECT kind, what FROM referral.explain('referral', 1, 4) LIMIT 2$$, $$VALUES ('transition', 'created at step received'), ('clock', 'started')$$, 'it begins with the beginning');
+SELECT is((SELECT array_agg(what) FROM (SELECT what FROM referral.explain('referral', 1, 4) WHERE kind IN ('transition', 'task') OR (kind = 'exception' AND rule = 'blocked') LIMIT 4) x),
+    '{created at step received,policy: opened,policy: resolved,moved from received to validated (validate)}', 'within an instant the journal tells the order');
+UPDATE referral.sla_clock SET stopped_at = now() + interval '1 hour' WHERE entity = 'referral' AND entity_id = 4 AND stopped_at IS NOT NULL;
+SELECT is((SELECT count(*) FROM referral.explain('referral', 1, 4) WHERE kind = 'clock' AND what = 'met' AND decided_at = now() + interval '1 hour'),
+    (SELECT count(*) FROM referral.sla_clock WHERE entity = 'referral' AND entity_id = 4 AND breached_at IS NULL AND stopped_at = now() + interval '1 hour'), 'that a clock was met is told at the time when it was');
+SELECT results_eq($$SELECT what, rule, detail FROM referral.explain('exception_item', 1, (SELECT exception_id FROM referral.exception_item WHERE code = 'blocked')) WHERE kind = 'exception'$$,
+    $$VALUES ('policy: opened', 'blocked', 'by postgres; x; blocks release, triage, send_acceptance'), ('policy: resolved', 'blocked', 'by postgres; settled')$$, 'of an exception: who opened it, what it blocks, how it was settled');
+SELECT referral.override_route(1, 6, 'review', 'I know her') \g /dev/null
+SELECT results_eq($$SELECT what, rule, detail FROM referral.explain('referral', 1, 6) WHERE kind = 'routing' OFFSET 1$$,
+    $$SELECT 'to manual_triage, in place of review', NULL, 'by postgres; I know her; overrode rule ' || d.rule FROM referral.routing_decision d WHERE d.referral_id = 6 AND d.reason = 'person'$$, 'where a person overrode it, no rule is named as the one that decided');
 SELECT ok((SELECT bool_and(rule_version IS NOT NULL) AND count(*) > 0 FROM referral.explain('referral', 1, 6) WHERE kind = 'validation'), 'checks for completeness, with the versions they were made by');
 SELECT is((SELECT count(*) FROM referral.explain('exception_item', 1, (SELECT exception_id FROM referral.exception_item WHERE code = 'no_slot')) WHERE kind = 'ranking') > 0, true, 'a row of another entity has its reasons too');
 SELECT is_empty($$SELECT * FROM referral.explain('referral', 1, 99999)$$, 'a row that is not there has none');
