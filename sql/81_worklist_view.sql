@@ -5,7 +5,7 @@
 CREATE FUNCTION referral.has_blocking_exception(org_id bigint, referral_id bigint) RETURNS boolean
 LANGUAGE C STABLE STRICT SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'has_blocking_exception';
 COMMENT ON FUNCTION referral.has_blocking_exception(bigint, bigint) IS
-'Is an exception open that keeps the referral from going on? Null for null.';
+'Is an exception open that keeps the referral from a transition which leaves from the step where it is? One that blocks later ones only does not count yet. Null for null.';
 
 CREATE FUNCTION referral.has_pending_approval(org_id bigint, referral_id bigint) RETURNS boolean
 LANGUAGE C STABLE STRICT SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'has_pending_approval';
@@ -25,7 +25,7 @@ COMMENT ON FUNCTION referral.is_overdue(bigint, bigint) IS
 CREATE FUNCTION referral.contact_attempts(org_id bigint, referral_id bigint) RETURNS integer
 LANGUAGE C STABLE STRICT SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'contact_attempts';
 COMMENT ON FUNCTION referral.contact_attempts(bigint, bigint) IS
-'How often somebody has tried in vain to reach the patient of a referral. Null for null.';
+'How often somebody has tried in vain to reach the patient of a referral: attempts with another outcome than reached. Null for null.';
 
 -- ---------- What the views compute ----------
 
@@ -59,6 +59,38 @@ LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION referral.is_for_me(name) IS
 'Is the session''s role a member of the role? False when there is no such role. Null for null.';
+
+CREATE FUNCTION referral.works_here(org_id bigint) RETURNS boolean
+LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+    SELECT referral.current_actor() = referral.acting_login()
+        OR EXISTS (SELECT FROM referral.queue_member m WHERE m.org_id = works_here.org_id AND m.member = referral.current_actor())
+        OR EXISTS (SELECT FROM referral.absence a WHERE a.org_id = works_here.org_id AND a.substitute = referral.current_actor())
+$$;
+COMMENT ON FUNCTION referral.works_here(bigint) IS
+'Is who acts the login itself, or does he work on a queue of the organisation, or stand in for somebody? A person whom an application names and nobody knows has none of the roles of the application''s login. Null for null.';
+
+CREATE FUNCTION referral.item_action(kind text, entity text, org_id bigint, id bigint, referral_id bigint) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    CASE kind
+    WHEN 'referral' THEN
+        RETURN (SELECT concat_ws(': ', n.action, n.reason) FROM referral.next_best_action n
+                WHERE n.org_id = item_action.org_id AND n.referral_id = item_action.referral_id);
+    WHEN 'exception' THEN
+        RETURN (SELECT concat_ws(': ', upper(left(q.what_to_do, 1)) || substr(q.what_to_do, 2), q.detail) FROM referral.exception_queue q
+                WHERE q.org_id = item_action.org_id AND q.exception_id = item_action.id AND item_action.entity = 'exception_item');
+    WHEN 'approval' THEN
+        RETURN (SELECT concat_ws(': ', 'Approve or reject it', p.explanation) FROM referral.approval_request a
+                LEFT JOIN referral.approval_policy p ON p.approval_policy_id = a.approval_policy_id
+                WHERE a.org_id = item_action.org_id AND a.approval_request_id = item_action.id AND item_action.entity = 'approval_request');
+    WHEN 'review' THEN
+        RETURN 'Compare it with the document: A model was not sure enough.';
+    ELSE
+        RETURN 'Do it, and complete it: A rule asks for it.';
+    END CASE;
+END $$;
+COMMENT ON FUNCTION referral.item_action(text, text, bigint, bigint, bigint) IS
+'What is to be done about a work item of a kind about a row, and why: for that of a referral the first of next_best_action, for an exception what exception_queue says. With the caller''s rights. Null when nothing is known.';
 
 CREATE FUNCTION referral.recommended_actions(org_id bigint, referral_id bigint)
 RETURNS TABLE (place bigint, action text, reason text, rule text, rule_version bigint)
@@ -238,6 +270,7 @@ END $$;
 COMMENT ON FUNCTION referral.explain(text, bigint, bigint) IS
 'Why a row is where it is: what happened to it, each at its time and in its order, with the rule and the version (referral.rule_version) that decided: its steps (transition), where it was sent (routing, handoff), its tasks, what stands in its way (exception, approval), its clocks and escalations, checks for completeness (validation); at the end what its present rank consists of (ranking). rule is null where a person decided. detail: who, and why. entity as in referral.entity, such as referral, exception_item or approval_request; with the caller''s rights. RF019 when there is no such entity. No rows for a row that is not visible, and for null.';
 
+REVOKE ALL ON FUNCTION referral.works_here(bigint), referral.item_action(text, text, bigint, bigint, bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION referral.queue_presence(bigint, bigint), referral.rank_reasons(bigint, bigint), referral.status_history(text, bigint, bigint),
     referral.explain_flow(text, bigint, bigint), referral.explain_work(text, bigint, bigint), referral.explain_gates(text, bigint, bigint),
     referral.explain(text, bigint, bigint) FROM PUBLIC;
