@@ -109,7 +109,7 @@ BEGIN
     RETURN referral.open_rule_exceptions(entity, org_id, id, rules);
 END $$;
 COMMENT ON FUNCTION referral.check_exceptions(text, bigint, bigint) IS
-'Asks the rules of referral.exception_rule about a row as it stands, as a change of it does, and returns how many exceptions they opened; for rows that no change touched since a new version of the rules became active. RF019 when there is no such row. Null for null, and for an organisation that the session does not work for.';
+'Asks the rules of referral.exception_rule about a row as it stands, as a change of it does, and returns how many exceptions they opened; at once, where tick() has not come to it since other rules became active. RF019 when there is no such row. Null for null, and for an organisation that the session does not work for.';
 REVOKE ALL ON FUNCTION referral.check_exceptions(text, bigint, bigint) FROM PUBLIC;
 
 CREATE FUNCTION referral.check_exception_version(rule_version_id bigint) RETURNS void

@@ -687,7 +687,7 @@ BEGIN
         RAISE EXCEPTION 'there is no referral % in organisation %', approval_path.referral_id, approval_path.org_id
             USING ERRCODE = 'RF019', DETAIL = 'It does not exist or is not visible to the session.', HINT = 'See referral.referral.';
     END IF;
-    RETURN QUERY
+    RETURN QUERY WITH need AS (SELECT * FROM referral.approval_needs('referral', approval_path.org_id, approval_path.referral_id))
     SELECT t.transition, n.policy, n.level, n.needed, coalesce(p.explanation || ' (its rule raises error ' || n.error || ')', p.explanation),
            CASE WHEN NOT n.needed AND n.status = 'not_requested' THEN 'not_needed' ELSE n.status END,
            r.approval_request_id, r.due_at,
@@ -696,13 +696,14 @@ BEGIN
                          SELECT string_agg(DISTINCT m, ', ') FROM (
                              SELECT r.requested_by AS m
                              UNION ALL SELECT unnest(r.involved)
+                             -- as took_part() has it
                              UNION ALL SELECT unnest(ARRAY[d.decided_by, d.on_behalf_of])
-                             FROM referral.approval_request o JOIN referral.approval_decision d USING (org_id, approval_request_id)
-                             WHERE o.org_id = r.org_id AND o.entity_id = r.entity_id AND o.entity = r.entity AND o.policy = r.policy
-                               AND o.status IN ('pending', 'approved')) x), '')
-                     || CASE WHEN p.quorum > 1 THEN format(', %s of them', p.quorum) ELSE '' END END,
+                             FROM need o JOIN referral.approval_decision d ON d.org_id = approval_path.org_id AND d.approval_request_id = o.approval_request_id
+                             WHERE o.policy = n.policy AND (o.level = n.level OR o.status IN ('pending', 'approved'))
+                               AND (o.level <> n.level OR o.status = 'pending')) x), '')
+                     || CASE WHEN p.quorum > 1 THEN format(', %s of them', p.quorum - CASE r.status WHEN 'pending' THEN r.agreed ELSE 0 END) ELSE '' END END,
            p.rule_version_id
-    FROM referral.approval_needs('referral', approval_path.org_id, approval_path.referral_id) n
+    FROM need n
     JOIN referral.approval_policy p ON p.approval_policy_id = n.approval_policy_id
     JOIN (SELECT DISTINCT x.transition FROM referral.workflow_transition x WHERE x.workflow_id = flow) t ON t.transition = ANY (p.transitions)
     LEFT JOIN referral.approval_request r ON r.org_id = approval_path.org_id AND r.approval_request_id = n.approval_request_id
