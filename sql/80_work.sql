@@ -25,6 +25,13 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     i record;
 BEGIN
+    -- a rule that raises an error does not say that there is no work
+    IF EXISTS (SELECT FROM referral.work_source s JOIN referral.rule_version v USING (rule_version_id)
+               WHERE v.status = 'active' AND s.entity = stop_work.entity AND s.kind = stop_work.kind
+                 AND referral.rule_fits(s.applies_when, referral.work_row(stop_work.entity, stop_work.org_id, stop_work.id), s.name) IS NULL
+                 AND s.applies_when IS NOT NULL) THEN
+        RETURN;
+    END IF;
     FOR i IN SELECT w.work_item_id FROM referral.work_item w
              WHERE w.org_id = stop_work.org_id AND w.entity_id = stop_work.id AND w.entity = stop_work.entity AND w.kind = stop_work.kind
                AND w.task = '' AND w.closed_at IS NULL
@@ -40,7 +47,7 @@ BEGIN
     END IF;
 END $$;
 COMMENT ON FUNCTION referral.stop_work(text, bigint, bigint, text) IS
-'Closes the item of a kind about a row that is no longer work of that kind; with that of a referral, its open tasks too. Called by the trigger work.';
+'Closes the item of a kind about a row that is no longer work of that kind, unless a rule about it raises an error; with that of a referral, its open tasks too. Called by the trigger work.';
 
 CREATE FUNCTION referral.forget_work(entity text, org_id bigint, id bigint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
