@@ -76,6 +76,10 @@ BEGIN
           AND i.entity_id = open_rule_exceptions.id AND i.rule_holds
           AND NOT EXISTS (SELECT FROM referral.exception_rule x
                           WHERE x.exception_rule_id = ANY (rules) AND x.category = i.category AND x.code = i.code)
+          -- a rule that raises an error says nothing: what it has opened stays open
+          AND NOT EXISTS (SELECT FROM referral.exception_rule x JOIN referral.rule_version v USING (rule_version_id)
+                          WHERE v.status = 'active' AND x.entity = i.entity AND x.category = i.category AND x.code = i.code
+                            AND referral.rule_fits(x.applies_when, referral.work_row(i.entity, i.org_id, i.entity_id), x.name) IS NULL)
     LOOP
         UPDATE referral.exception_item i
         SET rule_holds = false, status = CASE WHEN e.closes THEN 'resolved' ELSE i.status END,
@@ -85,7 +89,7 @@ BEGIN
     RETURN opened;
 END $$;
 COMMENT ON FUNCTION referral.open_rule_exceptions(text, bigint, bigint, bigint[]) IS
-'Opens the exceptions of the rules of referral.exception_rule that hold for a row, as matching_rules() tells them, and closes those whose rule holds no more, but for those that a person has to close; returns how many it opened. One that a person closed while its rule held is opened again only after the rule has ceased to hold. Called when a row changes. Null: nothing happens.';
+'Opens the exceptions of the rules of referral.exception_rule that hold for a row, as matching_rules() tells them, and closes those whose rule holds no more, but for those that a person has to close, or whose rule raises an error; returns how many it opened. One that a person closed while its rule held is opened again only after the rule has ceased to hold. Called when a row changes. Null: nothing happens.';
 REVOKE ALL ON FUNCTION referral.open_rule_exceptions(text, bigint, bigint, bigint[]) FROM PUBLIC;
 
 CREATE FUNCTION referral.check_exceptions(entity text, org_id bigint, id bigint) RETURNS integer
@@ -109,7 +113,7 @@ BEGIN
     RETURN referral.open_rule_exceptions(entity, org_id, id, rules);
 END $$;
 COMMENT ON FUNCTION referral.check_exceptions(text, bigint, bigint) IS
-'Asks the rules of referral.exception_rule about a row as it stands, as a change of it does, and returns how many exceptions they opened; for rows that no change touched since a new version of the rules became active. RF019 when there is no such row. Null for null, and for an organisation that the session does not work for.';
+'Asks the rules of referral.exception_rule about a row as it stands, as a change of it does, and returns how many exceptions they opened; at once, where tick() has not come to it since other rules became active. RF019 when there is no such row. Null for null, and for an organisation that the session does not work for.';
 REVOKE ALL ON FUNCTION referral.check_exceptions(text, bigint, bigint) FROM PUBLIC;
 
 CREATE FUNCTION referral.check_exception_version(rule_version_id bigint) RETURNS void

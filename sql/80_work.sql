@@ -25,6 +25,13 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     i record;
 BEGIN
+    -- a rule that raises an error does not say that there is no work
+    IF kind <> 'referral' AND EXISTS (SELECT FROM referral.work_source s JOIN referral.rule_version v USING (rule_version_id)
+               WHERE v.status = 'active' AND s.entity = stop_work.entity AND s.kind = stop_work.kind
+                 AND referral.rule_fits(s.applies_when, referral.work_row(stop_work.entity, stop_work.org_id, stop_work.id), s.name) IS NULL
+                 AND s.applies_when IS NOT NULL) THEN
+        RETURN;
+    END IF;
     FOR i IN SELECT w.work_item_id FROM referral.work_item w
              WHERE w.org_id = stop_work.org_id AND w.entity_id = stop_work.id AND w.entity = stop_work.entity AND w.kind = stop_work.kind
                AND w.task = '' AND w.closed_at IS NULL
@@ -42,7 +49,7 @@ BEGIN
     END IF;
 END $$;
 COMMENT ON FUNCTION referral.stop_work(text, bigint, bigint, text) IS
-'Closes the item of a kind about a row that is no longer work of that kind; with that of a referral, its open tasks too: those whose until_when holds are completed, the others cancelled. Called by the trigger work.';
+'Closes the item of a kind about a row that is no longer work of that kind, unless a rule about it raises an error; with that of a referral, its open tasks too: those whose until_when holds are completed, the others cancelled. Called by the trigger work.';
 
 CREATE FUNCTION referral.forget_work(entity text, org_id bigint, id bigint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -84,54 +91,88 @@ END $$;
 COMMENT ON FUNCTION referral.open_missing_work() IS
 'Opens work items for referrals that have none, such as those of before there were any; returns for how many. Called by deploy().';
 
-CREATE FUNCTION referral.settle_work_of(org_id bigint, entity text, max integer) RETURNS integer
+CREATE FUNCTION referral.go_through_rows(rule_table text, settle text, again_after interval, org_id bigint, entity text, max integer) RETURNS integer
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
 DECLARE
-    after_id bigint := referral.follow_rules('work_source', org_id, entity, '1 day');
+    after_id bigint := referral.follow_rules(rule_table, org_id, entity, again_after);
+    settle_row text := format('SELECT referral.%I($1, $2, $3)', settle);
     ids bigint[];
     id bigint;
 BEGIN
     IF after_id IS NULL THEN
         RETURN 0;
     END IF;
-    EXECUTE (SELECT format('SELECT ARRAY(SELECT r.%1$I FROM %2$s r WHERE r.org_id = $1 AND r.%1$I > $2 ORDER BY r.%1$I LIMIT $3)', e.id_column, e.relation)
-             FROM referral.entity e WHERE e.entity = settle_work_of.entity)
-    INTO STRICT ids USING org_id, after_id, max;
+    IF rule_table = 'task_template' THEN
+        -- only rows with open tasks: few, so that they can be asked often
+        ids := ARRAY(SELECT DISTINCT w.entity_id FROM referral.work_item w
+                     WHERE w.org_id = go_through_rows.org_id AND w.entity = go_through_rows.entity AND w.entity_id > after_id
+                       AND w.kind = 'task' AND w.closed_at IS NULL
+                     ORDER BY w.entity_id LIMIT max);
+    ELSE
+        EXECUTE (SELECT format('SELECT ARRAY(SELECT r.%1$I FROM %2$s r WHERE r.org_id = $1 AND r.%1$I > $2 ORDER BY r.%1$I LIMIT $3)', e.id_column, e.relation)
+                 FROM referral.entity e WHERE e.entity = go_through_rows.entity)
+        INTO STRICT ids USING org_id, after_id, max;
+    END IF;
     FOREACH id IN ARRAY ids LOOP
         BEGIN
-            PERFORM referral.settle_items(entity, org_id, id);
-        EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
-            NULL;           -- somebody works on it: tomorrow again
+            EXECUTE settle_row USING entity, org_id, id;
+        EXCEPTION WHEN lock_not_available OR deadlock_detected OR SQLSTATE 'RF019' THEN
+            NULL;           -- somebody works on it, or it is gone meanwhile
         END;
     END LOOP;
-    PERFORM referral.rules_followed('work_source', org_id, entity, CASE WHEN cardinality(ids) = max THEN ids[max] END);
+    PERFORM referral.rules_followed(rule_table, org_id, entity, CASE WHEN cardinality(ids) = max THEN ids[max] END);
     RETURN cardinality(ids);
 END $$;
-COMMENT ON FUNCTION referral.settle_work_of(bigint, text, integer) IS
-'Looks at the next max rows of an entity in an organisation, in the order of their numbers, opens and closes their items as settle_items() does, and returns how many it looked at; 0 when all are done, or somebody else is at it.';
+COMMENT ON FUNCTION referral.go_through_rows(text, text, interval, bigint, text, integer) IS
+'Looks at the next max rows of an entity in an organisation, in the order of their numbers, with the function settle(entity, org_id, id) of this extension, and returns how many it looked at (of task_template: those that have open tasks); 0 when all are done by the rules of now, or somebody else is at it.';
 
-CREATE FUNCTION referral.settle_work(as_of timestamptz, max integer) RETURNS bigint
-LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.actor_kind = 'system' AS $$
+CREATE FUNCTION referral.go_through(rule_table text, settle text, again_after interval, max integer) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     todo record;
     n bigint := 0;
 BEGIN
     PERFORM referral.require_number(max);
-    FOR todo IN SELECT * FROM referral.rules_to_follow('work_source', '1 day') LOOP
+    FOR todo IN SELECT * FROM referral.rules_to_follow(rule_table, again_after) LOOP
         EXIT WHEN n >= max;
-        n := n + referral.settle_work_of(todo.org_id, todo.entity, (max - n)::integer);
+        n := n + referral.go_through_rows(rule_table, settle, again_after, todo.org_id, todo.entity, (max - n)::integer);
     END LOOP;
     RETURN n;
 END $$;
+COMMENT ON FUNCTION referral.go_through(text, text, interval, integer) IS
+'After other rules of a rule table have come into force or gone, and after again_after in any case (null: not), has settle(entity, org_id, id) look at all rows of all organisations that the rules are about: max rows now. Returns how many that were, 0 when all are done. RF020 when max is below 0.';
+
+CREATE FUNCTION referral.settle_work(as_of timestamptz, max integer) RETURNS bigint
+LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.actor_kind = 'system' AS $$
+BEGIN
+    RETURN referral.go_through('work_source', 'settle_items', '1 day', max);
+END $$;
 COMMENT ON FUNCTION referral.settle_work(timestamptz, integer) IS
-'Lets all rows have the items that they should have: after other rules of work_source have come into force or gone, and once a day for what came in without triggers. Looks at max rows and returns how many it looked at, 0 when all are done. Called by tick(). as_of is not looked at. RF020 when max is below 0. Null for null.';
+'Lets all rows have the items that they should have: after other rules of work_source have come into force or gone, and once a day for what came in without triggers; go_through() says how. Called by tick(). as_of is not looked at. RF020 when max is below 0. Null for null.';
+
+CREATE FUNCTION referral.settle_exceptions(as_of timestamptz, max integer) RETURNS bigint
+LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.actor_kind = 'system' AS $$
+BEGIN
+    RETURN referral.go_through('exception_rule', 'check_exceptions', NULL, max);
+END $$;
+COMMENT ON FUNCTION referral.settle_exceptions(timestamptz, integer) IS
+'Asks the rules of exception_rule about all rows after other ones have come into force or gone; go_through() says how. Called by tick(). as_of is not looked at. RF020 when max is below 0. Null for null.';
+
+CREATE FUNCTION referral.settle_open_tasks(as_of timestamptz, max integer) RETURNS bigint
+LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.actor_kind = 'system' AS $$
+BEGIN
+    RETURN referral.go_through('task_template', 'settle_tasks', '30 seconds', max);
+END $$;
+COMMENT ON FUNCTION referral.settle_open_tasks(timestamptz, integer) IS
+'Completes open tasks whose until_when has come to hold without a change of their row, as other rows or the time changed; each row is asked about once in 30 seconds at most; go_through() says how. Called by tick(). as_of is not looked at. RF020 when max is below 0. Null for null.';
 
 -- ---------- tick() ----------
 
 CREATE FUNCTION referral.chores() RETURNS text[]
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT coalesce(array_agg(c.name ORDER BY c.sort), '{}')
-    FROM unnest(ARRAY['reclaim_expired', 'reclaim_held', 'settle_work', 'settle_open_tasks', 'move_stranded', 'refresh_all_ranks', 'expire_approvals', 'renew_approvals']) WITH ORDINALITY c (name, sort)
+    FROM unnest(ARRAY['reclaim_expired', 'reclaim_held', 'settle_work', 'settle_exceptions', 'settle_open_tasks', 'move_stranded', 'refresh_all_ranks',
+                      'expire_approvals', 'renew_approvals']) WITH ORDINALITY c (name, sort)
     WHERE to_regprocedure(format('referral.%I(timestamptz, integer)', c.name)) IS NOT NULL
 $$;
 COMMENT ON FUNCTION referral.chores() IS
@@ -198,5 +239,6 @@ COMMENT ON FUNCTION referral.escalate_work(record) IS
 REVOKE ALL ON FUNCTION referral.work(), referral.work_row(text, bigint, bigint), referral.settle_items(text, bigint, bigint),
     referral.queue_for(bigint, text),
     referral.stop_work(text, bigint, bigint, text), referral.forget_work(text, bigint, bigint), referral.work_again(text, bigint, bigint),
-    referral.open_missing_work(), referral.settle_work_of(bigint, text, integer), referral.settle_work(timestamptz, integer), referral.chores(), referral.do_chore(text, timestamptz, integer),
+    referral.open_missing_work(), referral.go_through_rows(text, text, interval, bigint, text, integer), referral.go_through(text, text, interval, integer),
+    referral.settle_work(timestamptz, integer), referral.settle_exceptions(timestamptz, integer), referral.settle_open_tasks(timestamptz, integer), referral.chores(), referral.do_chore(text, timestamptz, integer),
     referral.escalate_to_queue(bigint, bigint, text, text), referral.escalate_work(record) FROM PUBLIC;

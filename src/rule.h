@@ -92,11 +92,12 @@ extern bool rule_try(void (*what) (void *arg), void *arg, int *sqlstate);
 
 /*
  * The rules of a rule table that fit a row, as matching_rules() tells them; for
- * triggers.  The caller has pinned the cache.
+ * triggers.  *failed becomes true when one raises an error.  The caller has
+ * pinned the cache.
  */
 extern int	rule_table_matches(RuleCache *cache, const char *table, const char *entity,
 							   int64 org_id, Relation rel, TupleTableSlot *newslot,
-							   TupleTableSlot *oldslot, bool only_first, int64 **ids);
+							   TupleTableSlot *oldslot, bool only_first, int64 **ids, bool *failed);
 extern bool rule_table_reads_row_alone(RuleCache *cache, const char *table, const char *entity,
 									   Relation rel, Bitmapset **columns);
 extern ArrayType *rule_ids_array(int64 *ids, int n);

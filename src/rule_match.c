@@ -457,7 +457,7 @@ warn_of_rule(TableRule *rule, int sqlstate)
 int
 rule_table_matches(RuleCache *cache, const char *table, const char *entity, int64 org_id,
 				   Relation rel, TupleTableSlot *newslot, TupleTableSlot *oldslot,
-				   bool only_first, int64 **ids)
+				   bool only_first, int64 **ids, bool *failed)
 {
 	RuleRun		run = {.org_id = org_id,.rel = rel,.newslot = newslot,.oldslot = oldslot,
 		.only_first = only_first};
@@ -471,6 +471,7 @@ rule_table_matches(RuleCache *cache, const char *table, const char *entity, int6
 	{
 		warn_of_rule(&run.group->rules[run.next], sqlstate);
 		run.next++;
+		*failed = true;
 	}
 	*ids = run.ids;
 	return run.n;
@@ -550,6 +551,7 @@ matching_rules(PG_FUNCTION_ARGS)
 	RuleCache  *cache = rule_cache(fcinfo->flinfo->fn_extra == NULL);
 	RuleRow		row;
 	int64	   *ids = NULL;
+	bool		failed = false;
 	int			n = 0;
 
 	fcinfo->flinfo->fn_extra = cache;	/* not used: news are accepted once per query */
@@ -559,7 +561,7 @@ matching_rules(PG_FUNCTION_ARGS)
 	PG_TRY();
 	{
 		n = rule_table_matches(cache, table, entity, PG_GETARG_INT64(2), row.table, row.slot,
-							   row.former, PG_GETARG_BOOL(4), &ids);
+							   row.former, PG_GETARG_BOOL(4), &ids, &failed);
 	}
 	PG_FINALLY();
 	{

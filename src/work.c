@@ -101,7 +101,7 @@ rules_of(WorkRow *row, const char *table, TupleTableSlot *slot, bool only_first)
 	if (slot != NULL && is_deployed(row, table))
 		rules.n = rule_table_matches(row->cache, table, row->rel->entity, row->org_id, row->relation,
 									 slot, slot == row->newslot && row->oldslot != NULL ? row->oldslot : row->rel->nullslot,
-									 only_first, &rules.ids);
+									 only_first, &rules.ids, &rules.failed);
 	return rules;
 }
 
@@ -175,6 +175,7 @@ typedef struct Sources
 {
 	WorkSource **found;
 	int			n;
+	bool		failed;			/* a rule raises an error */
 } Sources;
 
 /* Somebody answers for each referral until its end, whatever the rules ask for. */
@@ -214,7 +215,7 @@ static Sources
 sources_of(WorkRow *row, TupleTableSlot *slot)
 {
 	RuleSet		rules = rules_of(row, "work_source", slot, false);
-	Sources		sources = {palloc(sizeof(WorkSource *) * (rules.n + 1)), 0};
+	Sources		sources = {palloc(sizeof(WorkSource *) * (rules.n + 1)), 0, rules.failed};
 
 	for (int i = 0; i < rules.n; i++)
 	{
@@ -237,6 +238,53 @@ start_items_of(WorkRow *row, Sources now, Sources before)
 			work_item_open(row, now.found[i], rules_of(row, "routing_rule", row->newslot, true));
 }
 
+static WorkStatement find_kinds =
+	WORK_STATEMENT("SELECT DISTINCT kind FROM referral.work_item WHERE entity = $1 AND org_id = $2"
+				   " AND entity_id = $3 AND kind <> 'task' AND task = '' AND closed_at IS NULL",
+				   3, TEXTOID, INT8OID, INT8OID);
+
+/* The kinds of its open items, in the memory of the caller. */
+static List *
+open_kinds(WorkRow *row)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	List	   *kinds = NIL;
+	OwnerScope	scope;
+	uint64		n;
+
+	security_begin_read(&scope, row->cache->owner);
+	n = work_run(&find_kinds, (Maybe[]) {some_text(row->rel->entity), some(Int64GetDatum(row->org_id)),
+										 some(Int64GetDatum(row->id))});
+	for (uint64 i = 0; i < n; i++)
+	{
+		char	   *kind = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+		MemoryContext spi = MemoryContextSwitchTo(caller);
+
+		kinds = lappend(kinds, pstrdup(kind));
+		MemoryContextSwitchTo(spi);
+	}
+	security_end_read(&scope);
+	return kinds;
+}
+
+/* By the rules alone, and what is there; whatever the row was before. */
+static void
+settle_by(WorkRow *row, Sources now)
+{
+	ListCell   *lc;
+
+	start_items_of(row, now, (Sources) {0});
+	foreach(lc, open_kinds(row))
+		if (!has_kind(now, lfirst(lc)))
+			run(row, &stop_work, PointerGetDatum(cstring_to_text(lfirst(lc))));
+}
+
+static void
+settle(WorkRow *row)
+{
+	settle_by(row, sources_of(row, row->newslot));
+}
+
 /* Items are there while the row is work.  Was it, and is it still? */
 static bool
 follow_sources(WorkRow *row, bool *is_over)
@@ -245,8 +293,12 @@ follow_sources(WorkRow *row, bool *is_over)
 	Sources		before = could_matter(row, "work_source") || column_changed(row, row->rel->state)
 		? sources_of(row, row->oldslot) : now;
 
-	start_items_of(row, now, before);
-	for (int i = 0; i < before.n; i++)
+	/* what a rule could not tell then may be told now */
+	if (before.failed)
+		settle_by(row, now);
+	else
+		start_items_of(row, now, before);
+	for (int i = 0; i < before.n && !before.failed; i++)
 		if (!has_kind(now, before.found[i]->kind))
 			run(row, &stop_work, PointerGetDatum(cstring_to_text(before.found[i]->kind)));
 	*is_over = before.n > 0 && now.n == 0;
@@ -341,12 +393,14 @@ follow_tasks(WorkRow *row, bool is_over)
 static void
 follow_exceptions(WorkRow *row)
 {
-	RuleSet		now;
+	RuleSet		now,
+				before;
 
 	if (!could_matter(row, "exception_rule"))
 		return;
 	now = rules_of(row, "exception_rule", row->newslot, false);
-	if (!are_same(now, rules_of(row, "exception_rule", row->oldslot, false)))
+	before = rules_of(row, "exception_rule", row->oldslot, false);
+	if (now.failed || before.failed || !are_same(now, before))
 		run_with_rules(row, &open_exceptions, now);
 }
 
@@ -461,47 +515,6 @@ work(PG_FUNCTION_ARGS)
 }
 
 /* ---------- A row as it is stored ---------- */
-
-static WorkStatement find_kinds =
-	WORK_STATEMENT("SELECT DISTINCT kind FROM referral.work_item WHERE entity = $1 AND org_id = $2"
-				   " AND entity_id = $3 AND kind <> 'task' AND task = '' AND closed_at IS NULL",
-				   3, TEXTOID, INT8OID, INT8OID);
-
-/* The kinds of its open items, in the memory of the caller. */
-static List *
-open_kinds(WorkRow *row)
-{
-	MemoryContext caller = CurrentMemoryContext;
-	List	   *kinds = NIL;
-	OwnerScope	scope;
-	uint64		n;
-
-	security_begin_read(&scope, row->cache->owner);
-	n = work_run(&find_kinds, (Maybe[]) {some_text(row->rel->entity), some(Int64GetDatum(row->org_id)),
-										 some(Int64GetDatum(row->id))});
-	for (uint64 i = 0; i < n; i++)
-	{
-		char	   *kind = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
-		MemoryContext spi = MemoryContextSwitchTo(caller);
-
-		kinds = lappend(kinds, pstrdup(kind));
-		MemoryContextSwitchTo(spi);
-	}
-	security_end_read(&scope);
-	return kinds;
-}
-
-static void
-settle(WorkRow *row)
-{
-	Sources		now = sources_of(row, row->newslot);
-	ListCell   *lc;
-
-	start_items_of(row, now, (Sources) {0});
-	foreach(lc, open_kinds(row))
-		if (!has_kind(now, lfirst(lc)))
-			run(row, &stop_work, PointerGetDatum(cstring_to_text(lfirst(lc))));
-}
 
 PG_FUNCTION_INFO_V1(work_row);
 

@@ -32,6 +32,7 @@ typedef struct RuleSet
 {
 	int64	   *ids;
 	int			n;
+	bool		failed;			/* one of them raises an error, and says nothing */
 } RuleSet;
 
 /* A rule of referral.work_source: what an item about a row is like. */

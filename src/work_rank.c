@@ -243,8 +243,9 @@ add_points(RuleCache *cache, List *parts, RankItem *item, TrackedRel *rel, Relat
 		   TupleTableSlot *slot)
 {
 	int64	   *ids;
+	bool		failed = false;
 	int			n = rule_table_matches(cache, "ranking_factor", rel->entity, item->org_id, relation,
-									   slot, rel->nullslot, false, &ids);
+									   slot, rel->nullslot, false, &ids, &failed);
 
 	if (is_referral(rel->entity))
 	{

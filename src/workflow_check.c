@@ -285,6 +285,11 @@ approval_unblock(Move *move, ApprovalAnswer *answer)
 		return psprintf("Have a member of %s who did not ask for it SELECT referral.approve("
 						INT64_FORMAT ", " INT64_FORMAT ").", answer->policy->approver_role,
 						move->org_id, answer->request->approval_request_id);
+	if (answer->status == APPROVAL_OTHER_VALUES)
+		return "Write the new values in an UPDATE of its own, which has the approval asked for anew; "
+			"then have it approved.";
+	if (answer->status == APPROVAL_NOT_REQUESTED && answer->gate->level > 1)
+		return "It is asked for as soon as the level below it is given.";
 	return psprintf("SELECT referral.request_approval(%s, " INT64_FORMAT ", " INT64_FORMAT
 					", %s, 'why'), then have it approved.",
 					quote_literal_cstr(move->rel->entity), move->org_id, move->id,

@@ -1,5 +1,5 @@
 -- Rules of worklists that are bad: those that can be told are refused when they are written; none stops a referral.
-SELECT plan(54);
+SELECT plan(59);
 SET referral.org_id = 1;
 SET client_min_messages = error;
 UPDATE referral.rule_version v SET status = 'retired' FROM referral.rule_set s WHERE s.rule_set_id = v.rule_set_id AND s.name IN ('routing/standard', 'approval/standard');
@@ -82,6 +82,26 @@ SELECT is(public.outcome('SELECT referral.rank_now(ROW(1, 2))'), '42809', 'nor a
 SELECT is((SELECT referral.rank_now(i) FROM referral.work_item i WHERE work_item_id = :item), (SELECT score FROM referral.work_item WHERE work_item_id = :item), 'an item has');
 SELECT is(public.outcome('SELECT referral.decide_route(NULL, NULL, NULL, NULL, NULL, NULL)'), 'ok', 'nothing is not routed');
 SELECT is((SELECT count(*)::int FROM referral.routing_decision WHERE entity_id IS NULL), 0, 'nor recorded');
+
+-- A rule that raises an error closes nothing that it has opened
+
+SELECT public.rule('exception_rule', 'name, category, code, blocking, explanation, applies_when', $$'risky', 'policy', 'risky', true, 'x', '10 / priority > 1'$$) \g /dev/null
+INSERT INTO referral.referral (patient_id, specialty, priority) VALUES (1, 'cardiology', 1) RETURNING referral_id AS risky \gset
+SELECT is((SELECT status FROM referral.exception_item WHERE referral_id = :risky AND code = 'risky'), 'open', 'an exception of a rule');
+UPDATE referral.referral SET priority = 0 WHERE referral_id = :risky;
+SELECT is((SELECT status FROM referral.exception_item WHERE referral_id = :risky AND code = 'risky'), 'open', 'stays when its rule cannot tell');
+UPDATE referral.referral SET priority = 100 WHERE referral_id = :risky;
+SELECT is((SELECT status FROM referral.exception_item WHERE referral_id = :risky AND code = 'risky'), 'resolved', 'and goes when it holds no more');
+SELECT public.rule('work_source', 'name, entity, kind, applies_when', $$'risky', 'exception_item', 'exception', 'status = ''open'' AND 10 / (length(root_cause) - 13) <> 0'$$) \g /dev/null
+UPDATE referral.rule_version v SET status = 'retired' FROM referral.rule_set s WHERE s.rule_set_id = v.rule_set_id AND s.name = 'worklist/standard' AND v.status = 'active';
+SELECT referral.open_exception(1, 'policy', 'referral', :risky, :risky, 'odd', 'x', 'high') AS odd \gset
+UPDATE referral.exception_item SET root_cause = 'other' WHERE exception_id = :odd;
+UPDATE referral.exception_item SET root_cause = 'entry_error' WHERE exception_id = :odd;
+SELECT is((SELECT count(*)::int FROM referral.work_item WHERE entity = 'exception_item' AND entity_id = :odd AND closed_at IS NULL), 1, 'the item of an exception');
+UPDATE referral.exception_item SET root_cause = 'configuration' WHERE exception_id = :odd;
+SELECT is((SELECT count(*)::int FROM referral.work_item WHERE entity = 'exception_item' AND entity_id = :odd AND closed_at IS NULL), 1, 'stays, too');
+SELECT referral.rollback_rule_set('worklist/standard') \g /dev/null
+UPDATE referral.rule_version v SET status = 'retired' FROM referral.rule_set s WHERE s.rule_set_id = v.rule_set_id AND s.name IN ('bad/work_source', 'bad/exception_rule') AND v.status = 'active';
 
 -- What is work is gone through after other rules have come into force
 
