@@ -26,7 +26,7 @@ DECLARE
     i record;
 BEGIN
     -- a rule that raises an error does not say that there is no work
-    IF EXISTS (SELECT FROM referral.work_source s JOIN referral.rule_version v USING (rule_version_id)
+    IF kind <> 'referral' AND EXISTS (SELECT FROM referral.work_source s JOIN referral.rule_version v USING (rule_version_id)
                WHERE v.status = 'active' AND s.entity = stop_work.entity AND s.kind = stop_work.kind
                  AND referral.rule_fits(s.applies_when, referral.work_row(stop_work.entity, stop_work.org_id, stop_work.id), s.name) IS NULL
                  AND s.applies_when IS NOT NULL) THEN
