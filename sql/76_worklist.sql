@@ -265,7 +265,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF TG_OP = 'DELETE' THEN
         IF (lower(OLD.during) <= now() OR lower_inf(OLD.during))
-           AND NOT pg_has_role(referral.acting_login(), (SELECT c.relowner FROM pg_class c WHERE c.oid = TG_RELID), 'MEMBER') THEN
+           AND NOT pg_has_role(referral.acting_login(), (SELECT c.relowner FROM pg_class c WHERE c.oid = 'referral.absence'::regclass), 'MEMBER') THEN
             RAISE EXCEPTION 'absence % has begun', OLD.absence_id
                 USING ERRCODE = 'RF017', DETAIL = 'It says where work went, and stays on record.',
                       HINT = format('End it: UPDATE referral.absence SET during = tstzrange(lower(during), now()) WHERE org_id = %s AND absence_id = %s.',
@@ -351,9 +351,9 @@ BEGIN
     IF referral.is_absent(org_id, member) THEN
         RAISE EXCEPTION 'who is absent takes no work'
             USING ERRCODE = 'RF003', DETAIL = format('"%s" is absent; meanwhile his substitute works on his queues.', member),
-                  HINT = format('When he is back: UPDATE referral.absence SET during = tstzrange(lower(during), now()) WHERE org_id = %s AND absence_id = %s.',
-                                org_id, (SELECT a.absence_id FROM referral.absence a
-                                         WHERE a.org_id = require_present.org_id AND a.member = require_present.member AND a.during @> now()));
+                  HINT = format('When he is back, end absence %s: set its during to tstzrange(lower(during), now()).',
+                                (SELECT a.absence_id FROM referral.absence a
+                                 WHERE a.org_id = require_present.org_id AND a.member = require_present.member AND a.during @> now()));
     END IF;
 END $$;
 COMMENT ON FUNCTION referral.require_present(bigint, text) IS 'Refuses (RF003) work for a model, and for somebody who is absent now.';
