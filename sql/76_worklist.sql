@@ -350,7 +350,10 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF item.owner IS NULL THEN
         RAISE EXCEPTION 'nobody has work item %', item.work_item_id
-            USING ERRCODE = 'RF001', DETAIL = format('It is %s.', item.status), HINT = 'Claim it first: referral.claim().';
+            USING ERRCODE = 'RF001',
+                  DETAIL = CASE item.status WHEN 'requested' THEN 'It was handed over, and nobody has accepted it yet.' ELSE 'It waits in its queue.' END,
+                  HINT = CASE item.status WHEN 'requested' THEN 'Who handed it over may take it back: referral.withdraw_handoff(); others accept it: referral.accept_handoff().'
+                         ELSE 'Claim it first: referral.claim().' END;
     END IF;
     IF referral.current_actor_kind(item.org_id) = 'ai' OR item.owner <> referral.current_actor() THEN
         IF NOT or_lead OR referral.leads_queue(item.org_id, item.queue_id) IS NOT TRUE THEN
@@ -411,15 +414,15 @@ END $$;
 COMMENT ON FUNCTION referral.open_work(text, bigint, bigint, text, bigint, bigint, text, timestamptz, boolean, text, bigint, bigint) IS
 'Opens a work item about a row, unclaimed, in a queue, ranked; returns its work_item_id, null when there is an open one of that kind and task already. Writes with the caller''s rights.';
 
-CREATE FUNCTION referral.close_work(org_id bigint, work_item_id bigint, status referral.task_status, outcome text) RETURNS void
+CREATE FUNCTION referral.close_work(org_id bigint, work_item_id bigint, status referral.task_status, outcome text, verb text DEFAULT 'close') RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     UPDATE referral.work_item i
-    SET status = close_work.status, outcome = close_work.outcome, closed_at = clock_timestamp(), verb = 'close', lease_until = NULL
+    SET status = close_work.status, outcome = close_work.outcome, closed_at = clock_timestamp(), verb = close_work.verb, lease_until = NULL
     WHERE i.org_id = close_work.org_id AND i.work_item_id = close_work.work_item_id AND i.closed_at IS NULL;
 END $$;
-COMMENT ON FUNCTION referral.close_work(bigint, bigint, referral.task_status, text) IS
-'Closes a work item: completed, cancelled or entered-in-error, with what came of it. Nothing happens when it is closed already. Writes with the caller''s rights.';
+COMMENT ON FUNCTION referral.close_work(bigint, bigint, referral.task_status, text, text) IS
+'Closes a work item: completed, cancelled or entered-in-error, with what came of it; verb: what is being done, for the record. Nothing happens when it is closed already. Writes with the caller''s rights.';
 
 CREATE FUNCTION referral.move_item(org_id bigint, work_item_id bigint, queue_id bigint, verb text, routing_decision_id bigint DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

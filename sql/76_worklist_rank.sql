@@ -49,13 +49,13 @@ COMMENT ON FUNCTION referral.rank_score(bigint, bigint, timestamptz) IS
 CREATE FUNCTION referral.date_seen_from(date timestamptz, at timestamptz) RETURNS text
 LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
     SELECT CASE WHEN NOT isfinite(date) THEN date::text
-                ELSE to_char(date AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI')
+                ELSE to_char(date, 'YYYY-MM-DD HH24:MI TZ')
                      || CASE WHEN NOT isfinite(at) THEN '' ELSE format(CASE WHEN date > at THEN ', in %s days' ELSE ', %s days ago' END,
                                                                        round(abs(extract(epoch FROM date) - extract(epoch FROM at)) / 86400, 1)) END
            END
 $$;
 COMMENT ON FUNCTION referral.date_seen_from(timestamptz, timestamptz) IS
-'A time in UTC, and how many days it lies before or after another one. Null for null.';
+'A time in the time zone of the session, and how many days it lies before or after another one. Null for null.';
 
 CREATE FUNCTION referral.explain_rank(org_id bigint, work_item_id bigint, at timestamptz DEFAULT now())
 RETURNS TABLE (factor text, value text, points numeric, rule bigint, rule_version bigint, explanation text)
@@ -85,7 +85,7 @@ BEGIN
     ORDER BY 3 DESC, 4;
 END $$;
 COMMENT ON FUNCTION referral.explain_rank(bigint, bigint, timestamptz) IS
-'Why a work item stands where it stands: each rule that counts, what it goes by (its condition; of rules by the day their date, UTC, and how far off it is; assumed, when it is not known), and its points at a time, which sum up to rank_score(); a row of its own says what is not ranked anew yet. A date as far off as the horizon of its rule counts 0, a nearer or past one more, one further off less; one that is not known counts as if it had been as far off when the item was opened. No rows for an item that is not visible, and for null.';
+'Why a work item stands where it stands: each rule that counts, what it goes by (its condition; of rules by the day their date, in the time zone of the session, and how far off it is; assumed, when it is not known), and its points at a time, which sum up to rank_score(); a row of its own says what is not ranked anew yet. A date as far off as the horizon of its rule counts 0, a nearer or past one more, one further off less; one that is not known counts as if it had been as far off when the item was opened. No rows for an item that is not visible, and for null.';
 
 -- ---------- Keeping it up to date ----------
 

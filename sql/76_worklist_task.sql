@@ -74,6 +74,23 @@ $$;
 COMMENT ON FUNCTION referral.is_target(interval) IS
 'Can every calendar count the span? Above zero, in days, hours and below without a sign, not in months, at most 100 years. Null for null.';
 
+CREATE FUNCTION referral.check_date_of(factor record) RETURNS record
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    f referral.ranking_factor := factor;
+BEGIN
+    IF f.date_field NOT IN ('opened_at', 'received_at', 'due_at', 'scheduled_for', 'expires_on', 'payer_deadline') OR (f.kind = 'per_day' AND f.date_field IS NULL) THEN
+        RAISE EXCEPTION 'ranking factor "%" goes by no date that is known', f.name
+            USING ERRCODE = 'RF011', DETAIL = 'A rule of kind per_day names the date that its points go by.',
+                  HINT = 'date_field is opened_at, received_at, due_at, scheduled_for, expires_on or payer_deadline.';
+    END IF;
+    -- what lies in the past counts from then on
+    f.horizon := coalesce(f.horizon, CASE WHEN f.date_field IN ('opened_at', 'received_at') THEN '0 days' ELSE '30 days' END::interval);
+    RETURN f;
+END $$;
+COMMENT ON FUNCTION referral.check_date_of(record) IS
+'A rule of ranking_factor with its horizon, where none is given: 0 days for opened_at and received_at, else 30 days. RF011 when date_field is none of the dates that there are.';
+
 CREATE FUNCTION referral.worklist_rule_check() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -84,6 +101,9 @@ BEGIN
     IF target IS NULL THEN
         RAISE EXCEPTION 'there is no entity "%"', x ->> 'entity'
             USING ERRCODE = 'RF011', DETAIL = 'The rule is about the rows of an entity.', HINT = 'See referral.entity.';
+    END IF;
+    IF x ? 'date_field' THEN
+        NEW := referral.check_date_of(NEW);
     END IF;
     -- only a rule of work_source has it
     IF (x ->> 'is_primary')::boolean <> ((x ->> 'entity', x ->> 'kind') = ('referral', 'referral')) THEN
@@ -139,5 +159,49 @@ END $$;
 COMMENT ON FUNCTION referral.check_worklist_version(bigint) IS
 'The part of check_rule_version() about worklists: calendars of tasks are there, scores can be told exactly (RF011); warns of entities whose table has no trigger work. Null for null.';
 
+CREATE FUNCTION referral.settle_tasks_of(org_id bigint, entity text, max integer) RETURNS integer
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
+DECLARE
+    after_id bigint := referral.follow_rules('task_template', org_id, entity, '30 seconds');
+    ids bigint[];
+    id bigint;
+BEGIN
+    IF after_id IS NULL THEN
+        RETURN 0;
+    END IF;
+    ids := ARRAY(SELECT DISTINCT w.entity_id FROM referral.work_item w
+                 WHERE w.org_id = settle_tasks_of.org_id AND w.entity = settle_tasks_of.entity AND w.entity_id > after_id
+                   AND w.kind = 'task' AND w.closed_at IS NULL
+                 ORDER BY w.entity_id LIMIT max);
+    FOREACH id IN ARRAY ids LOOP
+        BEGIN
+            PERFORM referral.settle_tasks(entity, org_id, id, false);
+        EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+            NULL;           -- somebody works on it: the next time
+        END;
+    END LOOP;
+    PERFORM referral.rules_followed('task_template', org_id, entity, CASE WHEN cardinality(ids) = max THEN ids[max] END);
+    RETURN cardinality(ids);
+END $$;
+COMMENT ON FUNCTION referral.settle_tasks_of(bigint, text, integer) IS
+'Looks at the next max rows of an entity in an organisation that have open tasks, in the order of their numbers, completes those whose until_when holds, and returns how many rows it looked at; 0 when all are done, or somebody else is at it.';
+
+CREATE FUNCTION referral.settle_open_tasks(as_of timestamptz, max integer) RETURNS bigint
+LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.actor_kind = 'system' AS $$
+DECLARE
+    todo record;
+    n bigint := 0;
+BEGIN
+    PERFORM referral.require_number(max);
+    FOR todo IN SELECT * FROM referral.rules_to_follow('task_template', '30 seconds') LOOP
+        EXIT WHEN n >= max;
+        n := n + referral.settle_tasks_of(todo.org_id, todo.entity, (max - n)::integer);
+    END LOOP;
+    RETURN n;
+END $$;
+COMMENT ON FUNCTION referral.settle_open_tasks(timestamptz, integer) IS
+'Completes open tasks whose until_when has come to hold without a change of their row, as other rows or the time changed; each is asked about once in 30 seconds at most. Looks at max rows and returns how many it looked at, 0 when all are done. Called by tick(). as_of is not looked at. RF020 when max is below 0. Null for null.';
+
 REVOKE ALL ON FUNCTION referral.spawn_tasks(text, bigint, bigint, bigint[]),
+    referral.settle_tasks_of(bigint, text, integer), referral.settle_open_tasks(timestamptz, integer), referral.check_date_of(record),
     referral.settle_tasks(text, bigint, bigint, boolean), referral.worklist_rule_check() FROM PUBLIC;

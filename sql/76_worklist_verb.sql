@@ -16,7 +16,7 @@ RETURNS TABLE (work_item_id bigint, entity text, entity_id bigint, referral_id b
                due_at timestamptz, lease_until timestamptz)
 LANGUAGE C ROWS 1 AS 'MODULE_PATHNAME', 'claim_next';
 COMMENT ON FUNCTION referral.claim_next(bigint, text, integer) IS
-'Claims the n items (default 1, at most 1,000) of a queue that nobody has and that rank first, for whoever acts, and returns them; none when there is none left, or he has as many as he may. Two who call it at once never get the same item, and nobody waits. Each is his until lease_until. RF003 when he does not work on the queue, is absent, or is a model; RF019 when there is no such queue; RF020 when n is below 0 or above 1,000. Null for null: no rows.';
+'Claims the n items (default 1, at most 1,000) of a queue that nobody has and that rank first, for whoever acts, and returns them; none when there is none left, or he has as many as he may. Two who call it at once never get the same item, and nobody waits. Each is his until lease_until. score: as work_item holds it, without what time adds to all; my_worklist and rank_score() tell the points. RF003 when he does not work on the queue, is absent, or is a model; RF019 when there is no such queue; RF020 when n is below 0 or above 1,000. Null for null: no rows.';
 
 CREATE FUNCTION referral.claim(org_id bigint, work_item_id bigint) RETURNS timestamptz
 LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -33,7 +33,7 @@ BEGIN
             USING ERRCODE = 'RF001', DETAIL = 'owner in referral.work_item says by whom.',
                   HINT = CASE i.status WHEN 'on-hold' THEN 'See referral.resume().' ELSE 'Take another one: referral.claim_next().' END;
     END IF;
-    IF NOT referral.is_called(referral.acting_login(), i.escalated_to) THEN
+    IF NOT (referral.is_called(referral.acting_login(), i.escalated_to) AND referral.works_here(org_id)) THEN
         -- who has it needs no more room, but still has to work on the queue
         IF i.owner IS NULL THEN
             PERFORM referral.require_room(org_id, i.queue_id, actor);
@@ -147,11 +147,21 @@ DECLARE
 BEGIN
     i := referral.lock_item(org_id, work_item_id);
     PERFORM referral.require_owner(i, true);
-    PERFORM referral.close_work(i.org_id, i.work_item_id, 'completed', outcome);
-    RETURN referral.work_again(i.entity, i.org_id, i.entity_id);
+    IF i.kind NOT IN ('referral', 'task') THEN
+        RAISE EXCEPTION 'work item % is done when its % is settled', i.work_item_id, i.kind
+            USING ERRCODE = 'RF001', DETAIL = format('It is about %s %s, which is still work.', i.entity, i.entity_id),
+                  HINT = CASE i.entity
+                         WHEN 'exception_item' THEN format('SELECT referral.close_exception(%s, %s, ''what was done''). That completes the item.', i.org_id, i.entity_id)
+                         WHEN 'approval_request' THEN format('SELECT referral.approve(%s, %s), or referral.reject(). That completes the item.', i.org_id, i.entity_id)
+                         WHEN 'extraction' THEN format('SELECT referral.review_extraction(%s, %s, ''accept''). That completes the item.', i.org_id, i.entity_id)
+                         WHEN 'document_classification' THEN format('SELECT referral.review_classification(%s, %s, ''accept''). That completes the item.', i.org_id, i.entity_id)
+                         ELSE 'Change the row, so that no rule of referral.work_source asks for the item.' END;
+    END IF;
+    PERFORM referral.close_work(i.org_id, i.work_item_id, 'completed', outcome, 'complete');
+    RETURN CASE WHEN i.kind = 'referral' THEN referral.work_again(i.entity, i.org_id, i.entity_id) END;
 END $$;
 COMMENT ON FUNCTION referral.complete(bigint, bigint, text) IS
-'Closes an item as done, with what came of it. When its row is still work by the rules, as a referral is that has not come to its end, the next item is opened at once, unclaimed, where the rules send it now; its work_item_id is returned, else null. For who has it, and who leads the queue. RF001 when nobody has it, or it is closed; RF003 for others; RF019 when there is no such item, also for null.';
+'Closes the item of a referral, or a task, as done, with what came of it. A referral that has not come to its end has its next item at once, unclaimed, where the rules send it now, also to the same queue when it is still at the same step; its work_item_id is returned, else null. For who has it, and who leads the queue. RF001 when nobody has it, it is closed, or it is about an exception, an approval or a review, which is done when that is settled; RF003 for others; RF019 when there is no such item, also for null.';
 
 -- ---------- Absence, load, leases ----------
 
@@ -287,7 +297,7 @@ REVOKE ALL ON FUNCTION referral.standard_queues(bigint), referral.organization_q
     referral.lock_item(bigint, bigint), referral.require_present(bigint, text), referral.room_of(bigint, bigint, text), referral.require_room(bigint, bigint, text),
     referral.require_claimer(bigint), referral.require_owner(record, boolean), referral.work_item_guard(), referral.arrival(), referral.work_item_arrives(),
     referral.open_work(text, bigint, bigint, text, bigint, bigint, text, timestamptz, boolean, text, bigint, bigint),
-    referral.close_work(bigint, bigint, referral.task_status, text), referral.move_item(bigint, bigint, bigint, text, bigint),
+    referral.close_work(bigint, bigint, referral.task_status, text, text), referral.move_item(bigint, bigint, bigint, text, bigint),
     referral.give_item(bigint, bigint, text, text), referral.claim_next(bigint, text, integer), referral.claim(bigint, bigint),
     referral.release(bigint, bigint, text), referral.assign(bigint, bigint, text, text), referral.reassign(bigint, bigint, text, text),
     referral.hold(bigint, bigint, text), referral.resume(bigint, bigint), referral.complete(bigint, bigint, text),

@@ -139,6 +139,10 @@ DECLARE
     item bigint;
 BEGIN
     SELECT * INTO STRICT p FROM referral.approval_policy x WHERE x.approval_policy_id = open_approval_request.approval_policy_id;
+    -- the levels above begin anew with it, so that no former agreement to them counts again beside a new one here
+    UPDATE referral.approval_request r SET status = 'withdrawn'
+    WHERE r.org_id = open_approval_request.org_id AND r.entity_id = id AND r.entity = open_approval_request.entity
+      AND r.policy = p.name AND r.level > p.level AND r.status IN ('pending', 'approved');
     LOOP
         request := referral.insert_approval_request(entity, org_id, id, p, subject, requested_by, involved, reason);
         EXIT WHEN request IS NOT NULL;
@@ -252,15 +256,16 @@ BEGIN
     IF need.status IN ('approved', 'expired', 'other_rule') THEN
         RETURN NULL;
     END IF;
-    SELECT a.transitions, a.watched, lower(v.valid_during) AS since INTO STRICT p
+    SELECT a.transitions, lower(v.valid_during) AS since INTO STRICT p
     FROM referral.approval_policy a JOIN referral.rule_version v USING (rule_version_id) WHERE a.approval_policy_id = need.approval_policy_id;
     -- under the same rules the guard let it through: so it has changed since
     passed := (SELECT max(j.journal_id) FROM referral.journal j
                WHERE j.org_id = approval_missed.org_id AND j.entity_id = approval_missed.id AND j.entity = approval_missed.entity
                  AND j.transition = ANY (p.transitions) AND j.recorded_at >= p.since);
+    -- any change: the condition may read what is not watched
     RETURN (SELECT max(j.journal_id) FROM referral.journal j
             WHERE j.org_id = approval_missed.org_id AND j.entity_id = approval_missed.id AND j.entity = approval_missed.entity
-              AND j.journal_id > passed AND CASE WHEN p.watched IS NULL THEN j.changes IS NOT NULL ELSE j.changes ?| p.watched END);
+              AND j.journal_id > passed AND j.changes IS NOT NULL);
 END $$;
 COMMENT ON FUNCTION referral.approval_missed(text, bigint, bigint, record) IS
 'For an approval that a row needs, and does not wait for where it is: has it gone through a transition without an approval that it would have had to wait for, had it had the values that it has now? The number in the journal of the last change after it went through; null when not. What lapsed afterwards, and what new rules ask for, does not count.';
@@ -553,7 +558,7 @@ BEGIN
             WHERE r.org_id = took_part.org_id AND r.approval_request_id = took_part.approval_request_id);
 END $$;
 COMMENT ON FUNCTION referral.took_part(bigint, bigint, text) IS
-'Why a person cannot decide about a request whatever his role: he asked for it, has a part in that (approval_involves()), has decided about it, or on another level of the same policy as far as that counts for the row as it is, in his own name or another''s. Null when nothing is in the way, and for null.';
+'Why a person cannot decide about a request whatever his role: he asked for it, has a part in that (approval_involves()), has decided about it, or on another level of the same policy, as far as that counts for the row as it is, in his own name or another''s. Null when nothing is in the way, and for null.';
 
 CREATE FUNCTION referral.delegator_for(r record, wanted text) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -562,6 +567,8 @@ DECLARE
 BEGIN
     SELECT x.* INTO d FROM referral.approval_delegation x
     WHERE x.org_id = r.org_id AND x.to_member = referral.current_actor()
+      -- an application does not speak for who has a login
+      AND NOT referral.speaks_for_login()
       AND (x.kinds IS NULL OR r.kind = ANY (x.kinds)) AND x.from_member = coalesce(wanted, x.from_member)
       -- who has left delegates no more; a person whom only applications know has the role by way of them
       AND (NOT EXISTS (SELECT FROM pg_roles l WHERE l.rolname = x.from_member)
@@ -569,7 +576,11 @@ BEGIN
       AND referral.has_approver_role(CASE WHEN EXISTS (SELECT FROM pg_roles l WHERE l.rolname = x.from_member) THEN x.from_member
                                           ELSE referral.acting_login()::text END, r.approver_role)
       AND CASE WHEN x.during IS NOT NULL THEN x.during @> clock_timestamp()
-               ELSE referral.is_absent(x.org_id, x.from_member, clock_timestamp()) END
+               -- as others say than he to whom it gives something
+               ELSE EXISTS (SELECT FROM referral.absence a
+                            WHERE a.org_id = x.org_id AND a.member = x.from_member AND a.during @> clock_timestamp()
+                              AND NOT EXISTS (SELECT FROM referral.journal j
+                                              WHERE j.org_id = a.org_id AND j.entity_id = a.absence_id AND j.entity = 'absence' AND j.actor = x.to_member)) END
     ORDER BY referral.took_part(r.org_id, r.approval_request_id, x.from_member) IS NOT NULL, x.approval_delegation_id
     LIMIT 1 FOR SHARE OF x;
     RETURN d.from_member;
@@ -622,6 +633,14 @@ BEGIN
         RAISE EXCEPTION 'the row has changed since approval request % was made', r.approval_request_id
             USING ERRCODE = 'RF006', DETAIL = 'It has other values in the columns that the approval is about.',
                   HINT = 'Have it asked for again: referral.request_approvals().';
+    END IF;
+    IF r.level > 1
+       AND EXISTS (SELECT FROM referral.approval_needs(r.entity, r.org_id, r.entity_id) n
+                   JOIN referral.approval_needs(r.entity, r.org_id, r.entity_id) own ON own.policy = n.policy AND own.level = r.level
+                   WHERE n.policy = r.policy AND n.level < r.level AND n.status <> 'approved' AND (n.needed OR NOT own.needed)) THEN
+        RAISE EXCEPTION 'approval request % waits for a level below it', r.approval_request_id
+            USING ERRCODE = 'RF004', DETAIL = 'Levels are decided one after the other, about the row as it is.',
+                  HINT = format('SELECT * FROM referral.approval_path(%s, %s);', r.org_id, r.referral_id);
     END IF;
     RETURN NEW;
 END $$;

@@ -26,7 +26,7 @@ DECLARE
     i record;
 BEGIN
     -- a rule that raises an error does not say that there is no work
-    IF EXISTS (SELECT FROM referral.work_source s JOIN referral.rule_version v USING (rule_version_id)
+    IF kind <> 'referral' AND EXISTS (SELECT FROM referral.work_source s JOIN referral.rule_version v USING (rule_version_id)
                WHERE v.status = 'active' AND s.entity = stop_work.entity AND s.kind = stop_work.kind
                  AND referral.rule_fits(s.applies_when, referral.work_row(stop_work.entity, stop_work.org_id, stop_work.id), s.name) IS NULL
                  AND s.applies_when IS NOT NULL) THEN
@@ -39,6 +39,8 @@ BEGIN
         PERFORM referral.close_work(org_id, i.work_item_id, 'completed', 'the row is no longer work');
     END LOOP;
     IF entity = 'referral' AND kind = 'referral' THEN
+        -- what was done is not cancelled
+        PERFORM referral.settle_tasks(entity, org_id, id, false);
         FOR i IN SELECT w.work_item_id FROM referral.work_item w
                  WHERE w.org_id = stop_work.org_id AND w.referral_id = stop_work.id AND w.kind = 'task' AND w.closed_at IS NULL
         LOOP
@@ -47,7 +49,7 @@ BEGIN
     END IF;
 END $$;
 COMMENT ON FUNCTION referral.stop_work(text, bigint, bigint, text) IS
-'Closes the item of a kind about a row that is no longer work of that kind, unless a rule about it raises an error; with that of a referral, its open tasks too. Called by the trigger work.';
+'Closes the item of a kind about a row that is no longer work of that kind, unless a rule about it raises an error; with that of a referral, its open tasks too: those whose until_when holds are completed, the others cancelled. Called by the trigger work.';
 
 CREATE FUNCTION referral.forget_work(entity text, org_id bigint, id bigint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -153,7 +155,7 @@ COMMENT ON FUNCTION referral.settle_exceptions(timestamptz, integer) IS
 CREATE FUNCTION referral.chores() RETURNS text[]
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT coalesce(array_agg(c.name ORDER BY c.sort), '{}')
-    FROM unnest(ARRAY['reclaim_expired', 'reclaim_held', 'settle_work', 'settle_exceptions', 'move_stranded', 'refresh_all_ranks', 'expire_approvals', 'renew_approvals']) WITH ORDINALITY c (name, sort)
+    FROM unnest(ARRAY['reclaim_expired', 'reclaim_held', 'settle_work', 'settle_exceptions', 'settle_open_tasks', 'move_stranded', 'refresh_all_ranks', 'expire_approvals', 'renew_approvals']) WITH ORDINALITY c (name, sort)
     WHERE to_regprocedure(format('referral.%I(timestamptz, integer)', c.name)) IS NOT NULL
 $$;
 COMMENT ON FUNCTION referral.chores() IS

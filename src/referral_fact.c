@@ -62,8 +62,13 @@ PG_FUNCTION_INFO_V1(contact_attempts);
 Datum
 has_blocking_exception(PG_FUNCTION_ARGS)
 {
-	static Fact fact = {.sql = "SELECT FROM referral.exception_item WHERE " OF_REFERRAL
-	" AND blocking AND status IN ('open', 'in_progress')"};
+	static Fact fact = {.sql = "SELECT FROM referral.exception_item e"
+		" JOIN referral.referral r ON r.org_id = e.org_id AND r.referral_id = e.referral_id"
+		" WHERE e.org_id = $1 AND e.referral_id = $2 AND e.blocking"
+		"  AND e.status IN ('open', 'in_progress')"
+		"  AND EXISTS (SELECT FROM referral.workflow_transition t"
+		"              WHERE t.workflow_id = r.workflow_id AND t.from_step = r.step"
+		"                AND t.transition = ANY (e.blocks))"};
 
 	return is_there(&fact, fcinfo);
 }

@@ -340,13 +340,14 @@ rank_could_change(WorkRow *row)
 
 /* ---------- Tasks, exceptions, approvals ---------- */
 
+/* What depends on more than the row is asked when the row moves, and by tick(). */
 static bool
 task_could_end(WorkRow *row)
 {
 	for (TaskEnd *end = work_rules(row->cache)->task_ends; end != NULL; end = end->next)
 		if (end->until_when != NULL && strcmp(end->entity, row->rel->entity) == 0 &&
-			(!work_task_end_reads_row_alone(row->cache, end, row->relation) ||
-			 any_changed(row, end->columns)))
+			(work_task_end_reads_row_alone(row->cache, end, row->relation) ?
+			 any_changed(row, end->columns) : has_moved(row)))
 			return true;
 	return false;
 }

@@ -14,6 +14,7 @@
  */
 #include "postgres.h"
 
+#include "access/detoast.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
@@ -105,7 +106,7 @@ make_key(KnownKey *key, int64 org_id, Datum queue)
 	const char *actor = security_actor();
 
 	memset(key, 0, sizeof(KnownKey));
-	if (VARSIZE_ANY_EXHDR(queue) >= NAMEDATALEN || strlen(actor) > MAX_ACTOR_LENGTH)
+	if (toast_raw_datum_size(queue) - VARHDRSZ >= NAMEDATALEN || strlen(actor) > MAX_ACTOR_LENGTH)
 		return false;
 	key->org_id = org_id;
 	text_to_cstring_buffer(DatumGetTextPP(queue), key->queue, sizeof(key->queue));

@@ -18,6 +18,9 @@
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
+#include "lib/stringinfo.h"
+#include "utils/lsyscache.h"
+
 #include "compat.h"
 #include "security.h"
 #include "work.h"
@@ -57,6 +60,58 @@ named_value(WorkRow *row, const char *column)
 
 	return attno <= 0 || row_isnull(row->newslot, attno) ? no_value
 		: some(row_value(row->newslot, attno));
+}
+
+/* Columns that tell which one a row is, without anything about a person. */
+static const struct
+{
+	const char *entity;
+	const char *columns[2];
+}			telling[] = {
+	{"exception_item", {"category", "code"}},
+	{"approval_request", {"policy"}}
+};
+
+static char *
+column_text(WorkRow *row, const char *column)
+{
+	Oid			output;
+	bool		is_varlena;
+	Maybe		value = named_value(row, column);
+
+	if (value.isnull)
+		return NULL;
+	getTypeOutputInfo(SPI_gettypeid(row->rel->desc, SPI_fnumber(row->rel->desc, column)),
+					  &output, &is_varlena);
+	return OidOutputFunctionCall(output, value.value);
+}
+
+/* What its source calls it, and which one it is. */
+static Maybe
+item_title(WorkRow *row, WorkSource *source)
+{
+	StringInfoData title;
+	const char *before = ": ";
+
+	if (source->title == NULL)
+		return no_value;
+	initStringInfo(&title);
+	appendStringInfoString(&title, source->title);
+	for (int i = 0; i < lengthof(telling); i++)
+	{
+		if (strcmp(telling[i].entity, row->rel->entity) != 0)
+			continue;
+		for (int j = 0; j < lengthof(telling[i].columns); j++)
+		{
+			char	   *text = column_text(row, telling[i].columns[j]);
+
+			if (text == NULL)
+				continue;
+			appendStringInfo(&title, "%s%s", before, text);
+			before = ", ";
+		}
+	}
+	return some_text(title.data);
 }
 
 /* Where the work goes: as the routing decides, else to the queue of the source. */
@@ -161,7 +216,7 @@ open_item(WorkRow *row, WorkSource *source, RuleSet routing)
 		due = some(TimestampTzGetDatum(item.dates[RANK_DUE_AT]));
 	score = some(Float8GetDatum(rank_row(row->cache, &item, row->rel, row->relation, row->newslot)));
 	if (insert(row, (Maybe[]) {org_id, decision.queue_id, entity, id, referral_id, kind,
-							   some(BoolGetDatum(source->is_primary)), some_text(source->title),
+							   some(BoolGetDatum(source->is_primary)), item_title(row, source),
 							   due, score, decision.routing_decision_id}) &&
 		!decision.owner.isnull)
 	{

@@ -17,6 +17,7 @@
  */
 #include "postgres.h"
 
+#include "access/detoast.h"
 #include "access/relation.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
@@ -255,7 +256,7 @@ work_queue_for(RuleCache *cache, Maybe org_id, Maybe name)
 
 	if (org_id.isnull)
 		return no_value;
-	if (name.isnull || VARSIZE_ANY_EXHDR(name.value) >= NAMEDATALEN)
+	if (name.isnull || toast_raw_datum_size(name.value) - VARHDRSZ >= NAMEDATALEN)
 		name = some_text("manual_triage");
 	text_to_cstring_buffer(DatumGetTextPP(name.value), key.name, sizeof(key.name));
 	forget_old_answers(cache);

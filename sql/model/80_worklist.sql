@@ -102,6 +102,8 @@ CREATE INDEX IF NOT EXISTS work_item_claim ON referral.work_item (org_id, queue_
     WHERE status IN ('ready', 'requested');
 -- and looks here for what has come above the place where it is
 CREATE INDEX IF NOT EXISTS work_item_arrived ON referral.work_item (org_id, queue_id, arrived, score DESC, work_item_id) WHERE owner IS NULL AND closed_at IS NULL;
+-- what tick() asks about
+CREATE INDEX IF NOT EXISTS work_item_task ON referral.work_item (org_id, entity, entity_id) WHERE kind = 'task' AND closed_at IS NULL;
 -- what people have: seldom more than some thousands, so that reclaim_expired() reads all of it
 CREATE INDEX IF NOT EXISTS work_item_owner ON referral.work_item (org_id, owner, queue_id) WHERE status IN ('in-progress', 'on-hold');
 COMMENT ON TABLE referral.work_item IS
@@ -112,7 +114,7 @@ COMMENT ON COLUMN referral.work_item.kind IS 'referral, exception, review, appro
 COMMENT ON COLUMN referral.work_item.is_primary IS 'Who has it answers for the referral: one open one for each referral that has not come to its end.';
 COMMENT ON COLUMN referral.work_item.task IS 'Name of the task_template that it comes from; empty for what is not a task.';
 COMMENT ON COLUMN referral.work_item.title IS 'What is to be done, without anything about a person.';
-COMMENT ON COLUMN referral.work_item.verb IS 'What was done to it last: open, claim, renew, release, assign, reassign, hold, resume, rebalance, reclaim, route, escalate, hand_over, close and the like. So the journal tells them apart.';
+COMMENT ON COLUMN referral.work_item.verb IS 'What was done to it last: open, claim, renew, release, complete, assign, reassign, hold, resume, rebalance, reclaim, route, escalate, hand_over, close (by the database) and the like. So the journal tells them apart.';
 COMMENT ON COLUMN referral.work_item.owner IS 'Who has claimed it, as referral.current_actor() names people; of a closed one, who had it.';
 COMMENT ON COLUMN referral.work_item.handed_over_by IS 'Who has handed it over, and answers for it until somebody accepts it; null otherwise.';
 COMMENT ON COLUMN referral.work_item.escalated_to IS 'A role that an escalation has called: its members may claim the item without being members of its queue.';
@@ -194,7 +196,7 @@ CREATE TABLE IF NOT EXISTS referral.ranking_factor (
     applies_when text,
     points numeric NOT NULL CHECK (points NOT IN ('NaN', 'Infinity', '-Infinity')),
     date_field text CHECK (date_field IN ('opened_at', 'received_at', 'due_at', 'scheduled_for', 'expires_on', 'payer_deadline')),
-    horizon interval NOT NULL DEFAULT '30 days',
+    horizon interval NOT NULL,
     scope_org_id bigint,
     explanation text,
     UNIQUE (rule_version_id, name),

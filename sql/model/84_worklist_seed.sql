@@ -63,11 +63,11 @@ BEGIN
         RETURNING rule_version_id INTO version_id;
         INSERT INTO referral.task_template (rule_version_id, name, on_state, title, queue, due, calendar, until_when)
         VALUES (version_id, 'call_after_no_show', 'no_show', 'Find out why the patient did not come, and offer another appointment', 'scheduling',
-                '2 days', 'us_business', 'state <> ''no_show'''),
+                '2 days', 'us_business', 'state NOT IN (''no_show'', ''declined'', ''cancelled'', ''expired'', ''entered_in_error'')'),
                (version_id, 'rebook', 'appointment_cancelled', 'Offer another appointment', 'scheduling',
-                '2 days', 'us_business', 'state <> ''appointment_cancelled'''),
+                '2 days', 'us_business', 'state NOT IN (''appointment_cancelled'', ''declined'', ''cancelled'', ''expired'', ''entered_in_error'')'),
                (version_id, 'obtain_report', 'completed', 'Obtain the consult report and send it to the requester', 'closing_the_loop',
-                '10 days', 'us_business', 'state <> ''completed''');
+                '10 days', 'us_business', 'referral.has_final_report(org_id, referral_id)');
         UPDATE referral.rule_version SET status = 'active' WHERE rule_version_id = version_id;
     END IF;
 END $do$;

@@ -22,13 +22,13 @@ BEGIN
          '{network_status,payer_id,performing_organization_id,performer_id}'::text[],
          'The performer is out of the payer''s network: a manager has to agree.'),
         ('utilisation_review', '{triage,schedule,send_schedule}', 'authorization_required AND authorization_number IS NULL', 'utilisation_review',
-         'referral_authorizer', 'utilisation_review', '1 day', '2 hours', '30 days', '{authorization_number,payer_id,service_code,specialty}',
+         'referral_authorizer', 'utilisation_review', '1 day', '2 hours', '30 days', '{authorization_required,authorization_number,payer_id,service_code,specialty}',
          'The payer requires an authorization and none is recorded: utilisation review has to agree to go on without.'),
         ('financial_clearance', '{schedule,send_schedule}', 'expected_value >= 10000', 'financial',
          'referral_approver', 'financial_clearance', '2 days', '4 hours', '90 days', '{expected_value,payer_id,coverage_id}',
          'As much money as this is cleared before an appointment is given.'),
         ('specialist_acceptance', '{schedule,send_schedule}', 'intent = ''proposal''', 'clinical',
-         'referral_clinician', 'clinical_triage', '2 days', '4 hours', NULL, '{specialty,performer_id,reason_code,service_code}',
+         'referral_clinician', 'clinical_triage', '2 days', '4 hours', NULL, '{intent,specialty,performer_id,reason_code,service_code}',
          'It is a proposal, not an order: a clinician of the specialty has to accept it.')
     ) p (name, transitions, applies_when, kind, approver_role, queue, due, urgent_due, valid_for, watched, explanation)
     CROSS JOIN (VALUES ('urgency >= ''urgent''', 10), (NULL, 100)) u (applies_when, priority)

@@ -115,8 +115,7 @@ SELECT l.org_id, l.place, l.mine, l.queue, l.work_item_id, l.kind, l.title, l.st
        l.due_at, coalesce(l.due_at < referral.as_of(), false) AS overdue, l.lease_until, l.handed_over_by,
        referral.rank_score(l.org_id, l.work_item_id, referral.as_of()) AS score,
        referral.rank_reasons(l.org_id, l.work_item_id) AS why,
-       (SELECT n.action || ': ' || n.reason FROM referral.next_best_action n
-        WHERE n.org_id = l.org_id AND n.referral_id = l.referral_id) AS next_action
+       referral.item_action(l.kind, l.entity, l.org_id, l.entity_id, l.referral_id) AS next_action
 FROM (
     SELECT i.*, row_number() OVER (PARTITION BY i.org_id ORDER BY i.mine DESC, i.score DESC, i.work_item_id) AS place
     FROM (
@@ -137,13 +136,13 @@ FROM (
         SELECT false, q.name, w.org_id, w.work_item_id, w.kind, w.title, w.status, w.entity, w.entity_id, w.referral_id,
                w.due_at, w.lease_until, w.handed_over_by, w.score
         FROM referral.work_item w JOIN referral.queue q ON q.org_id = w.org_id AND q.queue_id = w.queue_id
-        WHERE w.escalated_to IS NOT NULL AND w.closed_at IS NULL AND w.status IN ('ready', 'requested') AND referral.is_for_me(w.escalated_to)
+        WHERE w.escalated_to IS NOT NULL AND w.closed_at IS NULL AND w.status IN ('ready', 'requested') AND referral.is_for_me(w.escalated_to) AND referral.works_here(w.org_id)
           AND referral.queue_membership(q.org_id, q.queue_id, referral.current_actor()) IS NULL) i) l
 -- one by one: the rows are few, however many referrals there are
 LEFT JOIN LATERAL (SELECT x.org_id, x.patient_id, x.state, x.urgency, x.specialty FROM referral.referral x
                    WHERE x.org_id = l.org_id AND x.referral_id = l.referral_id LIMIT 1) r ON true;
 COMMENT ON VIEW referral.my_worklist IS
-'What whoever asks (referral.current_actor()) has to do, in order of place: first what he has (mine), then what he can claim: of each queue that he works on, also as a substitute, the first 50 items, and what was escalated to a role of his. score: the points at as_of(); why: the rules that count most; next_action: the first of next_best_action. Ask for few columns and the others cost nothing.';
+'What whoever asks (referral.current_actor()) has to do, in order of place: first what he has (mine), then what he can claim: of each queue that he works on, also as a substitute, the first 50 items, and what was escalated to a role of his. score: the points at as_of(); why: the rules that count most; next_action: what is to be done about the item, for that of a referral the first of next_best_action. Ask for few columns and the others cost nothing.';
 
 -- ---------- Queues and staff ----------
 
@@ -151,7 +150,7 @@ CREATE OR REPLACE VIEW referral.queue_health WITH (security_invoker = true) AS
 SELECT q.org_id, q.queue_id, q.name AS queue, q.kind, q.title, q.manager, q.active, referral.queue_presence(q.org_id, q.queue_id) AS present,
        coalesce(w.open, 0) AS open, coalesce(w.ready, 0) AS ready, coalesce(w.handed_over, 0) AS handed_over,
        coalesce(w.claimed, 0) AS claimed, coalesce(w.on_hold, 0) AS on_hold, coalesce(w.overdue, 0) AS overdue,
-       coalesce(w.due_in_24h, 0) AS due_in_24h, w.oldest_ready, referral.as_of() - w.oldest_ready AS oldest_waits,
+       coalesce(w.due_in_24h, 0) AS due_in_24h, w.oldest_ready, date_trunc('second', referral.as_of() - w.oldest_ready) AS oldest_waits,
        coalesce(c.completed, 0) AS completed_in_24h
 FROM referral.queue q
 LEFT JOIN (SELECT i.org_id, i.queue_id, count(*) AS open, count(*) FILTER (WHERE i.status = 'ready') AS ready,
@@ -208,9 +207,12 @@ SELECT r.org_id, r.referral_id, r.state, r.step, r.urgency, r.specialty,
        coalesce((SELECT d.name FROM referral.practitioner d WHERE d.org_id = r.org_id AND d.practitioner_id = r.performer_id),
                 (SELECT o.name FROM referral.provider_organization o
                  WHERE o.org_id = r.org_id AND o.provider_organization_id = r.performing_organization_id)) AS performer,
-       i.owner, r.status_reason, r.decision, r.decision_at, r.received_at, r.entered_at, referral.as_of() - r.entered_at AS waiting,
+       i.owner, r.status_reason, r.decision, r.decision_at, r.received_at, r.entered_at, date_trunc('second', referral.as_of() - r.entered_at) AS waiting,
        r.scheduled_for, r.expires_on, i.due_at, coalesce(i.due_at < referral.as_of(), false) AS overdue,
-       referral.rank_points(i.score) + g.growth AS score
+       -- of one that has come to its end, what it had
+       referral.rank_points(coalesce(i.score, (SELECT w.score FROM referral.work_item w
+                                               WHERE w.org_id = r.org_id AND w.referral_id = r.referral_id AND w.is_primary
+                                               ORDER BY w.work_item_id DESC LIMIT 1))) + g.growth AS score
 FROM referral.referral r
 -- one by one: a list has few of the referrals there are
 LEFT JOIN LATERAL (SELECT w.owner, w.due_at, w.score FROM referral.work_item w
@@ -218,18 +220,19 @@ LEFT JOIN LATERAL (SELECT w.owner, w.due_at, w.score FROM referral.work_item w
 -- once for each organisation
 LEFT JOIN (SELECT o.org_id, referral.rank_growth(o.org_id, referral.as_of()) AS growth FROM referral.organization o OFFSET 0) g ON g.org_id = r.org_id;
 COMMENT ON VIEW referral.listed_referral IS
-'What the lists of both sides show of a referral, the same in each. waiting: since it entered its step; due_at: of its work item, overdue: has that passed; score: the points of its work item, as in my_worklist, the highest is worked on first; all at as_of(). owner, due_at and score are null once it has come to its end.';
+'What the lists of both sides show of a referral, the same in each. waiting: since it entered its step; due_at: of its work item, overdue: has that passed; score: the points of its work item, as in my_worklist, the highest is worked on first; all at as_of(). owner and due_at are null once it has come to its end; score is that of its last item then.';
 
 CREATE OR REPLACE VIEW referral.letters_outstanding WITH (security_invoker = true) AS
 SELECT l.*, least(l.scheduled_for, l.due_at) AS letter_due,
        ARRAY(SELECT m.document_type FROM referral.missing_document m
              WHERE m.org_id = l.org_id AND m.referral_id = l.referral_id ORDER BY m.document_type) AS documents,
-       (SELECT max(m.asked_at) FROM referral.missing_document m WHERE m.org_id = l.org_id AND m.referral_id = l.referral_id) AS asked_at
+       (SELECT max(m.asked_at) FROM referral.missing_document m WHERE m.org_id = l.org_id AND m.referral_id = l.referral_id) AS asked_at,
+       coalesce(least(l.scheduled_for, l.due_at) < referral.as_of(), false) AS letter_overdue
 FROM referral.listed_referral l
 JOIN referral.missing_document_check m ON m.org_id = l.org_id AND m.referral_id = l.referral_id
 WHERE l.state NOT IN ('closed_loop', 'declined', 'cancelled', 'expired', 'entered_in_error');
 COMMENT ON VIEW referral.letters_outstanding IS
-'For the referrer: open referrals whose letters or other documents are not there yet. documents: which; letter_due: before the appointment, or when the work is due, whichever comes first; asked_at: when they were last asked for.';
+'For the referrer: open referrals whose letters or other documents are not there yet. documents: which; letter_due: before the appointment, or when the work is due, whichever comes first; asked_at: when they were last asked for; letter_overdue: letter_due has passed (overdue is about the work item).';
 
 CREATE OR REPLACE VIEW referral.rejected_triage_response WITH (security_invoker = true) AS
 SELECT l.*, coalesce(l.decision::text, l.state::text) AS response, coalesce(l.decision_at, l.entered_at) AS responded_at,
@@ -257,11 +260,14 @@ LEFT JOIN (SELECT h.org_id, h.referral_id, h.returned_at, h.return_reason
   ON b.org_id = l.org_id AND b.referral_id = l.referral_id
 CROSS JOIN LATERAL (VALUES
     (CASE l.state WHEN 'no_show' THEN 'did not attend' WHEN 'appointment_cancelled' THEN 'appointment cancelled'
-                  WHEN 'cancellation_requested' THEN 'cancellation asked for' END, l.entered_at, l.status_reason),
+                  WHEN 'cancellation_requested' THEN 'cancellation asked for' END, l.entered_at,
+     coalesce((SELECT c.display FROM referral.reason_code c JOIN referral.rule_version v USING (rule_version_id)
+               WHERE v.status = 'active' AND c.domain IN ('appointment', 'cancel') AND c.code = l.status_reason
+               ORDER BY (c.domain = 'cancel') = (l.state = 'cancellation_requested') DESC LIMIT 1), l.status_reason)),
     (CASE WHEN b.returned_at IS NOT NULL THEN 'returned' END, b.returned_at, b.return_reason)) x (what, since, why)
 WHERE (l.state IN ('no_show', 'appointment_cancelled', 'cancellation_requested') OR b.returned_at IS NOT NULL) AND x.what IS NOT NULL;
 COMMENT ON VIEW referral.returned_cancelled_dna IS
-'For the referrer: open referrals whose patient did not attend, whose appointment was cancelled, whose cancellation is asked for, or that were handed over and returned and have not gone on since. since and why: of that.';
+'For the referrer: open referrals whose patient did not attend, whose appointment was cancelled, whose cancellation is asked for, or that were handed over and returned and have not gone on since. since and why: of that, why in words.';
 
 CREATE OR REPLACE VIEW referral.awaiting_booking WITH (security_invoker = true) AS
 SELECT l.*,
@@ -309,10 +315,11 @@ BEGIN
         EXECUTE format('GRANT SELECT ON referral.%I TO %s, referral_auditor, referral_integration', v, staff);
     END LOOP;
     EXECUTE format('GRANT SELECT ON referral.my_worklist TO %s', staff);
-    EXECUTE format('GRANT EXECUTE ON FUNCTION referral.queue_membership(bigint, bigint, text, timestamptz), referral.rank_reasons(bigint, bigint) TO %s', staff);
+    EXECUTE format('GRANT EXECUTE ON FUNCTION referral.queue_membership(bigint, bigint, text, timestamptz), referral.rank_reasons(bigint, bigint),'
+                   ' referral.works_here(bigint), referral.item_action(text, text, bigint, bigint, bigint) TO %s', staff);
     EXECUTE format('GRANT EXECUTE ON FUNCTION referral.queue_presence(bigint, bigint) TO %s, referral_auditor, referral_integration, referral_analyst', staff);
     EXECUTE format('GRANT EXECUTE ON FUNCTION referral.explain_flow(text, bigint, bigint), referral.explain_work(text, bigint, bigint),'
-                   ' referral.explain_gates(text, bigint, bigint), referral.explain(text, bigint, bigint) TO %s, referral_auditor', staff);
+                   ' referral.explain_gates(text, bigint, bigint), referral.status_history(text, bigint, bigint), referral.explain(text, bigint, bigint) TO %s, referral_auditor', staff);
 END $do$;
 -- analysts see how the queues stand, not whose item is whose
 GRANT SELECT ON referral.queue_health TO referral_analyst;

@@ -17,7 +17,7 @@ INSERT INTO public.model_fixed VALUES
 
 INSERT INTO public.model_fixed VALUES
     ('approval_request', 'approver_role', '''referral_approver'''), ('approval_decision', 'on_behalf_of', 'NULL'),
-    ('approval_delegation', 'to_member', '''another''');
+    ('approval_delegation', 'to_member', '''another'''), ('absence', 'substitute', '''another''');
 INSERT INTO public.model_fixed VALUES
     ('handoff', 'from_queue_id', '(SELECT min(q.queue_id) FROM referral.queue q WHERE q.org_id = $1)'), ('handoff', 'checklist', '''[]'''),
     ('handoff', 'status', '''accepted'''), ('handoff', 'returned_at', 'NULL'), ('handoff', 'withdrawn_at', 'NULL');

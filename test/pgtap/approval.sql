@@ -248,7 +248,7 @@ SELECT is(referral.approve(1, public.last(10, 2)), 'approved', 'somebody else do
 SET SESSION AUTHORIZATION approval_jane;
 SELECT is(public.go(10), 'done', 'then it goes on');
 UPDATE referral.referral SET specialty = 'neurology' WHERE referral_id = 10;
-SELECT is((SELECT array_agg(status || level ORDER BY approval_request_id) FROM referral.approval_request WHERE referral_id = 10), '{approved1,approved2,pending1}', 'with other values all levels begin anew');
+SELECT is((SELECT array_agg(status || level ORDER BY approval_request_id) FROM referral.approval_request WHERE referral_id = 10), '{approved1,withdrawn2,pending1}', 'with other values all levels begin anew');
 SET SESSION AUTHORIZATION approval_ann;
 SELECT is(referral.approve(1, public.last(10)), 'pending', 'who agreed on another level to the former values may on this one to these');
 RESET SESSION AUTHORIZATION;

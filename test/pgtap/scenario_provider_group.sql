@@ -1,7 +1,7 @@
 -- Operational scenario: a multi-specialty provider group. Clinics, imaging centres and practices that work with different
 -- systems send referrals; what is incomplete is asked for by itself, what is complete is checked with the payer and
 -- booked, and everybody sees the same. Read it from top to bottom.
-SELECT plan(38);
+SELECT plan(39);
 \ir ../lib/refused.sql
 
 CREATE ROLE scenario_group_intake LOGIN IN ROLE referral_integration;
@@ -68,7 +68,7 @@ SELECT ok((SELECT due_at > now() FROM referral.exception_item WHERE exception_id
 SELECT is((SELECT count(*)::int FROM referral.outreach_to_send WHERE referral_id = :back AND template = 'missing_document'), 1, 'the letter that asks for the order is drafted');
 SELECT is((SELECT documents FROM referral.letters_outstanding WHERE referral_id = :back), '{order}', 'the referrer finds it in his list');
 SET SESSION AUTHORIZATION scenario_group_ana;
-SELECT is((SELECT rule FROM referral.next_best_action WHERE referral_id = :back), 'settle_exception', 'what Ana is told to do next');
+SELECT is((SELECT rule FROM referral.next_best_action WHERE referral_id = :back), 'obtain_missing', 'what Ana is told to do next');
 UPDATE referral.referral SET state = 'validated' WHERE referral_id = :back;
 SELECT is(public.code(format('UPDATE referral.referral SET state = ''ready_to_schedule'' WHERE referral_id = %s', :back)), 'RF025', 'meanwhile it does not go on');
 
@@ -113,6 +113,7 @@ SET SESSION AUTHORIZATION scenario_group_ana;
 UPDATE referral.referral SET state = 'closed_loop' WHERE referral_id = :back;
 RESET SESSION AUTHORIZATION;
 SELECT is((SELECT count(*)::int FROM referral.work_item WHERE referral_id = :back AND closed_at IS NULL), 0, 'then nothing is left to do');
+SELECT is((SELECT status::text FROM referral.work_item WHERE referral_id = :back AND task = 'obtain_report'), 'completed', 'and who obtained the report sees his task done');
 
 -- 6. Finance and analytics follow, and leaders see the whole
 

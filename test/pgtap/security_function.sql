@@ -194,10 +194,10 @@ SELECT f, 'referral_admin referral_approver referral_auditor referral_authorizer
 FROM unnest(ARRAY['handoff_rules', 'handoff_steps']) f
 UNION ALL
 SELECT f, 'referral_admin referral_approver referral_auditor referral_authorizer referral_clinician referral_coordinator referral_scheduler'
-FROM unnest(ARRAY['explain', 'explain_flow', 'explain_gates', 'explain_work']) f
+FROM unnest(ARRAY['explain', 'explain_flow', 'explain_gates', 'explain_work', 'status_history']) f
 UNION ALL
 SELECT f, 'referral_admin referral_approver referral_authorizer referral_clinician referral_coordinator referral_scheduler'
-FROM unnest(ARRAY['rank_reasons', 'queue_membership', 'is_model']) f
+FROM unnest(ARRAY['rank_reasons', 'queue_membership', 'is_model', 'works_here', 'item_action']) f
 UNION ALL
 VALUES ('queue_presence', 'referral_admin referral_analyst referral_approver referral_auditor referral_authorizer referral_clinician referral_coordinator referral_integration referral_scheduler');
 CREATE VIEW public.executable AS

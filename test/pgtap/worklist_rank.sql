@@ -1,5 +1,5 @@
 -- Ranks: scores are those of the rules in force, whoever was quick; told exactly, and so that a coordinator can read them.
-SELECT plan(46);
+SELECT plan(47);
 SET referral.org_id = 1;
 SET client_min_messages = error;
 UPDATE referral.rule_version v SET status = 'retired' FROM referral.rule_set s WHERE s.rule_set_id = v.rule_set_id AND s.name IN ('routing/standard', 'approval/standard', 'exception/standard');
@@ -112,15 +112,18 @@ UPDATE referral.rule_version v SET status = 'retired' FROM referral.rule_set s W
 SELECT public.factor('appointment', 'per_day', 10, 'scheduled_for', '30 days') AS appointment \gset
 SELECT public.come() AS item \gset
 SELECT referral_id AS id, opened_at AS opened FROM referral.work_item WHERE work_item_id = :item \gset
-SELECT matches(public.explained(:item, :'opened', 'appointment'), '^scheduled_for ....-..-.. ..:.., in 30.0 days \(assumed\): 0$', 'a date that is not known counts nothing at first');
-SELECT matches(public.explained(:item, :'opened'::timestamptz + '36 hours', 'appointment'), '^scheduled_for ....-..-.. ..:.., in 28.5 days \(assumed\): 15$', 'and then as all items do');
+SELECT matches(public.explained(:item, :'opened', 'appointment'), '^scheduled_for ....-..-.. ..:.. UTC, in 30.0 days \(assumed\): 0$', 'a date that is not known counts nothing at first');
+SELECT matches(public.explained(:item, :'opened'::timestamptz + '36 hours', 'appointment'), '^scheduled_for ....-..-.. ..:.. UTC, in 28.5 days \(assumed\): 15$', 'and then as all items do');
 SET session_replication_role = replica;
 UPDATE referral.referral SET scheduled_for = '2026-12-24 09:00Z' WHERE referral_id = :id;
 RESET session_replication_role;
 SELECT referral.refresh_rank(1, :id) \g /dev/null
-SELECT is(public.explained(:item, '2026-12-19 09:00Z', 'appointment'), 'scheduled_for 2026-12-24 09:00, in 5.0 days: 250', 'one that is near counts for the days that it is nearer than the horizon');
-SELECT is(public.explained(:item, '2026-12-25 21:00Z', 'appointment'), 'scheduled_for 2026-12-24 09:00, 1.5 days ago: 315', 'more when it has passed');
-SELECT is(public.explained(:item, '2026-11-23 09:00Z', 'appointment'), 'scheduled_for 2026-12-24 09:00, in 31.0 days: -10', 'less when it is further off');
+SELECT is(public.explained(:item, '2026-12-19 09:00Z', 'appointment'), 'scheduled_for 2026-12-24 09:00 UTC, in 5.0 days: 250', 'one that is near counts for the days that it is nearer than the horizon');
+SELECT is(public.explained(:item, '2026-12-25 21:00Z', 'appointment'), 'scheduled_for 2026-12-24 09:00 UTC, 1.5 days ago: 315', 'more when it has passed');
+SELECT is(public.explained(:item, '2026-11-23 09:00Z', 'appointment'), 'scheduled_for 2026-12-24 09:00 UTC, in 31.0 days: -10', 'less when it is further off');
+SET TimeZone = 'America/Chicago';
+SELECT is(public.explained(:item, '2026-12-19 09:00Z', 'appointment'), 'scheduled_for 2026-12-24 03:00 CST, in 5.0 days: 250', 'dates are told in the time zone of who asks');
+SET TimeZone = 'UTC';
 SELECT is((SELECT score FROM referral.work_item WHERE work_item_id = :item), -10 * (extract(epoch FROM '2026-12-24 09:00Z'::timestamptz) / 86400)::float8, 'the score itself has neither the time nor the horizon in it');
 SELECT is(referral.rank_score(1, :item, '2026-12-19 09:00Z'), 250.000000, 'which the points have');
 SELECT is(referral.date_seen_from('infinity', now()), 'infinity', 'a date that never comes');

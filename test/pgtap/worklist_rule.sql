@@ -1,5 +1,5 @@
 -- Rules of worklists that are bad: those that can be told are refused when they are written; none stops a referral.
-SELECT plan(49);
+SELECT plan(59);
 SET referral.org_id = 1;
 SET client_min_messages = error;
 UPDATE referral.rule_version v SET status = 'retired' FROM referral.rule_set s WHERE s.rule_set_id = v.rule_set_id AND s.name IN ('routing/standard', 'approval/standard');
@@ -134,4 +134,41 @@ SELECT isnt((SELECT count(*)::int FROM referral.unowned_referral WHERE referral_
 UPDATE referral.rule_progress SET finished_at = finished_at - interval '25 hours';
 SELECT public.settle_all() \g /dev/null
 SELECT is_empty('SELECT * FROM referral.unowned_referral', 'for a day at most');
+
+-- Tasks that are done by what happens elsewhere
+
+SELECT public.rule('task_template', 'name, on_state, title, queue, until_when', $$'call', 'received', 't', 'intake', 'referral.contact_attempts(org_id, referral_id) > 0'$$) \g /dev/null
+INSERT INTO referral.referral (patient_id, specialty) SELECT 1, 'cardiology' FROM generate_series(1, 3);
+SELECT max(referral_id) AS id FROM referral.referral \gset
+CREATE FUNCTION public.settle_tasks() RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    n bigint := 0;
+    k bigint;
+BEGIN
+    UPDATE referral.rule_progress SET finished_at = finished_at - interval '1 minute' WHERE rule_table = 'task_template';
+    LOOP
+        k := referral.settle_open_tasks(now(), 2);
+        EXIT WHEN k = 0;
+        n := n + k;
+    END LOOP;
+    RETURN n;
+END $$;
+SELECT ok(public.settle_tasks() >= 3, 'tick() looks at the rows that have open tasks, a batch at a time');
+SELECT is(public.task(:id, 'call'), 'ready', 'and leaves those that are not done');
+INSERT INTO referral.contact_attempt (referral_id, medium, outcome) VALUES (:id, 'phone', 'no_answer');
+SELECT is(referral.settle_open_tasks(now(), 100), 0::bigint, 'at most once in 30 seconds');
+SELECT public.settle_tasks() \g /dev/null
+SELECT is(public.task(:id, 'call'), 'completed', 'a task is done when another row makes its rule hold');
+SELECT is(public.task(:id - 1, 'call'), 'ready', 'not the others');
+INSERT INTO referral.contact_attempt (referral_id, medium, outcome) VALUES (:id - 1, 'phone', 'no_answer');
+UPDATE referral.referral SET state = 'cancelled', status_reason = 'no_longer_needed' WHERE referral_id IN (:id - 1, :id - 2);
+SELECT is(ARRAY[public.task(:id - 1, 'call'), public.task(:id - 2, 'call')], '{completed,cancelled}', 'when the referral comes to its end, what was done is not cancelled');
+SELECT ok('settle_open_tasks' = ANY (referral.chores()), 'it is a chore of tick()');
+
+-- Dates of ranking
+
+SELECT is(public.rule_outcome('ranking_factor', 'name, kind, points, date_field', '''odd'', ''per_day'', 1, ''authored_at'''), 'RF011', 'a date that is none');
+SELECT is(public.rule_outcome('ranking_factor', 'name, kind, points', '''odd'', ''per_day'', 1'), 'RF011', 'or is not named');
+SELECT public.rule('ranking_factor', 'name, kind, points, date_field', '''waits'', ''per_day'', 3, ''opened_at''') \g /dev/null
+SELECT is((SELECT horizon FROM referral.ranking_factor WHERE name = 'waits'), '0 days', 'days in the queue count from the first');
 SELECT * FROM finish();

@@ -1,5 +1,5 @@
 -- What is opened in the morning: my own list, queues and staff, what is to be done next, the lists of both sides, and why.
-SELECT plan(70);
+SELECT plan(87);
 \ir ../lib/refused.sql
 
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
@@ -113,9 +113,10 @@ SELECT results_eq('SELECT place, rule FROM referral.recommended_actions(1, 1)', 
 SELECT results_eq('SELECT r.rule_version = v.rule_version_id, r.action, r.reason FROM referral.next_best_action r, referral.rule_version v JOIN referral.rule_set s USING (rule_set_id) WHERE r.referral_id = 5 AND s.name = ''recommendation/standard''',
     $$VALUES (true, 'Identify the patient', 'Nobody knows whom it is about.')$$, 'with the reason and the version of the rules');
 SELECT referral.open_exception(1, 'policy', 'referral', 4, 4, 'blocked', 'x', 'high', true) \g /dev/null
-SELECT is(public.next(4), 'settle_exception', 'what blocks is settled first');
-SELECT referral.close_exception(1, exception_id, 'settled') FROM referral.exception_item WHERE code = 'blocked' \g /dev/null
+SELECT is(public.next(4), 'obtain_missing', 'an exception that blocks later steps does not stop this one');
 UPDATE referral.referral SET state = 'validated', authorization_required = true WHERE referral_id = 4;
+SELECT is(public.next(4), 'settle_exception', 'what blocks the next step is settled first');
+SELECT referral.close_exception(1, exception_id, 'settled') FROM referral.exception_item WHERE code = 'blocked' \g /dev/null
 SELECT is(public.next(4), 'ask_for_authorization', 'the payer is asked');
 UPDATE referral.referral SET state = 'pending_authorization' WHERE referral_id = 4;
 SELECT is(public.next(4), NULL, 'while the payer has time nothing is to be done');
@@ -156,12 +157,16 @@ UPDATE referral.referral SET state = 'declined', status_reason = 'no_capacity' W
 UPDATE referral.referral SET decision = 'returned' WHERE referral_id = 3;
 SELECT results_eq('SELECT referral_id, response, reason FROM referral.rejected_triage_response ORDER BY 1',
     $$VALUES (2::bigint, 'declined', 'No capacity within the clinically needed time'), (3, 'returned', NULL)$$, 'rejected_triage_response: what was declined or sent back, and why');
+SELECT is((SELECT count(*) FROM referral.rejected_triage_response WHERE score > 0 AND waiting = date_trunc('second', waiting)), 2::bigint, 'each with its points, so that the most urgent comes first');
 INSERT INTO referral.referral_relation (org_id, referral_id, related_id, kind) VALUES (1, 8, 2, 'replaces');
-SELECT is((SELECT array_agg(referral_id) FROM referral.rejected_triage_response), '{3}', 'until another replaces it');
+SELECT is((SELECT array_agg(referral_id) FROM referral.rejected_triage_response WHERE score > 0), '{3}', 'until another replaces it');
 UPDATE referral.referral SET channel = 'fax' WHERE referral_id = 6;
 SELECT referral.check_referral(1, 6) \g /dev/null
 SELECT results_eq('SELECT referral_id, documents, letter_due IS NOT NULL, asked_at FROM referral.letters_outstanding', $$VALUES (6::bigint, '{order}'::text[], true, NULL::timestamptz)$$,
     'letters_outstanding: what is not there yet, and when it is due');
+SELECT is((SELECT letter_overdue FROM referral.letters_outstanding), false, 'it is not late');
+SELECT is((SELECT letter_overdue FROM (SELECT set_config('referral.as_of', (now() + interval '60 days')::text, false)) s, referral.letters_outstanding), true, 'until it is');
+RESET referral.as_of;
 INSERT INTO referral.document (org_id, referral_id, type) VALUES (1, 6, 'order');
 SELECT is_empty('SELECT * FROM referral.letters_outstanding', 'until it comes');
 
@@ -174,9 +179,20 @@ SELECT is((SELECT sum(split_part(what, ' ', 1)::numeric) FROM referral.explain('
     (SELECT sum(round(points, 1)) FROM referral.explain_rank(1, public.item(4))), 'the rank, as explain_rank() has it');
 SELECT results_eq($$SELECT rule, rule_version = (SELECT d.rule_version FROM referral.routing_decision d WHERE d.referral_id = 4 ORDER BY 1 LIMIT 1) FROM referral.explain('referral', 1, 4) WHERE kind = 'routing' ORDER BY decided_at LIMIT 1$$,
     $$SELECT d.rule, true FROM referral.routing_decision d WHERE d.referral_id = 4 ORDER BY d.routing_decision_id LIMIT 1$$, 'where it was sent');
-SELECT bag_eq($$SELECT what, rule FROM referral.explain('referral', 1, 4) WHERE kind = 'exception'$$, $$VALUES ('policy: resolved', 'blocked'), ('capacity: open', 'no_slot')$$, 'what stood in its way');
-SELECT is((SELECT array_agg(detail LIKE '%returned by %: unreadable' ORDER BY decided_at) FROM referral.explain('referral', 1, 1) WHERE kind = 'handoff'), '{t,f}', 'who returned one is told where somebody did');
-SELECT results_eq($$SELECT what FROM referral.explain('referral', 1, 1) WHERE kind = 'handoff'$$, $$VALUES ('intake to scheduling: returned'), ('intake to scheduling: released')$$, 'handoffs');
+SELECT bag_eq($$SELECT what, rule FROM referral.explain('referral', 1, 4) WHERE kind = 'exception'$$, $$VALUES ('policy: opened', 'blocked'), ('policy: resolved', 'blocked'), ('capacity: opened', 'no_slot')$$, 'what stood in its way');
+SELECT results_eq($$SELECT what, split_part(detail, '; ', 2) FROM referral.explain('referral', 1, 1) WHERE kind = 'handoff'$$,
+    $$VALUES ('intake to scheduling: released', 'reason'), ('intake to scheduling: returned', 'unreadable'), ('intake to scheduling: released', 'again')$$, 'handoffs: what was done, one after the other, and why');
+SELECT results_eq($$SELECT kind, what FROM referral.explain('referral', 1, 4) LIMIT 2$$, $$VALUES ('transition', 'created at step received'), ('clock', 'started')$$, 'it begins with the beginning');
+SELECT is((SELECT array_agg(what) FROM (SELECT what FROM referral.explain('referral', 1, 4) WHERE kind IN ('transition', 'task') OR (kind = 'exception' AND rule = 'blocked') LIMIT 4) x),
+    '{created at step received,policy: opened,moved from received to validated (validate),policy: resolved}', 'within an instant the journal tells the order');
+UPDATE referral.sla_clock SET stopped_at = now() + interval '1 hour' WHERE entity = 'referral' AND entity_id = 4 AND stopped_at IS NOT NULL;
+SELECT is((SELECT count(*) FROM referral.explain('referral', 1, 4) WHERE kind = 'clock' AND what = 'met' AND decided_at = now() + interval '1 hour'),
+    (SELECT count(*) FROM referral.sla_clock WHERE entity = 'referral' AND entity_id = 4 AND breached_at IS NULL AND stopped_at = now() + interval '1 hour'), 'that a clock was met is told at the time when it was');
+SELECT results_eq($$SELECT what, rule, detail FROM referral.explain('exception_item', 1, (SELECT exception_id FROM referral.exception_item WHERE code = 'blocked')) WHERE kind = 'exception'$$,
+    $$VALUES ('policy: opened', 'blocked', 'by postgres; x; blocks release, triage, send_acceptance'), ('policy: resolved', 'blocked', 'by postgres; settled')$$, 'of an exception: who opened it, what it blocks, how it was settled');
+SELECT referral.override_route(1, 6, 'review', 'I know her') \g /dev/null
+SELECT results_eq($$SELECT what, rule, detail FROM referral.explain('referral', 1, 6) WHERE kind = 'routing' OFFSET 1$$,
+    $$SELECT 'to manual_triage, in place of review', NULL, 'by postgres; I know her; overrode rule ' || d.rule FROM referral.routing_decision d WHERE d.referral_id = 6 AND d.reason = 'person'$$, 'where a person overrode it, no rule is named as the one that decided');
 SELECT ok((SELECT bool_and(rule_version IS NOT NULL) AND count(*) > 0 FROM referral.explain('referral', 1, 6) WHERE kind = 'validation'), 'checks for completeness, with the versions they were made by');
 SELECT is((SELECT count(*) FROM referral.explain('exception_item', 1, (SELECT exception_id FROM referral.exception_item WHERE code = 'no_slot')) WHERE kind = 'ranking') > 0, true, 'a row of another entity has its reasons too');
 SELECT is_empty($$SELECT * FROM referral.explain('referral', 1, 99999)$$, 'a row that is not there has none');
@@ -193,4 +209,42 @@ SELECT results_eq($$SELECT referral.may_change_org(1), referral.may_change_org(2
 RESET SESSION AUTHORIZATION;
 
 SELECT throws_ok($$SELECT * FROM referral.explain('nothing', 1, 1)$$, 'RF019', NULL, 'what is no entity has nothing to explain');
+
+-- 6. Items that are not about the referral itself
+
+RESET SESSION AUTHORIZATION;
+INSERT INTO referral.queue_member (org_id, queue_id, member) SELECT 1, q.queue_id, 'worklist_view_ann' FROM referral.queue q WHERE q.org_id = 1 AND q.name IN ('exceptions', 'manual_triage', 'approvals');
+SELECT i.work_item_id AS item, i.entity_id AS exception FROM referral.work_item i JOIN referral.exception_item e ON e.exception_id = i.entity_id
+WHERE i.entity = 'exception_item' AND e.code = 'no_slot' AND i.closed_at IS NULL \gset
+SET SESSION AUTHORIZATION worklist_view_ann;
+SELECT results_eq(format('SELECT title, next_action FROM referral.my_worklist WHERE work_item_id = %s', :item), $$VALUES ('Exception: capacity, no_slot', 'Find another slot or another provider: x')$$,
+    'of an exception the list says which one, and what is to be done about it');
+SELECT referral.claim(1, :item) \g /dev/null
+SELECT results_eq(format('SELECT code, hint FROM public.refused(%L)', format('SELECT referral.complete(1, %s, %L)', :item, 'done')),
+    format('SELECT ''RF001'', ''SELECT referral.close_exception(1, %s, ''''what was done''''). That completes the item.''', :exception), 'its item is not completed, as the exception would stay open: the hint says how');
+SELECT referral.close_exception(1, :exception, 'another site') \g /dev/null
+SELECT is((SELECT status::text FROM referral.work_item WHERE work_item_id = :item), 'completed', 'that completes it');
+SELECT referral.claim(1, public.item(6)) \g /dev/null
+SELECT public.item(6) AS six \gset
+SELECT referral.hand_over(1, :six, 'intake', 'x', 'x') \g /dev/null
+SELECT alike((SELECT hint FROM public.refused(format('SELECT referral.hand_over(1, %s, %L, %L, %L)', :six, 'intake', 'x', 'x'))), '%withdraw_handoff()%', 'what is handed over is not handed over again: the hint says what one may do');
+RESET SESSION AUTHORIZATION;
+UPDATE referral.referral SET state = 'cancellation_requested', status_reason = 'patient_request' WHERE referral_id = 4;
+SELECT is((SELECT why FROM referral.returned_cancelled_dna WHERE referral_id = 4), 'The patient does not want it', 'the lists say why in words');
+
+-- 7. People whom an application names
+
+CREATE ROLE worklist_view_application LOGIN IN ROLE referral_application, referral_approver, referral_coordinator;
+INSERT INTO referral.organization_member (org_id, login, actor_kind) VALUES (1, 'worklist_view_application', 'user');
+UPDATE referral.work_item SET escalated_to = 'referral_approver' WHERE org_id = 1 AND referral_id = 8 AND closed_at IS NULL;
+SET SESSION AUTHORIZATION worklist_view_application;
+SET referral.org_id = 1;
+SET referral.actor = 'Nobody';
+SELECT is_empty('SELECT * FROM referral.my_worklist', 'nobody knows him: he has none of the roles of the application''s login');
+SELECT is(public.code('SELECT referral.claim(1, public.item(8))'), 'RF003', 'and claims nothing by them');
+SET referral.actor = 'worklist_view_ann';
+SELECT is((SELECT count(*) FROM referral.my_worklist WHERE referral_id = 8), 1::bigint, 'who works on a queue has them');
+SELECT is(public.code('SELECT referral.claim(1, public.item(8))'), 'done', 'and can claim what they are called for');
+RESET referral.actor;
+RESET SESSION AUTHORIZATION;
 SELECT * FROM finish();
