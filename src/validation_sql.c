@@ -62,7 +62,8 @@ static const struct
 		" SELECT $1, n.category::referral.exception_category, 'referral', $2, $2,"
 		"  n.code, n.detail, 'medium', true"
 		" FROM unnest($3, $4, $5) n (category, code, detail)"
-		" ON CONFLICT ON CONSTRAINT exception_item_subject DO NOTHING",
+		" ON CONFLICT (org_id, entity, entity_id, category, code, (exception_rule_id IS NOT NULL))"
+		"  DO NOTHING",
 	5, {INT8OID, INT8OID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID}},
 	[OPEN_EXCEPTIONS] = {
 		"SELECT referral.open_exception($1, n.category::referral.exception_category, 'referral',"
