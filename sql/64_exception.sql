@@ -220,6 +220,10 @@ DECLARE
     rule_id bigint := CASE WHEN open_exception.exception_rule_id IS NOT NULL AND referral.keeps_exceptions() THEN open_exception.exception_rule_id END;
     id bigint;
 BEGIN
+    IF severity NOT IN ('low', 'medium', 'high', 'critical') THEN
+        RAISE EXCEPTION 'there is no severity "%"', severity
+            USING ERRCODE = 'RF020', DETAIL = 'It says how bad the exception is.', HINT = 'Name low, medium, high or critical.';
+    END IF;
     LOOP
         INSERT INTO referral.exception_item (org_id, category, entity, entity_id, referral_id, code, detail, severity, blocking, blocks,
                                              exception_rule_id, rule_holds)
@@ -266,7 +270,7 @@ BEGIN
     RETURN item.exception_id;
 END $$;
 COMMENT ON FUNCTION referral.open_exception(bigint, referral.exception_category, text, bigint, bigint, text, text, text, boolean, text[], bigint) IS
-'Opens an exception about a row, and returns its exception_id. The same one (row, category and code) that is open already is returned, with detail, severity and blocking brought up to date, and is the person''s own who opens it; one that was closed is opened again, which reopen_count counts. detail: where and why, without what the row holds. severity: low, medium, high, critical; the active policy for its kind has the last word on severity and blocking. blocks: the transitions that wait for a blocking one; null: those of the policy. exception_rule_id: the rule that holds, whose exception is another one than that of others; only our own functions name one. Writes with the caller''s rights.';
+'Opens an exception about a row, and returns its exception_id. The same one (row, category and code) that is open already is returned, with detail, severity and blocking brought up to date, and is the person''s own who opens it; one that was closed is opened again, which reopen_count counts. detail: where and why, without what the row holds. severity: low, medium, high, critical; the active policy for its kind has the last word on severity and blocking. blocks: the transitions that wait for a blocking one; null: those of the policy. exception_rule_id: the rule that holds, whose exception is another one than that of others; only our own functions name one. RF020 for a severity that is none. Writes with the caller''s rights.';
 REVOKE ALL ON FUNCTION referral.open_exception(bigint, referral.exception_category, text, bigint, bigint, text, text, text, boolean, text[], bigint) FROM PUBLIC;
 
 CREATE FUNCTION referral.close_exception(org_id bigint, exception_id bigint, resolution text, dismiss boolean DEFAULT false) RETURNS void

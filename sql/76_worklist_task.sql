@@ -33,7 +33,7 @@ END $$;
 COMMENT ON FUNCTION referral.spawn_tasks(text, bigint, bigint, bigint[]) IS
 'Opens the tasks that these rules of task_template ask for, as the row stands now: those of its state, its step or the transition that it took last, each once for a stay in a step, and not what is done already (an until_when that raises an error does not hold); returns how many. Called by the trigger work with the rules that hold.';
 
-CREATE FUNCTION referral.settle_tasks(entity text, org_id bigint, id bigint, is_over boolean) RETURNS integer
+CREATE FUNCTION referral.settle_tasks(entity text, org_id bigint, id bigint, is_over boolean DEFAULT false) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     t record;
@@ -155,53 +155,49 @@ BEGIN
         RAISE WARNING 'rows of entity "%" are no work', bad
             USING DETAIL = 'Its table has no trigger referral.work().', HINT = 'Lay one on it; see the documentation of worklists.';
     END IF;
+    PERFORM referral.check_work_places(rule_version_id);
 END $$;
 COMMENT ON FUNCTION referral.check_worklist_version(bigint) IS
-'The part of check_rule_version() about worklists: calendars of tasks are there, scores can be told exactly (RF011); warns of entities whose table has no trigger work. Null for null.';
+'The part of check_rule_version() about worklists: calendars of tasks are there, scores can be told exactly (RF011); warns of entities whose table has no trigger work, and of what check_work_places() finds. Null for null.';
 
-CREATE FUNCTION referral.settle_tasks_of(org_id bigint, entity text, max integer) RETURNS integer
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
-DECLARE
-    after_id bigint := referral.follow_rules('task_template', org_id, entity, '30 seconds');
-    ids bigint[];
-    id bigint;
+CREATE FUNCTION referral.warn_queue(queue text, rule text) RETURNS void
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF after_id IS NULL THEN
-        RETURN 0;
+    IF NOT EXISTS (SELECT FROM referral.queue q WHERE q.name = warn_queue.queue) THEN
+        RAISE WARNING 'no organisation has a queue "%"', queue
+            USING DETAIL = format('What %s sends there would go to manual_triage.', rule), HINT = 'Make the queue, or correct the name.';
     END IF;
-    ids := ARRAY(SELECT DISTINCT w.entity_id FROM referral.work_item w
-                 WHERE w.org_id = settle_tasks_of.org_id AND w.entity = settle_tasks_of.entity AND w.entity_id > after_id
-                   AND w.kind = 'task' AND w.closed_at IS NULL
-                 ORDER BY w.entity_id LIMIT max);
-    FOREACH id IN ARRAY ids LOOP
-        BEGIN
-            PERFORM referral.settle_tasks(entity, org_id, id, false);
-        EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
-            NULL;           -- somebody works on it: the next time
-        END;
-    END LOOP;
-    PERFORM referral.rules_followed('task_template', org_id, entity, CASE WHEN cardinality(ids) = max THEN ids[max] END);
-    RETURN cardinality(ids);
 END $$;
-COMMENT ON FUNCTION referral.settle_tasks_of(bigint, text, integer) IS
-'Looks at the next max rows of an entity in an organisation that have open tasks, in the order of their numbers, completes those whose until_when holds, and returns how many rows it looked at; 0 when all are done, or somebody else is at it.';
+COMMENT ON FUNCTION referral.warn_queue(text, text) IS
+'Warns when no organisation has a queue of that name; rule: which rule names it. For functions that run with the owner''s rights, since authors of rules do not see queues. Nothing happens for null.';
 
-CREATE FUNCTION referral.settle_open_tasks(as_of timestamptz, max integer) RETURNS bigint
-LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.actor_kind = 'system' AS $$
+CREATE FUNCTION referral.check_work_places(rule_version_id bigint) RETURNS void
+LANGUAGE plpgsql STABLE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    todo record;
-    n bigint := 0;
+    r record;
 BEGIN
-    PERFORM referral.require_number(max);
-    FOR todo IN SELECT * FROM referral.rules_to_follow('task_template', '30 seconds') LOOP
-        EXIT WHEN n >= max;
-        n := n + referral.settle_tasks_of(todo.org_id, todo.entity, (max - n)::integer);
+    FOR r IN SELECT t.name, t.entity, x.kind, x.wanted FROM referral.task_template t
+             CROSS JOIN LATERAL (VALUES ('state', t.on_state::text), ('step', t.on_step), ('transition', t.on_transition)) x (kind, wanted)
+             WHERE t.rule_version_id = check_work_places.rule_version_id AND x.wanted IS NOT NULL
+               AND NOT EXISTS (SELECT FROM referral.workflow w
+                               JOIN LATERAL (SELECT 'state' AS kind, s.state::text AS name FROM referral.workflow_step s WHERE s.workflow_id = w.workflow_id
+                                             UNION ALL SELECT 'step', s.step FROM referral.workflow_step s WHERE s.workflow_id = w.workflow_id
+                                             UNION ALL SELECT 'transition', m.transition FROM referral.workflow_transition m WHERE m.workflow_id = w.workflow_id) n
+                                 ON n.kind = x.kind AND n.name = x.wanted
+                               WHERE w.entity = t.entity)
+    LOOP
+        RAISE WARNING 'no workflow has a % "%"', r.kind, r.wanted
+            USING DETAIL = format('Task template "%s" about entity "%s" waits for it, and would never open its task.', r.name, r.entity),
+                  HINT = format('Correct the name; see referral.workflow_%s.', CASE r.kind WHEN 'transition' THEN 'transition' ELSE 'step' END);
     END LOOP;
-    RETURN n;
+    PERFORM referral.warn_queue(t.queue, format('task template "%s"', t.name)) FROM referral.task_template t
+    WHERE t.rule_version_id = check_work_places.rule_version_id;
+    PERFORM referral.warn_queue(s.queue, format('rule "%s" of work_source', s.name)) FROM referral.work_source s
+    WHERE s.rule_version_id = check_work_places.rule_version_id;
 END $$;
-COMMENT ON FUNCTION referral.settle_open_tasks(timestamptz, integer) IS
-'Completes open tasks whose until_when has come to hold without a change of their row, as other rows or the time changed; each is asked about once in 30 seconds at most. Looks at max rows and returns how many it looked at, 0 when all are done. Called by tick(). as_of is not looked at. RF020 when max is below 0. Null for null.';
+COMMENT ON FUNCTION referral.check_work_places(bigint) IS
+'Warns of task templates that wait for a state, a step or a transition which no workflow of their entity has, and of queues that no organisation has. Null for null.';
 
-REVOKE ALL ON FUNCTION referral.spawn_tasks(text, bigint, bigint, bigint[]),
-    referral.settle_tasks_of(bigint, text, integer), referral.settle_open_tasks(timestamptz, integer), referral.check_date_of(record),
+REVOKE ALL ON FUNCTION referral.warn_queue(text, text), referral.check_work_places(bigint), referral.spawn_tasks(text, bigint, bigint, bigint[]),
+    referral.check_date_of(record),
     referral.settle_tasks(text, bigint, bigint, boolean), referral.worklist_rule_check() FROM PUBLIC;

@@ -102,9 +102,17 @@ BEGIN
     IF after_id IS NULL THEN
         RETURN 0;
     END IF;
-    EXECUTE (SELECT format('SELECT ARRAY(SELECT r.%1$I FROM %2$s r WHERE r.org_id = $1 AND r.%1$I > $2 ORDER BY r.%1$I LIMIT $3)', e.id_column, e.relation)
-             FROM referral.entity e WHERE e.entity = go_through_rows.entity)
-    INTO STRICT ids USING org_id, after_id, max;
+    IF rule_table = 'task_template' THEN
+        -- only rows with open tasks: few, so that they can be asked often
+        ids := ARRAY(SELECT DISTINCT w.entity_id FROM referral.work_item w
+                     WHERE w.org_id = go_through_rows.org_id AND w.entity = go_through_rows.entity AND w.entity_id > after_id
+                       AND w.kind = 'task' AND w.closed_at IS NULL
+                     ORDER BY w.entity_id LIMIT max);
+    ELSE
+        EXECUTE (SELECT format('SELECT ARRAY(SELECT r.%1$I FROM %2$s r WHERE r.org_id = $1 AND r.%1$I > $2 ORDER BY r.%1$I LIMIT $3)', e.id_column, e.relation)
+                 FROM referral.entity e WHERE e.entity = go_through_rows.entity)
+        INTO STRICT ids USING org_id, after_id, max;
+    END IF;
     FOREACH id IN ARRAY ids LOOP
         BEGIN
             EXECUTE settle_row USING entity, org_id, id;
@@ -116,7 +124,7 @@ BEGIN
     RETURN cardinality(ids);
 END $$;
 COMMENT ON FUNCTION referral.go_through_rows(text, text, interval, bigint, text, integer) IS
-'Looks at the next max rows of an entity in an organisation, in the order of their numbers, with the function settle(entity, org_id, id) of this extension, and returns how many it looked at; 0 when all are done by the rules of now, or somebody else is at it.';
+'Looks at the next max rows of an entity in an organisation, in the order of their numbers, with the function settle(entity, org_id, id) of this extension, and returns how many it looked at (of task_template: those that have open tasks); 0 when all are done by the rules of now, or somebody else is at it.';
 
 CREATE FUNCTION referral.go_through(rule_table text, settle text, again_after interval, max integer) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -150,12 +158,21 @@ END $$;
 COMMENT ON FUNCTION referral.settle_exceptions(timestamptz, integer) IS
 'Asks the rules of exception_rule about all rows after other ones have come into force or gone; go_through() says how. Called by tick(). as_of is not looked at. RF020 when max is below 0. Null for null.';
 
+CREATE FUNCTION referral.settle_open_tasks(as_of timestamptz, max integer) RETURNS bigint
+LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.actor_kind = 'system' AS $$
+BEGIN
+    RETURN referral.go_through('task_template', 'settle_tasks', '30 seconds', max);
+END $$;
+COMMENT ON FUNCTION referral.settle_open_tasks(timestamptz, integer) IS
+'Completes open tasks whose until_when has come to hold without a change of their row, as other rows or the time changed; each row is asked about once in 30 seconds at most; go_through() says how. Called by tick(). as_of is not looked at. RF020 when max is below 0. Null for null.';
+
 -- ---------- tick() ----------
 
 CREATE FUNCTION referral.chores() RETURNS text[]
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT coalesce(array_agg(c.name ORDER BY c.sort), '{}')
-    FROM unnest(ARRAY['reclaim_expired', 'reclaim_held', 'settle_work', 'settle_exceptions', 'settle_open_tasks', 'move_stranded', 'refresh_all_ranks', 'expire_approvals', 'renew_approvals']) WITH ORDINALITY c (name, sort)
+    FROM unnest(ARRAY['reclaim_expired', 'reclaim_held', 'settle_work', 'settle_exceptions', 'settle_open_tasks', 'move_stranded', 'refresh_all_ranks',
+                      'expire_approvals', 'renew_approvals']) WITH ORDINALITY c (name, sort)
     WHERE to_regprocedure(format('referral.%I(timestamptz, integer)', c.name)) IS NOT NULL
 $$;
 COMMENT ON FUNCTION referral.chores() IS
@@ -223,5 +240,5 @@ REVOKE ALL ON FUNCTION referral.work(), referral.work_row(text, bigint, bigint),
     referral.queue_for(bigint, text),
     referral.stop_work(text, bigint, bigint, text), referral.forget_work(text, bigint, bigint), referral.work_again(text, bigint, bigint),
     referral.open_missing_work(), referral.go_through_rows(text, text, interval, bigint, text, integer), referral.go_through(text, text, interval, integer),
-    referral.settle_work(timestamptz, integer), referral.settle_exceptions(timestamptz, integer), referral.chores(), referral.do_chore(text, timestamptz, integer),
+    referral.settle_work(timestamptz, integer), referral.settle_exceptions(timestamptz, integer), referral.settle_open_tasks(timestamptz, integer), referral.chores(), referral.do_chore(text, timestamptz, integer),
     referral.escalate_to_queue(bigint, bigint, text, text), referral.escalate_work(record) FROM PUBLIC;

@@ -72,7 +72,7 @@ static const struct
 	5, {INT8OID, INT8OID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID}},
 	[CLOSE_EXCEPTIONS] = {
 		"SELECT referral.close_exception(e.org_id, e.exception_id,"
-		"  'A later check found it no more.')"
+		"  'In order now: a later check found nothing wrong.')"
 		" FROM unnest($3, $4) n (category, code)"
 		" JOIN referral.exception_item e ON e.org_id = $1 AND e.entity = 'referral'"
 		"  AND e.entity_id = $2 AND e.category::text = n.category AND e.code = n.code"

@@ -124,6 +124,6 @@ SELECT referral_id AS referral, urgency, patient, service, requester, attempts, 
 FROM referral.awaiting_booking w ORDER BY w.urgency DESC, w.attempts DESC, w.waiting DESC LIMIT 4;
 
 \echo '== 36. Why is this referral where it is?'
-SELECT kind, week.short(decided_at) AS at, what, rule, rule_version AS rules FROM referral.explain('referral', 1, :waits) e WHERE kind <> 'ranking' ORDER BY e.decided_at, kind <> 'transition', kind;
+SELECT kind, week.short(decided_at) AS at, what, rule, rule_version AS rules FROM referral.explain('referral', 1, :waits) e WHERE kind <> 'ranking';
 RESET SESSION AUTHORIZATION;
 RESET TimeZone;

@@ -178,7 +178,7 @@ INSERT INTO public.expected_function
 SELECT f, 'PUBLIC' FROM unnest(ARRAY['candidate_services', 'complexity', 'distance_km', 'language_tag', 'patient_language',
     'patient_postal_code', 'payer_identifier', 'service_wait']) f;
 INSERT INTO public.expected_function VALUES
-    ('check_routing_version', 'referral_admin referral_auditor referral_rule_approver referral_rule_author'),
+    ('check_routing_version', 'referral_admin referral_auditor referral_rule_approver referral_rule_author'), ('check_work_places', 'referral_admin referral_auditor referral_rule_approver referral_rule_author'),
     ('override_route', 'referral_admin referral_approver referral_authorizer referral_clinician referral_coordinator referral_scheduler'),
     ('route', 'referral_admin referral_approver referral_authorizer referral_clinician referral_coordinator referral_integration referral_scheduler'),
     ('test_routing', 'referral_admin referral_approver referral_auditor referral_authorizer referral_clinician referral_coordinator referral_rule_approver referral_rule_author referral_scheduler');
