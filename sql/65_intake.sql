@@ -161,7 +161,8 @@ BEGIN
     FROM referral.exception_item e
     WHERE e.org_id = close_found.org_id AND e.code = close_found.code AND e.category = referral.finding_category(close_found.code)
       AND e.entity = CASE WHEN close_found.referral_id IS NULL THEN 'inbox_message' ELSE 'referral' END
-      AND e.entity_id = coalesce(close_found.referral_id, close_found.message_id) AND e.status NOT IN ('resolved', 'dismissed');
+      AND e.entity_id = coalesce(close_found.referral_id, close_found.message_id) AND e.status NOT IN ('resolved', 'dismissed')
+      AND e.exception_rule_id IS NULL;
 END $$;
 COMMENT ON FUNCTION referral.close_found(bigint, bigint, bigint, text, text) IS
 'Closes the exception that a finding has opened, about its referral, or about its message where that is null, unless there are other findings for it.';

@@ -120,7 +120,8 @@ BEGIN
     PERFORM referral.close_exception(e.org_id, e.exception_id, close_eligibility_exception.resolution)
     FROM referral.exception_item e
     WHERE e.org_id = close_eligibility_exception.org_id AND e.entity = 'referral' AND e.entity_id = close_eligibility_exception.referral_id
-      AND e.category IN ('eligibility', 'payer_mismatch') AND e.code = close_eligibility_exception.code AND e.status IN ('open', 'in_progress');
+      AND e.category IN ('eligibility', 'payer_mismatch') AND e.code = close_eligibility_exception.code AND e.status IN ('open', 'in_progress')
+      AND e.exception_rule_id IS NULL;
 END $$;
 COMMENT ON FUNCTION referral.close_eligibility_exception(bigint, bigint, text, text) IS
 'Closes the open exceptions about eligibility or payer that a referral has under a code. For functions that know that it is so. Null for null.';
@@ -182,7 +183,7 @@ BEGIN
     PERFORM referral.close_exception(e.org_id, e.exception_id, 'The referral has come to its end.')
     FROM referral.exception_item e
     WHERE e.org_id = NEW.org_id AND e.entity = 'referral' AND e.entity_id = NEW.referral_id AND e.category = 'policy'
-      AND e.status IN ('open', 'in_progress')
+      AND e.status IN ('open', 'in_progress') AND e.exception_rule_id IS NULL
       AND (e.code = 'transition_refused' OR e.code = 'decision_declined' AND referral.current_actor_kind(NEW.org_id) = 'user');
     RETURN NULL;
 END $$;

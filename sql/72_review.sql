@@ -223,7 +223,7 @@ BEGIN
         PERFORM referral.close_exception(x.org_id, x.exception_id, new_status)
         FROM referral.exception_item x
         WHERE x.org_id = review_item.org_id AND x.entity = review_item.entity AND x.entity_id = id AND x.category = 'low_confidence'
-          AND x.status IN ('open', 'in_progress');
+          AND x.status IN ('open', 'in_progress') AND x.exception_rule_id IS NULL;
     END IF;
 END $$;
 COMMENT ON FUNCTION referral.review_item(bigint, bigint, text, bigint, text, text, text, text) IS

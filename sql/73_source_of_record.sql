@@ -147,7 +147,7 @@ BEGIN
     SET status = CASE WHEN waiting IS NULL THEN 'resolved' ELSE e.status END, detail = coalesce(waiting, e.detail),
         resolution = CASE WHEN waiting IS NULL THEN decision ELSE e.resolution END
     WHERE e.org_id = w.org_id AND e.entity = w.entity AND e.entity_id = w.entity_id AND e.category = 'policy' AND e.code = 'rejected_write'
-      AND e.status NOT IN ('resolved', 'dismissed');
+      AND e.status NOT IN ('resolved', 'dismissed') AND e.exception_rule_id IS NULL;
 END $$;
 COMMENT ON FUNCTION referral.settle_rejected_write(bigint, bigint, text, text) IS
 'Notes what was decided about a rejected write, and closes the exception of its row when no other waits. For the functions that decide.';

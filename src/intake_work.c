@@ -148,7 +148,8 @@ static IntakeStatement open_exception = {
 static IntakeStatement close_exception = {
 	.sql = "SELECT referral.close_exception(e.org_id, e.exception_id, 'the message was processed')"
 	" FROM referral.exception_item e WHERE e.org_id = $1 AND e.entity = 'inbox_message' AND e.entity_id = $2"
-	" AND e.category = 'integration' AND e.code = 'not_processed' AND e.status NOT IN ('resolved', 'dismissed')",
+	" AND e.category = 'integration' AND e.code = 'not_processed' AND e.status NOT IN ('resolved', 'dismissed')"
+	" AND e.exception_rule_id IS NULL",
 	.nargs = 2,.argtypes = {INT8OID, INT8OID}
 };
 

@@ -76,7 +76,7 @@ static const struct
 		" FROM unnest($3, $4) n (category, code)"
 		" JOIN referral.exception_item e ON e.org_id = $1 AND e.entity = 'referral'"
 		"  AND e.entity_id = $2 AND e.category::text = n.category AND e.code = n.code"
-		" WHERE e.status IN ('open', 'in_progress')",
+		" WHERE e.status IN ('open', 'in_progress') AND e.exception_rule_id IS NULL",
 	4, {INT8OID, INT8OID, TEXTARRAYOID, TEXTARRAYOID}},
 	/* a message could not tell it */
 	[CLOSE_UNTOLD] = {
@@ -87,7 +87,8 @@ static const struct
 		" JOIN referral.exception_item e ON e.org_id = $1 AND e.entity = 'referral'"
 		"  AND e.entity_id = $2 AND e.category = 'integration' AND e.code = t.code"
 		"  AND starts_with(e.detail, t.attribute)"
-		" WHERE t.field = ANY ($3) AND e.status IN ('open', 'in_progress')",
+		" WHERE t.field = ANY ($3) AND e.status IN ('open', 'in_progress')"
+		"  AND e.exception_rule_id IS NULL",
 	3, {INT8OID, INT8OID, TEXTARRAYOID}},
 	[READ_FACTS] = {
 		"SELECT referral.outreach_facts($1, $2)",

@@ -1,5 +1,5 @@
 -- Nothing goes on that others have to agree to, before they have: other people than who asks, for the values that they saw.
-SELECT plan(230);
+SELECT plan(231);
 \ir ../lib/refused.sql
 \ir ../lib/make_workflow.sql
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
@@ -490,7 +490,11 @@ UPDATE referral.referral SET payer_id = 8 WHERE referral_id = 131;
 SELECT is(public.missed(131), NULL, 'what does not call for an approval is none');
 UPDATE referral.referral SET network_status = 'out_of_network' WHERE referral_id = 131;
 SELECT is(public.missed(131), 'open, opened again 0', 'also when it changed in the move, and back later');
-SELECT lives_ok(format('SELECT referral.close_exception(1, %s, ''the contract ended'')', exception_id), 'a person settles it') FROM referral.exception_queue WHERE entity_id = 131 AND code = 'approval_missed';
+SELECT is(public.code(format('SELECT referral.close_exception(1, %s, ''the contract ended'')', exception_id)), 'RF013', 'who missed it does not settle it')
+FROM referral.exception_queue WHERE entity_id = 131 AND code = 'approval_missed';
+SET SESSION AUTHORIZATION approval_bob;
+SELECT lives_ok(format('SELECT referral.close_exception(1, %s, ''the contract ended'')', exception_id), 'another person settles it') FROM referral.exception_queue WHERE entity_id = 131 AND code = 'approval_missed';
+SET SESSION AUTHORIZATION approval_jane;
 UPDATE referral.referral SET priority = 4 WHERE referral_id = 131;
 SELECT is(public.missed(131), 'resolved, opened again 0', 'and it stays settled');
 UPDATE referral.referral SET payer_id = 7 WHERE referral_id = 131;

@@ -1,5 +1,5 @@
 -- What exceptions stop, what policies say of them, those that rules open, and where they come from.
-SELECT plan(107);
+SELECT plan(108);
 \ir ../lib/refused.sql
 -- the rules are asked here by hand; that rows that change ask them is tested with the trigger (worklist.sql)
 ALTER TABLE referral.referral DISABLE TRIGGER work;
@@ -245,6 +245,16 @@ SELECT is((SELECT blocks FROM public.both WHERE entity_id = 16 AND NOT by_rule),
 UPDATE referral.exception_item SET status = 'open' WHERE org_id = 1 AND entity_id = 16 AND code = 'late' AND exception_rule_id IS NOT NULL;
 SELECT is(public.set_text(16, 'late'), 1, 'one of the rule that somebody opened again by hand');
 SELECT results_eq('SELECT status, rule_holds FROM public.both WHERE entity_id = 16 AND by_rule', $$VALUES ('open', true)$$, 'is the rule''s when that holds');
+-- nor what our own functions settle
+SELECT public.activate('{"rules": [{"name": "reason", "category": "policy", "code": "reason", "applies_when": "priority = 7"}]}') \g /dev/null
+UPDATE referral.referral SET priority = 7, reason_text = NULL WHERE org_id = 1 AND referral_id = 21;
+SELECT public.ask(21) AS asked, referral.check_referral(1, 21) \g /dev/null
+UPDATE referral.referral SET reason_text = 'told' WHERE org_id = 1 AND referral_id = 21;
+SELECT referral.check_referral(1, 21) \g /dev/null
+SELECT results_eq('SELECT exception_rule_id IS NOT NULL, status FROM referral.exception_item WHERE org_id = 1 AND entity_id = 21 AND category = ''policy'' AND code = ''reason'' ORDER BY 1',
+    $$VALUES (false, 'resolved'), (true, 'open')$$, 'what a check closes is its own, not the rule''s');
+SELECT public.activate('{"rules": [{"name": "late", "category": "capacity", "severity": "high", "blocking": true, "blocks": ["hold"], "applies_when": "reason_text = ''late''", "explanation": "it is late"},
+    {"name": "unsure", "category": "low_confidence", "applies_when": "reason_text = ''unsure''"}]}') \g /dev/null
 -- one that asks for a person
 SET SESSION AUTHORIZATION exception_rule_bot;
 SELECT is(current_user::text, 'exception_rule_bot', 'a model changes the row');
