@@ -150,7 +150,9 @@ BEGIN
     FROM (SELECT s.entity FROM referral.work_source s WHERE s.rule_version_id = check_worklist_version.rule_version_id
           UNION SELECT t.entity FROM referral.task_template t WHERE t.rule_version_id = check_worklist_version.rule_version_id) x
     WHERE NOT EXISTS (SELECT FROM referral.entity e JOIN pg_trigger g ON g.tgrelid = e.relation
-                      WHERE e.entity = x.entity AND g.tgfoid = 'referral.work()'::regprocedure);
+                      WHERE e.entity = x.entity AND g.tgfoid = 'referral.work()'::regprocedure)
+      -- deploy() lays them after it has written the rules that are shipped
+      AND EXISTS (SELECT FROM pg_trigger g WHERE g.tgfoid = 'referral.work()'::regprocedure);
     IF bad IS NOT NULL THEN
         RAISE WARNING 'rows of entity "%" are no work', bad
             USING DETAIL = 'Its table has no trigger referral.work().', HINT = 'Lay one on it; see the documentation of worklists.';
