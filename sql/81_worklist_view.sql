@@ -77,7 +77,7 @@ BEGIN
         RETURN (SELECT concat_ws(': ', n.action, n.reason) FROM referral.next_best_action n
                 WHERE n.org_id = item_action.org_id AND n.referral_id = item_action.referral_id);
     WHEN 'exception' THEN
-        RETURN (SELECT concat_ws(': ', upper(left(q.what_to_do, 1)) || substr(q.what_to_do, 2), q.detail) FROM referral.exception_queue q
+        RETURN (SELECT concat_ws(': ', upper(left(q.what_to_do, 1)) || rtrim(substr(q.what_to_do, 2), '.'), q.detail) FROM referral.exception_queue q
                 WHERE q.org_id = item_action.org_id AND q.exception_id = item_action.id AND item_action.entity = 'exception_item');
     WHEN 'approval' THEN
         RETURN (SELECT concat_ws(': ', 'Approve or reject it', p.explanation) FROM referral.approval_request a
