@@ -57,12 +57,12 @@ BEGIN
         FROM unnest(rules) WITH ORDINALITY u (rule_id, n) JOIN referral.exception_rule x ON x.exception_rule_id = u.rule_id
         ORDER BY x.category, x.code, u.n
     LOOP
-        -- one that a person has closed stays closed while the rule holds
+        -- one that a person has closed stays closed while the rule holds; those of others under the same code are not the rule's
         CONTINUE WHEN EXISTS (
             SELECT FROM referral.exception_item i
             WHERE i.org_id = open_rule_exceptions.org_id AND i.entity = open_rule_exceptions.entity
               AND i.entity_id = open_rule_exceptions.id AND i.category = r.category AND i.code = r.code
-              AND (i.rule_holds OR i.status IN ('open', 'in_progress')));
+              AND i.exception_rule_id IS NOT NULL AND i.rule_holds);
         item := referral.open_exception(open_rule_exceptions.org_id, r.category, open_rule_exceptions.entity, open_rule_exceptions.id,
                                         referral.referral_of_row(entity, org_id, id), r.code, r.explanation, r.severity, r.blocking,
                                         r.blocks, r.exception_rule_id);
@@ -73,7 +73,7 @@ BEGIN
                AND (NOT referral.is_decision(i.category, i.code) OR referral.current_actor_kind(i.org_id) = 'user') AS closes
         FROM referral.exception_item i
         WHERE i.org_id = open_rule_exceptions.org_id AND i.entity = open_rule_exceptions.entity
-          AND i.entity_id = open_rule_exceptions.id AND i.rule_holds
+          AND i.entity_id = open_rule_exceptions.id AND i.rule_holds AND i.exception_rule_id IS NOT NULL
           AND NOT EXISTS (SELECT FROM referral.exception_rule x
                           WHERE x.exception_rule_id = ANY (rules) AND x.category = i.category AND x.code = i.code)
           -- a rule that raises an error says nothing: what it has opened stays open
@@ -89,7 +89,7 @@ BEGIN
     RETURN opened;
 END $$;
 COMMENT ON FUNCTION referral.open_rule_exceptions(text, bigint, bigint, bigint[]) IS
-'Opens the exceptions of the rules of referral.exception_rule that hold for a row, as matching_rules() tells them, and closes those whose rule holds no more, but for those that a person has to close, or whose rule raises an error; returns how many it opened. One that a person closed while its rule held is opened again only after the rule has ceased to hold. Called when a row changes. Null: nothing happens.';
+'Opens the exceptions of the rules of referral.exception_rule that hold for a row, as matching_rules() tells them, and closes those whose rule holds no more, but for those that a person has to close, or whose rule raises an error; returns how many it opened. One that a person closed while its rule held is opened again only after the rule has ceased to hold. Exceptions that others opened under the same code are left alone. Called when a row changes. Null: nothing happens.';
 REVOKE ALL ON FUNCTION referral.open_rule_exceptions(text, bigint, bigint, bigint[]) FROM PUBLIC;
 
 CREATE FUNCTION referral.check_exceptions(entity text, org_id bigint, id bigint) RETURNS integer

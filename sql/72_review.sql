@@ -95,6 +95,16 @@ END $$;
 COMMENT ON FUNCTION referral.reviewed_as(text, bigint, text, text, text, text) IS
 'The value that holds after a review: the model''s own when it is accepted, the reviewer''s when it is corrected, null when it is rejected. RF020 when the field cannot have it, or a correction corrects nothing.';
 
+CREATE FUNCTION referral.check_produced_at(produced_at timestamptz) RETURNS void
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NOT isfinite(produced_at) THEN
+        RAISE EXCEPTION 'a model has read nothing at an infinite time'
+            USING ERRCODE = 'RF020', DETAIL = 'produced_at tells how long a value waits for its review.', HINT = 'Give the time at which the model read it, or leave it out.';
+    END IF;
+END $$;
+COMMENT ON FUNCTION referral.check_produced_at(timestamptz) IS 'Refuses an infinite time at which a model has read something (RF020). Null is let through.';
+
 CREATE FUNCTION referral.refuse_result_change(entity text, id bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -109,6 +119,7 @@ CREATE FUNCTION referral.extraction_guard() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF TG_OP = 'INSERT' THEN
+        PERFORM referral.check_produced_at(NEW.produced_at);
         IF NOT referral.is_canonical_attribute(NEW.field) THEN
             RAISE EXCEPTION 'there is no canonical attribute "%"', left(NEW.field, 60)
                 USING ERRCODE = 'RF020', DETAIL = 'A field is named as in the canonical model.', HINT = 'See referral.canonical_attribute().';
@@ -157,6 +168,7 @@ CREATE FUNCTION referral.classification_guard() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF TG_OP = 'INSERT' THEN
+        PERFORM referral.check_produced_at(NEW.produced_at);
         PERFORM FROM referral.document d WHERE d.org_id = NEW.org_id AND d.document_id = NEW.document_id FOR NO KEY UPDATE;
         SELECT j.status, j.reason, j.confidence_threshold_id, j.threshold, j.rule_version
         INTO NEW.status, NEW.reason, NEW.confidence_threshold_id, NEW.threshold, NEW.rule_version

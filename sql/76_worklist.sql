@@ -235,29 +235,87 @@ COMMENT ON FUNCTION referral.speaks_for_login() IS
 'Does an application name somebody in referral.actor who has a login of his own? What such people delegate, or that they are absent, they say themselves.';
 REVOKE ALL ON FUNCTION referral.speaks_for_login() FROM PUBLIC;
 
-CREATE FUNCTION referral.absence_guard() RETURNS trigger
+CREATE FUNCTION referral.warn_unknown(org_id bigint, member text, place text) RETURNS void
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM referral.organization_member o WHERE o.org_id = warn_unknown.org_id AND o.login = warn_unknown.member)
+       AND NOT EXISTS (SELECT FROM referral.queue_member m WHERE m.org_id = warn_unknown.org_id AND m.member = warn_unknown.member)
+       -- the login of an application or of the DBA belongs to no organisation
+       AND (NOT EXISTS (SELECT FROM pg_roles l WHERE l.rolname = warn_unknown.member)
+            OR EXISTS (SELECT FROM referral.organization_member o WHERE o.login = warn_unknown.member)) THEN
+        RAISE WARNING 'nobody in organisation % is known as "%"', org_id, member
+            USING DETAIL = format('%s has a name that is neither a login of the organisation nor a member of a queue.', place),
+                  HINT = 'Correct the name, unless an application is to name this person in referral.actor.';
+    END IF;
+END $$;
+COMMENT ON FUNCTION referral.warn_unknown(bigint, text, text) IS
+'Warns when a name is neither a login of the organisation, nor one that belongs to no organisation, nor a member of one of its queues; place: where it is written. For functions that run with the owner''s rights. Nothing happens for null.';
+
+CREATE FUNCTION referral.queue_member_check() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    PERFORM referral.warn_unknown(NEW.org_id, NEW.member, 'referral.queue_member');
+    RETURN NEW;
+END $$;
+COMMENT ON FUNCTION referral.queue_member_check() IS
+'BEFORE row trigger of referral.queue_member, where a member is named: warns of a name that nobody has (warn_unknown()).';
+
+CREATE FUNCTION referral.absence_check() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF TG_OP = 'DELETE' THEN
+        IF (lower(OLD.during) <= now() OR lower_inf(OLD.during))
+           AND NOT pg_has_role(referral.acting_login(), (SELECT c.relowner FROM pg_class c WHERE c.oid = 'referral.absence'::regclass), 'MEMBER') THEN
+            RAISE EXCEPTION 'absence % has begun', OLD.absence_id
+                USING ERRCODE = 'RF017', DETAIL = 'It says where work went, and stays on record.',
+                      HINT = format('End it: UPDATE referral.absence SET during = tstzrange(lower(during), now()) WHERE org_id = %s AND absence_id = %s.',
+                                    OLD.org_id, OLD.absence_id);
+        END IF;
+        RETURN OLD;
+    END IF;
+    IF isempty(NEW.during) THEN
+        RAISE EXCEPTION 'an absence lasts for some time'
+            USING ERRCODE = 'RF020', DETAIL = 'Its range during is empty.', HINT = 'DELETE an absence that has not begun; end one that has, at now().';
+    END IF;
     IF NEW.substitute = NEW.member THEN
         RAISE EXCEPTION 'nobody stands in for himself'
             USING ERRCODE = 'RF020', DETAIL = 'The substitute is somebody else, who is there meanwhile.', HINT = 'Name another person, or none.';
     END IF;
-    IF NEW.member <> referral.current_actor() AND referral.current_actor_kind(NEW.org_id) = 'user' AND NOT referral.speaks_for_login()
-       AND (TG_OP = 'INSERT' OR OLD.member = NEW.member)
-       AND EXISTS (SELECT FROM referral.queue_member m
-                   WHERE m.org_id = NEW.org_id AND m.member = NEW.member AND referral.leads_queue(m.org_id, m.queue_id)) THEN
-        RETURN NEW;
+    IF TG_OP = 'INSERT' THEN
+        PERFORM referral.warn_unknown(NEW.org_id, NEW.member, 'member of referral.absence');
     END IF;
-    IF (NEW.member <> referral.current_actor() OR referral.speaks_for_login() OR (TG_OP = 'UPDATE' AND OLD.member <> NEW.member))
+    IF TG_OP = 'INSERT' OR NEW.substitute IS DISTINCT FROM OLD.substitute THEN
+        PERFORM referral.warn_unknown(NEW.org_id, NEW.substitute, 'substitute of referral.absence');
+    END IF;
+    RETURN NEW;
+END $$;
+COMMENT ON FUNCTION referral.absence_check() IS
+'BEFORE row trigger of referral.absence: one that has begun is deleted by nobody but the owner (RF017); it is not empty, and nobody is his own substitute (RF020). Warns of names that nobody has (warn_unknown()).';
+
+CREATE FUNCTION referral.absence_guard() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    x referral.absence := CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
+    is_own boolean := x.member = referral.current_actor() AND NOT referral.speaks_for_login();
+    same_member boolean := true;
+BEGIN
+    IF TG_OP = 'UPDATE' THEN
+        same_member := OLD.member = NEW.member;
+    END IF;
+    IF NOT (same_member AND is_own)
+       AND NOT (same_member AND referral.current_actor_kind(x.org_id) = 'user' AND NOT referral.speaks_for_login()
+                AND EXISTS (SELECT FROM referral.queue_member m
+                            WHERE m.org_id = x.org_id AND m.member = x.member AND referral.leads_queue(m.org_id, m.queue_id)))
        AND NOT pg_has_role(referral.acting_login(), 'referral_admin', 'MEMBER') THEN
         RAISE EXCEPTION 'only a person himself, or who leads his queue, notes his absence'
             USING ERRCODE = 'RF003', DETAIL = 'While he is absent, his work goes to others. An application does not speak for who has a login.',
                   HINT = 'Ask him, or a member of referral_admin.';
     END IF;
-    RETURN NEW;
+    RETURN x;
 END $$;
 COMMENT ON FUNCTION referral.absence_guard() IS
-'BEFORE row trigger of referral.absence (RF003): an absence is noted by the person himself, by who leads a queue of his, or by a member of referral_admin; not by an application for who has a login (speaks_for_login()). RF020 when he were his own substitute.';
+'BEFORE row trigger of referral.absence (RF003): an absence is noted, changed and called off by the person himself, by who leads a queue of his, or by a member of referral_admin; not by an application for who has a login (speaks_for_login()).';
+REVOKE ALL ON FUNCTION referral.warn_unknown(bigint, text, text), referral.queue_member_check(), referral.absence_check() FROM PUBLIC;
 
 -- ---------- Items ----------
 
@@ -292,8 +350,10 @@ BEGIN
     END IF;
     IF referral.is_absent(org_id, member) THEN
         RAISE EXCEPTION 'who is absent takes no work'
-            USING ERRCODE = 'RF003', DETAIL = 'Meanwhile his substitute works on his queues.',
-                  HINT = 'End the absence in referral.absence when he is back.';
+            USING ERRCODE = 'RF003', DETAIL = format('"%s" is absent; meanwhile his substitute works on his queues.', member),
+                  HINT = format('When he is back, end absence %s: set its during to tstzrange(lower(during), now()).',
+                                (SELECT a.absence_id FROM referral.absence a
+                                 WHERE a.org_id = require_present.org_id AND a.member = require_present.member AND a.during @> now()));
     END IF;
 END $$;
 COMMENT ON FUNCTION referral.require_present(bigint, text) IS 'Refuses (RF003) work for a model, and for somebody who is absent now.';
@@ -307,7 +367,9 @@ BEGIN
     PERFORM referral.require_present(org_id, member);
     IF membership IS NULL THEN
         RAISE EXCEPTION 'only a member of the queue may have its items'
-            USING ERRCODE = 'RF003', DETAIL = 'Neither a member of it now, nor the substitute of one who is absent.',
+            USING ERRCODE = 'RF003',
+                  DETAIL = format('"%s" is neither a member of queue "%s" now, nor the substitute of one who is absent.', member,
+                                  (SELECT q.name FROM referral.queue q WHERE q.org_id = room_of.org_id AND q.queue_id = room_of.queue_id)),
                   HINT = 'See referral.queue_member; who leads the queue, or a member of referral_admin, can have members added.';
     END IF;
     SELECT m.capacity INTO most FROM referral.queue_member m
@@ -325,10 +387,16 @@ COMMENT ON FUNCTION referral.room_of(bigint, bigint, text) IS
 
 CREATE FUNCTION referral.require_room(org_id bigint, queue_id bigint, member text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    room integer := referral.room_of(org_id, queue_id, member);
 BEGIN
-    IF referral.room_of(org_id, queue_id, member) <= 0 THEN
+    IF room <= 0 THEN
         RAISE EXCEPTION 'the person has as many items of this queue as he may have at a time'
-            USING ERRCODE = 'RF026', DETAIL = 'capacity of his membership is used up.',
+            USING ERRCODE = 'RF026',
+                  DETAIL = (SELECT format('"%s" may have %s items of queue "%s" at a time, and has %s.', require_room.member, m.capacity, q.name, m.capacity - room)
+                            FROM referral.queue_member m JOIN referral.queue q ON q.org_id = m.org_id AND q.queue_id = m.queue_id
+                            WHERE m.org_id = require_room.org_id
+                              AND m.queue_member_id = referral.queue_membership(require_room.org_id, require_room.queue_id, require_room.member)),
                   HINT = 'Complete, release or hold one first; or have capacity in referral.queue_member raised.';
     END IF;
 END $$;

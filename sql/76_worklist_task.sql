@@ -155,10 +155,49 @@ BEGIN
         RAISE WARNING 'rows of entity "%" are no work', bad
             USING DETAIL = 'Its table has no trigger referral.work().', HINT = 'Lay one on it; see the documentation of worklists.';
     END IF;
+    PERFORM referral.check_work_places(rule_version_id);
 END $$;
 COMMENT ON FUNCTION referral.check_worklist_version(bigint) IS
-'The part of check_rule_version() about worklists: calendars of tasks are there, scores can be told exactly (RF011); warns of entities whose table has no trigger work. Null for null.';
+'The part of check_rule_version() about worklists: calendars of tasks are there, scores can be told exactly (RF011); warns of entities whose table has no trigger work, and of what check_work_places() finds. Null for null.';
 
-REVOKE ALL ON FUNCTION referral.spawn_tasks(text, bigint, bigint, bigint[]),
+CREATE FUNCTION referral.warn_queue(queue text, rule text) RETURNS void
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM referral.queue q WHERE q.name = warn_queue.queue) THEN
+        RAISE WARNING 'no organisation has a queue "%"', queue
+            USING DETAIL = format('What %s sends there would go to manual_triage.', rule), HINT = 'Make the queue, or correct the name.';
+    END IF;
+END $$;
+COMMENT ON FUNCTION referral.warn_queue(text, text) IS
+'Warns when no organisation has a queue of that name; rule: which rule names it. For functions that run with the owner''s rights, since authors of rules do not see queues. Nothing happens for null.';
+
+CREATE FUNCTION referral.check_work_places(rule_version_id bigint) RETURNS void
+LANGUAGE plpgsql STABLE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    r record;
+BEGIN
+    FOR r IN SELECT t.name, t.entity, x.kind, x.wanted FROM referral.task_template t
+             CROSS JOIN LATERAL (VALUES ('state', t.on_state::text), ('step', t.on_step), ('transition', t.on_transition)) x (kind, wanted)
+             WHERE t.rule_version_id = check_work_places.rule_version_id AND x.wanted IS NOT NULL
+               AND NOT EXISTS (SELECT FROM referral.workflow w
+                               JOIN LATERAL (SELECT 'state' AS kind, s.state::text AS name FROM referral.workflow_step s WHERE s.workflow_id = w.workflow_id
+                                             UNION ALL SELECT 'step', s.step FROM referral.workflow_step s WHERE s.workflow_id = w.workflow_id
+                                             UNION ALL SELECT 'transition', m.transition FROM referral.workflow_transition m WHERE m.workflow_id = w.workflow_id) n
+                                 ON n.kind = x.kind AND n.name = x.wanted
+                               WHERE w.entity = t.entity)
+    LOOP
+        RAISE WARNING 'no workflow has a % "%"', r.kind, r.wanted
+            USING DETAIL = format('Task template "%s" about entity "%s" waits for it, and would never open its task.', r.name, r.entity),
+                  HINT = format('Correct the name; see referral.workflow_%s.', CASE r.kind WHEN 'transition' THEN 'transition' ELSE 'step' END);
+    END LOOP;
+    PERFORM referral.warn_queue(t.queue, format('task template "%s"', t.name)) FROM referral.task_template t
+    WHERE t.rule_version_id = check_work_places.rule_version_id;
+    PERFORM referral.warn_queue(s.queue, format('rule "%s" of work_source', s.name)) FROM referral.work_source s
+    WHERE s.rule_version_id = check_work_places.rule_version_id;
+END $$;
+COMMENT ON FUNCTION referral.check_work_places(bigint) IS
+'Warns of task templates that wait for a state, a step or a transition which no workflow of their entity has, and of queues that no organisation has. Null for null.';
+
+REVOKE ALL ON FUNCTION referral.warn_queue(text, text), referral.check_work_places(bigint), referral.spawn_tasks(text, bigint, bigint, bigint[]),
     referral.check_date_of(record),
     referral.settle_tasks(text, bigint, bigint, boolean), referral.worklist_rule_check() FROM PUBLIC;

@@ -16,7 +16,7 @@ RETURNS TABLE (work_item_id bigint, entity text, entity_id bigint, referral_id b
                due_at timestamptz, lease_until timestamptz)
 LANGUAGE C ROWS 1 AS 'MODULE_PATHNAME', 'claim_next';
 COMMENT ON FUNCTION referral.claim_next(bigint, text, integer) IS
-'Claims the n items (default 1, at most 1,000) of a queue that nobody has and that rank first, for whoever acts, and returns them; none when there is none left, or he has as many as he may. Two who call it at once never get the same item, and nobody waits. Each is his until lease_until. score: as work_item holds it, without what time adds to all; my_worklist and rank_score() tell the points. RF003 when he does not work on the queue, is absent, or is a model; RF019 when there is no such queue; RF020 when n is below 0 or above 1,000. Null for null: no rows.';
+'Claims the n items (default 1, at most 1,000) of a queue that nobody has and that rank first, for whoever acts, and returns them; fewer when he has room for fewer, none when there is none left. Two who call it at once never get the same item, and nobody waits. Each is his until lease_until. score: as work_item holds it, without what time adds to all; my_worklist and rank_score() tell the points. RF003 when he does not work on the queue, is absent, or is a model; RF019 when there is no such queue; RF020 when n is below 0 or above 1,000; RF026 when he has as many as he may already. Null for null: no rows.';
 
 CREATE FUNCTION referral.claim(org_id bigint, work_item_id bigint) RETURNS timestamptz
 LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -50,7 +50,7 @@ BEGIN
     RETURN until;
 END $$;
 COMMENT ON FUNCTION referral.claim(bigint, bigint) IS
-'Claims one item for whoever acts, and returns until when it is his; called again by him, it is his for as long anew. RF001 when somebody else has it, or it is closed; RF003 when he does not work on its queue, nor has the role that it was escalated to, is absent, or is a model; RF019 when there is no such item; RF026 when he has as many as he may. Null for null.';
+'Claims one item for whoever acts, and returns until when it is his; called again by him, it is his for as long anew. RF001 when somebody else has it, or it is closed; RF003 when he does not work on its queue, nor has the role that it was escalated to, is absent, or is a model; RF019 when there is no such item; RF026 when he has as many as he may, unless it was escalated to a role of his. Null for null.';
 
 CREATE FUNCTION referral.release(org_id bigint, work_item_id bigint, reason text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.reason = '' AS $$

@@ -388,11 +388,7 @@ BEGIN
     FOR r IN SELECT x.name, x.queue, x.healthcare_service FROM referral.routing_rule x
              WHERE x.rule_version_id = check_routing_version.rule_version_id
     LOOP
-        IF NOT EXISTS (SELECT FROM referral.queue q WHERE q.name = r.queue) THEN
-            RAISE WARNING 'no organisation has a queue "%"', r.queue
-                USING DETAIL = format('What routing rule "%s" sends there would go to manual_triage.', r.name),
-                      HINT = 'Make the queue, or correct the name.';
-        END IF;
+        PERFORM referral.warn_queue(r.queue, format('routing rule "%s"', r.name));
         IF r.healthcare_service IS NOT NULL
            AND NOT EXISTS (SELECT FROM referral.healthcare_service h WHERE h.name = r.healthcare_service) THEN
             RAISE WARNING 'no organisation has a healthcare service "%"', r.healthcare_service

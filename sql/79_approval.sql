@@ -666,6 +666,27 @@ END $$;
 COMMENT ON FUNCTION referral.approval_settle() IS
 'AFTER INSERT row trigger of referral.approval_decision: one who refuses settles the request, as do as many who agree as its quorum; then the next level is asked.';
 
+CREATE FUNCTION referral.warn_delegation(d record, is_new boolean) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    bad text;
+BEGIN
+    IF is_new THEN
+        PERFORM referral.warn_unknown(d.org_id, d.from_member, 'from_member of referral.approval_delegation');
+        PERFORM referral.warn_unknown(d.org_id, d.to_member, 'to_member of referral.approval_delegation');
+    END IF;
+    SELECT string_agg(k.name, ', ') INTO bad FROM unnest(d.kinds::text[]) k (name)
+    WHERE NOT EXISTS (SELECT FROM referral.approval_policy p JOIN referral.rule_version v USING (rule_version_id)
+                      WHERE v.status = 'active' AND p.kind = k.name);
+    IF bad IS NOT NULL THEN
+        RAISE WARNING 'no active approval policy is of kind "%"', bad
+            USING DETAIL = 'Of that kind nothing is delegated.', HINT = 'Correct kinds; see kind in referral.approval_policy.';
+    END IF;
+END $$;
+COMMENT ON FUNCTION referral.warn_delegation(record, boolean) IS
+'Warns of the names in a delegation that nobody has, when it is new, and of kinds that no active approval policy is of.';
+REVOKE ALL ON FUNCTION referral.warn_delegation(record, boolean) FROM PUBLIC;
+
 CREATE FUNCTION referral.approval_delegation_guard() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -687,10 +708,11 @@ BEGIN
         RAISE EXCEPTION 'nobody delegates to himself what another may approve'
             USING ERRCODE = 'RF013', DETAIL = 'from_member is somebody else.', HINT = 'Ask him, or another member of referral_admin.';
     END IF;
+    PERFORM referral.warn_delegation(NEW, TG_OP = 'INSERT');
     RETURN NEW;
 END $$;
 COMMENT ON FUNCTION referral.approval_delegation_guard() IS
-'BEFORE row trigger of referral.approval_delegation: a person delegates for himself, or a member of referral_admin for him (RF003), but not to himself (RF013).';
+'BEFORE row trigger of referral.approval_delegation: a person delegates for himself, or a member of referral_admin for him (RF003), but not to himself (RF013). Warns of names and kinds that are not there (warn_delegation()).';
 
 -- ---------- What applies, and why ----------
 

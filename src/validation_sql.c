@@ -62,7 +62,8 @@ static const struct
 		" SELECT $1, n.category::referral.exception_category, 'referral', $2, $2,"
 		"  n.code, n.detail, 'medium', true"
 		" FROM unnest($3, $4, $5) n (category, code, detail)"
-		" ON CONFLICT ON CONSTRAINT exception_item_subject DO NOTHING",
+		" ON CONFLICT (org_id, entity, entity_id, category, code, (exception_rule_id IS NOT NULL))"
+		"  DO NOTHING",
 	5, {INT8OID, INT8OID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID}},
 	[OPEN_EXCEPTIONS] = {
 		"SELECT referral.open_exception($1, n.category::referral.exception_category, 'referral',"
@@ -71,7 +72,7 @@ static const struct
 	5, {INT8OID, INT8OID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID}},
 	[CLOSE_EXCEPTIONS] = {
 		"SELECT referral.close_exception(e.org_id, e.exception_id,"
-		"  'A later check found it no more.')"
+		"  'In order now: a later check found nothing wrong.')"
 		" FROM unnest($3, $4) n (category, code)"
 		" JOIN referral.exception_item e ON e.org_id = $1 AND e.entity = 'referral'"
 		"  AND e.entity_id = $2 AND e.category::text = n.category AND e.code = n.code"

@@ -70,6 +70,10 @@ static WorkStatement room_of =
 	WORK_STATEMENT("SELECT referral.room_of($1, $2, $3)",
 				   3, INT8OID, INT8OID, TEXTOID);
 
+static WorkStatement require_room =
+	WORK_STATEMENT("SELECT referral.require_room($1, $2, $3)",
+				   3, INT8OID, INT8OID, TEXTOID);
+
 /* The queue; whether room_of() is to be asked; if not, until when. */
 static WorkStatement find_queue =
 	WORK_STATEMENT("SELECT q.queue_id, q.lease, m.queue_member_id IS NULL OR m.capacity IS NOT NULL"
@@ -161,7 +165,12 @@ take_room(Maybe org_id, Maybe queue_id, Maybe actor, int64 n)
 
 	(void) work_run(&room_of, (Maybe[]) {org_id, queue_id, actor});
 	room = work_column(1);
-	return room.isnull ? n : Min(n, DatumGetInt32(room.value));
+	if (room.isnull)
+		return n;
+	/* an empty queue must not look like this */
+	if (n > 0 && DatumGetInt32(room.value) <= 0)
+		(void) work_run(&require_room, (Maybe[]) {org_id, queue_id, actor});
+	return Min(n, DatumGetInt32(room.value));
 }
 
 /*

@@ -22,14 +22,17 @@ CREATE TABLE IF NOT EXISTS referral.exception_item (
     reopen_count integer NOT NULL DEFAULT 0,
     version bigint NOT NULL,
     PRIMARY KEY (org_id, exception_id),
-    -- one row for one trouble, however often it comes back: so there is never more than one open item of it either
-    CONSTRAINT exception_item_subject UNIQUE (org_id, entity, entity_id, category, code),
     FOREIGN KEY (org_id, referral_id) REFERENCES referral.referral
 );
 ALTER TABLE referral.exception_item ADD COLUMN IF NOT EXISTS blocks text[];
 ALTER TABLE referral.exception_item ADD COLUMN IF NOT EXISTS exception_policy_id bigint;
 ALTER TABLE referral.exception_item ADD COLUMN IF NOT EXISTS exception_rule_id bigint;
 ALTER TABLE referral.exception_item ADD COLUMN IF NOT EXISTS rule_holds boolean NOT NULL DEFAULT false;
+-- one row for one trouble, however often it comes back: so there is never more than one open item of it either; what a rule
+-- opens is another than what others open under the same code, so that neither hides the other
+ALTER TABLE referral.exception_item DROP CONSTRAINT IF EXISTS exception_item_subject;
+CREATE UNIQUE INDEX IF NOT EXISTS exception_item_trouble ON referral.exception_item
+    (org_id, entity, entity_id, category, code, (exception_rule_id IS NOT NULL));
 CREATE INDEX IF NOT EXISTS exception_item_referral ON referral.exception_item (org_id, referral_id);
 CREATE INDEX IF NOT EXISTS exception_item_open ON referral.exception_item (org_id, category, opened_at) WHERE status IN ('open', 'in_progress');
 -- the guard asks these on every move, and whatever follows a change of a row the last one: they hold hardly anything
@@ -39,7 +42,7 @@ CREATE INDEX IF NOT EXISTS exception_item_blocking_row ON referral.exception_ite
     WHERE blocking AND status IN ('open', 'in_progress');
 CREATE INDEX IF NOT EXISTS exception_item_by_rule ON referral.exception_item (org_id, entity_id, entity) WHERE rule_holds;
 COMMENT ON TABLE referral.exception_item IS
-'What stands in the way of a case and needs a person: one row for each trouble (category and code) of a row. It is opened again, not written again, when the trouble comes back. Opened by open_exception(); closing needs a resolution.';
+'What stands in the way of a case and needs a person: one row for each trouble (category and code) of a row, and one for what rules open under that code. It is opened again, not written again, when the trouble comes back. Opened by open_exception(); closing needs a resolution.';
 COMMENT ON COLUMN referral.exception_item.code IS 'What the trouble is, within its category: for what messages bring, the code of the finding.';
 COMMENT ON COLUMN referral.exception_item.blocking IS 'The case must not go on before it is settled.';
 COMMENT ON COLUMN referral.exception_item.entity IS 'Which table it is about, as in referral.entity, and entity_id which row of it.';
@@ -48,9 +51,10 @@ COMMENT ON COLUMN referral.exception_item.detail IS 'Where and why, without anyt
 COMMENT ON COLUMN referral.exception_item.root_cause IS 'Why it came to this, as those who settled it see it: a reason code of domain root_cause.';
 COMMENT ON COLUMN referral.exception_item.blocks IS 'The transitions, of the referral that it holds up and of the row that it is about, that wait while it is open and blocking.';
 COMMENT ON COLUMN referral.exception_item.exception_policy_id IS 'The rule of referral.exception_policy that it was opened under.';
-COMMENT ON COLUMN referral.exception_item.exception_rule_id IS 'The rule of referral.exception_rule that opened it, the last time; null when it was no rule.';
-COMMENT ON COLUMN referral.exception_item.rule_holds IS 'That rule held for the row when it was last asked.';
+COMMENT ON COLUMN referral.exception_item.exception_rule_id IS 'The rule of referral.exception_rule that opened it, the last time; null when it was no rule. Kept by the database.';
+COMMENT ON COLUMN referral.exception_item.rule_holds IS 'That rule held for the row when it was last asked. Kept by the database.';
 COMMENT ON COLUMN referral.exception_item.opened_at IS 'When it was opened, the last time.';
+COMMENT ON COLUMN referral.exception_item.opened_by IS 'Who opened it, the last time, or the person who opened it when it was open already.';
 COMMENT ON COLUMN referral.exception_item.reopen_count IS 'How often it came back after it was closed.';
 
 CREATE TABLE IF NOT EXISTS referral.exception_policy (
@@ -98,6 +102,8 @@ SELECT referral.lay_trigger('referral.exception_rule', 'rule_check', 'BEFORE INS
 SELECT referral.govern_table('referral.exception_policy', 'exception_policy_id');
 SELECT referral.govern_table('referral.exception_rule', 'exception_rule_id');
 SELECT referral.lay_trigger('referral.exception_item', 'exception_guard', 'BEFORE INSERT OR UPDATE', 'ROW', 'referral.exception_guard()');
+-- before the guard, by its name
+SELECT referral.lay_trigger('referral.exception_item', 'exception_columns', 'BEFORE INSERT OR UPDATE', 'ROW', 'referral.keep_exception()');
 SELECT referral.lay_trigger('referral.exception_item', 'exception_policy', 'BEFORE INSERT OR UPDATE',
     'ROW WHEN (NEW.status IN (''open'', ''in_progress''))', 'referral.exception_policy_apply()');
 SELECT referral.track_table('referral.exception_item', 'exception_item', 'exception_id');
@@ -105,7 +111,7 @@ SELECT referral.secure_table('referral.exception_item');
 
 CREATE OR REPLACE VIEW referral.exception_queue WITH (security_invoker = true) AS
 SELECT e.org_id, e.exception_id, e.category, e.code, e.severity, e.blocking, e.status, e.entity, e.entity_id, e.referral_id,
-       r.state, r.step, r.urgency, r.specialty, r.payer_id, r.site_id, a.source, e.detail, e.opened_at, now() - e.opened_at AS open_for,
+       r.state, r.step, r.urgency, r.specialty, r.payer_id, r.site_id, a.source, e.detail, e.opened_at, CASE WHEN isfinite(e.opened_at) THEN now() - e.opened_at END AS open_for,
        e.due_at, coalesce(e.due_at < now(), false) AS overdue, e.reopen_count,
        greatest(CASE e.severity WHEN 'critical' THEN 1 WHEN 'high' THEN 2 WHEN 'medium' THEN 3 ELSE 4 END
                 - CASE WHEN r.urgency IN ('asap', 'stat') THEN 1 ELSE 0 END, 1) AS priority,
@@ -168,5 +174,6 @@ GRANT INSERT, UPDATE ON referral.exception_item TO referral_admin, referral_coor
     referral_authorizer, referral_integration;
 GRANT EXECUTE ON FUNCTION
     referral.open_exception(bigint, referral.exception_category, text, bigint, bigint, text, text, text, boolean, text[], bigint),
-    referral.close_exception(bigint, bigint, text, boolean)
+    referral.close_exception(bigint, bigint, text, boolean),
+    referral.check_missed(bigint, bigint, text, bigint, text, boolean)
     TO referral_admin, referral_coordinator, referral_clinician, referral_scheduler, referral_authorizer, referral_integration;

@@ -222,11 +222,11 @@ LEFT JOIN referral.site s ON s.org_id = r.org_id AND s.site_id = r.site_id
 LEFT JOIN referral.payer y ON y.org_id = r.org_id AND y.payer_id = r.payer_id
 CROSS JOIN LATERAL (
     SELECT d.age, d.step_age, extract(day FROM d.age)::integer AS days, extract(day FROM d.step_age)::integer AS step_days
-    FROM (SELECT greatest(referral.as_of() - r.received_at, '0') AS age, greatest(referral.as_of() - r.entered_at, '0') AS step_age) d) t
+    FROM (SELECT CASE WHEN isfinite(r.received_at) THEN greatest(referral.as_of() - r.received_at, '0') END AS age, greatest(referral.as_of() - r.entered_at, '0') AS step_age) d) t
 WHERE r.state IN ('received', 'validated', 'pending_authorization', 'ready_to_schedule', 'scheduled', 'no_show',
                   'appointment_cancelled', 'completed', 'on_hold', 'cancellation_requested');
 COMMENT ON VIEW referral.referral_age IS
-'How old each open referral is at as_of(), in calendar time: age, days (of 24 hours, whole ones) and bucket since it was received, step_age, step_days and step_bucket since it entered its step. Open: in no terminal state. queue is workflow and step.';
+'How old each open referral is at as_of(), in calendar time: age, days (of 24 hours, whole ones) and bucket since it was received, step_age, step_days and step_bucket since it entered its step. Age null: received_at is infinite. Open: in no terminal state. queue is workflow and step.';
 
 CREATE OR REPLACE VIEW referral.aging WITH (security_invoker = true) AS
 SELECT a.org_id, a.queue, a.workflow, a.state, a.step, a.site_id, a.site, a.specialty, a.payer_id, a.payer,

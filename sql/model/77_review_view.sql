@@ -2,7 +2,8 @@
 
 CREATE OR REPLACE VIEW referral.extraction_review_queue WITH (security_invoker = true) AS
 SELECT r.org_id, r.entity, r.entity_id, r.document_id, d.type AS document_type, d.referral_id, d.patient_id, r.field, r.value, r.confidence,
-       r.threshold, r.reason, r.detail, r.model, r.model_version, r.produced_at, now() - r.produced_at AS waiting
+       r.threshold, r.reason, r.detail, r.model, r.model_version, r.produced_at,
+       CASE WHEN isfinite(r.produced_at) THEN now() - r.produced_at END AS waiting
 FROM (SELECT e.org_id, 'extraction' AS entity, e.extraction_id AS entity_id, e.document_id, e.field, e.value, e.confidence, e.threshold,
              e.reason, referral.canonical_fault(e.field, e.value) AS detail, e.model, e.model_version, e.produced_at
       FROM referral.extraction e WHERE e.status = 'in_review'

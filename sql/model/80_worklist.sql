@@ -123,7 +123,9 @@ COMMENT ON COLUMN referral.work_item.arrived IS 'When it came to where it waits 
 COMMENT ON COLUMN referral.work_item.outcome IS 'What came of it.';
 
 SELECT referral.lay_trigger('referral.queue', 'queue_guard', 'BEFORE INSERT OR UPDATE OR DELETE', 'ROW', 'referral.queue_guard()');
-SELECT referral.lay_trigger('referral.absence', 'absence_guard', 'BEFORE INSERT OR UPDATE', 'ROW', 'referral.absence_guard()');
+SELECT referral.lay_trigger('referral.queue_member', 'queue_member_check', 'BEFORE INSERT OR UPDATE OF member', 'ROW', 'referral.queue_member_check()');
+SELECT referral.lay_trigger('referral.absence', 'absence_guard', 'BEFORE INSERT OR UPDATE OR DELETE', 'ROW', 'referral.absence_guard()');
+SELECT referral.lay_trigger('referral.absence', 'absence_is_sound', 'BEFORE INSERT OR UPDATE OR DELETE', 'ROW', 'referral.absence_check()');
 SELECT referral.lay_trigger('referral.work_item', 'work_item_guard', 'BEFORE UPDATE OF entity, entity_id, referral_id, kind, task, is_primary',
     'ROW', 'referral.work_item_guard()');
 SELECT referral.lay_trigger('referral.work_item', 'work_item_arrives', 'BEFORE UPDATE OF status, score, queue_id',
@@ -150,7 +152,7 @@ GRANT SELECT ON referral.queue, referral.queue_member TO referral_analyst;
 GRANT SELECT (org_id, work_item_id, queue_id, entity, entity_id, referral_id, kind, is_primary, task, title, status, verb, owner, score, due_at,
     opened_at, claimed_at, lease_until, closed_at, task_template_id, routing_decision_id, version) ON referral.work_item TO referral_analyst;
 GRANT INSERT, UPDATE ON referral.queue, referral.queue_member TO referral_admin;
-GRANT INSERT (org_id, member, during, substitute, reason), UPDATE (during, substitute, reason, version) ON referral.absence
+GRANT INSERT (org_id, member, during, substitute, reason), UPDATE (during, substitute, reason, version), DELETE ON referral.absence
     TO referral_admin, referral_coordinator, referral_clinician, referral_scheduler, referral_authorizer, referral_approver;
 GRANT EXECUTE ON FUNCTION referral.standard_queues(bigint) TO referral_admin;
 GRANT EXECUTE ON FUNCTION referral.is_model(bigint, text)
@@ -273,6 +275,7 @@ GRANT SELECT ON referral.work_source, referral.ranking_factor, referral.task_tem
     referral_rule_author, referral_rule_approver, referral_auditor, referral_analyst, referral_integration, referral_application;
 GRANT INSERT, UPDATE, DELETE ON referral.work_source, referral.ranking_factor, referral.task_template TO referral_rule_author;
 GRANT SELECT ON referral.rank_progress, referral.rule_progress TO referral_admin, referral_auditor;
+GRANT EXECUTE ON FUNCTION referral.check_work_places(bigint) TO referral_admin, referral_auditor, referral_rule_author, referral_rule_approver;
 GRANT EXECUTE ON FUNCTION referral.rank_of_days(float8, timestamptz), referral.rank_points(float8), referral.rank_of_time(numeric, interval, timestamptz), referral.rank_score(bigint, bigint, timestamptz),
     referral.rank_growth(bigint, timestamptz), referral.explain_rank(bigint, bigint, timestamptz)
     TO referral_admin, referral_coordinator, referral_clinician, referral_scheduler, referral_authorizer, referral_approver, referral_auditor;

@@ -24,7 +24,7 @@ SELECT r.org_id, r.referral_id, r.patient_id,
        (SELECT l.name FROM referral.plan l WHERE l.org_id = r.org_id AND l.plan_id = r.plan_id) AS plan,
        r.network_status::text AS network_status, r.authorization_required, r.authorization_number, r.decision::text AS decision,
        r.placer_order_number, r.filler_order_number, r.source, r.channel, r.authored_at, r.received_at, r.entered_at, r.scheduled_for,
-       r.expires_on, referral.as_of() - r.received_at AS age, referral.as_of() - r.entered_at AS step_age,
+       r.expires_on, CASE WHEN isfinite(r.received_at) THEN referral.as_of() - r.received_at END AS age, referral.as_of() - r.entered_at AS step_age,
        a.next_actions, a.blocked_actions,
        ARRAY(SELECT m.document_type FROM referral.missing_documents(r.org_id, r.referral_id) m ORDER BY m.severity, m.document_type) AS missing_documents,
        x.open_exceptions, x.exceptions, x.blocked,
@@ -58,7 +58,7 @@ LEFT JOIN LATERAL (
     SELECT max(l.at) AS last_event_at, max(l.what) AS last_event, max(l.actor) AS last_event_by
     FROM referral.last_event(r.org_id, r.referral_id, r.entered_at - interval '1 microsecond', referral.as_of()) l) e ON true;
 COMMENT ON VIEW referral.referral_case IS
-'One row for each referral, the same for every team. owner: who has claimed its work, null when nobody has; work_owner tells who answers for it. next_actions: transitions that this session may make now, blocked_actions: the others, and why (next_transitions()). missing_documents: as missing_documents() tells. open_exceptions, exceptions (category/code), blocked: what is open in exception_item. running_clocks, next_due_at, next_due, breached_clocks: open clocks of sla_status. next_appointment_at: the next one that is not over. last_report_at, last_report: when the newest report of the performer came, and its status. last_event_at, last_event, last_event_by: as last_event() tells, since it entered its step. Ages and clocks are those at as_of(). Ask for few columns and the others cost nothing; for many referrals at once ask the tables.';
+'One row for each referral, the same for every team. owner: who has claimed its work, null when nobody has; work_owner tells who answers for it. next_actions: transitions that this session may make now, blocked_actions: the others, and why (next_transitions()). missing_documents: as missing_documents() tells. open_exceptions, exceptions (category/code), blocked: what is open in exception_item. running_clocks, next_due_at, next_due, breached_clocks: open clocks of sla_status. next_appointment_at: the next one that is not over. last_report_at, last_report: when the newest report of the performer came, and its status. last_event_at, last_event, last_event_by: as last_event() tells, since it entered its step. Ages and clocks are those at as_of(); age is null when received_at is infinite. Ask for few columns and the others cost nothing; for many referrals at once ask the tables.';
 
 GRANT SELECT ON referral.referral_case TO referral_admin, referral_coordinator, referral_clinician, referral_scheduler,
     referral_authorizer, referral_approver, referral_auditor, referral_integration;

@@ -170,12 +170,25 @@ COMMENT ON VIEW referral.queue_health IS
 CREATE OR REPLACE VIEW referral.staff_workload WITH (security_invoker = true) AS
 SELECT coalesce(m.org_id, w.org_id) AS org_id, coalesce(m.member, w.owner) AS member, coalesce(m.queues, '{}') AS queues, m.capacity,
        a.member IS NOT NULL AS absent, a.substitute, coalesce(w.claimed, 0) AS claimed, coalesce(w.on_hold, 0) AS on_hold,
-       coalesce(w.overdue, 0) AS overdue, CASE WHEN m.capacity IS NOT NULL THEN greatest(m.capacity - coalesce(w.claimed, 0), 0) END AS room, w.oldest_claim,
+       coalesce(w.overdue, 0) AS overdue, m.room, w.oldest_claim,
        coalesce(h.handed_over, 0) AS handed_over, coalesce(c.completed, 0) AS completed_in_24h
 FROM (SELECT b.org_id, b.member, array_agg(q.name ORDER BY q.name) AS queues,
-             CASE WHEN bool_and(b.capacity IS NOT NULL) THEN sum(b.capacity) END AS capacity
-      FROM referral.queue_member b JOIN referral.queue q ON q.org_id = b.org_id AND q.queue_id = b.queue_id
-      WHERE b.during @> referral.as_of()
+             CASE WHEN bool_and(b.capacity IS NOT NULL) THEN sum(b.capacity) END AS capacity,
+             CASE WHEN bool_and(b.capacity IS NOT NULL) THEN sum(greatest(b.capacity - coalesce(u.claimed, 0), 0))::bigint END AS room
+      -- as queue_membership() has it: his own, else that of an absent one
+      FROM (SELECT DISTINCT ON (x.org_id, x.queue_id, x.member) x.org_id, x.queue_id, x.member, x.capacity
+            FROM (SELECT o.org_id, o.queue_id, o.member, o.capacity, o.queue_member_id, false AS stands_in
+                  FROM referral.queue_member o WHERE o.during @> referral.as_of()
+                  UNION ALL
+                  SELECT o.org_id, o.queue_id, s.substitute, o.capacity, o.queue_member_id, true
+                  FROM referral.queue_member o
+                  JOIN referral.absence s ON s.org_id = o.org_id AND s.member = o.member AND s.during @> referral.as_of()
+                  WHERE o.during @> referral.as_of() AND s.substitute IS NOT NULL) x
+            ORDER BY x.org_id, x.queue_id, x.member, x.stands_in, x.queue_member_id) b
+      JOIN referral.queue q ON q.org_id = b.org_id AND q.queue_id = b.queue_id
+      LEFT JOIN (SELECT i.org_id, i.queue_id, i.owner, count(*) AS claimed
+                 FROM referral.work_item i WHERE i.status = 'in-progress'
+                 GROUP BY i.org_id, i.queue_id, i.owner) u ON u.org_id = b.org_id AND u.queue_id = b.queue_id AND u.owner = b.member
       GROUP BY b.org_id, b.member) m
 FULL JOIN (SELECT i.org_id, i.owner, count(*) FILTER (WHERE i.status = 'in-progress') AS claimed,
                   count(*) FILTER (WHERE i.status = 'on-hold') AS on_hold, count(*) FILTER (WHERE i.due_at < referral.as_of()) AS overdue,
@@ -191,7 +204,7 @@ LEFT JOIN (SELECT i.org_id, i.owner, count(*) AS completed
            WHERE i.closed_at > referral.as_of() - interval '1 day' AND i.closed_at <= referral.as_of() AND i.status = 'completed'
            GROUP BY i.org_id, i.owner) c ON c.org_id = coalesce(m.org_id, w.org_id) AND c.owner = coalesce(m.member, w.owner);
 COMMENT ON VIEW referral.staff_workload IS
-'Who has how much: everybody who works on a queue now, or has an item. capacity: of all his memberships, null when one has no limit; room: what is left of it, null without a limit; handed_over: what he handed over and still answers for; completed_in_24h: what was completed while he had it.';
+'Who has how much: everybody who works on a queue now, or has an item. queues: his own, and those where he stands in for somebody absent; capacity: of all of them, null when one has no limit; room: how many more items of them he may claim, null without a limit; handed_over: what he handed over and still answers for; completed_in_24h: what was completed while he had it.';
 
 -- ---------- The lists of both sides, after the NHS e-Referral Service ----------
 

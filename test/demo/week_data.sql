@@ -29,9 +29,12 @@ INSERT INTO week.staff VALUES
     ('Priya', 'scheduling', true, 40, '{en}'), ('Sam', 'scheduling', false, 40, '{en}'), ('Elena', 'scheduling', false, 40, '{en,es}'),
     ('Lena', 'closing_the_loop', true, 50, '{en}'), ('Eva', 'exceptions', true, 20, '{en}'), ('Eva', 'data_quality', true, 20, '{en}'),
     ('Eva', 'review', true, 20, '{en}'), ('Victor', 'approvals', true, NULL, '{en}'), ('Nora', 'approvals', false, NULL, '{en}');
+-- the application names them; none of them has a login
+SET client_min_messages = error;
 INSERT INTO referral.queue_member (queue_id, member, is_lead, capacity, languages, during)
 SELECT q.queue_id, s.member, s.is_lead, s.capacity, s.languages, tstzrange(now() - interval '60 days', NULL)
 FROM week.staff s JOIN referral.queue q ON q.org_id = 1 AND q.name = s.queue;
+SET client_min_messages = warning;
 UPDATE referral.queue q SET manager = s.member FROM week.staff s WHERE q.org_id = 1 AND q.name = s.queue AND s.is_lead;
 
 -- ---------- The network ----------

@@ -1,5 +1,5 @@
 -- Nothing goes on that others have to agree to, before they have: other people than who asks, for the values that they saw.
-SELECT plan(226);
+SELECT plan(230);
 \ir ../lib/refused.sql
 \ir ../lib/make_workflow.sql
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
@@ -368,6 +368,13 @@ SELECT lives_ok($$INSERT INTO referral.absence (member, during, substitute) VALU
 RESET referral.actor;
 RESET SESSION AUTHORIZATION;
 SET referral.org_id = 1;
+
+-- names and kinds that are not there are told
+\set said `psql -X -q -v ON_ERROR_STOP=1 -c "SET referral.org_id = 1" -c "BEGIN" -c "INSERT INTO referral.approval_delegation (from_member, to_member, kinds, during) VALUES ('approval_sue', 'approval_tomm', '{managment}', '[2020-01-01,2020-02-01)')" -c "ROLLBACK" 2>&1`
+SELECT alike(:'said'::text, '%WARNING:  nobody in organisation 1 is known as "approval_tomm"%to_member%', 'who would decide is misspelt');
+SELECT alike(:'said'::text, '%WARNING:  no active approval policy is of kind "managment"%', 'the kind, too');
+SELECT unalike(:'said'::text, '%"approval_sue"%', 'who delegates is known');
+SELECT unalike(:'said'::text, '%ERROR%', 'nothing is refused');
 
 -- 10. A table of one's own
 

@@ -37,7 +37,7 @@ SELECT is(referral.open_exception(1, 'payer_mismatch', 'referral', 10, NULL, 'un
 SELECT results_eq('SELECT detail, referral_id FROM referral.exception_item WHERE entity_id = 10', $$VALUES ('IN1-4', 10::bigint)$$, 'stays');
 SELECT isnt(referral.open_exception(1, 'eligibility', 'referral', 10, 10, 'unknown_payer', NULL, 'high'), (SELECT id FROM public.opened WHERE n = 1), 'another category is another exception');
 SELECT isnt(referral.open_exception(1, 'payer_mismatch', 'referral', 10, 10, 'payer_changed', NULL, 'high'), (SELECT id FROM public.opened WHERE n = 1), 'another code too');
-SELECT is(public.code($$SELECT referral.open_exception(1, 'policy', 'referral', 10, 10, 'x', NULL, 'urgent')$$), '23514', 'a severity that there is not');
+SELECT is(public.code($$SELECT referral.open_exception(1, 'policy', 'referral', 10, 10, 'x', NULL, 'urgent')$$), 'RF020', 'a severity that there is not');
 SELECT is(public.code($$SELECT referral.open_exception(1, 'policy', 'referral', 10, 10, NULL, NULL, 'low')$$), '23502', 'no code');
 SELECT is(public.code($$SELECT referral.open_exception(1, 'policy', 'referral', 10, 99, 'x', NULL, 'low')$$), '23503', 'a referral that is not there');
 SELECT is(public.code($$SELECT referral.open_exception(2, 'policy', 'referral', 10, 10, 'x', NULL, 'low')$$), '23503', 'or another organisation''s');
@@ -160,7 +160,7 @@ UPDATE referral.referral SET reason_text = 'chest pain' WHERE referral_id = 11;
 SET SESSION AUTHORIZATION exception_bot;
 SELECT is(referral.check_referral(1, 11), false, 'a model has it checked again');
 SELECT results_eq($$SELECT status, resolution, resolved_by FROM referral.exception_item WHERE entity_id = 11 AND code = 'reason'$$,
-    $$VALUES ('resolved', 'A later check found it no more.', 'exception_bot')$$, 'what is no longer missing is closed');
+    $$VALUES ('resolved', 'In order now: a later check found nothing wrong.', 'exception_bot')$$, 'what is no longer missing is closed');
 SET SESSION AUTHORIZATION exception_jane;
 SELECT referral.request_eligibility(1, 11) \g /dev/null
 SELECT is((SELECT status FROM referral.exception_item WHERE entity_id = 11 AND code = 'no_coverage'), 'open', 'there is no coverage to ask about');

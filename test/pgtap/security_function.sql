@@ -76,7 +76,7 @@ FROM unnest(ARRAY[
 INSERT INTO public.expected_function
 SELECT f, 'PUBLIC'
 FROM unnest(ARRAY[
-    'canonical_case', 'canonical_fault', 'care_date', 'case_actions', 'check_closing', 'may_close', 'may_loosen', 'check_matching_version', 'check_sla_version',
+    'canonical_case', 'canonical_fault', 'care_date', 'case_actions', 'check_closing', 'check_produced_at', 'keeps_exceptions', 'may_close', 'may_loosen', 'check_matching_version', 'check_sla_version',
     'check_source_mapping_version', 'check_source_of_record_version', 'check_validation_version', 'check_workflow_version', 'cms50',
     'csv_columns', 'csv_records', 'eligibility_confirmed', 'eligibility_in_force', 'exception_about', 'finding_category', 'finding_needs_person', 'intake_choose_patient',
     'intake_check_org', 'intake_code_list', 'intake_patient_values', 'intake_contradicts', 'intake_count', 'intake_demographics', 'intake_error', 'intake_fill', 'intake_finding',
@@ -103,7 +103,7 @@ SELECT f, 'referral_authorizer referral_coordinator referral_integration'
 FROM unnest(ARRAY['answer_eligibility', 'request_eligibility', 'settle_coverage']) f;
 INSERT INTO public.expected_function
 SELECT f, 'referral_admin referral_authorizer referral_clinician referral_coordinator referral_integration referral_scheduler'
-FROM unnest(ARRAY['close_exception', 'open_exception']) f;
+FROM unnest(ARRAY['check_missed', 'close_exception', 'open_exception']) f;
 INSERT INTO public.expected_function
 SELECT f, 'referral_admin referral_approver referral_authorizer referral_clinician referral_coordinator referral_integration referral_scheduler'
 FROM unnest(ARRAY['claim', 'claim_next', 'complete', 'hold', 'release', 'resume']) f
@@ -178,7 +178,7 @@ INSERT INTO public.expected_function
 SELECT f, 'PUBLIC' FROM unnest(ARRAY['candidate_services', 'complexity', 'distance_km', 'language_tag', 'patient_language',
     'patient_postal_code', 'payer_identifier', 'service_wait']) f;
 INSERT INTO public.expected_function VALUES
-    ('check_routing_version', 'referral_admin referral_auditor referral_rule_approver referral_rule_author'),
+    ('check_routing_version', 'referral_admin referral_auditor referral_rule_approver referral_rule_author'), ('check_work_places', 'referral_admin referral_auditor referral_rule_approver referral_rule_author'),
     ('override_route', 'referral_admin referral_approver referral_authorizer referral_clinician referral_coordinator referral_scheduler'),
     ('route', 'referral_admin referral_approver referral_authorizer referral_clinician referral_coordinator referral_integration referral_scheduler'),
     ('test_routing', 'referral_admin referral_approver referral_auditor referral_authorizer referral_clinician referral_coordinator referral_rule_approver referral_rule_author referral_scheduler');

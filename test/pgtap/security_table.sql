@@ -105,6 +105,8 @@ FROM unnest(ARRAY['queue', 'queue_member', 'absence', 'work_item', 'work_owner',
 UNION ALL
 SELECT t, p, 'admin' FROM unnest(ARRAY['queue', 'queue_member']) t, unnest(ARRAY['INSERT', 'UPDATE']) p
 UNION ALL
+SELECT 'absence', 'DELETE', 'admin coordinator clinician scheduler authorizer approver'
+UNION ALL
 SELECT 'absence.' || c, 'INSERT', 'admin coordinator clinician scheduler authorizer approver' FROM unnest(ARRAY['org_id', 'member', 'during', 'substitute', 'reason']) c
 UNION ALL
 SELECT 'absence.' || c, 'UPDATE', 'admin coordinator clinician scheduler authorizer approver' FROM unnest(ARRAY['during', 'substitute', 'reason', 'version']) c

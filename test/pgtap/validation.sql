@@ -132,7 +132,7 @@ UPDATE referral.patient SET birth_date = '1999-09-09' WHERE patient_id = 2;
 SELECT is(referral.check_referral(1, 2), false, 'something came');
 SELECT is(public.trouble(2), 'eligibility coverage, policy reason, policy requester', 'its exception is closed');
 SELECT results_eq($$SELECT status, resolution FROM referral.exception_item WHERE referral_id = 2 AND code = 'birth_date'$$,
-    $$VALUES ('resolved', 'A later check found it no more.')$$, 'and says why');
+    $$VALUES ('resolved', 'In order now: a later check found nothing wrong.')$$, 'and says why');
 SELECT ok(position('date of birth is' IN body) = 0 AND position('born 1999-09-09' IN body) > 0, 'the draft follows') FROM referral.communication WHERE referral_id = 2;
 SELECT results_eq('SELECT send_to, problem FROM referral.outreach_to_send WHERE referral_id = 2', $$VALUES (NULL::text, 'nobody is known to send it to: complete the referral')$$, 'where nobody is known who could be asked, the draft says so');
 SELECT results_eq($$SELECT code, what_to_do FROM referral.exception_queue WHERE referral_id = 2 ORDER BY 1$$,

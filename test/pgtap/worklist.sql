@@ -1,5 +1,5 @@
 -- Worklists: queues, who may do what with their items, ranks, and the items that rows have by the rules.
-SELECT plan(161);
+SELECT plan(176);
 -- no routing rules: work goes where work_source says; see routing. No approvals either: see approval
 UPDATE referral.rule_version v SET status = 'retired' FROM referral.rule_set s WHERE s.rule_set_id = v.rule_set_id AND s.name IN ('routing/standard', 'approval/standard');
 
@@ -24,6 +24,17 @@ BEGIN
     RETURN 'ok';
 EXCEPTION WHEN OTHERS THEN
     RETURN SQLSTATE;
+END $$;
+-- The detail of what it raises.
+CREATE FUNCTION public.detail(statement text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    said text;
+BEGIN
+    EXECUTE statement;
+    RETURN 'ok';
+EXCEPTION WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS said = PG_EXCEPTION_DETAIL;
+    RETURN said;
 END $$;
 CREATE FUNCTION public.queue(name text) RETURNS bigint LANGUAGE sql AS
 $$ SELECT q.queue_id FROM referral.queue q WHERE q.org_id = 1 AND q.name = $1 $$;
@@ -180,7 +191,10 @@ INSERT INTO referral.work_item (queue_id, entity, entity_id, kind, task, score)
 SELECT public.queue('intake'), 'patient', 1, 'task', 'task ' || g, g FROM generate_series(1, 9) g;
 SET SESSION AUTHORIZATION worklist_ann;
 SELECT is((SELECT count(*)::int FROM referral.claim_next(1, 'intake', 5)), 2, 'no more than the capacity allows');
-SELECT is_empty('SELECT referral.claim_next(1, ''intake'')', 'and then nothing');
+SELECT is(public.outcome('SELECT referral.claim_next(1, ''intake'')'), 'RF026', 'then he is told so, and sees no empty queue');
+SELECT is(public.outcome('SELECT referral.claim_next(1, ''intake'', 0)'), 'ok', 'who wants none needs no room');
+SELECT throws_ok('SELECT referral.claim_next(1, ''intake'')', 'RF026', 'the person has as many items of this queue as he may have at a time');
+SELECT is(public.detail('SELECT referral.claim_next(1, ''intake'')'), '"worklist_ann" may have 2 items of queue "intake" at a time, and has 2.', 'with who, how many and where');
 RESET SESSION AUTHORIZATION;
 BEGIN;
 INSERT INTO referral.queue_member (org_id, queue_id, member) VALUES (1, public.queue('intake'), current_user);
@@ -200,6 +214,8 @@ SELECT is(public.outcome('SELECT referral.resume(1, ' || :task9 || ')'), 'ok', '
 SELECT is(public.outcome('SELECT referral.assign(1, ' || :task9 || ', ''worklist_bob'', ''you'')'), 'RF003', 'a member does not assign');
 SET SESSION AUTHORIZATION worklist_lead;
 SELECT is(public.outcome('SELECT referral.assign(1, ' || :task9 || ', ''worklist_stranger'', ''you'')'), 'RF003', 'a lead does, but only to members');
+SELECT is(public.detail('SELECT referral.assign(1, ' || :task9 || ', ''worklist_stranger'', ''you'')'),
+    '"worklist_stranger" is neither a member of queue "intake" now, nor the substitute of one who is absent.', 'which names the one it is about');
 SELECT is(public.outcome('SELECT referral.assign(1, ' || :task9 || ', ''worklist_bob'', ''you'')'), 'ok', 'to one of them');
 SELECT is((SELECT owner FROM public.item(:task9)), 'worklist_bob', 'who has it then');
 SELECT is(public.outcome('SELECT referral.reassign(1, ' || :task9 || ', ''scheduling'', ''there'')'), 'ok', 'a lead sends it to another queue');
@@ -440,4 +456,29 @@ SELECT is((SELECT count(*)::int FROM referral.work_item
            WHERE CASE WHEN status >= 'completed' THEN closed_at IS NULL
                       ELSE closed_at IS NOT NULL OR (status IN ('in-progress', 'on-hold')) <> (owner IS NOT NULL) END), 0,
           'who has it, and when it was closed, is in keeping with the status of each item');
+
+-- absences that are called off, and names that nobody has
+
+SET SESSION AUTHORIZATION worklist_ann;
+INSERT INTO referral.absence (org_id, member, during) VALUES (1, 'worklist_ann', tstzrange(now() + interval '1 day', now() + interval '2 days')), (1, 'worklist_ann', tstzrange(now() - interval '1 day', now() + interval '1 hour'));
+SELECT is(public.outcome('UPDATE referral.absence SET during = ''empty'' WHERE member = ''worklist_ann'''), 'RF020', 'an absence lasts for some time');
+SET SESSION AUTHORIZATION worklist_bob;
+SELECT is(public.outcome('DELETE FROM referral.absence WHERE member = ''worklist_ann'' AND lower(during) > now()'), 'RF003', 'nobody calls off the absence of others');
+SET SESSION AUTHORIZATION worklist_ann;
+SELECT is(public.outcome('DELETE FROM referral.absence WHERE member = ''worklist_ann'' AND lower(during) > now()'), 'ok', 'one''s own one does, while it has not begun');
+SELECT is(public.outcome('DELETE FROM referral.absence WHERE member = ''worklist_ann'''), 'RF017', 'not when it has');
+SET SESSION AUTHORIZATION worklist_admin;
+SELECT is(public.outcome('DELETE FROM referral.absence WHERE member = ''worklist_ann'''), 'RF017', 'nor does an administrator');
+RESET SESSION AUTHORIZATION;
+SELECT is((SELECT count(*)::int FROM referral.absence WHERE member = 'worklist_ann'), 1, 'so it is on record');
+SET SESSION AUTHORIZATION worklist_ann;
+SELECT is(public.outcome('UPDATE referral.absence SET during = tstzrange(lower(during), now()) WHERE member = ''worklist_ann'''), 'ok', 'it is ended');
+RESET SESSION AUTHORIZATION;
+SET referral.org_id = 1;
+\set said `psql -X -q -v ON_ERROR_STOP=1 -c "SET referral.org_id = 1" -c "BEGIN" -c "INSERT INTO referral.absence (member, during, substitute) VALUES ('worklist_bob', '[2099-01-01,2099-02-01)', 'worklist_bobb')" -c "ROLLBACK" 2>&1`
+SELECT alike(:'said'::text, '%WARNING:  nobody in organisation 1 is known as "worklist_bobb"%substitute%', 'a substitute whom nobody knows is told');
+SELECT unalike(:'said'::text, '%known as "worklist_bob"%', 'nobody who is known');
+\set said `psql -X -q -v ON_ERROR_STOP=1 -c "SET referral.org_id = 1" -c "BEGIN" -c "INSERT INTO referral.queue_member (queue_id, member) VALUES (public.queue('review'), 'worklist_tesa'), (public.queue('review'), 'worklist_admin'), (public.queue('intake'), 'worklist_tesa')" -c "ROLLBACK" 2>&1`
+SELECT is((SELECT count(*)::int FROM regexp_matches(:'said'::text, 'WARNING:  nobody in organisation 1 is known as "worklist_tesa"', 'g')), 1, 'so is a member, once');
+SELECT unalike(:'said'::text, '%worklist_admin%', 'a login of the organisation is known');
 SELECT * FROM finish();

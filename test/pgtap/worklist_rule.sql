@@ -1,5 +1,5 @@
 -- Rules of worklists that are bad: those that can be told are refused when they are written; none stops a referral.
-SELECT plan(59);
+SELECT plan(63);
 SET referral.org_id = 1;
 SET client_min_messages = error;
 UPDATE referral.rule_version v SET status = 'retired' FROM referral.rule_set s WHERE s.rule_set_id = v.rule_set_id AND s.name IN ('routing/standard', 'approval/standard');
@@ -73,6 +73,15 @@ SELECT is((SELECT sum(points) FROM referral.explain_rank(1, :item, '2027-03-01Z'
 SELECT is((SELECT sum(points) FROM referral.explain_rank(1, :item, '1970-01-01Z')) - referral.rank_growth(1, '1970-01-01Z'), (SELECT score::numeric(20, 6) FROM referral.work_item WHERE work_item_id = :item), 'exactly');
 
 SELECT is(public.rule_outcome('exception_rule', 'name, entity, category, code, explanation, applies_when', '''own'', ''exception_item'', ''policy'', ''x'', ''e'', ''severity IS NOT NULL'''), 'RF011', 'no exceptions about exceptions');
+
+-- what waits for something that is nowhere is told at submission, to authors as well
+CREATE ROLE worklist_rule_author LOGIN IN ROLE referral_rule_author;
+GRANT USAGE ON SCHEMA public TO PUBLIC;
+\set said `psql -X -q -v ON_ERROR_STOP=1 -c "SET SESSION AUTHORIZATION worklist_rule_author" -c "BEGIN" -c "CREATE TEMP TABLE v AS SELECT referral.copy_rule_version((SELECT rule_version_id FROM referral.rule_version JOIN referral.rule_set USING (rule_set_id) WHERE name = 'task/standard'), 'odd') AS id" -c "INSERT INTO referral.task_template (rule_version_id, name, on_transition, title, queue) SELECT id, 'odd', 'valdate', 't', 'intak' FROM v" -c "INSERT INTO referral.task_template (rule_version_id, name, on_step, title, queue) SELECT id, 'odder', 'nowhere', 't', 'intake' FROM v" -c "UPDATE referral.rule_version SET status = 'submitted' WHERE rule_version_id = (SELECT id FROM v)" -c "ROLLBACK" 2>&1`
+SELECT alike(:'said'::text, '%WARNING:  no workflow has a transition "valdate"%Task template "odd"%', 'a transition that is none');
+SELECT alike(:'said'::text, '%WARNING:  no workflow has a step "nowhere"%', 'a step');
+SELECT alike(:'said'::text, '%WARNING:  no organisation has a queue "intak"%', 'a queue');
+SELECT unalike(:'said'::text, '%ERROR%', 'the version is submitted all the same');
 
 -- 4. Rows that are none
 

@@ -1,5 +1,5 @@
 -- What is opened in the morning: my own list, queues and staff, what is to be done next, the lists of both sides, and why.
-SELECT plan(87);
+SELECT plan(89);
 \ir ../lib/refused.sql
 
 CREATE FUNCTION public.code(statement text) RETURNS text LANGUAGE sql AS 'SELECT code FROM public.refused(statement)';
@@ -91,6 +91,14 @@ SELECT results_eq($$SELECT queues, capacity, absent, claimed, on_hold, room, han
     $$VALUES ('{intake,scheduling}'::text[], 5::bigint, false, 0::bigint, 1::bigint, 5::bigint, 1::bigint, 1::bigint)$$, 'what somebody has, has done and answers for');
 SELECT results_eq($$SELECT queues, capacity, absent, substitute, room FROM referral.staff_workload WHERE member = 'worklist_view_bob'$$,
     $$VALUES ('{scheduling}'::text[], NULL::bigint, true, 'worklist_view_sub', NULL::bigint)$$, 'who is absent, and who stands in for him');
+SELECT results_eq($$SELECT queues, capacity, room FROM referral.staff_workload WHERE member = 'worklist_view_sub'$$, $$VALUES ('{scheduling}'::text[], NULL::bigint, NULL::bigint)$$, 'who works where he stands in');
+BEGIN;
+UPDATE referral.queue_member SET capacity = 2 WHERE member = 'worklist_view_bob';
+INSERT INTO referral.queue_member (org_id, queue_id, member, capacity) VALUES (1, public.queue('intake'), 'worklist_view_sub', 1);
+SELECT referral.give_item(1, public.item(5), 'worklist_view_sub', 'test'), referral.give_item(1, public.item(7), 'worklist_view_sub', 'test') \g /dev/null
+SELECT results_eq($$SELECT queues, capacity, claimed, room FROM referral.staff_workload WHERE member = 'worklist_view_sub'$$, $$VALUES ('{intake,scheduling}'::text[], 3::bigint, 2::bigint, 2::bigint)$$,
+    'his room is told queue by queue: what he has of another one takes none');
+ROLLBACK;
 SELECT results_eq($$SELECT queues, claimed FROM referral.staff_workload WHERE member = 'worklist_view_app'$$, $$VALUES ('{}'::text[], 1::bigint)$$, 'who works on no queue and has an item');
 SELECT is((SELECT completed_in_24h FROM referral.queue_health WHERE org_id = 1 AND queue = 'intake'), 1::bigint, 'what a queue has done');
 SET SESSION AUTHORIZATION worklist_view_analyst;
