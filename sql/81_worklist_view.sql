@@ -77,7 +77,7 @@ BEGIN
         RETURN (SELECT concat_ws(': ', n.action, n.reason) FROM referral.next_best_action n
                 WHERE n.org_id = item_action.org_id AND n.referral_id = item_action.referral_id);
     WHEN 'exception' THEN
-        RETURN (SELECT concat_ws(': ', upper(left(q.what_to_do, 1)) || substr(q.what_to_do, 2), q.detail) FROM referral.exception_queue q
+        RETURN (SELECT concat_ws(': ', upper(left(q.what_to_do, 1)) || rtrim(substr(q.what_to_do, 2), '.'), q.detail) FROM referral.exception_queue q
                 WHERE q.org_id = item_action.org_id AND q.exception_id = item_action.id AND item_action.entity = 'exception_item');
     WHEN 'approval' THEN
         RETURN (SELECT concat_ws(': ', 'Approve or reject it', p.explanation) FROM referral.approval_request a
@@ -110,12 +110,16 @@ COMMENT ON FUNCTION referral.recommended_actions(bigint, bigint) IS
 
 CREATE FUNCTION referral.status_history(entity text, org_id bigint, id bigint)
 RETURNS TABLE (occurred_at timestamptz, journal_id bigint, status text, is_first boolean, actor text, changes jsonb)
-LANGUAGE sql STABLE STRICT ROWS 3 SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE STRICT ROWS 3 SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    -- prepared once in a session
+    RETURN QUERY
     SELECT j.occurred_at, j.journal_id, j.changes -> 'status' ->> 1, j.action = 'insert', j.actor, j.changes
     FROM referral.journal j
     WHERE j.org_id = status_history.org_id AND j.entity_id = status_history.id AND j.entity = status_history.entity AND j.changes ? 'status'
-    ORDER BY j.journal_id
-$$;
+    ORDER BY j.journal_id;
+END $$;
 COMMENT ON FUNCTION referral.status_history(text, bigint, bigint) IS
 'Each status that a row has had, by its journal: since when, by whom, and what else changed. is_first: with it the row came in. With the caller''s rights. Null for null: no rows.';
 
