@@ -1,5 +1,5 @@
 -- Worklists: queues, who may do what with their items, ranks, and the items that rows have by the rules.
-SELECT plan(176);
+SELECT plan(177);
 -- no routing rules: work goes where work_source says; see routing. No approvals either: see approval
 UPDATE referral.rule_version v SET status = 'retired' FROM referral.rule_set s WHERE s.rule_set_id = v.rule_set_id AND s.name IN ('routing/standard', 'approval/standard');
 
@@ -209,6 +209,7 @@ SELECT referral.hold(1, :task9, 'patient calls back');
 SELECT is(public.outcome('SELECT referral.claim(1, ' || :task1 || ')'), 'ok', 'one on hold leaves room');
 SELECT is(public.outcome('SELECT referral.resume(1, ' || :task9 || ')'), 'RF026', 'which it needs when it goes on');
 SELECT is(referral.complete(1, :task1, 'done'), NULL, 'a task is done');
+SELECT is((SELECT verb FROM public.item(:task1)), 'complete', 'which the record tells from what the database closes');
 SELECT is(public.outcome('SELECT referral.complete(1, ' || :task1 || ', ''again'')'), 'RF001', 'once');
 SELECT is(public.outcome('SELECT referral.resume(1, ' || :task9 || ')'), 'ok', 'now there is room');
 SELECT is(public.outcome('SELECT referral.assign(1, ' || :task9 || ', ''worklist_bob'', ''you'')'), 'RF003', 'a member does not assign');
