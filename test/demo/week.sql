@@ -23,9 +23,14 @@ RESET SESSION AUTHORIZATION;
 UPDATE referral.queue_member SET capacity = 60 WHERE member IN ('Priya', 'Elena');
 SET SESSION AUTHORIZATION demo_app;
 SELECT set_config('referral.actor', member, false) AS member, count(c.*) AS items
-FROM (SELECT DISTINCT member, queue FROM week.staff WHERE queue IN ('authorization', 'scheduling', 'clinical_triage', 'closing_the_loop') ORDER BY queue, member) s
+FROM (SELECT m.member, q.name AS queue,
+             -- whoever has no room would be told so
+             greatest(0, least(4, m.capacity - (SELECT count(*) FROM referral.work_item i
+                                                WHERE i.org_id = m.org_id AND i.owner = m.member AND i.queue_id = m.queue_id AND i.status = 'in-progress')))::integer AS n
+      FROM referral.queue_member m JOIN referral.queue q USING (org_id, queue_id)
+      WHERE q.name IN ('authorization', 'scheduling', 'clinical_triage', 'closing_the_loop') ORDER BY q.name, m.member OFFSET 0) s
 CROSS JOIN LATERAL (SELECT set_config('referral.actor', s.member, false)) a
-CROSS JOIN LATERAL referral.claim_next(1, s.queue, 4) c
+CROSS JOIN LATERAL referral.claim_next(1, s.queue, s.n) c
 GROUP BY member \g /dev/null
 SET referral.actor = 'Sam';
 INSERT INTO referral.absence (member, during, substitute, reason)
