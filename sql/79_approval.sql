@@ -277,7 +277,7 @@ DECLARE
 BEGIN
     SELECT x.exception_id, x.status IN ('resolved', 'dismissed') AS is_closed INTO e FROM referral.exception_item x
     WHERE x.org_id = settle_missed.org_id AND x.entity = settle_missed.entity AND x.entity_id = settle_missed.id
-      AND x.category = 'policy' AND x.code = 'approval_missed';
+      AND x.category = 'policy' AND x.code = 'approval_missed' AND x.exception_rule_id IS NULL;
     IF policies IS NULL THEN
         IF NOT e.is_closed THEN
             PERFORM referral.close_exception(org_id, e.exception_id, 'approved since, or not needed any more');
