@@ -117,7 +117,7 @@ BEGIN
         BEGIN
             EXECUTE settle_row USING entity, org_id, id;
         EXCEPTION WHEN lock_not_available OR deadlock_detected OR SQLSTATE 'RF019' THEN
-            NULL;           -- somebody works on it, or it is gone meanwhile
+            NULL;           -- somebody works on it: after again_after; or it is gone meanwhile
         END;
     END LOOP;
     PERFORM referral.rules_followed(rule_table, org_id, entity, CASE WHEN cardinality(ids) = max THEN ids[max] END);
@@ -140,7 +140,7 @@ BEGIN
     RETURN n;
 END $$;
 COMMENT ON FUNCTION referral.go_through(text, text, interval, integer) IS
-'After other rules of a rule table have come into force or gone, and after again_after in any case (null: not), has settle(entity, org_id, id) look at all rows of all organisations that the rules are about: max rows now. Returns how many that were, 0 when all are done. RF020 when max is below 0.';
+'After other rules of a rule table have come into force or gone, and after again_after in any case, has settle(entity, org_id, id) look at all rows of all organisations that the rules are about: max rows now. Returns how many that were, 0 when all are done. RF020 when max is below 0.';
 
 CREATE FUNCTION referral.settle_work(as_of timestamptz, max integer) RETURNS bigint
 LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.actor_kind = 'system' AS $$
@@ -153,10 +153,10 @@ COMMENT ON FUNCTION referral.settle_work(timestamptz, integer) IS
 CREATE FUNCTION referral.settle_exceptions(as_of timestamptz, max integer) RETURNS bigint
 LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.actor_kind = 'system' AS $$
 BEGIN
-    RETURN referral.go_through('exception_rule', 'check_exceptions', NULL, max);
+    RETURN referral.go_through('exception_rule', 'check_exceptions', '1 day', max);
 END $$;
 COMMENT ON FUNCTION referral.settle_exceptions(timestamptz, integer) IS
-'Asks the rules of exception_rule about all rows after other ones have come into force or gone; go_through() says how. Called by tick(). as_of is not looked at. RF020 when max is below 0. Null for null.';
+'Asks the rules of exception_rule about all rows after other ones have come into force or gone, and once a day, for rows that somebody else had locked then, or that came in without triggers; go_through() says how. Called by tick(). as_of is not looked at. RF020 when max is below 0. Null for null.';
 
 CREATE FUNCTION referral.settle_open_tasks(as_of timestamptz, max integer) RETURNS bigint
 LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET referral.actor_kind = 'system' AS $$
